@@ -1,0 +1,2 @@
+// Entry point of the `lastmile` program.
+int main() { return 0; }
