@@ -1,0 +1,65 @@
+// Files as bytes: whole-file reads (plain or gzip) under a size limit, atomic writes, checksums.
+// Every failure is lastmile::Error (input) that names the file and the operating system's reason.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lastmile {
+
+// Largest file (after decompression) that is read unless the caller says otherwise: 2 GiB.
+inline constexpr std::size_t kDefaultReadLimit = std::size_t{1} << 31;
+
+// The whole file as it is on disk. Error if it is missing, not a regular file, or larger than
+// `limit` bytes.
+std::vector<std::uint8_t> read_file(const std::filesystem::path& path,
+                                    std::size_t limit = kDefaultReadLimit);
+
+// The whole file; if it starts with the gzip magic 1f 8b (whatever its name), its decompressed
+// content.
+std::vector<std::uint8_t> read_file_maybe_gzip(const std::filesystem::path& path,
+                                               std::size_t limit = kDefaultReadLimit);
+
+// The whole file as text (not decompressed, line ends untouched).
+std::string read_text_file(const std::filesystem::path& path,
+                           std::size_t limit = std::size_t{64} << 20);
+
+// Decompresses one or more gzip members. `name` is what errors call the data. Error on a truncated
+// or corrupt member, on bytes after the last member, and when the result would exceed `limit`
+// bytes.
+std::vector<std::uint8_t> gunzip(std::span<const std::uint8_t> bytes, const std::string& name,
+                                 std::size_t limit = kDefaultReadLimit);
+
+// One gzip member without time stamp or name, so that equal input gives equal bytes.
+std::vector<std::uint8_t> gzip(std::span<const std::uint8_t> bytes, int level = 6);
+
+[[nodiscard]] bool is_gzip(std::span<const std::uint8_t> bytes) noexcept;
+
+// Writes a temporary file in the same folder, fsyncs it if `durable`, and renames it over `path`;
+// the folder is fsynced too if `durable`. A reader sees the old content or the new, never a part.
+// On failure the temporary file is removed and `path` is untouched. Symbolic links are followed, so
+// that the link survives.
+void write_file_atomic(const std::filesystem::path& path, std::span<const std::uint8_t> bytes,
+                       bool durable = true);
+void write_file_atomic(const std::filesystem::path& path, std::string_view text,
+                       bool durable = true);
+
+// CRC-32 (IEEE 802.3, as gzip and PNG use it); pass the result of a first part as `start` to
+// continue.
+[[nodiscard]] std::uint32_t crc32(std::span<const std::uint8_t> bytes, std::uint32_t start = 0);
+// XXH64 of the bytes.
+[[nodiscard]] std::uint64_t xxh64(std::span<const std::uint8_t> bytes, std::uint64_t seed = 0);
+
+// The bytes of any contiguous range of trivially copyable values, for the functions above.
+template <class T, std::size_t N>
+[[nodiscard]] std::span<const std::uint8_t> bytes_of(std::span<T, N> values) noexcept {
+  static_assert(std::is_trivially_copyable_v<T>);
+  return {reinterpret_cast<const std::uint8_t*>(values.data()), values.size_bytes()};
+}
+
+}  // namespace lastmile
