@@ -1,0 +1,316 @@
+#include "sw/graph/network.hpp"
+
+#include <fmt/format.h>
+
+#include <set>
+
+#include "sw/base/error.hpp"
+
+namespace lastmile {
+namespace {
+
+[[noreturn]] void fail(const std::string& origin, const Layer& layer, const std::string& text) {
+  throw Error(ErrorKind::input,
+              fmt::format("{}: layer '{}' ({}): {}", origin, layer.name, name_of(layer.op), text));
+}
+
+void check_range(const std::string& origin, const Layer& layer, const char* field,
+                 std::int64_t value, std::int64_t low, std::int64_t high) {
+  if (value < low || value > high) {
+    fail(origin, layer, fmt::format("{} is {}, expected {} to {}", field, value, low, high));
+  }
+}
+
+bool is_window(Op op) {
+  return op == Op::conv2d || op == Op::depthwise_conv2d || op == Op::max_pool2d ||
+         op == Op::average_pool2d || op == Op::global_average_pool;
+}
+
+int window_output(const std::string& origin, const Layer& layer, const char* axis, int in,
+                  int kernel, int stride, int dilation, int before, int after) {
+  const std::int64_t reach = std::int64_t{kernel - 1} * dilation + 1;
+  const std::int64_t padded = std::int64_t{in} + before + after;
+  if (reach > padded) {
+    fail(origin, layer,
+         fmt::format(
+             "kernel {} of {} with dilation {} spans {}, expected at most the padded input, {}",
+             axis, kernel, dilation, reach, padded));
+  }
+  return static_cast<int>((padded - reach) / stride + 1);
+}
+
+// A window that lies wholly in padding would have no element to pool: with each pad smaller than
+// the reach of the kernel none can, because the first window ends and the last one starts inside
+// the input.
+void check_pad(const std::string& origin, const Layer& layer, const char* field, int pad,
+               int kernel, int dilation) {
+  check_range(origin, layer, field, pad, 0,
+              std::min<std::int64_t>(std::int64_t{kernel - 1} * dilation, kMaxDimension));
+}
+
+void check_name(const std::string& origin, const Layer& layer, std::size_t index,
+                std::set<std::string>& names) {
+  const auto fail_name = [&](const std::string& text) {
+    throw Error(ErrorKind::input, fmt::format("{}: layer {}: {}", origin, index, text));
+  };
+  if (layer.name.empty() || layer.name.size() > 64 ||
+      layer.name.find_first_not_of(
+          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") !=
+          std::string::npos) {
+    fail_name(
+        fmt::format("name is '{}', expected 1 to 64 letters, digits, '_', '-' or '.'", layer.name));
+  }
+  if (layer.name == "input")
+    fail_name("name is 'input', which is reserved for the network's input");
+  if (!names.insert(layer.name).second) {
+    fail_name(fmt::format("name '{}' is already taken, expected a name of its own", layer.name));
+  }
+}
+
+void check_layer(const std::string& origin, const Network& network, std::size_t index,
+                 std::vector<bool>& used) {
+  const Layer& l = network.layers[index];
+  const std::size_t arity = l.op == Op::add ? 2 : 1;
+  if (l.inputs.size() != arity) {
+    fail(origin, l, fmt::format("{} inputs, expected {}", l.inputs.size(), arity));
+  }
+  for (const int input : l.inputs) {
+    if (input < kNetworkInput || input >= static_cast<int>(index)) {
+      fail(origin, l, fmt::format("input {} is not an earlier layer", input));
+    }
+    if (input >= 0) used[static_cast<std::size_t>(input)] = true;
+    const Shape& s = network.shape_of(input);
+    if (s != l.in) {
+      fail(origin, l,
+           fmt::format("an input has shape {}x{}x{}, expected {}x{}x{}", s.h, s.w, s.c, l.in.h,
+                       l.in.w, l.in.c));
+    }
+  }
+
+  const Shape out = output_shape(l, origin);
+  if (l.out != out) {
+    fail(origin, l,
+         fmt::format("output shape is {}x{}x{}, expected {}x{}x{}", l.out.h, l.out.w, l.out.c,
+                     out.h, out.w, out.c));
+  }
+  if (l.op == Op::softmax && index + 1 != network.layers.size()) {
+    fail(origin, l,
+         fmt::format("it is layer {} of {}, expected the last one", index + 1,
+                     network.layers.size()));
+  }
+  if (l.op == Op::softmax && l.inputs[0] == kNetworkInput) {
+    fail(origin, l, "its input is the network's input, expected a layer");
+  }
+}
+
+}  // namespace
+
+Shape output_shape(const Layer& l, const std::string& origin) {
+  const bool conv = l.op == Op::conv2d || l.op == Op::depthwise_conv2d;
+  if (l.batch_norm && !has_weights(l))
+    fail(origin, l, "batch_norm is true, expected false for this op");
+  if (l.bias && !has_weights(l)) fail(origin, l, "bias is true, expected false for this op");
+  if (l.batch_norm && !l.bias) fail(origin, l, "bias is false, expected true with batch_norm");
+  if (l.activation != Activation::none &&
+      (l.op == Op::softmax || l.op == Op::global_average_pool)) {
+    fail(origin, l,
+         fmt::format("activation is {}, expected none for this op", name_of(l.activation)));
+  }
+  if (l.op != Op::conv2d && l.groups != 1)
+    fail(origin, l, fmt::format("groups is {}, expected 1", l.groups));
+  if (l.op != Op::depthwise_conv2d && l.multiplier != 1) {
+    fail(origin, l, fmt::format("multiplier is {}, expected 1", l.multiplier));
+  }
+
+  for (const auto& [field, value] : {std::pair{"kernel height", l.kernel_h},
+                                     {"kernel width", l.kernel_w},
+                                     {"stride height", l.stride_h},
+                                     {"stride width", l.stride_w},
+                                     {"dilation height", l.dilation_h},
+                                     {"dilation width", l.dilation_w}}) {
+    check_range(origin, l, field, value, 1, is_window(l.op) ? kMaxDimension : 1);
+  }
+  if (!conv && (l.dilation_h != 1 || l.dilation_w != 1)) {
+    fail(origin, l,
+         fmt::format("dilation is [{}, {}], expected [1, 1]", l.dilation_h, l.dilation_w));
+  }
+  check_pad(origin, l, "padding top", l.pad_top, l.kernel_h, l.dilation_h);
+  check_pad(origin, l, "padding bottom", l.pad_bottom, l.kernel_h, l.dilation_h);
+  check_pad(origin, l, "padding left", l.pad_left, l.kernel_w, l.dilation_w);
+  check_pad(origin, l, "padding right", l.pad_right, l.kernel_w, l.dilation_w);
+  if (l.op == Op::global_average_pool &&
+      (l.kernel_h != l.in.h || l.kernel_w != l.in.w ||
+       l.pad_top + l.pad_bottom + l.pad_left + l.pad_right != 0)) {
+    fail(origin, l, "kernel and padding do not cover exactly the input plane");
+  }
+  if (has_weights(l)) {
+    check_range(origin, l, l.op == Op::fully_connected ? "units" : "filters", l.filters, 1,
+                kMaxDimension);
+  } else if (l.filters != 0) {
+    fail(origin, l, fmt::format("filters is {}, expected 0 for this op", l.filters));
+  }
+
+  Shape out = l.in;
+  if (is_window(l.op)) {
+    out.h = window_output(origin, l, "height", l.in.h, l.kernel_h, l.stride_h, l.dilation_h,
+                          l.pad_top, l.pad_bottom);
+    out.w = window_output(origin, l, "width", l.in.w, l.kernel_w, l.stride_w, l.dilation_w,
+                          l.pad_left, l.pad_right);
+  }
+  if (l.op == Op::conv2d) {
+    check_range(origin, l, "groups", l.groups, 1, kMaxDimension);
+    if (l.in.c % l.groups != 0) {
+      fail(origin, l,
+           fmt::format("groups is {}, expected a divisor of the {} input channels", l.groups,
+                       l.in.c));
+    }
+    if (l.filters % l.groups != 0) {
+      fail(origin, l,
+           fmt::format("filters is {}, expected a multiple of the {} groups", l.filters, l.groups));
+    }
+    out.c = l.filters;
+  } else if (l.op == Op::depthwise_conv2d) {
+    check_range(origin, l, "multiplier", l.multiplier, 1, kMaxDimension);
+    const std::int64_t channels = std::int64_t{l.in.c} * l.multiplier;
+    check_range(origin, l, "input channels * multiplier", channels, 1, kMaxDimension);
+    if (l.filters != channels) {
+      fail(origin, l,
+           fmt::format("filters is {}, expected input channels * multiplier, {}", l.filters,
+                       channels));
+    }
+    out.c = l.filters;
+  } else if (l.op == Op::fully_connected) {
+    out = {1, 1, l.filters};
+  }
+  check_range(origin, l, "K, the number of products summed per output,", reduction(l), 0,
+              kMaxReduction);
+  check_range(origin, l, "output height", out.h, 1, kMaxDimension);
+  check_range(origin, l, "output width", out.w, 1, kMaxDimension);
+  check_range(origin, l, "elements of the output", out.elements(), 1, kMaxElements);
+  check_range(origin, l, "number of weights", weight_count(l), 0, kMaxElements);
+  return out;
+}
+
+bool has_weights(const Layer& layer) {
+  return layer.op == Op::conv2d || layer.op == Op::depthwise_conv2d ||
+         layer.op == Op::fully_connected;
+}
+
+std::int64_t reduction(const Layer& layer) {
+  const std::int64_t window = std::int64_t{layer.kernel_h} * layer.kernel_w;
+  switch (layer.op) {
+    case Op::conv2d:
+      return window * (layer.in.c / layer.groups);
+    case Op::depthwise_conv2d:
+    case Op::max_pool2d:
+    case Op::average_pool2d:
+    case Op::global_average_pool:
+      return window;
+    case Op::fully_connected:
+      return layer.in.elements();
+    case Op::add:
+    case Op::softmax:
+      break;
+  }
+  return 0;
+}
+
+std::int64_t weight_count(const Layer& layer) {
+  return has_weights(layer) ? layer.filters * reduction(layer) : 0;
+}
+
+std::int64_t macs(const Layer& layer) {
+  return has_weights(layer) ? layer.out.elements() * reduction(layer) : 0;
+}
+
+std::int64_t weight_count(const Network& network) {
+  std::int64_t sum = 0;
+  for (const Layer& layer : network.layers) sum += weight_count(layer);
+  return sum;
+}
+
+std::int64_t macs(const Network& network) {
+  std::int64_t sum = 0;
+  for (const Layer& layer : network.layers) sum += macs(layer);
+  return sum;
+}
+
+const char* name_of(Op op) {
+  switch (op) {
+    case Op::conv2d:
+      return "conv2d";
+    case Op::depthwise_conv2d:
+      return "depthwise_conv2d";
+    case Op::fully_connected:
+      return "fully_connected";
+    case Op::max_pool2d:
+      return "max_pool2d";
+    case Op::average_pool2d:
+      return "average_pool2d";
+    case Op::global_average_pool:
+      return "global_average_pool";
+    case Op::add:
+      return "add";
+    case Op::softmax:
+      return "softmax";
+  }
+  return "?";
+}
+
+const char* name_of(Activation activation) {
+  switch (activation) {
+    case Activation::none:
+      return "none";
+    case Activation::relu:
+      return "relu";
+    case Activation::relu6:
+      return "relu6";
+  }
+  return "?";
+}
+
+int find_layer(const Network& network, const std::string& name) {
+  if (name == "input") return kNetworkInput;
+  for (std::size_t i = 0; i < network.layers.size(); ++i) {
+    if (network.layers[i].name == name) return static_cast<int>(i);
+  }
+  return -2;
+}
+
+void validate(const Network& network, const std::string& origin) {
+  const auto fail_net = [&](const std::string& text) {
+    throw Error(ErrorKind::input, fmt::format("{}: {}", origin, text));
+  };
+  const Shape& in = network.input;
+  for (const int d : {in.h, in.w, in.c}) {
+    if (d < 1 || d > kMaxDimension || in.elements() > kMaxElements) {
+      fail_net(
+          fmt::format("input is {}x{}x{}, expected dimensions of 1 to {} and at most {} elements",
+                      in.h, in.w, in.c, kMaxDimension, kMaxElements));
+    }
+  }
+  if (network.classes < 2 || network.classes > kMaxDimension) {
+    fail_net(fmt::format("classes is {}, expected 2 to {}", network.classes, kMaxDimension));
+  }
+  if (network.layers.empty() || network.layers.size() > static_cast<std::size_t>(kMaxLayers)) {
+    fail_net(fmt::format("{} layers, expected 1 to {}", network.layers.size(), kMaxLayers));
+  }
+  std::set<std::string> names;
+  std::vector<bool> used(network.layers.size(), false);
+  for (std::size_t i = 0; i < network.layers.size(); ++i) {
+    check_name(origin, network.layers[i], i, names);
+    check_layer(origin, network, i, used);
+  }
+  for (std::size_t i = 0; i + 1 < network.layers.size(); ++i) {
+    if (!used[i])
+      fail(origin, network.layers[i], "no layer reads its output, and it is not the last one");
+  }
+  const Layer& last = network.layers.back();
+  if (last.out != Shape{1, 1, network.classes}) {
+    fail(origin, last,
+         fmt::format("the last layer's output is {}x{}x{}, expected 1x1x{}, the number of classes",
+                     last.out.h, last.out.w, last.out.c, network.classes));
+  }
+}
+
+}  // namespace lastmile

@@ -1,0 +1,119 @@
+// The network description that every part of the host shares: the compiler, the quantizer and the
+// golden model read the same `Network`. A network is a list of layers in topological order with
+// every shape, padding and default resolved, so that no reader of this header infers anything
+// again. It holds no numbers that are trained.
+//
+// Layouts: activations NHWC; conv2d weights OHWI with I = in.c / groups; depthwise weights HWO,
+// where output channel o reads input channel o / multiplier; fully connected weights OI, I counting
+// the input's h*w*c in NHWC order. Row-major.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace lastmile {
+
+enum class Op {
+  conv2d,
+  depthwise_conv2d,
+  fully_connected,
+  max_pool2d,
+  average_pool2d,  // the mean of the elements inside the input: padding does not count (TensorFlow
+                   // Lite)
+  global_average_pool,  // kernel = the whole input plane
+  add,                  // two inputs of the same shape
+  softmax,              // last layer only; the loss is taken from its input
+};
+
+enum class Activation { none, relu, relu6 };
+
+struct Shape {
+  int h = 0, w = 0, c = 0;
+  [[nodiscard]] std::int64_t elements() const { return std::int64_t{h} * w * c; }
+  friend bool operator==(const Shape&, const Shape&) = default;
+};
+
+// Index of the network's input in `Layer::inputs`.
+inline constexpr int kNetworkInput = -1;
+
+// Limits of the accelerator that a network must respect whatever its numbers are (numeric
+// contract).
+inline constexpr std::int64_t kMaxReduction = 65536;  // K: products that one accumulator sums
+inline constexpr int kMaxDimension =
+    65535;  // any height, width, channel count, kernel, stride or dilation
+inline constexpr std::int64_t kMaxElements = 0x7fffffff;  // of one tensor
+inline constexpr int kMaxLayers = 4096;
+
+struct Layer {
+  std::string name;
+  Op op = Op::conv2d;
+  std::vector<int>
+      inputs;  // producing layers, all smaller than this layer's index; kNetworkInput for the input
+  int filters = 0;  // output channels of conv2d, depthwise_conv2d (in.c * multiplier),
+                    // fully_connected; else 0
+  int kernel_h = 1, kernel_w = 1;
+  int stride_h = 1, stride_w = 1;
+  int dilation_h = 1, dilation_w = 1;
+  int pad_top = 0, pad_bottom = 0, pad_left = 0, pad_right = 0;
+  int groups = 1;      // conv2d only
+  int multiplier = 1;  // depthwise_conv2d only
+  Activation activation = Activation::none;
+  bool batch_norm = false;  // between the sum and the activation; folded into weights and bias
+                            // before quantization
+  bool bias =
+      false;      // the folded layer has a bias: always so with batch_norm, whose beta becomes it
+  Shape in, out;  // `in` is the shape of every input (an add has two alike)
+  friend bool operator==(const Layer&, const Layer&) = default;
+};
+
+struct Network {
+  std::string name;
+  Shape input;
+  int classes = 0;
+  std::vector<Layer>
+      layers;  // topological order; the last one is the output, of `classes` elements
+
+  // The layer whose output the loss reads: the last one, or the one before a closing softmax.
+  [[nodiscard]] int logits_layer() const {
+    const int last = static_cast<int>(layers.size()) - 1;
+    return layers[static_cast<std::size_t>(last)].op == Op::softmax
+               ? layers[static_cast<std::size_t>(last)].inputs[0]
+               : last;
+  }
+  [[nodiscard]] const Shape& shape_of(int index) const {
+    return index == kNetworkInput ? input : layers[static_cast<std::size_t>(index)].out;
+  }
+  friend bool operator==(const Network&, const Network&) = default;
+};
+
+// True for conv2d, depthwise_conv2d and fully_connected: the layers with weights (and, where
+// `bias`, biases).
+[[nodiscard]] bool has_weights(const Layer& layer);
+// Weights without biases; 0 for layers that have none.
+[[nodiscard]] std::int64_t weight_count(const Layer& layer);
+[[nodiscard]] std::int64_t weight_count(const Network& network);
+// K: products summed into one output element (kh*kw*in.c/groups, kh*kw, h*w*c; pool: kernel size);
+// 0 for add, softmax.
+[[nodiscard]] std::int64_t reduction(const Layer& layer);
+// Multiply-accumulates of one example, those on padding included (the array performs them); 0 for
+// layers without weights.
+[[nodiscard]] std::int64_t macs(const Layer& layer);
+[[nodiscard]] std::int64_t macs(const Network& network);
+
+[[nodiscard]] const char* name_of(Op op);
+[[nodiscard]] const char* name_of(Activation activation);
+
+// Index of the layer called `name`, or -2 when there is none; "input" is kNetworkInput.
+[[nodiscard]] int find_layer(const Network& network, const std::string& name);
+
+// The shape that `layer` makes of its `in`; `out` is not read. Checks every field that a single
+// layer can be judged by and throws Error(input) naming `origin`, the layer, the field, its value
+// and what was expected.
+[[nodiscard]] Shape output_shape(const Layer& layer, const std::string& origin);
+
+// Checks every property stated in this header: what a hand-made Network must pass before anything
+// else may use it. Throws Error(input) in the same form.
+void validate(const Network& network, const std::string& origin);
+
+}  // namespace lastmile
