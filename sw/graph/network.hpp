@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "sw/base/shape.hpp"
+
 namespace lastmile {
 
 enum class Op {
@@ -27,12 +29,6 @@ enum class Op {
 };
 
 enum class Activation { none, relu, relu6 };
-
-struct Shape {
-  int h = 0, w = 0, c = 0;
-  [[nodiscard]] std::int64_t elements() const { return std::int64_t{h} * w * c; }
-  friend bool operator==(const Shape&, const Shape&) = default;
-};
 
 // Index of the network's input in `Layer::inputs`.
 inline constexpr int kNetworkInput = -1;

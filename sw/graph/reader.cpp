@@ -1,15 +1,15 @@
 #include "sw/graph/reader.hpp"
 
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include <array>
-#include <fstream>
 #include <set>
+#include <span>
 #include <sstream>
 #include <toml.hpp>
 
 #include "sw/base/error.hpp"
+#include "sw/base/io.hpp"
 
 namespace lastmile {
 namespace {
@@ -384,13 +384,7 @@ Network parse_network(std::string_view text, const std::string& file,
 }
 
 Network read_network(const std::string& path, std::optional<TaskShape> task) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!file || !(text << file.rdbuf())) {
-    throw Error(ErrorKind::input,
-                fmt::format("{}: cannot be read, expected a network description in TOML", path));
-  }
-  return parse_network(text.str(), path, task);
+  return parse_network(read_text_file(path), path, task);
 }
 
 std::string to_toml(const Network& network) {
@@ -429,7 +423,7 @@ std::string to_toml(const Network& network) {
 
 std::uint64_t fingerprint(const Network& network) {
   const std::string text = to_toml(network);
-  return XXH64(text.data(), text.size(), 0);
+  return xxh64(bytes_of(std::span(text)));
 }
 
 }  // namespace lastmile
