@@ -1,0 +1,112 @@
+// The journal: what was appended is read back; every corruption is reported with its place; a torn
+// tail is not an error.
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "sw/base/error.hpp"
+#include "sw/base/io.hpp"
+#include "sw/trainer/journal.hpp"
+
+namespace lastmile {
+namespace {
+
+struct TempDir {
+  std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("lastmile-journal-" + std::to_string(::getpid()));
+  TempDir() { std::filesystem::create_directories(path); }
+  ~TempDir() { std::filesystem::remove_all(path); }
+};
+
+JournalHeader header(int pairs) {
+  return {42, pairs, 0x0123456789abcdefULL, {{"task", "glyphs"}, {"steps", 5}}};
+}
+
+JournalRecord record(std::uint32_t step, int pairs) {
+  JournalRecord r{step, 0x00018000u + step, {}, 1.5F + static_cast<float>(step)};
+  for (int p = 0; p < pairs; ++p)
+    r.coefficients.push_back(static_cast<std::int8_t>((static_cast<int>(step) + p) % 3 - 1));
+  return r;
+}
+
+std::vector<std::uint8_t> written(const std::filesystem::path& path, int pairs,
+                                  std::uint32_t steps) {
+  auto w = JournalWriter::create(path, header(pairs));
+  for (std::uint32_t s = 0; s < steps; ++s) w.append(record(s, pairs));
+  return read_file(path);
+}
+
+}  // namespace
+
+TEST_CASE("journal: records come back as they were appended, in 16 bytes plus one per pair") {
+  const TempDir dir;
+  const auto path = dir.path / "j";
+  const auto bytes = written(path, 4, 5);
+  const Journal j = read_journal(path);
+  CHECK(j.header == header(4));
+  REQUIRE(j.records.size() == 5);
+  for (std::uint32_t s = 0; s < 5; ++s) CHECK(j.records[s] == record(s, 4));
+  CHECK_FALSE(j.torn);
+  const auto longer = written(path, 4, 10000);
+  CHECK(longer.size() <= 400000);
+  CHECK(longer.size() - bytes.size() == 9995 * 20);
+}
+
+TEST_CASE(
+    "journal: cut anywhere in its records, the whole ones remain and the run continues to the same "
+    "bytes") {
+  const TempDir dir;
+  const auto path = dir.path / "j";
+  const auto bytes = written(path, 3, 4);
+  const std::size_t size = 19;
+  const std::size_t start = bytes.size() - 4 * size;
+  for (std::size_t cut = start; cut < bytes.size(); ++cut) {
+    const std::vector<std::uint8_t> part(bytes.begin(),
+                                         bytes.begin() + static_cast<std::ptrdiff_t>(cut));
+    write_file_atomic(path, std::span<const std::uint8_t>(part), false);
+    const Journal j = read_journal(path);
+    REQUIRE(j.records.size() == (cut - start) / size);
+    CHECK(j.torn == ((cut - start) % size != 0));
+    auto w = JournalWriter::resume(path, j);
+    for (auto s = static_cast<std::uint32_t>(j.records.size()); s < 4; ++s) w.append(record(s, 3));
+    REQUIRE(read_file(path) == bytes);
+  }
+}
+
+TEST_CASE("journal: a flipped bit anywhere, a dropped or swapped record is an error") {
+  const TempDir dir;
+  const auto bytes = written(dir.path / "j", 2, 4);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    for (const int bit : {0, 3, 7}) {
+      auto bad = bytes;
+      bad[i] = static_cast<std::uint8_t>(bad[i] ^ (1 << bit));
+      CHECK_THROWS_AS(static_cast<void>(parse_journal(bad, "j")), Error);
+    }
+  }
+  auto dropped = bytes;
+  dropped.erase(dropped.end() - 2 * 18, dropped.end() - 18);
+  CHECK_THROWS_WITH_AS(static_cast<void>(parse_journal(dropped, "j")),
+                       doctest::Contains("record 2"), Error);
+  auto swapped = bytes;
+  std::swap_ranges(swapped.end() - 18, swapped.end(), swapped.end() - 36);
+  CHECK_THROWS_AS(static_cast<void>(parse_journal(swapped, "j")), Error);
+}
+
+TEST_CASE("journal: the wrong step, pair count or file is refused with its name") {
+  const TempDir dir;
+  auto w = JournalWriter::create(dir.path / "j", header(2));
+  CHECK_THROWS_WITH_AS(w.append(record(1, 2)), doctest::Contains("step is 1, expected 0"), Error);
+  CHECK_THROWS_WITH_AS(w.append(record(0, 3)), doctest::Contains("3 coefficients, expected 2"),
+                       Error);
+  CHECK_THROWS_WITH_AS(JournalWriter::create(dir.path / "k", header(9)),
+                       doctest::Contains("pairs is 9"), Error);
+  const std::vector<std::uint8_t> text = {'h', 'e', 'l', 'l', 'o'};
+  CHECK_THROWS_WITH_AS(static_cast<void>(parse_journal(text, "file.lmj")),
+                       doctest::Contains("file.lmj: not a journal"), Error);
+}
+
+}  // namespace lastmile
