@@ -48,7 +48,7 @@ namespace lastmile::numeric::softmax {
   const std::int32_t quarter = 1 << 24;
   const std::int32_t part = (a & (quarter - 1)) - quarter;
   std::int32_t r = exp_quarter(shl_sat(part, 5));
-  const std::int32_t rest = part - a;
+  const auto rest = static_cast<std::int32_t>(static_cast<std::uint32_t>(part) - static_cast<std::uint32_t>(a));
   for (int i = 0; i < 7; ++i) {
     if ((rest & (quarter << i)) != 0) r = mul(r, factor[i]);  // 2^(i-2) is bit 24 + i
   }

@@ -1,0 +1,165 @@
+#include "sw/compiler/tiling.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <vector>
+
+#include "sw/base/error.hpp"
+
+namespace lastmile {
+namespace {
+
+using spec::Opcode;
+using U = std::uint64_t;
+
+U ceil_div(U a, U b) { return (a + b - 1) / b; }
+
+// Even splits of a dimension into 1, 2, 3, ... parts: the distinct part sizes, largest first.
+std::vector<U> parts(U dim) {
+  std::vector<U> sizes;
+  for (U size = dim;; size = ceil_div(dim, ceil_div(dim, size - 1))) {
+    sizes.push_back(size);
+    if (size == 1) return sizes;
+  }
+}
+
+// Rows or columns of input that `tile` output rows or columns see.
+U region(U tile, U stride, U kernel, U dilation) {
+  return (tile - 1) * stride + (kernel - 1) * dilation + 1;
+}
+
+// Smallest pitch >= `bytes` that keeps a packed k-tile's bytes in different banks; none if
+// dilation_h forbids it.
+std::optional<U> packed_pitch(const spec::Descriptor& d, const spec::HardwareParams& hw, U bytes) {
+  const U rows = static_cast<U>(hw.rows);
+  for (U pitch = bytes; pitch < bytes + rows; ++pitch) {
+    if (pitch * d.dilation_h % rows == U{d.kernel_w} * d.in_c % rows) return pitch;
+  }
+  return std::nullopt;
+}
+
+struct Choice {
+  U cost = std::numeric_limits<U>::max();
+  U n = 0, h = 0, w = 0, c = 0, pitch = 0;
+};
+
+class Chooser {
+ public:
+  Chooser(const spec::Descriptor& d, const spec::HardwareParams& hw)
+      : d_(d),
+        hw_(hw),
+        op_(static_cast<Opcode>(d.opcode)),
+        act_(static_cast<U>(hw.act_bytes)),
+        depth_(static_cast<U>(hw.acc_depth)) {}
+
+  Choice best(bool packed) {
+    Choice best;
+    const auto heights = parts(d_.out_h);
+    const auto widths = parts(d_.out_w);
+    for (const U c : chunks()) {
+      for (const U w : widths) {
+        const U row_bytes = region(w, d_.stride_w, d_.kernel_w, d_.dilation_w) * c;
+        const std::optional<U> pitch = packed ? packed_pitch(d_, hw_, row_bytes) : row_bytes;
+        if (!pitch || *pitch > 0xffffff) continue;
+        for (const U h : heights) {
+          const U image = region(h, d_.stride_h, d_.kernel_h, d_.dilation_h) * *pitch;
+          U fit = std::min<U>(act_ / image, d_.n);
+          if (op_ != Opcode::pool_) fit = std::min(fit, depth_ / (h * w));
+          if (fit == 0) continue;
+          const U n = ceil_div(d_.n, ceil_div(d_.n, fit));
+          const Choice here{cost(n, h, w, c, packed), n, h, w, c, *pitch};
+          if (here.cost < best.cost) best = here;
+        }
+      }
+    }
+    return best;
+  }
+
+  // k-tiles of one output position.
+  [[nodiscard]] U k_tiles(U c, bool packed) const {
+    const U rows = static_cast<U>(hw_.rows);
+    const U taps = U{d_.kernel_h} * d_.kernel_w;
+    if (op_ != Opcode::conv2d_) return taps;
+    if (packed) return ceil_div(taps * d_.in_c, rows);
+    if (c < d_.in_c) return d_.in_c / c * ceil_div(c, rows) + ceil_div(d_.in_c % c, rows);
+    return taps * ceil_div(d_.cin_group, rows);
+  }
+
+ private:
+  // Channel chunks are only for fully connected layers whose single input does not fit.
+  [[nodiscard]] std::vector<U> chunks() const {
+    const bool point = d_.kernel_h == 1 && d_.kernel_w == 1 && d_.in_h == 1 && d_.in_w == 1 &&
+                       d_.out_h == 1 && d_.out_w == 1;
+    if (op_ != Opcode::conv2d_ || !point || d_.groups != 1 || d_.in_c <= act_) return {d_.in_c};
+    std::vector<U> sizes;
+    for (U c = act_; c >= static_cast<U>(hw_.rows); c /= 2) sizes.push_back(c);
+    return sizes;
+  }
+
+  // Estimated cycles: bus words of input and weights, array passes with the time to swap weights.
+  [[nodiscard]] U cost(U n, U h, U w, U c, bool packed) const {
+    const U bus = static_cast<U>(hw_.bus_bytes);
+    const U tiles = ceil_div(d_.n, n) * ceil_div(d_.out_h, h) * ceil_div(d_.out_w, w);
+    const U rows = region(h, d_.stride_h, d_.kernel_h, d_.dilation_h);
+    const U cols = region(w, d_.stride_w, d_.kernel_w, d_.dilation_w);
+    const U out_c = op_ == Opcode::pool_ ? d_.in_c : d_.out_c;
+    const U lanes =
+        static_cast<U>(op_ == Opcode::conv2d_ ? hw_.cols : std::min(hw_.rows, hw_.cols));
+    const U blocks = op_ == Opcode::conv2d_ ? U{d_.groups} * ceil_div(d_.cout_group, lanes)
+                                            : ceil_div(out_c, lanes);
+    const U reloads = c < d_.in_c ? blocks : 1;
+    const U input = tiles * reloads * n * rows * ceil_div(cols * d_.in_c, bus);
+    U weights = 0;
+    if (op_ != Opcode::pool_) {
+      const U element = d_.has(spec::kFlagW8) ? 1 : 2;
+      const U per_row = std::max<U>(
+          1, static_cast<U>(op_ == Opcode::conv2d_ ? hw_.rows : hw_.cols) * element / bus);
+      weights = tiles * k_tiles(c, packed) * (op_ == Opcode::conv2d_ ? out_c : blocks) * per_row;
+    }
+    const U passes = tiles * blocks * k_tiles(c, packed) * (n * h * w + 4);
+    return input + weights + passes;
+  }
+
+  const spec::Descriptor& d_;
+  const spec::HardwareParams& hw_;
+  Opcode op_;
+  U act_;
+  U depth_;
+};
+
+}  // namespace
+
+void choose_tiles(spec::Descriptor& d, const spec::HardwareParams& hw) {
+  const auto op = static_cast<Opcode>(d.opcode);
+  if (op != Opcode::conv2d_ && op != Opcode::depthwise_ && op != Opcode::pool_) return;
+  Chooser chooser(d, hw);
+  Choice best = chooser.best(false);
+  bool packed = false;
+  if (op == Opcode::conv2d_ && d.groups == 1 && d.dilation_w == 1 &&
+      chooser.k_tiles(d.in_c, true) < chooser.k_tiles(d.in_c, false)) {
+    const Choice other = chooser.best(true);
+    if (other.cost < best.cost) {
+      best = other;
+      packed = true;
+    }
+  }
+  if (best.n == 0) {
+    const U bytes = region(1, d.stride_w, d.kernel_w, d.dilation_w) * d.in_c *
+                    region(1, d.stride_h, d.kernel_h, d.dilation_h);
+    throw Error(ErrorKind::input, fmt::format("command {}: the input of one output position takes "
+                                              "{} bytes of scratchpad, ACT_BYTES is {}",
+                                              spec::to_string(op), bytes, hw.act_bytes));
+  }
+  d.tile_n = static_cast<std::uint32_t>(best.n);
+  d.tile_h = static_cast<std::uint32_t>(best.h);
+  d.tile_w = static_cast<std::uint32_t>(best.w);
+  d.tile_c = static_cast<std::uint32_t>(best.c);
+  d.row_pitch = static_cast<std::uint32_t>(best.pitch);
+  d.flags = packed ? d.flags | spec::kFlagPacked : d.flags & ~std::uint32_t{spec::kFlagPacked};
+}
+
+}  // namespace lastmile
