@@ -39,7 +39,7 @@ void validate(const ForwardGradientOptions& o, std::size_t examples) {
 
 std::uint32_t step_register(const ForwardGradientOptions& o, std::uint32_t step) {
   double factor = 1;
-  if (o.schedule == Schedule::cosine && o.steps > 1) {
+  if (o.schedule == StepSchedule::cosine && o.steps > 1) {
     // Midpoints: the first step is almost the whole of it, the last one is not zero.
     const double t = (static_cast<double>(step) + 0.5) / static_cast<double>(o.steps);
     factor = o.final_factor + (1 - o.final_factor) * 0.5 * (1 + det_sincos(kPi * t).cos);
@@ -135,16 +135,16 @@ Estimator parse_estimator(const std::string& text) {
   if (text == "scaled") return Estimator::scaled;
   usage(fmt::format("estimator is \"{}\", expected sign or scaled", text));
 }
-Schedule parse_schedule(const std::string& text) {
-  if (text == "constant") return Schedule::constant;
-  if (text == "cosine") return Schedule::cosine;
+StepSchedule parse_schedule(const std::string& text) {
+  if (text == "constant") return StepSchedule::constant;
+  if (text == "cosine") return StepSchedule::cosine;
   usage(fmt::format("schedule is \"{}\", expected constant or cosine", text));
 }
 const char* name_of(Estimator estimator) {
   return estimator == Estimator::sign ? "sign" : "scaled";
 }
-const char* name_of(Schedule schedule) {
-  return schedule == Schedule::constant ? "constant" : "cosine";
+const char* name_of(StepSchedule schedule) {
+  return schedule == StepSchedule::constant ? "constant" : "cosine";
 }
 
 }  // namespace lastmile

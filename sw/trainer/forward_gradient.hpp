@@ -38,14 +38,14 @@ enum class Estimator {
   scaled,  // s_j = round(127 (L+ - L-) / max_j |L+ - L-|): SPSA up to a positive factor; equals
            // sign for m = 1 but for that factor
 };
-enum class Schedule { constant, cosine };
+enum class StepSchedule { constant, cosine };
 
 struct ForwardGradientOptions {
   std::uint32_t steps = 1000;
   int pairs = 1;  // m, 1..8
   int batch = 64;
   Estimator estimator = Estimator::sign;
-  Schedule schedule = Schedule::cosine;
+  StepSchedule schedule = StepSchedule::cosine;
   double final_factor = 0.0;  // the cosine ends at this fraction of the first step
   std::uint64_t seed = 1;     // of perturbations and batches
 };
@@ -96,8 +96,8 @@ void replay(ForwardGradientTarget& target, const Journal& journal, std::uint32_t
             std::uint32_t to);
 
 [[nodiscard]] Estimator parse_estimator(const std::string& text);
-[[nodiscard]] Schedule parse_schedule(const std::string& text);
+[[nodiscard]] StepSchedule parse_schedule(const std::string& text);
 [[nodiscard]] const char* name_of(Estimator estimator);
-[[nodiscard]] const char* name_of(Schedule schedule);
+[[nodiscard]] const char* name_of(StepSchedule schedule);
 
 }  // namespace lastmile
