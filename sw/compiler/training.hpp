@@ -1,0 +1,55 @@
+// Which tensors train, how far each is perturbed and how far a step moves it. Real amplitudes
+// become LSBs of the stored integers here; what the descriptors hold of them is in
+// sw/compiler/compile.hpp.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "sw/quantizer/quantized.hpp"
+
+namespace lastmile {
+
+// One trainable tensor.
+struct TensorTraining {
+  std::uint32_t tensor = 0;  // weight_tensor(layer) or bias_tensor(layer)
+  double eps_lsb = 0;        // e in LSBs: the perturbation is e * z, z of variance 1 (signs: +-1)
+  double step_lsb =
+      0;           // LSBs that a coefficient of 1 moves an element of |z| = 1, at STEP factor 1
+  int keep = 256;  // of 256 elements this many take part; 256 = all
+};
+
+// What a real amplitude is relative to.
+enum class Amplitude {
+  rms,   // the tensor's own root mean square in LSBs (the paper's kernel-wise normalization: eta *
+         // RMS(w))
+  real,  // real units of the weight: amplitude / scale, the root mean square of the channels'
+         // scales
+  lsb,   // LSBs
+};
+[[nodiscard]] const char* name_of(Amplitude amplitude);
+
+struct TrainingRule {
+  std::vector<bool> layers;  // per layer of the network; empty: every layer with weights
+  bool biases = true;
+  Amplitude eps_mode = Amplitude::rms;
+  double eps = 1e-3;
+  Amplitude step_mode = Amplitude::rms;
+  double step = 1e-3;
+  int keep = 256;  // of weights
+  int bias_keep = 256;
+};
+
+// Amplitude 1 in LSBs of the tensor. rms of a bias: at least the root mean square of its layer's
+// weights in real units, so that biases near zero train too (a bias is the weight of an input of
+// 1). A tensor of zeros counts as one LSB.
+[[nodiscard]] double unit_lsb(const QuantizedNetwork& network, std::uint32_t tensor,
+                              Amplitude mode);
+
+// The rule applied to every chosen layer that has weights, in order of tensor id. Error(usage) for
+// a rule that chooses no tensor or whose numbers are outside their ranges (eps > 0, step > 0, keep
+// 0..256).
+[[nodiscard]] std::vector<TensorTraining> training_plan(const QuantizedNetwork& network,
+                                                        const TrainingRule& rule);
+
+}  // namespace lastmile
