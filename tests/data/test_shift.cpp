@@ -137,7 +137,8 @@ TEST_CASE("data: a shift has fixed bits, for any number of threads") {
   const auto one = shifted(glyphs, spec, 9, 1);
   CHECK(one.x == shifted(glyphs, spec, 9, 3).x);
   // Computed once; a change here changes every shifted task.
-  CHECK(lastmile::xxh64(lastmile::bytes_of(std::span<const float>(one.x))) == 12762149163256600715U);
+  CHECK(lastmile::xxh64(lastmile::bytes_of(std::span<const float>(one.x))) ==
+        12762149163256600715U);
   CHECK(shifted(glyphs, "none").x == glyphs.x);
   // An example's shift does not depend on what follows it.
   CHECK(shifted(lastmile::slice(glyphs, 0, 8), spec, 9, 1).x == lastmile::slice(one, 0, 8).x);

@@ -1,0 +1,42 @@
+// Audio files and data sets of clips: 16-bit mono WAV and FLAC, cut with an index.csv
+// (sw/data/cut_list.hpp).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sw/data/cut_list.hpp"
+
+namespace lastmile {
+
+inline constexpr int kDefaultSampleRate = 16000;
+
+// The samples of a WAV or FLAC file that is held in memory. `name` is what errors call it. Error
+// (input) unless it is 16-bit, mono, of `rate` samples a second and as long as its header says; the
+// message states what was found and expected.
+[[nodiscard]] std::vector<std::int16_t> decode_audio(std::span<const std::uint8_t> bytes,
+                                                     const std::string& name,
+                                                     int rate = kDefaultSampleRate);
+[[nodiscard]] std::vector<std::int16_t> read_audio(const std::filesystem::path& path,
+                                                   int rate = kDefaultSampleRate);
+
+// Clips of equal length: shorter ones are centred between zeros.
+struct ClipSet {
+  std::int64_t samples = 0;        // per clip: the longest clip of the list
+  std::vector<std::int16_t> data;  // cuts.size() * samples, in the order of the list
+  CutList list;
+};
+
+// Reads folder/index.csv and every file it names. Error (input) also when a cut reaches beyond its
+// file.
+[[nodiscard]] ClipSet read_clips(const std::filesystem::path& folder, int rate = kDefaultSampleRate,
+                                 int threads = 1);
+
+// Writes mono 16-bit audio; WAV or FLAC by the ending of the name (atomic).
+void write_audio(const std::filesystem::path& path, std::span<const std::int16_t> samples,
+                 int rate = kDefaultSampleRate);
+
+}  // namespace lastmile

@@ -1,0 +1,255 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <string>
+
+#include "sw/base/io.hpp"
+#include "sw/base/rng.hpp"
+#include "sw/data/audio.hpp"
+#include "sw/data/idx.hpp"
+#include "sw/data/shift.hpp"
+#include "sw/data/task.hpp"
+#include "tests/base/temp_dir.hpp"
+#include "tests/data/shared.hpp"
+
+using lastmile::load_task;
+using lastmile::Task;
+using lastmile::TaskOptions;
+using lastmile::testing::error_of;
+using lastmile::testing::TempDir;
+
+namespace {
+
+void check_all(const Task& task) {
+  for (const auto* d : {&task.pretrain, &task.source_test, &task.adapt, &task.shifted_test}) {
+    lastmile::check(*d, task.name);
+    CHECK(d->shape == task.pretrain.shape);
+    CHECK(d->classes == static_cast<int>(task.class_names.size()));
+    CHECK(d->size() > 0);
+  }
+}
+
+std::string task_error(const TaskOptions& options) {
+  return error_of([&] { (void)load_task(options); });
+}
+
+// Two classes told apart by pitch, three training speakers and two held-out ones with four clips of
+// each class.
+void write_audio_set(const TempDir& dir) {
+  std::string index = "file,start,length,class,class_name,speaker,split\n";
+  std::vector<std::int16_t> all;
+  lastmile::Rng rng(1);
+  const auto add = [&](const char* speaker, const char* split) {
+    for (int i = 0; i < 8; ++i) {
+      const int label = i % 2;
+      index += "a.flac," + std::to_string(all.size()) + ",1600," + std::to_string(label) +
+               (label == 0 ? ",low," : ",high,") + speaker + "," + split + "\n";
+      for (int t = 0; t < 1600; ++t)
+        all.push_back(static_cast<std::int16_t>(5000 * std::sin(t * (label == 0 ? 0.1 : 0.9)) +
+                                                300 * rng.normal()));
+    }
+  };
+  add("ann", "train");
+  add("bob", "train");
+  add("cyd", "test");
+  add("eve", "adapt");
+  add("dan", "adapt");
+  lastmile::write_audio(dir / "a.flac", all);
+  lastmile::write_file_atomic(dir / "index.csv", std::string_view(index));
+}
+
+void write_image_set(const TempDir& dir) {
+  lastmile::ImageSet set{60, 4, 4, 1, {}, {}, 2};
+  for (int i = 0; i < 60 * 16; ++i) set.pixels.push_back(static_cast<std::uint8_t>(i));
+  for (int i = 0; i < 60; ++i) set.labels.push_back(static_cast<std::uint8_t>(i % 2));
+  lastmile::write_idx_images(dir / "train-images-idx3-ubyte.gz", set);
+  lastmile::write_idx_labels(dir / "train-labels-idx1-ubyte.gz", set.labels);
+  lastmile::write_idx_images(dir / "t10k-images-idx3-ubyte", set);
+  lastmile::write_idx_labels(dir / "t10k-labels-idx1-ubyte", set.labels);
+}
+
+}  // namespace
+
+TEST_CASE("data: the built-in task is complete and the same for any number of threads") {
+  TaskOptions o;
+  o.adapt = 300;
+  const Task a = load_task(o);
+  check_all(a);
+  CHECK(a.kind == lastmile::TaskKind::glyphs);
+  CHECK(a.name == "glyphs");
+  CHECK(a.shift == "rotate=35,contrast=0.6,noise=0.1");
+  CHECK(a.pretrain.size() == 10000);
+  CHECK(a.source_test.size() == 4000);
+  CHECK(a.adapt.size() == 300);
+  CHECK(a.shifted_test.y == a.source_test.y);
+  CHECK(a.shifted_test.x != a.source_test.x);
+  CHECK(a.speakers.empty());
+  o.threads = 2;
+  const Task b = load_task(o);
+  CHECK(a.pretrain.x == b.pretrain.x);
+  CHECK(a.shifted_test.x == b.shifted_test.x);
+  CHECK(a.adapt.x == b.adapt.x);
+  // Another seed: other adaptation data, the same network to start from and the same tests.
+  o.seed = 2;
+  const Task c = load_task(o);
+  CHECK(a.pretrain.x == c.pretrain.x);
+  CHECK(a.shifted_test.x == c.shifted_test.x);
+  CHECK(a.adapt.x != c.adapt.x);
+  o.shift = "none";
+  const Task d = load_task(o);
+  CHECK(d.shift == "none");
+  CHECK(d.shifted_test.x == d.source_test.x);
+}
+
+TEST_CASE("data: an image folder is split into pre-training, adaptation and test") {
+  const TempDir dir;
+  write_image_set(dir);
+  TaskOptions o;
+  o.data = dir.path() / "";
+  o.adapt = 6;
+  o.shift = "none";
+  const Task t = load_task(o);
+  check_all(t);
+  CHECK(t.kind == lastmile::TaskKind::images);
+  CHECK(t.name == dir.path().filename().string());
+  CHECK(t.pretrain.size() == 50);
+  CHECK(t.source_test.size() == 60);
+  CHECK(t.adapt.size() == 6);
+  CHECK(t.class_names == std::vector<std::string>{"0", "1"});
+  // Pre-training images are the first 50; adaptation images are different ones of the last 10.
+  CHECK(t.pretrain.example(49)[0] == static_cast<float>(49 * 16 % 256) / 255.0F);
+  std::vector<float> firsts;
+  for (std::size_t i = 0; i < 6; ++i) {
+    const float first = t.adapt.example(i)[0];
+    bool found = false;
+    for (int k = 50; k < 60; ++k) found |= first == static_cast<float>(k * 16 % 256) / 255.0F;
+    CHECK(found);
+    CHECK(std::count(firsts.begin(), firsts.end(), first) == 0);
+    firsts.push_back(first);
+  }
+  o.shift = "default";
+  CHECK(load_task(o).shift == "rotate=25");
+  o.adapt = 11;
+  CHECK(task_error(o).find("adapt: 11 images, expected 1 to 10 (") == 0);
+}
+
+TEST_CASE("data: an audio folder gives features and held-out speakers") {
+  const TempDir dir;
+  write_audio_set(dir);
+  TaskOptions o;
+  o.data = dir.path();
+  const Task t = load_task(o);
+  check_all(t);
+  CHECK(t.kind == lastmile::TaskKind::audio);
+  CHECK(t.shift == "speakers");
+  CHECK(t.pretrain.shape == lastmile::Shape{4, 40, 1});
+  CHECK(t.pretrain.size() == 16);
+  CHECK(t.source_test.size() == 8);
+  CHECK(t.speakers == std::vector<std::string>{"dan", "eve"});
+  CHECK(t.class_names == std::vector<std::string>{"low", "high"});
+  for (int s = 0; s < 2; ++s) {
+    const auto part = lastmile::speaker_data(t, s);
+    CHECK(lastmile::class_counts(part.adapt) == std::vector<std::size_t>{2, 2});
+    CHECK(lastmile::class_counts(part.test) == std::vector<std::size_t>{2, 2});
+    for (std::size_t i = 0; i < part.adapt.size(); ++i)  // no clip is on both sides
+      for (std::size_t k = 0; k < part.test.size(); ++k)
+        CHECK(!std::equal(part.adapt.example(i).begin(), part.adapt.example(i).end(),
+                          part.test.example(k).begin()));
+  }
+  CHECK(error_of([&] {
+          (void)lastmile::speaker_data(t, 2);
+        }).find("speaker: 2, expected below 2") == 0);
+  // Normalized on the training split alone.
+  double sum = 0;
+  for (std::size_t i = 0; i < t.pretrain.x.size(); i += 40)
+    sum += static_cast<double>(t.pretrain.x[i]);
+  CHECK(sum / 64 == doctest::Approx(0).scale(1).epsilon(1e-5));
+  o.threads = 2;
+  CHECK(load_task(o).pretrain.x == t.pretrain.x);
+  o.seed = 5;
+  const Task other = load_task(o);
+  CHECK(other.pretrain.x == t.pretrain.x);
+  CHECK(other.adapt.x != t.adapt.x);
+
+  o.speaker_adapt = 0.75;
+  CHECK(lastmile::speaker_data(load_task(o), 0).adapt.size() == 6);
+  o.speaker_adapt = 1;
+  CHECK(task_error(o).find("speaker part for adaptation: 1") == 0);
+  o.speaker_adapt = 0.5;
+  o.shift = "rotate=5";
+  CHECK(task_error(o).find("shift: 'rotate=5' for the audio data") == 0);
+  o.shift = "none";
+  o.features.rate = 8000;
+  o.features.high_hz = 4000;
+  CHECK(task_error(o).find("a.flac: sample rate: 16000 Hz, expected 8000") != std::string::npos);
+}
+
+TEST_CASE("data: a speaker who is held out may not be trained on") {
+  const TempDir dir;
+  write_audio_set(dir);
+  auto text = lastmile::read_text_file(dir / "index.csv");
+  text.replace(text.find("ann,train"), 3, "eve");
+  lastmile::write_file_atomic(dir / "index.csv", std::string_view(text));
+  TaskOptions o;
+  o.data = dir.path();
+  CHECK(task_error(o).find("index.csv: line 2: speaker 'eve' is in the adapt split too") !=
+        std::string::npos);
+  for (const char* split : {"test", "adapt"}) {
+    write_audio_set(dir);
+    text = lastmile::read_text_file(dir / "index.csv");
+    const std::string field = std::string(",") + split + "\n";
+    for (auto at = text.find(field); at != std::string::npos; at = text.find(field))
+      text.replace(at, field.size(), ",train\n");
+    lastmile::write_file_atomic(dir / "index.csv", std::string_view(text));
+    CHECK(task_error(o).find(std::string("index.csv: split ") + split) != std::string::npos);
+  }
+}
+
+TEST_CASE("data: folders that hold no known data are refused") {
+  const TempDir dir;
+  TaskOptions o;
+  o.data = dir / "missing";
+  CHECK(task_error(o).find("missing: no such folder") != std::string::npos);
+  o.data = dir.path();
+  CHECK(task_error(o).find("neither train-images-idx3-ubyte[.gz]") != std::string::npos);
+  lastmile::write_file_atomic(dir / "x", std::string_view("x"));
+  o.data = dir / "x";
+  CHECK(task_error(o).find("x: not a folder") != std::string::npos);
+  write_image_set(dir);
+  write_audio_set(dir);
+  o.data = dir.path();
+  CHECK(task_error(o).find("has IDX files and an index.csv") != std::string::npos);
+  o.data.clear();
+  o.adapt = 0;
+  CHECK(task_error(o) == "adapt: 0 examples, expected 1 to 10000000");
+  o.adapt = 10;
+  o.shift = "tilt=3";
+  CHECK(task_error(o).find("shift: 'tilt'") == 0);
+}
+
+TEST_CASE("data: Speech Commands has the counts of its README") {
+  const auto folder = lastmile::testing::shared_data("speech-commands-12");
+  if (folder.empty()) return;
+  TaskOptions o;
+  o.data = folder;
+  o.features.kind = lastmile::FeatureKind::mfcc;
+  o.threads = 2;
+  const Task t = load_task(o);
+  check_all(t);
+  CHECK(t.name == "speech-commands-12");
+  CHECK(t.pretrain.shape == lastmile::Shape{49, 10, 1});
+  CHECK(lastmile::class_counts(t.pretrain) ==
+        std::vector<std::size_t>{101, 100, 90, 101, 100, 106, 94, 106, 92, 100, 101, 134});
+  CHECK(lastmile::class_counts(t.source_test) ==
+        std::vector<std::size_t>{33, 30, 36, 35, 33, 31, 34, 32, 29, 33, 38, 46});
+  CHECK(t.speakers.size() == 8);
+  CHECK(t.adapt.size() + t.shifted_test.size() == 525);
+  CHECK(lastmile::class_counts(t.adapt)[11] == 0);  // no silence
+  for (int s = 0; s < 8; ++s) {
+    const auto part = lastmile::speaker_data(t, s);
+    CHECK(part.adapt.size() >= part.test.size());
+    CHECK(part.test.size() >= 20);
+  }
+}
