@@ -145,7 +145,7 @@ TEST_CASE("data: front-end options out of range are named") {
   CHECK(error([](FeatureOptions& o) { o.high_hz = 8001; }).find("features: high_hz = 8001") == 0);
   CHECK(error([](FeatureOptions& o) { o.low_hz = 7600; }).find("features: low_hz") == 0);
   CHECK(error([](FeatureOptions& o) {
-          o.bands = 200;
+          o.bands = 256;
         }).find("features: bands = 256, expected fewer") == 0);
   CHECK(error([](FeatureOptions& o) { o.coefficients = 41; }).find("features: coefficients") == 0);
   CHECK(error([](FeatureOptions& o) { o.frame = 8; }).find("features: frame") == 0);
