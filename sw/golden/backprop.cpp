@@ -310,8 +310,8 @@ void Backprop<T>::backward_layer(Pass& pass, std::size_t i) {
 
 template <class T>
 BatchLoss Backprop<T>::gradients(const FloatParams<T>& params, std::span<const T> x,
-                                 std::span<const int> labels, const std::vector<bool>& trainable,
-                                 FloatParams<T>& gradients) {
+                                 std::span<const std::uint8_t> labels,
+                                 const std::vector<bool>& trainable, FloatParams<T>& gradients) {
   const auto n = static_cast<std::int64_t>(labels.size());
   if (static_cast<std::int64_t>(x.size()) != n * network_.input.elements() || n == 0) {
     throw Error(ErrorKind::input,

@@ -28,7 +28,7 @@ class Backprop {
   // `gradients.layers[i].mean` and `.variance`; of another layer, its running ones. Same bits for
   // any number of threads.
   BatchLoss gradients(const FloatParams<T>& params, std::span<const T> x,
-                      std::span<const int> labels, const std::vector<bool>& trainable,
+                      std::span<const std::uint8_t> labels, const std::vector<bool>& trainable,
                       FloatParams<T>& gradients);
 
  private:

@@ -45,7 +45,7 @@ void run(const Layer& l, const LayerParams<T>& p, int n, const T* a, const T* b,
 }  // namespace
 
 template <class T>
-BatchLoss cross_entropy(std::span<const T> logits, std::span<const int> labels,
+BatchLoss cross_entropy(std::span<const T> logits, std::span<const std::uint8_t> labels,
                         std::span<double> per_example, std::span<T> gradient) {
   const std::size_t n = labels.size();
   const std::size_t classes = n == 0 ? 0 : logits.size() / n;
@@ -55,12 +55,12 @@ BatchLoss cross_entropy(std::span<const T> logits, std::span<const int> labels,
   BatchLoss result;
   for (std::size_t i = 0; i < n; ++i) {
     const std::span<const T> z = logits.subspan(i * classes, classes);
-    if (labels[i] < 0 || static_cast<std::size_t>(labels[i]) >= classes) {
+    if (labels[i] >= classes) {
       throw Error(ErrorKind::input,
                   fmt::format("golden model: label of example {} is {}, expected 0 to {}", i,
                               labels[i], classes - 1));
     }
-    const auto label = static_cast<std::size_t>(labels[i]);
+    const std::size_t label = labels[i];
     const auto top = static_cast<std::size_t>(std::max_element(z.begin(), z.end()) - z.begin());
     const double high = static_cast<double>(z[top]);
     double sum = 0;
@@ -173,7 +173,8 @@ void Golden<T>::forward(const FloatParams<T>& params, std::span<const T> x,
 
 template <class T>
 BatchLoss Golden<T>::loss(const FloatParams<T>& params, std::span<const T> x,
-                          std::span<const int> labels, std::span<double> per_example) const {
+                          std::span<const std::uint8_t> labels,
+                          std::span<double> per_example) const {
   expect_size("labels", labels.size(), static_cast<std::size_t>(batch_of(x.size())));
   std::vector<T> logits(labels.size() * static_cast<std::size_t>(network_.classes));
   forward(params, x, logits);
@@ -227,9 +228,9 @@ LayerTrace<T> Golden<T>::run_layer(int layer, const FloatParams<T>& params,
 
 template class Golden<float>;
 template class Golden<double>;
-template BatchLoss cross_entropy<float>(std::span<const float>, std::span<const int>,
+template BatchLoss cross_entropy<float>(std::span<const float>, std::span<const std::uint8_t>,
                                         std::span<double>, std::span<float>);
-template BatchLoss cross_entropy<double>(std::span<const double>, std::span<const int>,
+template BatchLoss cross_entropy<double>(std::span<const double>, std::span<const std::uint8_t>,
                                          std::span<double>, std::span<double>);
 
 }  // namespace lastmile

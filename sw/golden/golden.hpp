@@ -24,7 +24,7 @@ struct BatchLoss {
 // `gradient`, n x classes or empty, receives d mean / d logits. Error(input) for a label outside
 // [0, classes).
 template <class T>
-BatchLoss cross_entropy(std::span<const T> logits, std::span<const int> labels,
+BatchLoss cross_entropy(std::span<const T> logits, std::span<const std::uint8_t> labels,
                         std::span<double> per_example = {}, std::span<T> gradient = {});
 
 // What one layer put out for the whole batch, NHWC.
@@ -50,8 +50,8 @@ class Golden {
   // logits: n x classes.
   void forward(const FloatParams<T>& params, std::span<const T> x, std::span<T> logits) const;
   // The fast path of a forward-gradient trainer. per_example: n or empty.
-  BatchLoss loss(const FloatParams<T>& params, std::span<const T> x, std::span<const int> labels,
-                 std::span<double> per_example = {}) const;
+  BatchLoss loss(const FloatParams<T>& params, std::span<const T> x,
+                 std::span<const std::uint8_t> labels, std::span<double> per_example = {}) const;
   // Every layer's tensors, by layer.
   [[nodiscard]] std::vector<LayerTrace<T>> trace(const FloatParams<T>& params,
                                                  std::span<const T> x) const;

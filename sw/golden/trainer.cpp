@@ -153,7 +153,7 @@ void BackpropTrainer<T>::update(FloatParams<T>& params, double rate) {
 
 template <class T>
 BatchLoss BackpropTrainer<T>::step(FloatParams<T>& params, std::span<const T> x,
-                                   std::span<const int> labels) {
+                                   std::span<const std::uint8_t> labels) {
   const BatchLoss loss = backprop_.gradients(params, x, labels, options_.trainable, gradients_);
   const double guess = std::log(static_cast<double>(backprop_.network().classes));
   if (!std::isfinite(loss.mean) || loss.mean > kDivergence * guess) {
@@ -170,9 +170,10 @@ BatchLoss BackpropTrainer<T>::step(FloatParams<T>& params, std::span<const T> x,
 }
 
 template <class T>
-BatchSource<T> memory_source(std::span<const T> x, std::span<const int> labels) {
+BatchSource<T> memory_source(std::span<const T> x, std::span<const std::uint8_t> labels) {
   const std::size_t one = labels.empty() ? 0 : x.size() / labels.size();
-  return [=](std::span<const std::uint32_t> indices, std::span<T> to, std::span<int> to_labels) {
+  return [=](std::span<const std::uint32_t> indices, std::span<T> to,
+             std::span<std::uint8_t> to_labels) {
     for (std::size_t i = 0; i < indices.size(); ++i) {
       std::copy_n(x.begin() + static_cast<std::ptrdiff_t>(indices[i] * one), one,
                   to.begin() + static_cast<std::ptrdiff_t>(i * one));
@@ -196,7 +197,7 @@ std::vector<EpochReport> train(const Network& network, FloatParams<T>& params,
   BackpropTrainer<T> trainer(network, options, steps);
   std::vector<std::uint32_t> order(static_cast<std::size_t>(examples));
   std::vector<T> x(static_cast<std::size_t>(batch * network.input.elements()));
-  std::vector<int> labels(static_cast<std::size_t>(batch));
+  std::vector<std::uint8_t> labels(static_cast<std::size_t>(batch));
   std::vector<EpochReport> reports;
   for (int epoch = 0; epoch < options.epochs; ++epoch) {
     std::iota(order.begin(), order.end(), 0U);
@@ -218,11 +219,11 @@ std::vector<EpochReport> train(const Network& network, FloatParams<T>& params,
   return reports;
 }
 
-#define LASTMILE_INSTANTIATE(T)                                                             \
-  template class BackpropTrainer<T>;                                                        \
-  template BatchSource<T> memory_source<T>(std::span<const T>, std::span<const int>);       \
-  template std::vector<EpochReport> train<T>(const Network&, FloatParams<T>&, std::int64_t, \
-                                             const BatchSource<T>&, const BackpropOptions&, \
+#define LASTMILE_INSTANTIATE(T)                                                                \
+  template class BackpropTrainer<T>;                                                           \
+  template BatchSource<T> memory_source<T>(std::span<const T>, std::span<const std::uint8_t>); \
+  template std::vector<EpochReport> train<T>(const Network&, FloatParams<T>&, std::int64_t,    \
+                                             const BatchSource<T>&, const BackpropOptions&,    \
                                              const TrainCallbacks&);
 LASTMILE_INSTANTIATE(float)
 LASTMILE_INSTANTIATE(double)

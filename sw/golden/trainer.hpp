@@ -52,7 +52,8 @@ class BackpropTrainer {
   // One step on one batch. The loss returned was measured before the step. Error(mismatch) naming
   // the step when the loss or a weight is not finite any more or the loss exceeds 100 times that of
   // guessing: training has diverged.
-  BatchLoss step(FloatParams<T>& params, std::span<const T> x, std::span<const int> labels);
+  BatchLoss step(FloatParams<T>& params, std::span<const T> x,
+                 std::span<const std::uint8_t> labels);
 
   [[nodiscard]] std::int64_t steps_done() const { return step_; }
   // Of the last step, before weight decay.
@@ -70,11 +71,12 @@ class BackpropTrainer {
 // Puts the examples with these indices into x (one after another) and labels.
 template <class T>
 using BatchSource = std::function<void(std::span<const std::uint32_t> indices, std::span<T> x,
-                                       std::span<int> labels)>;
+                                       std::span<std::uint8_t> labels)>;
 
 // A source over examples that lie one after another in memory; both spans must outlive it.
 template <class T>
-[[nodiscard]] BatchSource<T> memory_source(std::span<const T> x, std::span<const int> labels);
+[[nodiscard]] BatchSource<T> memory_source(std::span<const T> x,
+                                           std::span<const std::uint8_t> labels);
 
 struct EpochReport {
   int epoch = 0;        // from 1
