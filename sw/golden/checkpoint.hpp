@@ -1,0 +1,45 @@
+// Float weights in a file. Little-endian, version 1:
+//
+//   8 bytes   "LMFLOAT" 0
+//   u32       version, 1
+//   string    network name (u32 length, bytes)
+//   u64       fingerprint(network) of sw/graph/reader.hpp: shapes, wiring and batch norm must be
+//   the same on loading u32       number of tensors; then for each, in the order of layers and of
+//   LayerParams' members:
+//     string    "layer/tensor", such as "conv1/weights"
+//     u32       number of dimensions, then each as u32, in the layouts of sw/graph/network.hpp
+//     f32[]     values, last dimension fastest
+//   u64       XXH64 of everything before it
+//
+// Only tensors that the network has are in the file, and all of them are.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sw/golden/params.hpp"
+
+namespace lastmile {
+
+inline constexpr std::uint32_t kCheckpointVersion = 1;
+
+// Atomic and durable. Refuses (Error(input)) what check_params refuses, so that a file never holds
+// what cannot be loaded.
+void save_checkpoint(const std::filesystem::path& path, const Network& network,
+                     const FloatParams<float>& params);
+
+// Error(input) naming the file and what is wrong: magic, version, length, checksum, network,
+// tensor, shape, or an element that is not finite.
+[[nodiscard]] FloatParams<float> load_checkpoint(const std::filesystem::path& path,
+                                                 const Network& network);
+
+// The same to and from bytes; `name` is what errors call them.
+[[nodiscard]] std::vector<std::uint8_t> encode_checkpoint(const Network& network,
+                                                          const FloatParams<float>& params);
+[[nodiscard]] FloatParams<float> decode_checkpoint(std::span<const std::uint8_t> bytes,
+                                                   const std::string& name, const Network& network);
+
+}  // namespace lastmile
