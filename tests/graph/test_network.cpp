@@ -181,6 +181,20 @@ TEST_CASE("graph: what the accelerator cannot hold is refused by name") {
       {"multiplier is 20000", "at most 16383"}));
 }
 
+TEST_CASE("graph: text that would exhaust the parser's stack is refused") {
+  for (const char* open : {"[", "{a=", "['#',"}) {
+    std::string text = "x = ";
+    for (int i = 0; i < 100'000; ++i) text += open;
+    CHECK(has(refusal(text), {"n.toml:1: brackets 17 deep"}));
+  }
+  std::string key = "# a comment with [[[[[[[[[[[[[[[[[[[[ and \"\"\" is only a comment\na";
+  for (int i = 0; i < 100'000; ++i) key += ".a";
+  CHECK(has(refusal(key + " = 1"), {"n.toml:2: 17 dots"}));
+  CHECK(has(refusal("name = \"\"\"a\"b\"\"\""), {"n.toml:1: a multi-line string"}));
+  CHECK(
+      has(refusal(std::string((4 << 20) + 1, '\n')), {"4194305 bytes, expected at most 4194304"}));
+}
+
 TEST_CASE("graph: a task fixes the shape, and a file that fixes another is refused") {
   const std::string text = "name = \"n\"\ninput = \"task\"\nclasses = \"task\"\n" + kTail;
   const Network n = parse_network(text, "n", kImages);
