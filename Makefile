@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := build
 
 include sw/build.mk
+-include tests/rtl/*.mk
 
 .PHONY: build test clean
 build: $(BIN)            ## build the `lastmile` program

@@ -18,7 +18,7 @@ CXXFLAGS_ALL := -std=c++20 -march=$(ARCH) -ffp-contract=off -fPIC $(WARN) $(FLAG
 LIBS := -lfmt -lspdlog -lz -lsndfile -lkissfft-float -ltbb -lxxhash -ldl -lpthread
 
 LIB_SRC  := $(filter-out %/main.cpp,$(shell find sw cmodel -name '*.cpp' 2>/dev/null | sort))
-TEST_SRC := $(shell find tests -name '*.cpp' -not -path 'tests/fuzz/*' -not -path 'tests/bench/*' 2>/dev/null | sort)
+TEST_SRC := $(shell find tests -name '*.cpp' -not -path 'tests/fuzz/*' -not -path 'tests/bench/*' -not -path 'tests/rtl/*' 2>/dev/null | sort)
 LIB_OBJ  := $(LIB_SRC:%.cpp=$(OUT)/%.o)
 TEST_OBJ := $(TEST_SRC:%.cpp=$(OUT)/%.o)
 MAIN_OBJ := $(OUT)/sw/main.o

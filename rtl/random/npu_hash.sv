@@ -1,0 +1,83 @@
+// Threefry-2x32 with HASH_ROUNDS rounds as a pipeline of STAGES registers: one word per cycle (CONTRACT.md, Random numbers).
+// The owner keeps the valid bits and enables each register, so that an idle pipeline does not toggle.
+module npu_hash #(
+  parameter int unsigned STAGES = 8,  // 1, 2, 4, 8 or 16
+  parameter int unsigned KEY_PIPE = 0 // 1: the key travels with its counter; 0: the key is held while words are in flight
+) (
+  input  logic              clk_i,
+  input  logic [STAGES-1:0] en_i,    // register s takes its input
+  input  logic [63:0]       key_i,
+  input  logic [63:0]       ctr_i,
+  output logic [63:0]       word_o   // of the counter that entered STAGES enables ago
+);
+
+  localparam int unsigned PER_STAGE = npu_pkg::HASH_ROUNDS / STAGES;
+
+  // Rotations repeat every eight rounds.
+  function automatic logic [31:0] rotate(input logic [31:0] x, input logic [2:0] round);
+    case (round)
+      3'd0: rotate = {x[18:0], x[31:19]};
+      3'd1: rotate = {x[16:0], x[31:17]};
+      3'd2: rotate = {x[5:0], x[31:6]};
+      3'd3: rotate = {x[25:0], x[31:26]};
+      3'd4: rotate = {x[14:0], x[31:15]};
+      3'd5: rotate = {x[2:0], x[31:3]};
+      3'd6: rotate = {x[15:0], x[31:16]};
+      default: rotate = {x[7:0], x[31:8]};
+    endcase
+  endfunction
+
+  logic [STAGES*64-1:0] state_q;
+
+  for (genvar s = 0; s < STAGES; s++) begin : gen_stage
+    logic [63:0] key, prev;
+    logic [31:0] a, b, k0, k1, k2;
+
+    if (s == 0) begin : gen_first
+      assign key = key_i;
+      assign prev = {ctr_i[63:32] + key_i[63:32], ctr_i[31:0] + key_i[31:0]};
+    end else begin : gen_next
+      assign prev = state_q[(s-1)*64 +: 64];
+      if (KEY_PIPE != 0) begin : gen_key
+        logic [63:0] key_q;
+        always_ff @(posedge clk_i) if (en_i[s-1]) key_q <= gen_stage[s-1].key;
+        assign key = key_q;
+      end else begin : gen_held
+        assign key = key_i;
+      end
+    end
+
+    assign k0 = key[31:0];
+    assign k1 = key[63:32];
+    assign k2 = 32'h1BD11BDA ^ k0 ^ k1;
+
+    always_comb begin
+      a = prev[31:0];
+      b = prev[63:32];
+      for (int unsigned r = s * PER_STAGE; r < (s + 1) * PER_STAGE; r++) begin
+        a = a + b;
+        b = rotate(b, r[2:0]) ^ a;
+        if (r[1:0] == 2'd3) begin  // injection r / 4 + 1 adds keys (r / 4 + 1) mod 3 and the next
+          if (r / 4 == 0) begin
+            a = a + k1;
+            b = b + k2 + 32'd1;
+          end else if (r / 4 == 1) begin
+            a = a + k2;
+            b = b + k0 + 32'd2;
+          end else if (r / 4 == 2) begin
+            a = a + k0;
+            b = b + k1 + 32'd3;
+          end else begin
+            a = a + k1;
+            b = b + k2 + 32'd4;
+          end
+        end
+      end
+    end
+
+    always_ff @(posedge clk_i) if (en_i[s]) state_q[s*64 +: 64] <= {b, a};
+  end
+
+  assign word_o = state_q[(STAGES-1)*64 +: 64];
+
+endmodule

@@ -1,0 +1,35 @@
+# Unit benches of bus, control, random, requant, elementwise and update: each block against the contract's headers in Verilator.
+# A bench is `name:top module:source`; parameters after `+` make one build per variant. `make rtl-unit-peri BENCH=perturb` runs some.
+PERI_OUT := build/rtl-unit/peri
+PERI_RTL := $(wildcard rtl/pkg/*.sv rtl/random/*.sv rtl/requant/*.sv rtl/bus/*.sv rtl/control/*.sv rtl/elementwise/*.sv rtl/update/*.sv)
+PERI_VERILATOR := verilator --cc --exe --build -j 2 -O3 --assert -sv -Wall --x-assign fast -CFLAGS "-std=c++20 -O1 -I$(CURDIR)" rtl/lint.vlt \
+  -Irtl/random -Irtl/requant -Irtl/bus -Irtl/control -Irtl/elementwise -Irtl/update
+
+# name | top | bench | Verilator parameters
+PERI_BENCHES := \
+  perturb_16|npu_perturb|perturb| \
+  perturb_8|npu_perturb|perturb|-GBUS_BYTES=8 \
+  perturb_64|npu_perturb|perturb|-GBUS_BYTES=64 \
+  perturb_bias_16|npu_perturb|perturb|-GBIAS=1 \
+  perturb_bias_8|npu_perturb|perturb|-GBIAS=1,-GBUS_BYTES=8 \
+  perturb_bias_64|npu_perturb|perturb|-GBIAS=1,-GBUS_BYTES=64
+
+peri_field = $(word $(2),$(subst |, ,$(1)))
+comma := ,
+# $(1): bench line. Parameters reach the bench as macros (GNAME=value -> P_NAME).
+define PERI_RULE
+$(PERI_OUT)/$(call peri_field,$(1),1)/run: tests/rtl/peri/$(call peri_field,$(1),3).cpp tests/rtl/peri/bench.hpp $(PERI_RTL) rtl/lint.vlt
+	@mkdir -p $$(@D)
+	@echo "  VERILATE $(call peri_field,$(1),1)"
+	@OBJCACHE=$(CCACHE) $(PERI_VERILATOR) $(subst $(comma), ,$(call peri_field,$(1),4)) --top-module $(call peri_field,$(1),2) --prefix Vtop \
+	  -CFLAGS "-DP_BENCH=1 $(patsubst -G%,-DP_%,$(subst $(comma), ,$(call peri_field,$(1),4)))" --Mdir $$(@D)/obj -o ../run rtl/pkg/npu_pkg.sv \
+	  $$$$(ls rtl/*/$(call peri_field,$(1),2).sv) $(CURDIR)/$$< > $$(@D)/build.log 2>&1 || { cat $$(@D)/build.log; exit 1; }
+.PHONY: rtl-unit-peri-$(call peri_field,$(1),1)
+rtl-unit-peri-$(call peri_field,$(1),1): $(PERI_OUT)/$(call peri_field,$(1),1)/run
+	@$$<
+endef
+$(foreach b,$(PERI_BENCHES),$(eval $(call PERI_RULE,$(b))))
+
+BENCH ?= _
+.PHONY: rtl-unit-peri
+rtl-unit-peri: $(foreach b,$(PERI_BENCHES),$(if $(findstring $(BENCH),_$(call peri_field,$(b),1)),rtl-unit-peri-$(call peri_field,$(b),1)))  ## unit benches of bus, control, random, requant, elementwise, update
