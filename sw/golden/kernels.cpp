@@ -43,22 +43,35 @@ T limit_high(Activation a) {
   return a == Activation::relu6 ? T{6} : std::numeric_limits<T>::infinity();
 }
 
-// y = activation(y + bias) on rows of `width` elements that lie `stride` apart.
+// Every row of `width` elements, `stride` apart, becomes the bias, or 0 where there is none.
 template <class T>
-void finish_rows(T* y, Index rows, Index width, Index stride, const T* bias,
-                 Activation activation) {
-  if (bias == nullptr && activation == Activation::none) return;
+void start_rows(T* y, Index rows, Index width, Index stride, const T* bias) {
+  constexpr Index kBlock = 16;  // a length the compiler knows becomes a few instructions
+  Index first = 0;
+  for (; first + kBlock <= width; first += kBlock) {
+    T value[kBlock] = {};
+    if (bias != nullptr) std::copy_n(bias + first, kBlock, value);
+    T* to = y + first;
+    for (Index r = 0; r < rows; ++r, to += stride) std::copy_n(value, kBlock, to);
+  }
+  for (; first < width; ++first) {
+    const T value = bias == nullptr ? T{0} : bias[first];
+    for (Index r = 0; r < rows; ++r) y[r * stride + first] = value;
+  }
+}
+
+template <class T>
+void clamp_rows(T* y, Index rows, Index width, Index stride, Activation activation) {
+  if (activation == Activation::none) return;
+  if (stride == width) {
+    width *= rows;
+    rows = 1;
+  }
   const T high = limit_high<T>(activation);
-  const bool clamp = activation != Activation::none;
   for (Index r = 0; r < rows; ++r, y += stride) {
-    if (bias != nullptr) {
-      for (Index i = 0; i < width; ++i) y[i] += bias[i];
-    }
-    if (clamp) {
-      for (Index i = 0; i < width; ++i) {
-        const T v = y[i] < T{0} ? T{0} : y[i];  // in this form a NaN stays visible
-        y[i] = v > high ? high : v;
-      }
+    for (Index i = 0; i < width; ++i) {
+      const T v = y[i] < T{0} ? T{0} : y[i];  // in this form a NaN stays visible
+      y[i] = v > high ? high : v;
     }
   }
 }
@@ -129,19 +142,54 @@ void for_positions(const Layer& l, Index first, Index rows, At&& at) {
   }
 }
 
-template <class T>
-void unfold(const Layer& l, const T* x, Index first, Index rows, Index group_channels, T* columns) {
+// The columns of one position: kernel rows of `run` elements each, or, where the length is not
+// fixed, run by run.
+template <int kRun, class T>
+void unfold_rows(const Layer& l, const T* x, Index first, Index rows, Index group_channels,
+                 T* columns) {
   const Index k = Index{l.kernel_h} * l.kernel_w * group_channels;
+  // First positions that reach beyond the input.
+  const Index end_y = l.in.h - Index{l.kernel_h - 1} * l.dilation_h;
+  const Index end_x = l.in.w - Index{l.kernel_w - 1} * l.dilation_w;
+  const Index down = Index{l.dilation_h} * l.in.w * l.in.c;
   for_positions(l, first, rows, [&](Index example, Index iy0, Index ix0) {
-    for_runs(l, iy0, ix0, group_channels, [&](Index from, Index count, Index column) {
-      if (from < 0) {
-        std::fill_n(columns + column, count, T{0});
-      } else {
-        copy_run(x + example + from, count, columns + column);
-      }
-    });
+    if (kRun > 0 && iy0 >= 0 && ix0 >= 0 && iy0 < end_y && ix0 < end_x) {
+      const T* from = x + example + (iy0 * l.in.w + ix0) * l.in.c;
+      T* to = columns;
+      for (Index ky = 0; ky < l.kernel_h; ++ky, from += down, to += kRun)
+        std::copy_n(from, kRun, to);
+    } else {
+      for_runs(l, iy0, ix0, group_channels, [&](Index from, Index count, Index column) {
+        if (from < 0) {
+          std::fill_n(columns + column, count, T{0});
+        } else {
+          copy_run(x + example + from, count, columns + column);
+        }
+      });
+    }
     columns += k;
   });
+}
+
+template <class T>
+void unfold(const Layer& l, const T* x, Index first, Index rows, Index group_channels, T* columns) {
+  const bool whole = l.dilation_w == 1 && group_channels == l.in.c;
+  switch (whole ? l.kernel_w * l.in.c : 0) {
+    case 3:
+      return unfold_rows<3>(l, x, first, rows, group_channels, columns);
+    case 4:
+      return unfold_rows<4>(l, x, first, rows, group_channels, columns);
+    case 5:
+      return unfold_rows<5>(l, x, first, rows, group_channels, columns);
+    case 9:
+      return unfold_rows<9>(l, x, first, rows, group_channels, columns);
+    case 48:
+      return unfold_rows<48>(l, x, first, rows, group_channels, columns);
+    case 96:
+      return unfold_rows<96>(l, x, first, rows, group_channels, columns);
+    default:
+      return unfold_rows<0>(l, x, first, rows, group_channels, columns);
+  }
 }
 
 template <class T>
@@ -194,10 +242,11 @@ void conv_forward(const Layer& l, int n, const T* x, const T* weights, const T* 
       if (!direct) unfold(l, x + g * p.group_channels, first, count, p.group_channels, columns);
       const T* from = direct ? x + first * p.k : columns;
       T* to = y + first * p.out_stride + g * p.outputs;
-      view(to, count, p.outputs, p.out_stride).noalias() =
+      start_rows(to, count, p.outputs, p.out_stride,
+                 bias == nullptr ? nullptr : bias + g * p.outputs);
+      view(to, count, p.outputs, p.out_stride).noalias() +=
           view(from, count, p.k, p.k) * w.transpose();
-      finish_rows(to, count, p.outputs, p.out_stride,
-                  bias == nullptr ? nullptr : bias + g * p.outputs, activation);
+      clamp_rows(to, count, p.outputs, p.out_stride, activation);
     }
   }
 }
@@ -256,9 +305,9 @@ void depthwise_forward(const Layer& l, int n, const T* x, const T* weights, cons
                        Activation activation, T* y) {
   const Index channels = l.filters;
   const Index rows = Index{n} * l.out.h * l.out.w;
+  start_rows(y, rows, channels, channels, bias);
   T* out = y;
   for_positions(l, 0, rows, [&](Index example, Index iy0, Index ix0) {
-    std::fill_n(out, channels, T{0});
     for_taps(l, iy0, ix0, [&](Index pixel, Index position) {
       const T* from = x + example + pixel * l.in.c;
       const T* w = weights + position * channels;
@@ -270,7 +319,7 @@ void depthwise_forward(const Layer& l, int n, const T* x, const T* weights, cons
     });
     out += channels;
   });
-  finish_rows(y, rows, channels, channels, bias, activation);
+  clamp_rows(y, rows, channels, channels, activation);
 }
 
 template <class T>
@@ -440,7 +489,7 @@ void plain_backward(const Layer& l, int n, const T* a, const T* dy, T* da, T* db
 template <class T>
 void activate(Activation activation, const T* x, T* y, std::size_t count) {
   if (x != y) std::copy_n(x, count, y);
-  finish_rows<T>(y, 1, static_cast<Index>(count), 0, nullptr, activation);
+  clamp_rows(y, 1, static_cast<Index>(count), 0, activation);
 }
 
 template <class T>
