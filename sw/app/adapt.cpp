@@ -1,0 +1,286 @@
+#include "sw/app/adapt.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "sw/base/error.hpp"
+#include "sw/base/io.hpp"
+#include "sw/quantizer/file.hpp"
+#include "sw/trainer/journal.hpp"
+
+namespace lastmile {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Collects the loss curve and asks for an accuracy at evenly spaced steps.
+class CurveRecorder {
+ public:
+  CurveRecorder(const AdaptOptions& o, AdaptResult& result) : o_(o), result_(result) {}
+
+  // evaluate() is called only at the points of the curve.
+  template <class Evaluate>
+  void step(const StepReport& r, const Evaluate& evaluate) {
+    mean_ = count_++ == 0 ? r.loss : 0.98 * mean_ + 0.02 * r.loss;
+    const std::uint64_t done = std::uint64_t{r.step} + 1, steps = o_.forward.steps;
+    const auto points = static_cast<std::uint64_t>(std::max(o_.evaluations, 0));
+    const bool evaluate_now =
+        points != 0 && done != steps && done * points / steps != (done - 1) * points / steps;
+    const std::uint64_t curve_points = std::min<std::uint64_t>(steps, 200);
+    if (evaluate_now || done == steps ||
+        done * curve_points / steps != (done - 1) * curve_points / steps) {
+      result_.curve.push_back(
+          {static_cast<std::uint32_t>(done),
+           2 * done * static_cast<std::uint64_t>(o_.forward.pairs), mean_,
+           evaluate_now ? evaluate().percent() : std::numeric_limits<double>::quiet_NaN()});
+    }
+  }
+  [[nodiscard]] double mean() const { return mean_; }
+
+ private:
+  const AdaptOptions& o_;
+  AdaptResult& result_;
+  double mean_ = 0;
+  std::uint64_t count_ = 0;
+};
+
+Dataset head_of(const Dataset& data, int examples) {
+  return slice(data, 0, std::min(data.size(), static_cast<std::size_t>(std::max(examples, 1))));
+}
+
+nlohmann::json journal_config(const AdaptOptions& o, const std::vector<TensorTraining>& plan,
+                              std::uint64_t data_digest) {
+  nlohmann::json tensors = nlohmann::json::array();
+  for (const TensorTraining& t : plan)
+    tensors.push_back(
+        {{"tensor", t.tensor}, {"eps", t.eps_lsb}, {"step", t.step_lsb}, {"keep", t.keep}});
+  return {{"steps", o.forward.steps},
+          {"batch", o.forward.batch},
+          {"estimator", name_of(o.forward.estimator)},
+          {"schedule", name_of(o.forward.schedule)},
+          {"final_factor", o.forward.final_factor},
+          {"distribution", spec::to_string(o.fixed.distribution)},
+          {"mask_seed", o.fixed.mask_seed},
+          {"data_digest", data_digest},
+          {"tensors", tensors}};
+}
+
+std::uint64_t network_digest(const QuantizedNetwork& network) { return xxh64(serialize(network)); }
+
+std::uint64_t data_digest(const Dataset& data) {
+  return xxh64(bytes_of(std::span(data.y)), xxh64(bytes_of(std::span(data.x))));
+}
+
+}  // namespace
+
+std::vector<TensorTraining> plan_training(const QuantizedNetwork& network, const AdaptOptions& o) {
+  if (!(o.keep > 0 && o.keep <= 1))
+    throw Error(ErrorKind::usage,
+                fmt::format("keep is {}, expected above 0 and at most 1", o.keep));
+  TrainingRule rule;
+  rule.layers = trainable_layers(network.network, o.layers);
+  rule.biases = o.biases;
+  rule.eps = o.eps;
+  rule.step = o.step / (o.forward.pairs * (o.forward.estimator == Estimator::scaled ? 127.0 : 1.0));
+  rule.keep = std::max(1, static_cast<int>(std::lround(256 * o.keep)));
+  rule.bias_keep = 256;
+  return training_plan(network, rule);
+}
+
+std::int64_t trained_weights(const QuantizedNetwork& network,
+                             const std::vector<TensorTraining>& plan) {
+  std::int64_t n = 0;
+  for (const TensorTraining& t : plan) {
+    const QuantizedLayer& q = network.layers[t.tensor / 2];
+    n += static_cast<std::int64_t>(t.tensor % 2 != 0 ? q.bias.size() : q.weights.size());
+  }
+  return n;
+}
+
+FixedResult adapt_fixed(const QuantizedNetwork& start, const Dataset& train, const Dataset& test,
+                        const AdaptOptions& o, const DeviceOpener& open,
+                        const std::filesystem::path& journal_path, bool resume,
+                        const ProgressOptions& progress, const Say& say) {
+  validate(o.forward, train.size());
+  const std::vector<TensorTraining> plan = plan_training(start, o);
+  FixedResult result;
+  result.before = evaluate_fixed(start, test, open, o.fixed);
+
+  FixedOptions fixed = o.fixed;
+  fixed.batch = o.forward.batch;
+  FixedTarget target(start, plan, train, open, fixed);
+  if (say)
+    for (const std::string& note : target.driver().program().notes) say("note: " + note);
+
+  const JournalHeader header{o.forward.seed, o.forward.pairs, network_digest(start),
+                             journal_config(o, plan, data_digest(train))};
+  std::optional<JournalWriter> writer;
+  std::uint32_t first = 0;
+  CurveRecorder recorder(o, result);
+  if (resume && !journal_path.empty() && std::filesystem::exists(journal_path)) {
+    const Journal journal = read_journal(journal_path);
+    if (!(journal.header == header))
+      throw Error(
+          ErrorKind::journal,
+          fmt::format("{}: it is the journal of another run: header {}, expected {}",
+                      journal_path.string(), journal.header.config.dump(), header.config.dump()));
+    first = std::min(static_cast<std::uint32_t>(journal.records.size()), o.forward.steps);
+    replay(target, journal, 0, first);
+    for (std::uint32_t s = 0; s < first; ++s)
+      recorder.step({s, journal.records[s].loss, journal.records[s].coefficients}, [] {
+        return Accuracy{0, 0, 0};
+      });
+    writer = JournalWriter::resume(journal_path, journal);
+    if (say) say(fmt::format("{}: {} steps replayed, continuing", journal_path.string(), first));
+  } else if (!journal_path.empty()) {
+    writer = JournalWriter::create(journal_path, header);
+  }
+
+  const Dataset curve_test = head_of(test, o.evaluation_examples);
+  const HostTraffic step_before = target.driver().traffic(Traffic::step),
+                    batch_before = target.driver().traffic(Traffic::batch);
+  Progress bar("adapting (fixed point)", o.forward.steps - first, progress);
+  const Clock::time_point begin = Clock::now();
+  double evaluating = 0;
+  train_forward_gradient(target, train.size(), o.forward, first, writer ? &*writer : nullptr,
+                         [&](const StepReport& r) {
+                           recorder.step(r, [&] {
+                             const Clock::time_point t = Clock::now();
+                             const Accuracy a =
+                                 evaluate_fixed(target.network(), curve_test, open, o.fixed);
+                             evaluating += seconds_since(t);
+                             return a;
+                           });
+                           bar.add();
+                           bar.note(fmt::format("loss {:.3f}", recorder.mean()));
+                         });
+  result.seconds = seconds_since(begin) - evaluating;
+  bar.finish();
+
+  const double steps = std::max<double>(1, o.forward.steps - first);
+  result.host_bytes_per_step =
+      static_cast<double>((target.driver().traffic(Traffic::step) - step_before).bytes()) / steps;
+  result.batch_bytes_per_step =
+      static_cast<double>((target.driver().traffic(Traffic::batch) - batch_before).bytes()) / steps;
+  result.peak_bytes = target.driver().program().memory.total_bytes;
+  result.peak_activation_bytes = target.driver().program().memory.activation_live_peak;
+  result.memory_text = memory_report(target.driver().program(), start.network);
+  result.forward_passes =
+      2 * std::uint64_t{o.forward.steps} * static_cast<std::uint64_t>(o.forward.pairs);
+  result.network = target.network();
+  result.after = evaluate_fixed(result.network, test, open, o.fixed);
+  if (!result.curve.empty()) result.curve.back().accuracy = result.after.percent();
+  return result;
+}
+
+QuantizedNetwork replay_journal(const QuantizedNetwork& base, const std::filesystem::path& path,
+                                std::optional<std::uint32_t> steps, const DeviceOpener& open,
+                                int threads, const ProgressOptions& progress) {
+  const Journal journal = read_journal(path);
+  const std::string name = path.string();
+  if (journal.header.base_digest != network_digest(base))
+    throw Error(
+        ErrorKind::journal,
+        fmt::format("{}: it starts from the network with digest {:016x}, the given one has {:016x}",
+                    name, journal.header.base_digest, network_digest(base)));
+  std::vector<TensorTraining> plan;
+  FixedOptions fixed;
+  try {
+    const nlohmann::json& c = journal.header.config;
+    for (const nlohmann::json& t : c.at("tensors"))
+      plan.push_back({t.at("tensor").get<std::uint32_t>(), t.at("eps").get<double>(),
+                      t.at("step").get<double>(), t.at("keep").get<int>()});
+    fixed.distribution = c.at("distribution").get<std::string>() == "SIGN"
+                             ? spec::Distribution::sign_
+                             : spec::Distribution::gaussian_;
+    fixed.mask_seed = c.at("mask_seed").get<std::uint64_t>();
+  } catch (const nlohmann::json::exception& e) {
+    throw Error(ErrorKind::journal, fmt::format("{}: header config: {}", name, e.what()));
+  }
+  const auto available = static_cast<std::uint32_t>(journal.records.size());
+  const std::uint32_t to = steps.value_or(available);
+  if (to > available)
+    throw Error(ErrorKind::usage, fmt::format("steps is {}, but {} has {}", to, name, available));
+  fixed.batch = 1;
+  fixed.threads = threads;
+  fixed.cache_features = false;
+  Dataset nothing;
+  nothing.shape = base.network.input;
+  nothing.classes = base.network.classes;
+  FixedTarget target(base, plan, nothing, open, fixed);
+  Progress bar("replaying", to, progress);
+  for (std::uint32_t s = 0; s < to; ++s) {
+    replay(target, journal, s, s + 1);
+    bar.add();
+  }
+  return target.network();
+}
+
+AdaptResult adapt_float(const QuantizedNetwork& network, FloatParams<float> params,
+                        const Dataset& train, const Dataset& test, const AdaptOptions& o,
+                        const ProgressOptions& progress) {
+  const Golden<float> golden(network.network, o.fixed.threads);
+  AdaptResult result;
+  result.before = evaluate_float(golden, params, test);
+  FloatTarget target(golden, params, network, plan_training(network, o), train,
+                     o.fixed.distribution, o.fixed.mask_seed);
+  const Dataset curve_test = head_of(test, o.evaluation_examples);
+  CurveRecorder recorder(o, result);
+  Progress bar("adapting (float)", o.forward.steps, progress);
+  const Clock::time_point begin = Clock::now();
+  train_forward_gradient(target, train.size(), o.forward, 0, nullptr, [&](const StepReport& r) {
+    recorder.step(r, [&] { return evaluate_float(golden, params, curve_test); });
+    bar.add();
+    bar.note(fmt::format("loss {:.3f}", recorder.mean()));
+  });
+  result.seconds = seconds_since(begin);
+  bar.finish();
+  result.forward_passes =
+      2 * std::uint64_t{o.forward.steps} * static_cast<std::uint64_t>(o.forward.pairs);
+  result.after = evaluate_float(golden, params, test);
+  if (!result.curve.empty()) result.curve.back().accuracy = result.after.percent();
+  return result;
+}
+
+AdaptResult adapt_backprop(const Network& folded, FloatParams<float> params,
+                           const Dataset& train_data, const Dataset& test, const AdaptOptions& o,
+                           const BackpropAdaptOptions& backprop, const ProgressOptions& progress) {
+  const Golden<float> golden(folded, o.fixed.threads);
+  AdaptResult result;
+  result.before = evaluate_float(golden, params, test);
+  BackpropOptions b;
+  b.learning_rate = backprop.learning_rate;
+  b.epochs = backprop.epochs;
+  b.batch = std::min(o.forward.batch, static_cast<int>(train_data.size()));
+  b.seed = o.forward.seed;
+  b.threads = o.fixed.threads;
+  b.trainable = trainable_layers(folded, o.layers);
+  const auto examples = static_cast<std::int64_t>(train_data.size());
+  Progress bar("adapting (backpropagation)", b.epochs * (examples / b.batch), progress);
+  TrainCallbacks callbacks;
+  callbacks.on_step = [&](std::int64_t, std::int64_t, const BatchLoss&) { bar.add(); };
+  callbacks.on_epoch = [&](const EpochReport& r) {
+    result.curve.push_back(
+        {static_cast<std::uint32_t>(r.epoch * (examples / b.batch)),
+         static_cast<std::uint64_t>(r.epoch) * static_cast<std::uint64_t>(examples / b.batch),
+         r.loss, std::numeric_limits<double>::quiet_NaN()});
+  };
+  const Clock::time_point begin = Clock::now();
+  train<float>(folded, params, examples, memory_source<float>(train_data.x, train_data.y), b,
+               callbacks);
+  result.seconds = seconds_since(begin);
+  bar.finish();
+  result.after = evaluate_float(golden, params, test);
+  if (!result.curve.empty()) result.curve.back().accuracy = result.after.percent();
+  return result;
+}
+
+}  // namespace lastmile

@@ -1,0 +1,92 @@
+#include "sw/app/pipeline.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "sw/base/error.hpp"
+#include "sw/golden/golden.hpp"
+#include "sw/graph/reader.hpp"
+
+namespace lastmile {
+
+int default_epochs(const Task& task) {
+  switch (task.kind) {
+    case TaskKind::glyphs:
+      return 8;
+    case TaskKind::images:
+      return 6;
+    case TaskKind::audio:
+      return 40;
+  }
+  return 8;
+}
+
+std::filesystem::path find_network(const std::string& name) {
+  namespace fs = std::filesystem;
+  if (name.ends_with(".toml")) return name;
+  std::vector<fs::path> tried;
+  std::error_code ignored;
+  const fs::path program = fs::read_symlink("/proc/self/exe", ignored);
+  for (fs::path dir = program.parent_path(); !dir.empty(); dir = dir.parent_path()) {
+    tried.push_back(dir / "sw" / "networks" / (name + ".toml"));
+    if (dir == dir.parent_path()) break;
+  }
+  tried.push_back(fs::path("sw") / "networks" / (name + ".toml"));
+  for (const fs::path& p : tried)
+    if (fs::exists(p)) return p;
+  throw Error(
+      ErrorKind::input,
+      fmt::format(
+          "network \"{}\": no sw/networks/{}.toml beside the program or in the current folder, "
+          "expected one of those or the path of a .toml file",
+          name, name));
+}
+
+Network load_network(const std::string& name, const Task& task) {
+  return read_network(find_network(name).string(),
+                      TaskShape{task.pretrain.shape, task.pretrain.classes});
+}
+
+Pretrained pretrain(const Task& task, const Network& network, const PretrainOptions& options,
+                    int threads, const Say& say, const ProgressOptions& progress) {
+  Pretrained result{network, init_params<float>(network, options.seed)};
+  BackpropOptions o;
+  o.learning_rate = options.learning_rate;
+  o.weight_decay = options.weight_decay;
+  o.batch = std::min(options.batch, static_cast<int>(task.pretrain.size()));
+  o.epochs = options.epochs > 0 ? options.epochs : default_epochs(task);
+  o.seed = options.seed;
+  o.threads = threads;
+  const auto examples = static_cast<std::int64_t>(task.pretrain.size());
+  Progress bar("pre-training", o.epochs * (examples / o.batch), progress);
+  TrainCallbacks callbacks;
+  callbacks.on_step = [&](std::int64_t, std::int64_t, const BatchLoss&) { bar.add(); };
+  callbacks.on_epoch = [&](const EpochReport& r) {
+    bar.note(fmt::format("loss {:.3f}, accuracy {:.1f} %", r.loss, 100 * r.accuracy));
+  };
+  const auto reports =
+      train<float>(network, result.params, examples,
+                   memory_source<float>(task.pretrain.x, task.pretrain.y), o, callbacks);
+  bar.finish();
+  if (say && !reports.empty())
+    say(fmt::format("pre-trained {} on {}: {} epochs, loss {:.3f}, accuracy {:.1f} %", network.name,
+                    task.name, o.epochs, reports.back().loss, 100 * reports.back().accuracy));
+  return result;
+}
+
+QuantizedNetwork quantize_stage(const Pretrained& pretrained, const Task& task,
+                                const QuantizeStageOptions& options, int threads) {
+  if (options.calibration_examples < 1)
+    throw Error(ErrorKind::usage, fmt::format("calibration examples is {}, expected at least 1",
+                                              options.calibration_examples));
+  const std::size_t n =
+      std::min(task.pretrain.size(), static_cast<std::size_t>(options.calibration_examples));
+  const Dataset calibration = slice(task.pretrain, 0, n);
+  const Golden<float> golden(pretrained.network, threads);
+  return quantize(pretrained.network, pretrained.params,
+                  calibrate(golden, pretrained.params, calibration.x), options.quantize);
+}
+
+}  // namespace lastmile

@@ -1,0 +1,53 @@
+// The stages that every experiment goes through before anything adapts: data, network,
+// pre-training, quantization.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "sw/base/progress.hpp"
+#include "sw/data/task.hpp"
+#include "sw/golden/params.hpp"
+#include "sw/golden/trainer.hpp"
+#include "sw/graph/network.hpp"
+#include "sw/quantizer/quantize.hpp"
+
+namespace lastmile {
+
+// Where messages for people go; empty: nowhere. Never stdout, which belongs to results.
+using Say = std::function<void(const std::string&)>;
+
+struct PretrainOptions {
+  int epochs = 0;  // 0: as many as the task needs (default_epochs)
+  double learning_rate = 0.05;
+  double weight_decay = 1e-4;
+  int batch = 64;
+  std::uint64_t seed = 1;
+};
+[[nodiscard]] int default_epochs(const Task& task);
+
+// A network file, or the name of one of sw/networks (looked for beside the program and in the
+// current folder). Error(input) names what was tried.
+[[nodiscard]] std::filesystem::path find_network(const std::string& name);
+[[nodiscard]] Network load_network(const std::string& name, const Task& task);
+
+struct Pretrained {
+  Network network;  // as described, with batch norm
+  FloatParams<float> params;
+};
+[[nodiscard]] Pretrained pretrain(const Task& task, const Network& network,
+                                  const PretrainOptions& options, int threads, const Say& say,
+                                  const ProgressOptions& progress);
+
+// Calibrates on the first `calibration_examples` of the pre-training data.
+struct QuantizeStageOptions {
+  QuantizeOptions quantize;
+  int calibration_examples = 512;
+};
+[[nodiscard]] QuantizedNetwork quantize_stage(const Pretrained& pretrained, const Task& task,
+                                              const QuantizeStageOptions& options, int threads);
+
+}  // namespace lastmile

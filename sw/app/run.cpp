@@ -1,0 +1,254 @@
+#include "sw/app/run.hpp"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "sw/base/error.hpp"
+#include "sw/base/io.hpp"
+#include "sw/golden/checkpoint.hpp"
+#include "sw/quantizer/file.hpp"
+#include "sw/report/html.hpp"
+#include "sw/report/plot.hpp"
+
+namespace lastmile {
+namespace {
+
+using nlohmann::json;
+
+// One domain to adapt to: the whole shifted set, or one speaker.
+struct Domain {
+  std::string name;
+  Dataset train, test;
+};
+
+std::vector<Domain> domains_of(const Task& task, const std::optional<int>& speaker) {
+  std::vector<Domain> out;
+  if (task.kind != TaskKind::audio) {
+    if (speaker)
+      throw Error(ErrorKind::usage,
+                  fmt::format("speaker is {}, but task {} has no speakers", *speaker, task.name));
+    out.push_back({task.shift, task.adapt, task.shifted_test});
+    return out;
+  }
+  for (int s = 0; s < static_cast<int>(task.speakers.size()); ++s) {
+    if (speaker && *speaker != s) continue;
+    SpeakerData d = speaker_data(task, s);
+    out.push_back(
+        {task.speakers[static_cast<std::size_t>(s)], std::move(d.adapt), std::move(d.test)});
+  }
+  if (out.empty())
+    throw Error(ErrorKind::usage, fmt::format("speaker is {}, expected 0..{}", *speaker,
+                                              static_cast<int>(task.speakers.size()) - 1));
+  return out;
+}
+
+json curve_json(const std::vector<CurvePoint>& curve) {
+  json out = json::array();
+  for (const CurvePoint& p : curve) {
+    json j = {{"step", p.step}, {"forward_passes", p.forward_passes}, {"loss", p.loss}};
+    if (std::isfinite(p.accuracy)) j["accuracy"] = p.accuracy;
+    out.push_back(std::move(j));
+  }
+  return out;
+}
+
+// Accuracies of several domains weigh by their test examples.
+struct Sum {
+  std::int64_t correct = 0, examples = 0;
+  void add(const Accuracy& a) { correct += a.correct, examples += a.examples; }
+  [[nodiscard]] double percent() const { return Accuracy{correct, examples, 0}.percent(); }
+};
+
+std::string percent(double v) { return fmt::format("{:.2f} %", v); }
+
+}  // namespace
+
+RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const Say& say,
+                          const ProgressOptions& progress) {
+  const auto begin = std::chrono::steady_clock::now();
+  const auto tell = [&](const std::string& text) {
+    if (say) say(text);
+  };
+  const Task task = load_task(o.task);
+  const Network network = load_network(o.network, task);
+  std::filesystem::create_directories(o.out);
+  std::filesystem::create_directories(o.reports);
+  Pretrained pretrained{network, {}};
+  if (o.checkpoint.empty()) {
+    pretrained = pretrain(task, network, o.pretrain, o.task.threads, say, progress);
+    save_checkpoint(o.out / "float.lmc", network, pretrained.params);
+  } else {
+    pretrained.params = load_checkpoint(o.checkpoint, network);
+  }
+  const QuantizedNetwork quantized = quantize_stage(pretrained, task, o.quantize, o.task.threads);
+  save_quantized(o.out / "quantized.lmq", quantized);
+
+  const Golden<float> golden(network, o.task.threads);
+  const Accuracy float_source = evaluate_float(golden, pretrained.params, task.source_test);
+  const Accuracy source = evaluate_fixed(quantized, task.source_test, open, o.adapt.fixed);
+  const std::vector<TensorTraining> plan = plan_training(quantized, o.adapt);
+  tell(fmt::format("source: float {}, fixed point {} ({} weights, {})",
+                   percent(float_source.percent()), percent(source.percent()),
+                   weight_count(network), name_of(quantized.weight_type)));
+
+  const FloatParams<float> folded = fold_params(network, pretrained.params);
+  Sum shifted, fixed, floating, backprop, float_shifted;
+  json per_domain = json::array();
+  FixedResult first;
+  double fixed_seconds = 0;
+  const std::vector<Domain> domains = domains_of(task, o.speaker);
+  for (std::size_t d = 0; d < domains.size(); ++d) {
+    const Domain& domain = domains[d];
+    AdaptOptions adapt = o.adapt;
+    adapt.forward.batch = std::min(adapt.forward.batch, static_cast<int>(domain.train.size()));
+    const std::string suffix = domains.size() == 1 ? "" : "-" + domain.name;
+    FixedResult f =
+        adapt_fixed(quantized, domain.train, domain.test, adapt, open,
+                    o.out / ("journal" + suffix + ".lmj"), false, progress, d == 0 ? say : Say{});
+    save_quantized(o.out / ("adapted" + suffix + ".lmq"), f.network);
+    fixed_seconds += f.seconds;
+    shifted.add(f.before);
+    fixed.add(f.after);
+    json j = {{"name", domain.name},
+              {"adapt_examples", domain.train.size()},
+              {"test_examples", domain.test.size()},
+              {"accuracy", {{"shifted", f.before.percent()}, {"fixed", f.after.percent()}}},
+              {"curves", {{"fixed", curve_json(f.curve)}}}};
+    std::string line = fmt::format("{}: shifted {}, adapted: fixed point {}", domain.name,
+                                   percent(f.before.percent()), percent(f.after.percent()));
+    if (o.with_float) {
+      const AdaptResult r =
+          adapt_float(quantized, folded, domain.train, domain.test, adapt, progress);
+      floating.add(r.after);
+      float_shifted.add(r.before);
+      j["accuracy"]["float"] = r.after.percent();
+      j["curves"]["float"] = curve_json(r.curve);
+      line += fmt::format(", float {}", percent(r.after.percent()));
+    }
+    if (o.with_backprop) {
+      const AdaptResult r = adapt_backprop(quantized.network, folded, domain.train, domain.test,
+                                           adapt, o.backprop, progress);
+      backprop.add(r.after);
+      j["accuracy"]["backprop"] = r.after.percent();
+      j["curves"]["backprop"] = curve_json(r.curve);
+      line += fmt::format(", backpropagation {}", percent(r.after.percent()));
+    }
+    tell(line);
+    per_domain.push_back(std::move(j));
+    if (d == 0) first = std::move(f);
+  }
+
+  json accuracy = {{"float_source", float_source.percent()},
+                   {"source", source.percent()},
+                   {"shifted", shifted.percent()},
+                   {"fixed", fixed.percent()}};
+  if (o.with_float) accuracy["float"] = floating.percent();
+  if (o.with_backprop) accuracy["backprop"] = backprop.percent();
+  json report = {
+      {"schema", 1},
+      {"task", task.name},
+      {"shift", task.shift},
+      {"network", network.name},
+      {"weights", weight_count(network)},
+      {"weight_type", name_of(quantized.weight_type)},
+      {"trained_weights", trained_weights(quantized, plan)},
+      {"layers", o.adapt.layers},
+      {"steps", o.adapt.forward.steps},
+      {"pairs", o.adapt.forward.pairs},
+      {"batch", o.adapt.forward.batch},
+      {"eps", o.adapt.eps},
+      {"step_size", o.adapt.step},
+      {"keep", o.adapt.keep},
+      {"estimator", name_of(o.adapt.forward.estimator)},
+      {"schedule", name_of(o.adapt.forward.schedule)},
+      {"distribution", spec::to_string(o.adapt.fixed.distribution)},
+      {"seed", o.adapt.forward.seed},
+      {"accuracy", accuracy},
+      {"forward_passes", first.forward_passes},
+      {"peak_bytes", first.peak_bytes},
+      {"peak_activation_bytes", first.peak_activation_bytes},
+      {"host_bytes_per_step", first.host_bytes_per_step},
+      {"batch_bytes_per_step", first.batch_bytes_per_step},
+      {"adapt_seconds", fixed_seconds},
+      {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()},
+      {"loss_curve", per_domain[0]["curves"]["fixed"]},
+      {"domains", per_domain},
+      {"memory", first.memory_text},
+  };
+  write_file_atomic(o.reports / "run.json", report.dump(2) + "\n");
+  write_file_atomic(o.reports / "run.html", run_page(report));
+  return {std::move(report)};
+}
+
+std::string run_page(const json& r) {
+  html::Page page(fmt::format("Lastmile: {} on {}", r.at("network").get<std::string>(),
+                              r.at("task").get<std::string>()));
+  page.paragraph(
+      fmt::format("A float network, quantized ({}, int8 activations), moved to another domain "
+                  "({}), adapted with forward passes alone: "
+                  "{} steps of {} pair(s), batch {}, {} trained weights.",
+                  r.at("weight_type").get<std::string>(), r.at("shift").get<std::string>(),
+                  r.at("steps").get<int>(), r.at("pairs").get<int>(), r.at("batch").get<int>(),
+                  r.at("trained_weights").get<std::int64_t>()));
+  const json& a = r.at("accuracy");
+  std::vector<std::vector<std::string>> rows;
+  const auto row = [&](const char* name, const char* key) {
+    if (a.contains(key)) rows.push_back({name, fmt::format("{:.2f}", a.at(key).get<double>())});
+  };
+  row("source domain, float", "float_source");
+  row("source domain, fixed point", "source");
+  row("shifted domain, not adapted", "shifted");
+  row("adapted: fixed-point forward gradient", "fixed");
+  row("adapted: float forward gradient, same seeds", "float");
+  row("adapted: float backpropagation", "backprop");
+  page.heading("Accuracy").table({"", "per cent"}, rows);
+
+  for (const json& d : r.at("domains")) {
+    Chart loss{.title = "Training loss: " + d.at("name").get<std::string>(),
+               .x_label = "forward passes of a batch",
+               .y_label = "nats"};
+    Chart accuracy{.title = "Accuracy on the shifted test: " + d.at("name").get<std::string>(),
+                   .x_label = "forward passes of a batch",
+                   .y_label = "per cent"};
+    accuracy.kind = Chart::Kind::lines;
+    for (const auto& [name, curve] : d.at("curves").items()) {
+      Series l{.name = name}, s{.name = name};
+      for (const json& p : curve) {
+        l.x.push_back(p.at("forward_passes").get<double>());
+        l.y.push_back(p.at("loss").get<double>());
+        if (p.contains("accuracy")) {
+          s.x.push_back(p.at("forward_passes").get<double>());
+          s.y.push_back(p.at("accuracy").get<double>());
+        }
+      }
+      loss.series.push_back(std::move(l));
+      if (name == "backprop" && s.x.size() == 1) {  // one point would not show: a level line
+        s = {.name = "backprop (end)",
+             .x = {0, static_cast<double>(r.at("forward_passes").get<std::uint64_t>())},
+             .y = {s.y[0], s.y[0]}};
+      }
+      if (!s.x.empty()) accuracy.series.push_back(std::move(s));
+    }
+    page.heading(d.at("name").get<std::string>()).raw(to_svg(accuracy)).raw(to_svg(loss));
+  }
+  page.heading("Cost");
+  page.table({"", "value"},
+             {{"forward passes of a batch",
+               fmt::format("{}", r.at("forward_passes").get<std::uint64_t>())},
+              {"NPU memory, bytes", fmt::format("{}", r.at("peak_bytes").get<std::uint64_t>())},
+              {"live activations at the peak, bytes",
+               fmt::format("{}", r.at("peak_activation_bytes").get<std::uint64_t>())},
+              {"host interface per step without the batch, bytes",
+               fmt::format("{:.1f}", r.at("host_bytes_per_step").get<double>())},
+              {"batch per step, bytes",
+               fmt::format("{:.1f}", r.at("batch_bytes_per_step").get<double>())}});
+  page.raw("<pre>" + html::escape(r.at("memory").get<std::string>()) + "</pre>");
+  page.note("Backpropagation's curve counts batches, each a forward and a backward pass.");
+  return page.str();
+}
+
+}  // namespace lastmile

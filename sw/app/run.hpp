@@ -1,0 +1,42 @@
+// The main job: pre-train in float, quantize, fail on the shifted domain, adapt by forward passes,
+// compare, report.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "sw/app/adapt.hpp"
+#include "sw/app/pipeline.hpp"
+
+namespace lastmile {
+
+struct RunOptions {
+  TaskOptions task;
+  std::string network = "small-cnn";
+  std::filesystem::path checkpoint;  // float weights to start from instead of pre-training
+  PretrainOptions pretrain;
+  QuantizeStageOptions quantize;
+  AdaptOptions adapt;
+  BackpropAdaptOptions backprop;
+  bool with_float = true;      // also adapt by forward gradients in float
+  bool with_backprop = true;   // also adapt by backpropagation in float
+  std::optional<int> speaker;  // audio: only this held-out speaker (index); else each in turn
+  std::filesystem::path out = "build/run";          // checkpoint, quantized networks, journal
+  std::filesystem::path reports = "build/reports";  // run.json, run.html
+};
+
+// One line per number that changed hands, as `run` prints it; the report's fields are described in
+// sw/app/README.md.
+struct RunOutcome {
+  nlohmann::json report;
+};
+[[nodiscard]] RunOutcome run_experiment(const RunOptions& options, const DeviceOpener& open,
+                                        const Say& say, const ProgressOptions& progress);
+
+// run.html from run.json.
+[[nodiscard]] std::string run_page(const nlohmann::json& report);
+
+}  // namespace lastmile

@@ -1,0 +1,177 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "sw/base/error.hpp"
+#include "sw/compiler/compile.hpp"
+#include "sw/trainer/targets.hpp"
+
+namespace lastmile {
+namespace {
+
+// A data set as the NPU reads it.
+struct QuantizedData {
+  std::vector<std::int8_t> x;
+  std::vector<std::uint8_t> y;
+  std::size_t elements = 0;  // of one example
+  [[nodiscard]] std::size_t size() const { return y.size(); }
+  [[nodiscard]] std::span<const std::int8_t> range(std::size_t first, std::size_t count) const {
+    return std::span(x).subspan(first * elements, count * elements);
+  }
+};
+
+QuantizedData quantize_data(const QuantizedNetwork& network, const Dataset& data) {
+  if (data.shape != network.network.input)
+    throw Error(
+        ErrorKind::input,
+        fmt::format("data: examples are {}x{}x{}, expected {}x{}x{} (input of network {})",
+                    data.shape.h, data.shape.w, data.shape.c, network.network.input.h,
+                    network.network.input.w, network.network.input.c, network.network.name));
+  QuantizedData q;
+  q.elements = static_cast<std::size_t>(data.shape.elements());
+  q.y = data.y;
+  q.x.resize(data.x.size());
+  quantize_activations(data.x, network.input, q.x);
+  return q;
+}
+
+// A device with its driver. The program decides how much memory it gets.
+struct Loaded {
+  std::unique_ptr<Device> device;
+  std::unique_ptr<Driver> driver;
+};
+Loaded load(const QuantizedNetwork& network, const CompileOptions& compile_options,
+            const DeviceOpener& open, const FixedOptions& options) {
+  Program program = compile(network, options.hardware, compile_options);
+  DeviceOptions device_options;
+  device_options.hardware = options.hardware;
+  device_options.threads = options.threads;
+  device_options.memory_bytes = program.memory.total_bytes;
+  Loaded loaded;
+  loaded.device = open(device_options);
+  loaded.driver = std::make_unique<Driver>(*loaded.device, std::move(program));
+  return loaded;
+}
+
+int batch_for(const FixedOptions& options, std::size_t examples) {
+  return std::max(1, static_cast<int>(
+                         std::min<std::size_t>(static_cast<std::size_t>(options.batch), examples)));
+}
+
+}  // namespace
+
+int frozen_prefix(const Network& network, std::span<const TensorTraining> training) {
+  int lowest = static_cast<int>(network.layers.size());
+  for (const TensorTraining& t : training)
+    lowest = std::min(lowest, static_cast<int>(t.tensor / 2));
+  for (int cut = std::min(lowest, network.logits_layer()) - 1; cut >= 0; --cut) {
+    bool all = true;
+    for (std::size_t i = static_cast<std::size_t>(cut) + 1; i < network.layers.size(); ++i)
+      for (const int input : network.layers[i].inputs) all = all && input >= cut;
+    if (all) return cut;
+  }
+  return kNetworkInput;
+}
+
+Accuracy evaluate_fixed(const QuantizedNetwork& network, const Dataset& data,
+                        const DeviceOpener& open, const FixedOptions& options) {
+  const QuantizedData q = quantize_data(network, data);
+  CompileOptions compile_options;
+  compile_options.batch = batch_for(options, q.size());
+  const Loaded loaded = load(network, compile_options, open, options);
+  Accuracy result;
+  double loss = 0;
+  const auto batch = static_cast<std::size_t>(compile_options.batch);
+  for (std::size_t first = 0; first < q.size(); first += batch) {
+    const std::size_t n = std::min(batch, q.size() - first);
+    const std::vector<int> labels(q.y.begin() + static_cast<std::ptrdiff_t>(first),
+                                  q.y.begin() + static_cast<std::ptrdiff_t>(first + n));
+    loaded.driver->load_batch(q.range(first, n), labels);
+    const ForwardResult r = loaded.driver->forward();
+    result.correct += r.correct;
+    result.examples += r.examples;
+    loss += r.mean_nats() * r.examples;
+  }
+  if (result.examples != 0) result.loss = loss / static_cast<double>(result.examples);
+  return result;
+}
+
+struct FixedTarget::State {
+  QuantizedNetwork network;
+  QuantizedData data;
+  int input_layer = kNetworkInput;
+  Loaded loaded;
+  std::vector<std::int8_t> batch;
+  std::vector<int> labels;
+};
+
+FixedTarget::FixedTarget(const QuantizedNetwork& network, std::span<const TensorTraining> training,
+                         const Dataset& data, const DeviceOpener& open, const FixedOptions& options)
+    : state_(std::make_unique<State>()) {
+  State& s = *state_;
+  s.network = network;
+  s.data = quantize_data(network, data);
+  if (options.cache_features) s.input_layer = frozen_prefix(network.network, training);
+  if (s.input_layer != kNetworkInput) {
+    CompileOptions prefix;
+    prefix.batch = batch_for(options, s.data.size());
+    prefix.output_layer = s.input_layer;
+    const Loaded front = load(network, prefix, open, options);
+    QuantizedData features;
+    features.elements =
+        static_cast<std::size_t>(network.network.shape_of(s.input_layer).elements());
+    features.y = s.data.y;
+    features.x.reserve(features.elements * features.y.size());
+    const auto batch = static_cast<std::size_t>(prefix.batch);
+    for (std::size_t first = 0; first < s.data.size(); first += batch) {
+      const std::size_t n = std::min(batch, s.data.size() - first);
+      front.driver->load_batch(s.data.range(first, n), {});
+      static_cast<void>(front.driver->forward());
+      const std::vector<std::int8_t> out = front.driver->output();
+      features.x.insert(features.x.end(), out.begin(),
+                        out.begin() + static_cast<std::ptrdiff_t>(n * features.elements));
+    }
+    s.data = std::move(features);
+  }
+  CompileOptions compile_options;
+  compile_options.batch = options.batch;
+  compile_options.training.assign(training.begin(), training.end());
+  compile_options.distribution = options.distribution;
+  compile_options.input_layer = s.input_layer;
+  s.loaded = load(network, compile_options, open, options);
+  s.loaded.driver->set_mask_seed(options.mask_seed);
+}
+
+FixedTarget::~FixedTarget() = default;
+
+void FixedTarget::set_batch(std::span<const std::uint32_t> examples) {
+  State& s = *state_;
+  s.batch.clear();
+  s.labels.clear();
+  for (const std::uint32_t i : examples) {
+    const auto x = s.data.range(i, 1);
+    s.batch.insert(s.batch.end(), x.begin(), x.end());
+    s.labels.push_back(s.data.y[i]);
+  }
+  s.loaded.driver->load_batch(s.batch, s.labels);
+}
+
+double FixedTarget::loss(spec::Polarity polarity, std::uint64_t seed) {
+  return state_->loaded.driver->forward(polarity, seed).mean_nats();
+}
+
+void FixedTarget::update(std::span<const std::uint64_t> seeds,
+                         std::span<const std::int8_t> coefficients, std::uint32_t step_register) {
+  state_->loaded.driver->update(seeds, coefficients, step_register);
+}
+
+QuantizedNetwork FixedTarget::network() const {
+  QuantizedNetwork out = state_->network;
+  state_->loaded.driver->read_weights(out);
+  return out;
+}
+Driver& FixedTarget::driver() { return *state_->loaded.driver; }
+int FixedTarget::input_layer() const { return state_->input_layer; }
+
+}  // namespace lastmile

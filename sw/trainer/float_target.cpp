@@ -1,0 +1,156 @@
+#include <algorithm>
+#include <utility>
+
+#include "cmodel/numeric/random.hpp"
+#include "sw/trainer/targets.hpp"
+
+namespace lastmile {
+
+Accuracy evaluate_float(const Golden<float>& golden, const FloatParams<float>& params,
+                        const Dataset& data) {
+  const BatchLoss r = golden.loss(params, data.x, data.y);
+  return {r.correct, static_cast<std::int64_t>(data.size()), r.mean};
+}
+
+namespace {
+
+// One trainable tensor of the float network, element order of the NPU's matrix.
+struct FloatTensor {
+  std::uint32_t id = 0;
+  std::span<float> values;
+  int rows = 0, columns = 0;
+  double eps = 0, step = 0;  // LSBs per z of variance 1
+  int keep = 256;
+  std::vector<float> lsb;          // real value of one LSB, per output channel
+  bool channel_is_row = true;      // else the column is the channel
+  std::vector<std::int8_t> z;      // of the current seed; 0 where masked
+  std::vector<std::uint8_t> mask;  // 1 = takes part; empty: all do
+  [[nodiscard]] float lsb_of(int row, int column) const {
+    return lsb[static_cast<std::size_t>(channel_is_row ? row : column)];
+  }
+};
+
+void draw(FloatTensor& t, std::uint64_t seed, spec::Distribution distribution) {
+  const bool sign = distribution == spec::Distribution::sign_;
+  const numeric::Domain domain = sign ? numeric::Domain::sign_ : numeric::Domain::gaussian_;
+  const std::uint32_t per = numeric::elements_per_word(domain), bits = 64 / per;
+  std::size_t i = 0;
+  for (int row = 0; row < t.rows; ++row) {
+    std::uint64_t word = 0;
+    for (int column = 0; column < t.columns; ++column, ++i) {
+      const auto c = static_cast<std::uint32_t>(column);
+      if (c % per == 0)
+        word = numeric::hash_word(seed, domain, t.id, static_cast<std::uint32_t>(row), c / per);
+      const auto u = static_cast<std::uint32_t>(word) & (sign ? 1U : 0xffffU);
+      word >>= bits;
+      t.z[i] = static_cast<std::int8_t>(sign ? numeric::sign_z(u) : numeric::gaussian_z(u));
+      if (!t.mask.empty() && t.mask[i] == 0) t.z[i] = 0;
+    }
+  }
+}
+
+}  // namespace
+
+struct FloatTarget::State {
+  const Golden<float>& golden;
+  FloatParams<float>& params;
+  const Dataset& data;
+  spec::Distribution distribution;
+  std::vector<FloatTensor> tensors;
+  FloatParams<float> moved;                    // params +- delta
+  std::vector<std::span<float>> moved_values;  // of `moved`, in the order of `tensors`
+  std::vector<float> x;
+  std::vector<std::uint8_t> y;
+};
+
+FloatTarget::FloatTarget(const Golden<float>& golden, FloatParams<float>& params,
+                         const QuantizedNetwork& network, std::span<const TensorTraining> training,
+                         const Dataset& data, spec::Distribution distribution,
+                         std::uint64_t mask_seed)
+    : state_(std::make_unique<State>(
+          State{golden, params, data, distribution, {}, params, {}, {}, {}})) {
+  State& s = *state_;
+  for (const TensorTraining& plan : training) {
+    const auto index = static_cast<std::size_t>(plan.tensor / 2);
+    const bool bias = plan.tensor % 2 != 0;
+    const QuantizedLayer& q = network.layers[index];
+    const Layer& layer = network.network.layers[index];
+    FloatTensor t;
+    t.id = plan.tensor;
+    t.values = bias ? std::span<float>(params.layers[index].bias)
+                    : std::span<float>(params.layers[index].weights);
+    s.moved_values.push_back(bias ? std::span<float>(s.moved.layers[index].bias)
+                                  : std::span<float>(s.moved.layers[index].weights));
+    t.rows = bias ? 1 : q.rows;
+    t.columns = bias ? static_cast<int>(q.bias.size()) : q.columns;
+    // Amplitudes are for z of variance 1; the Gaussian's integers have the step 3.5/127.
+    const double unit = distribution == spec::Distribution::sign_ ? 1.0 : 3.5 / 127;
+    t.eps = plan.eps_lsb * unit;
+    t.step = plan.step_lsb * unit;
+    t.keep = plan.keep;
+    t.lsb = q.weight_scale;
+    if (bias)
+      for (float& v : t.lsb) v *= network.quant_of(layer.inputs[0]).scale;
+    t.channel_is_row = !bias && layer.op != Op::depthwise_conv2d;
+    t.z.resize(t.values.size());
+    if (plan.keep < 256) {
+      t.mask.resize(t.values.size());
+      for (int row = 0; row < t.rows; ++row)
+        for (int column = 0; column < t.columns; ++column)
+          t.mask[static_cast<std::size_t>(row) * static_cast<std::size_t>(t.columns) +
+                 static_cast<std::size_t>(column)] =
+              numeric::kept(mask_seed, t.id, static_cast<std::uint32_t>(row),
+                            static_cast<std::uint32_t>(column),
+                            static_cast<std::uint32_t>(plan.keep));
+    }
+    s.tensors.push_back(std::move(t));
+  }
+}
+
+FloatTarget::~FloatTarget() = default;
+
+void FloatTarget::set_batch(std::span<const std::uint32_t> examples) {
+  State& s = *state_;
+  s.x.clear();
+  s.y.clear();
+  for (const std::uint32_t i : examples) {
+    const auto x = s.data.example(i);
+    s.x.insert(s.x.end(), x.begin(), x.end());
+    s.y.push_back(s.data.y[i]);
+  }
+}
+
+double FloatTarget::loss(spec::Polarity polarity, std::uint64_t seed) {
+  State& s = *state_;
+  const double sign = polarity == spec::Polarity::plus_    ? 1
+                      : polarity == spec::Polarity::minus_ ? -1
+                                                           : 0;
+  for (std::size_t k = 0; k < s.tensors.size(); ++k) {
+    FloatTensor& t = s.tensors[k];
+    draw(t, seed, s.distribution);
+    std::size_t i = 0;
+    for (int row = 0; row < t.rows; ++row)
+      for (int column = 0; column < t.columns; ++column, ++i)
+        s.moved_values[k][i] = t.values[i] + static_cast<float>(sign * t.eps) *
+                                                 t.lsb_of(row, column) * static_cast<float>(t.z[i]);
+  }
+  return s.golden.loss(s.moved, s.x, s.y).mean;
+}
+
+void FloatTarget::update(std::span<const std::uint64_t> seeds,
+                         std::span<const std::int8_t> coefficients, std::uint32_t step_register) {
+  State& s = *state_;
+  const double factor = step_factor(step_register);
+  for (std::size_t j = 0; j < seeds.size(); ++j) {
+    for (FloatTensor& t : s.tensors) {
+      draw(t, seeds[j], s.distribution);
+      const auto step = static_cast<float>(t.step * factor * coefficients[j]);
+      std::size_t i = 0;
+      for (int row = 0; row < t.rows; ++row)
+        for (int column = 0; column < t.columns; ++column, ++i)
+          t.values[i] -= step * t.lsb_of(row, column) * static_cast<float>(t.z[i]);
+    }
+  }
+}
+
+}  // namespace lastmile

@@ -1,0 +1,96 @@
+// The two things that the forward-gradient loop trains: a quantized network on a device, and the
+// same network in float32 with the same seeds, perturbations and steps. Plus evaluation of both.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "sw/compiler/training.hpp"
+#include "sw/data/dataset.hpp"
+#include "sw/device/device.hpp"
+#include "sw/driver/driver.hpp"
+#include "sw/golden/golden.hpp"
+#include "sw/quantizer/quantized.hpp"
+#include "sw/trainer/forward_gradient.hpp"
+
+namespace lastmile {
+
+// Opens a fresh device of the chosen backend.
+using DeviceOpener = std::function<std::unique_ptr<Device>(const DeviceOptions&)>;
+
+struct FixedOptions {
+  spec::HardwareParams hardware;
+  int batch = 64;
+  int threads = 1;
+  spec::Distribution distribution = spec::Distribution::sign_;
+  std::uint64_t mask_seed = 0;
+  // Layers below the first trainable one never change: their outputs are computed once per example.
+  // Bits do not depend on it.
+  bool cache_features = true;
+};
+
+// Highest layer that every path to the output passes and below which nothing trains; kNetworkInput
+// if there is none.
+[[nodiscard]] int frozen_prefix(const Network& network, std::span<const TensorTraining> training);
+
+struct Accuracy {
+  std::int64_t correct = 0, examples = 0;
+  double loss = 0;  // mean, nats
+  [[nodiscard]] double percent() const {
+    return examples == 0 ? 0 : 100.0 * static_cast<double>(correct) / static_cast<double>(examples);
+  }
+};
+
+// Forward passes of a quantized network on a device; batches of any data set of its input shape.
+[[nodiscard]] Accuracy evaluate_fixed(const QuantizedNetwork& network, const Dataset& data,
+                                      const DeviceOpener& open, const FixedOptions& options);
+[[nodiscard]] Accuracy evaluate_float(const Golden<float>& golden, const FloatParams<float>& params,
+                                      const Dataset& data);
+
+class FixedTarget final : public ForwardGradientTarget {
+ public:
+  // `data` is what set_batch indexes; it is quantized (and pushed through the frozen layers) here
+  // and not kept.
+  FixedTarget(const QuantizedNetwork& network, std::span<const TensorTraining> training,
+              const Dataset& data, const DeviceOpener& open, const FixedOptions& options);
+  ~FixedTarget() override;
+
+  void set_batch(std::span<const std::uint32_t> examples) override;
+  double loss(spec::Polarity polarity, std::uint64_t seed) override;
+  void update(std::span<const std::uint64_t> seeds, std::span<const std::int8_t> coefficients,
+              std::uint32_t step_register) override;
+
+  // The network with the weights as they are on the device now.
+  [[nodiscard]] QuantizedNetwork network() const;
+  [[nodiscard]] Driver& driver();
+  [[nodiscard]] int input_layer() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// Float32 reference: amplitudes of `training` are LSBs of `network`, so one LSB is the weight's
+// scale (bias: input scale * weight scale) of its channel; nothing is rounded.
+class FloatTarget final : public ForwardGradientTarget {
+ public:
+  FloatTarget(const Golden<float>& golden, FloatParams<float>& params,
+              const QuantizedNetwork& network, std::span<const TensorTraining> training,
+              const Dataset& data, spec::Distribution distribution, std::uint64_t mask_seed);
+  ~FloatTarget() override;
+
+  void set_batch(std::span<const std::uint32_t> examples) override;
+  double loss(spec::Polarity polarity, std::uint64_t seed) override;
+  void update(std::span<const std::uint64_t> seeds, std::span<const std::int8_t> coefficients,
+              std::uint32_t step_register) override;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace lastmile
