@@ -12,7 +12,9 @@ PERI_BENCHES := \
   perturb_64|npu_perturb|perturb|-GBUS_BYTES=64 \
   perturb_bias_16|npu_perturb|perturb|-GBIAS=1 \
   perturb_bias_8|npu_perturb|perturb|-GBIAS=1,-GBUS_BYTES=8 \
-  perturb_bias_64|npu_perturb|perturb|-GBIAS=1,-GBUS_BYTES=64
+  perturb_bias_64|npu_perturb|perturb|-GBIAS=1,-GBUS_BYTES=64 \
+  rescale|npu_rescale|rescale| \
+  requant|npu_requant|requant|
 
 peri_field = $(word $(2),$(subst |, ,$(1)))
 comma := ,
@@ -23,7 +25,7 @@ $(PERI_OUT)/$(call peri_field,$(1),1)/run: tests/rtl/peri/$(call peri_field,$(1)
 	@echo "  VERILATE $(call peri_field,$(1),1)"
 	@OBJCACHE=$(CCACHE) $(PERI_VERILATOR) $(subst $(comma), ,$(call peri_field,$(1),4)) --top-module $(call peri_field,$(1),2) --prefix Vtop \
 	  -CFLAGS "-DP_BENCH=1 $(patsubst -G%,-DP_%,$(subst $(comma), ,$(call peri_field,$(1),4)))" --Mdir $$(@D)/obj -o ../run rtl/pkg/npu_pkg.sv \
-	  $$$$(ls rtl/*/$(call peri_field,$(1),2).sv) $(CURDIR)/$$< > $$(@D)/build.log 2>&1 || { cat $$(@D)/build.log; exit 1; }
+	  $$$$(ls rtl/*/$(call peri_field,$(1),2).sv) $(CURDIR)/$$< > $$(@D)/build.log 2>&1 || { grep -E -A4 'rror|arning' $$(@D)/build.log; exit 1; }
 .PHONY: rtl-unit-peri-$(call peri_field,$(1),1)
 rtl-unit-peri-$(call peri_field,$(1),1): $(PERI_OUT)/$(call peri_field,$(1),1)/run
 	@$$<

@@ -54,10 +54,11 @@ inline void put(std::uint32_t* w, int lsb, int bits, std::uint64_t v) {
   }
 }
 
-class Bench {
+template <typename Top>
+class BenchOf {
  public:
-  Bench() : context(std::make_unique<VerilatedContext>()), top(std::make_unique<Vtop>(context.get())) {}
-  ~Bench() { top->final(); }
+  BenchOf() : context(std::make_unique<VerilatedContext>()), top(std::make_unique<Top>(context.get())) {}
+  ~BenchOf() { top->final(); }
   void edge() {  // inputs set before; outputs after are those of the next cycle
     top->clk_i = 1;
     top->eval();
@@ -76,9 +77,10 @@ class Bench {
   }
 
   std::unique_ptr<VerilatedContext> context;
-  std::unique_ptr<Vtop> top;
+  std::unique_ptr<Top> top;
   std::uint64_t cycle = 0;
 };
+using Bench = BenchOf<Vtop>;
 
 inline std::uint64_t compared = 0;
 
