@@ -51,7 +51,6 @@ class TensorRange {
 struct CalibrationRanges {
   TensorRange input;
   std::vector<TensorRange> layers;  // outputs after the activation
-  TensorRange logits;               // of Network::logits_layer()
 };
 
 // Runs the float network on x (whole examples, at least one) and collects the range of every

@@ -1,0 +1,163 @@
+#include "sw/compiler/program.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace lastmile {
+namespace {
+
+using spec::Descriptor;
+using spec::Opcode;
+
+std::string layer_name(const Network& network, int layer) {
+  if (layer < 0 || static_cast<std::size_t>(layer) >= network.layers.size()) return "input";
+  return network.layers[static_cast<std::size_t>(layer)].name;
+}
+
+std::string shape_text(const Shape& s) { return fmt::format("{}x{}x{}", s.h, s.w, s.c); }
+
+std::string flags_text(const Descriptor& d) {
+  static constexpr std::pair<spec::Flag, const char*> kNames[] = {
+      {spec::kFlagW8, "w8"},
+      {spec::kFlagW32, "w32"},
+      {spec::kFlagOut16, "out16"},
+      {spec::kFlagInBatch, "in=batch"},
+      {spec::kFlagIn2Label, "labels"},
+      {spec::kFlagHasBias, "bias"},
+      {spec::kFlagWTrain, "train-w"},
+      {spec::kFlagBTrain, "train-b"},
+      {spec::kFlagResAdd, "res-add"},
+      {spec::kFlagPacked, "packed"},
+      {spec::kFlagMax, "max"},
+      {spec::kFlagLosses, "losses"},
+      {spec::kFlagOutBatch, "out=output"}};
+  std::string out;
+  for (const auto& [flag, name] : kNames)
+    if (d.has(flag)) out += fmt::format(" {}", name);
+  return out;
+}
+
+std::string add_text(const Descriptor& d, bool fused) {
+  return fmt::format(
+      "      add: in2 0x{:06x} zp {} {}zp out {} shift {} factors {}*2^{} {}*2^{} {}*2^{} clamp "
+      "{}..{}\n",
+      d.in2_addr, d.in2_zp, fused ? "" : fmt::format("zp in {} ", d.in_zp), d.add_zp, d.add_shift,
+      d.m1, d.e1 - 31, d.m2, d.e2 - 31, d.mo, d.eo - 31, d.add_act_min, d.add_act_max);
+}
+
+std::string command_text(std::size_t index, const Command& c) {
+  const Descriptor& d = c.descriptor;
+  const auto op = static_cast<Opcode>(d.opcode);
+  std::string out =
+      fmt::format("{:4} {:<9} {}{}\n", index, spec::to_string(op), c.name, flags_text(d));
+  if (op == Opcode::update_) {
+    return out +
+           fmt::format("      tensor {} at 0x{:06x}: {} x {}, pitch {}, step {}*2^-{}, keep {}\n",
+                       d.w_tensor, d.w_addr, d.out_c, d.in_c, d.w_pitch, d.step, d.step_shift,
+                       d.w_keep);
+  }
+  out += fmt::format("      n {} in 0x{:06x} out 0x{:06x}", d.n, d.in_addr, d.out_addr);
+  if (op == Opcode::loss_)
+    return out + fmt::format(" classes {} factor {}*2^{}\n", d.in_c, d.m1, d.e1);
+  if (op == Opcode::softmax_)
+    return out + fmt::format(" classes {} factor {} shift {} diff_min {}\n", d.in_c, d.m1, d.e1,
+                             d.diff_min);
+  if (op == Opcode::add_) return out + fmt::format(" elements {}\n", d.in_c) + add_text(d, false);
+  out += fmt::format(" {}x{}x{} -> {}x{}x{}", d.in_h, d.in_w, d.in_c, d.out_h, d.out_w, d.out_c);
+  out += fmt::format(" kernel {}x{} stride {}x{} dilation {}x{} pad {},{}", d.kernel_h, d.kernel_w,
+                     d.stride_h, d.stride_w, d.dilation_h, d.dilation_w, d.pad_top, d.pad_left);
+  if (d.groups > 1) out += fmt::format(" groups {}", d.groups);
+  out += fmt::format(" clamp {}..{}\n      tile n {} h {} w {} c {} row pitch {}\n", d.act_min,
+                     d.act_max, d.tile_n, d.tile_h, d.tile_w, d.tile_c, d.row_pitch);
+  if (op == Opcode::pool_) return out;
+  out += fmt::format("      weights 0x{:06x} pitch {} bias 0x{:06x} requant 0x{:06x} zp {} -> {}\n",
+                     d.w_addr, d.w_pitch, d.bias_addr, d.rq_addr, d.in_zp, d.out_zp);
+  if (d.has(spec::kFlagWTrain))
+    out += fmt::format("      tensor {}: eps {}*2^-{}, keep {}\n", d.w_tensor, d.w_eps,
+                       d.w_eps_shift, d.w_keep);
+  if (d.has(spec::kFlagBTrain))
+    out += fmt::format("      tensor {}: eps {}*2^-{}, keep {}\n", d.b_tensor, d.b_eps,
+                       d.b_eps_shift, d.b_keep);
+  if (d.has(spec::kFlagResAdd)) out += add_text(d, true);
+  return out;
+}
+
+}  // namespace
+
+const TensorPlace* Program::find_tensor(std::uint32_t tensor) const {
+  const auto at = std::find_if(tensors.begin(), tensors.end(),
+                               [&](const TensorPlace& t) { return t.tensor == tensor; });
+  return at == tensors.end() ? nullptr : &*at;
+}
+
+const ActivationPlace* Program::find_activation(int layer) const {
+  const auto at = std::find_if(activations.begin(), activations.end(),
+                               [&](const ActivationPlace& a) { return a.layer == layer; });
+  return at == activations.end() ? nullptr : &*at;
+}
+
+std::string memory_report(const Program& p, const Network& network) {
+  const MemoryMap& m = p.memory;
+  std::string out;
+  const auto line = [&](const char* what, std::uint64_t bytes, const std::string& note) {
+    out += fmt::format("  {:<28}{:>10}  {}\n", what, bytes, note);
+  };
+  const auto slots = static_cast<std::uint64_t>(p.slots);
+  out += fmt::format("memory in bytes, batch {}:\n", p.batch);
+  line("commands", m.command_bytes,
+       fmt::format("{} forward, {} update", p.forward.size(), p.update.size()));
+  line("weights", m.weight_bytes, "rows padded to 64");
+  line("biases and requantization", m.parameter_bytes, "");
+  line("activations", m.activation_bytes,
+       fmt::format("{} live at once at command {} ({})", m.activation_live_peak, m.peak_command,
+                   p.forward[static_cast<std::size_t>(m.peak_command)].name));
+  for (const int layer : m.peak_layers) {
+    const ActivationPlace* a = p.find_activation(layer);
+    if (a == nullptr) continue;
+    out += fmt::format("    {:<26}{:>10}  {} x {}, int{}\n", layer_name(network, layer), a->bytes,
+                       p.batch, shape_text(a->shape), a->bits);
+  }
+  if (m.loss_bytes != 0) line("losses of examples", m.loss_bytes, "");
+  line("batch and labels", m.batch_bytes * slots, fmt::format("{} slots", p.slots));
+  if (m.output_bytes != 0)
+    line("outputs", m.output_bytes * slots, fmt::format("{} slots", p.slots));
+  line("total", m.total_bytes, "with alignment");
+  line("on chip", m.on_chip_bytes, "activation and accumulator memories, both halves");
+  return out;
+}
+
+std::string to_text(const Program& p, const Network& network) {
+  std::string out = fmt::format(
+      "network {}: {} -> {}, {}, array {}x{}, bus {} bytes, scratchpad {}, accumulators {}\n",
+      p.network, layer_name(network, p.input_layer) + " " + shape_text(p.input),
+      layer_name(network, p.output_layer) + " " + shape_text(p.output),
+      p.has_loss ? "with loss" : "without loss", p.hardware.rows, p.hardware.cols,
+      p.hardware.bus_bytes, p.hardware.act_bytes, p.hardware.acc_depth);
+  out += memory_report(p, network);
+  out += "tensors:\n";
+  for (const TensorPlace& t : p.tensors) {
+    out +=
+        fmt::format("  {:>4} {:<24} int{:<2} {:>5} x {:<6} at 0x{:06x} pitch {}", t.tensor,
+                    tensor_name(network, t.tensor), t.bits, t.rows, t.columns, t.address, t.pitch);
+    out += t.trainable ? fmt::format(", eps {:.4g} LSB, step {:.4g} LSB, keep {}/256\n",
+                                     t.eps.value(), t.step.value(), t.keep)
+                       : std::string("\n");
+  }
+  out += "activations:\n";
+  for (const ActivationPlace& a : p.activations) {
+    out += fmt::format("  {:<24} {:>10} bytes at {}0x{:06x}, commands {}..{}{}\n",
+                       layer_name(network, a.layer), a.bytes, a.at_output ? "output+" : "",
+                       a.address, a.first, a.last,
+                       a.overwritten_by < 0 ? std::string()
+                                            : fmt::format(", overwritten by {}", a.overwritten_by));
+  }
+  out += fmt::format("forward at 0x{:06x}:\n", p.forward_address);
+  for (std::size_t i = 0; i < p.forward.size(); ++i) out += command_text(i, p.forward[i]);
+  if (!p.update.empty()) out += fmt::format("update at 0x{:06x}:\n", p.update_address);
+  for (std::size_t i = 0; i < p.update.size(); ++i) out += command_text(i, p.update[i]);
+  for (const std::string& note : p.notes) out += "note: " + note + "\n";
+  return out;
+}
+
+}  // namespace lastmile

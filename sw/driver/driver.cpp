@@ -1,0 +1,416 @@
+#include "sw/driver/driver.hpp"
+
+#include <fmt/format.h>
+
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include "sw/base/error.hpp"
+
+namespace lastmile {
+namespace {
+
+namespace reg = spec::reg;
+
+static_assert(std::endian::native == std::endian::little, "memory images are little-endian");
+
+constexpr std::uint32_t kStart = 1, kSoftReset = 2;  // CTRL
+constexpr std::uint32_t kIrqDone = 1, kIrqError = 2;
+constexpr double kLn2 = 0.69314718055994531;
+
+[[noreturn]] void device_error(const std::string& text) {
+  throw Error(ErrorKind::device, "device: " + text);
+}
+[[noreturn]] void usage(const std::string& text) {
+  throw Error(ErrorKind::usage, "driver: " + text);
+}
+[[noreturn]] void bad_input(const std::string& text) {
+  throw Error(ErrorKind::input, "driver: " + text);
+}
+
+std::string name_of_info(spec::Error code, std::uint32_t info) {
+  switch (code) {
+    case spec::Error::field_:
+    case spec::Error::address_:
+      return fmt::format("field {}", spec::to_string(static_cast<spec::Field>(info)));
+    case spec::Error::shape_:
+      return fmt::format("rule {}", spec::to_string(static_cast<spec::ShapeRule>(info)));
+    case spec::Error::tile_:
+      return info == 1 ? "positions" : info == 2 ? "bytes" : fmt::format("{}", info);
+    case spec::Error::register_:
+      return fmt::format("register 0x{:03x}", info);
+    case spec::Error::bus_read_:
+    case spec::Error::bus_write_:
+    case spec::Error::watchdog_:
+      return fmt::format("engine {}", spec::to_string(static_cast<spec::Engine>(info)));
+    default:
+      return fmt::format("{}", info);
+  }
+}
+
+std::uint32_t hw0(const spec::HardwareParams& p) {
+  return static_cast<std::uint32_t>(p.rows | p.cols << 8 | p.bus_bytes << 16 | p.rq_lanes << 24);
+}
+std::uint32_t hw1(const spec::HardwareParams& p) {
+  const int log2_act = std::countr_zero(static_cast<unsigned>(p.act_bytes));
+  return static_cast<std::uint32_t>(p.acc_depth | log2_act << 16 | p.training << 24);
+}
+
+// The field of a hardware word in which two differ, as text.
+std::string difference(std::uint32_t found, std::uint32_t expected,
+                       std::initializer_list<std::pair<const char*, std::pair<int, int>>> fields) {
+  for (const auto& [name, bits] : fields) {
+    const std::uint32_t mask = (1U << bits.second) - 1;
+    const std::uint32_t f = found >> bits.first & mask, e = expected >> bits.first & mask;
+    if (f != e) return fmt::format("{} is {}, the program expects {}", name, f, e);
+  }
+  return fmt::format("reserved bits are 0x{:08x}, expected 0x{:08x}", found, expected);
+}
+
+template <class T>
+std::vector<T> as(const std::vector<std::byte>& bytes) {
+  std::vector<T> out(bytes.size() / sizeof(T));
+  if (!out.empty()) std::memcpy(out.data(), bytes.data(), bytes.size());
+  return out;
+}
+
+}  // namespace
+
+double ForwardResult::mean_nats() const {
+  if (examples == 0) return 0;
+  return static_cast<double>(loss_sum) / (1 << spec::kLossFraction) * kLn2 / examples;
+}
+
+HostTraffic& HostTraffic::operator+=(const HostTraffic& o) {
+  register_reads += o.register_reads;
+  register_writes += o.register_writes;
+  bytes_read += o.bytes_read;
+  bytes_written += o.bytes_written;
+  return *this;
+}
+
+HostTraffic operator-(const HostTraffic& a, const HostTraffic& b) {
+  return {a.register_reads - b.register_reads, a.register_writes - b.register_writes,
+          a.bytes_read - b.bytes_read, a.bytes_written - b.bytes_written};
+}
+
+Driver::Driver(Device& device, Program program) : device_(device), program_(std::move(program)) {
+  check_device();
+  write(reg::kCtrl, kSoftReset, Traffic::load);
+  write_memory(0, program_.image, Traffic::load);
+  set(reg::kMemLimit,
+      static_cast<std::uint32_t>(std::min<std::uint64_t>(device_.memory_size(), UINT32_MAX)),
+      Traffic::load);
+  set(reg::kIrqEnable, kIrqDone | kIrqError, Traffic::load);
+  set(reg::kDistribution, static_cast<std::uint32_t>(program_.distribution), Traffic::load);
+  set(reg::kPolarity, static_cast<std::uint32_t>(spec::Polarity::none_), Traffic::load);
+  set_mask_seed(0);
+  select_batch(0);
+}
+
+void Driver::check_device() {
+  const std::uint32_t id = read(reg::kId, Traffic::load);
+  if (id != spec::kMagic)
+    device_error(fmt::format("register ID is 0x{:08x}, expected 0x{:08x}", id, spec::kMagic));
+  const std::uint32_t hash = read(reg::kSpec, Traffic::load);
+  if (hash != spec::kSpecHash) {
+    device_error(
+        fmt::format("register SPEC is 0x{:08x}, expected 0x{:08x}: device and host are built from "
+                    "different specifications",
+                    hash, spec::kSpecHash));
+  }
+  const std::uint32_t word0 = read(reg::kHw0, Traffic::load);
+  if (word0 != hw0(program_.hardware)) {
+    device_error(
+        "register HW0: " +
+        difference(
+            word0, hw0(program_.hardware),
+            {{"ROWS", {0, 8}}, {"COLS", {8, 8}}, {"BUS_BYTES", {16, 8}}, {"RQ_LANES", {24, 8}}}));
+  }
+  const std::uint32_t word1 = read(reg::kHw1, Traffic::load);
+  if (word1 != hw1(program_.hardware)) {
+    device_error(
+        "register HW1: " +
+        difference(word1, hw1(program_.hardware),
+                   {{"ACC_DEPTH", {0, 16}}, {"log2 ACT_BYTES", {16, 8}}, {"TRAINING", {24, 1}}}));
+  }
+  if (device_.memory_size() < program_.memory.total_bytes) {
+    device_error(fmt::format("memory has {} bytes, the program expects at least {}",
+                             device_.memory_size(), program_.memory.total_bytes));
+  }
+}
+
+std::uint32_t Driver::read(std::uint32_t offset, Traffic kind) {
+  ++traffic_[static_cast<std::size_t>(kind)].register_reads;
+  return device_.read_register(offset);
+}
+
+void Driver::write(std::uint32_t offset, std::uint32_t value, Traffic kind) {
+  ++traffic_[static_cast<std::size_t>(kind)].register_writes;
+  device_.write_register(offset, value);
+}
+
+void Driver::set(std::uint32_t offset, std::uint32_t value, Traffic kind) {
+  const auto [at, fresh] = shadow_.emplace(offset, value);
+  if (!fresh && at->second == value) return;
+  at->second = value;
+  write(offset, value, kind);
+}
+
+void Driver::read_memory(std::uint32_t address, std::span<std::byte> to, Traffic kind) {
+  traffic_[static_cast<std::size_t>(kind)].bytes_read += to.size();
+  if (!to.empty()) device_.read_memory(address, to);
+}
+
+void Driver::write_memory(std::uint32_t address, std::span<const std::byte> from, Traffic kind) {
+  traffic_[static_cast<std::size_t>(kind)].bytes_written += from.size();
+  if (!from.empty()) device_.write_memory(address, from);
+}
+
+int Driver::checked_slot(int slot) const {
+  if (slot < 0 || slot >= program_.slots)
+    usage(fmt::format("slot is {}, expected 0 to {}", slot, program_.slots - 1));
+  return slot;
+}
+
+void Driver::load_batch(std::span<const std::int8_t> examples, std::span<const int> labels,
+                        int slot) {
+  const auto each = static_cast<std::size_t>(program_.input.elements());
+  const std::size_t count = examples.size() / each;
+  if (examples.size() % each != 0 || count > static_cast<std::size_t>(program_.batch)) {
+    bad_input(fmt::format("batch has {} values, expected a multiple of {}, at most {}",
+                          examples.size(), each, each * static_cast<std::size_t>(program_.batch)));
+  }
+  const auto s = static_cast<std::uint32_t>(checked_slot(slot));
+  if (program_.has_loss ? labels.size() != count : !labels.empty())
+    bad_input(fmt::format("{} labels, expected {}", labels.size(), program_.has_loss ? count : 0));
+  std::vector<std::byte> bytes(
+      static_cast<std::size_t>(program_.batch) * static_cast<std::size_t>(program_.label_bytes),
+      std::byte{0xff});
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] < -1 || labels[i] >= program_.classes)
+      bad_input(fmt::format("label of example {} is {}, expected 0 to {}, or -1 to ignore it", i,
+                            labels[i], program_.classes - 1));
+    const auto label = static_cast<std::uint16_t>(labels[i]);  // -1: all ones
+    const auto width = static_cast<std::size_t>(program_.label_bytes);
+    std::memcpy(bytes.data() + i * width, &label, width);
+  }
+  write_memory(program_.batch_address + s * program_.batch_stride, std::as_bytes(examples),
+               Traffic::batch);
+  if (program_.has_loss)
+    write_memory(program_.label_address + s * program_.label_stride, bytes, Traffic::batch);
+}
+
+void Driver::select_batch(int slot) {
+  const auto s = static_cast<std::uint32_t>(checked_slot(slot));
+  set(reg::kBatchAddr, program_.batch_address + s * program_.batch_stride, Traffic::step);
+  set(reg::kLabelAddr, program_.label_address + s * program_.label_stride, Traffic::step);
+  set(reg::kOutAddr, program_.output_address + s * program_.output_stride, Traffic::step);
+}
+
+void Driver::set_mask_seed(std::uint64_t seed) {
+  set(reg::kMaskSeedLo, static_cast<std::uint32_t>(seed), Traffic::step);
+  set(reg::kMaskSeedHi, static_cast<std::uint32_t>(seed >> 32), Traffic::step);
+}
+
+void Driver::run(std::uint32_t queue, const std::vector<Command>& commands,
+                 const std::string& phase) {
+  device_.annotate(phase);
+  set(reg::kQueueAddr, queue, Traffic::step);
+  set(reg::kQueueCount, static_cast<std::uint32_t>(commands.size()), Traffic::step);
+  write(reg::kCtrl, kStart, Traffic::step);
+  if (!device_.wait_interrupt())
+    device_error(fmt::format("{}: the device stopped without an interrupt (command {})", phase,
+                             read(reg::kCommand, Traffic::step)));
+  const std::uint32_t cause = read(reg::kIrqStatus, Traffic::step);
+  write(reg::kIrqStatus, cause, Traffic::step);
+  if ((cause & kIrqError) != 0) fail(commands, phase);
+  if ((cause & kIrqDone) == 0)
+    device_error(fmt::format("{}: interrupt without a cause, IRQ_STATUS is 0x{:x}", phase, cause));
+}
+
+void Driver::fail(const std::vector<Command>& commands, const std::string& phase) {
+  const auto code = static_cast<spec::Error>(read(reg::kErrorCode, Traffic::step));
+  const std::uint32_t index = read(reg::kErrorCommand, Traffic::step);
+  const std::uint32_t info = read(reg::kErrorInfo, Traffic::step);
+  write(reg::kCtrl, kSoftReset, Traffic::step);  // the next queue starts clean
+  device_error(fmt::format("{}: error {} in command {} ({}), {}", phase, spec::to_string(code),
+                           index, index < commands.size() ? commands[index].name : "?",
+                           name_of_info(code, info)));
+}
+
+ForwardResult Driver::forward(spec::Polarity polarity, std::uint64_t seed) {
+  set(reg::kPolarity, static_cast<std::uint32_t>(polarity), Traffic::step);
+  if (polarity != spec::Polarity::none_) {
+    set(reg::kSeedLo, static_cast<std::uint32_t>(seed), Traffic::step);
+    set(reg::kSeedHi, static_cast<std::uint32_t>(seed >> 32), Traffic::step);
+  }
+  const char* sign = polarity == spec::Polarity::plus_    ? "+"
+                     : polarity == spec::Polarity::minus_ ? "-"
+                                                          : "";
+  run(program_.forward_address, program_.forward, fmt::format("forward{}", sign));
+  ForwardResult r;
+  if (!program_.has_loss) return r;
+  const std::uint64_t low = read(reg::kLossLo, Traffic::step);
+  const std::uint64_t high = read(reg::kLossHi, Traffic::step);
+  r.loss_sum = static_cast<std::int64_t>(high << 32 | low);
+  r.correct = read(reg::kCorrect, Traffic::step);
+  r.examples = read(reg::kExamples, Traffic::step);
+  return r;
+}
+
+void Driver::update(std::span<const std::uint64_t> seeds, std::span<const std::int8_t> coefficients,
+                    std::uint32_t step_register) {
+  if (program_.update.empty()) usage("update of a program that trains nothing");
+  if (seeds.empty() || seeds.size() > static_cast<std::size_t>(spec::kMaxPairs))
+    usage(fmt::format("{} pairs, expected 1 to {}", seeds.size(), spec::kMaxPairs));
+  if (coefficients.size() != seeds.size())
+    usage(fmt::format("{} coefficients for {} seeds, expected as many", coefficients.size(),
+                      seeds.size()));
+  const std::uint32_t shift = step_register >> 16;
+  if (shift > 16)
+    usage(fmt::format(
+        "step register is 0x{:x}, expected a 16-bit mantissa and a shift of 0 to 16 above it",
+        step_register));
+  for (std::size_t j = 0; j < seeds.size(); ++j) {
+    if (coefficients[j] < -127)
+      usage(fmt::format("coefficient {} is {}, expected -127 to 127", j, coefficients[j]));
+  }
+  for (std::size_t j = 0; j < seeds.size(); ++j) {
+    const auto at = static_cast<std::uint32_t>(j);
+    set(reg::kPairSeedLo + at * reg::kPairSeedLoStride, static_cast<std::uint32_t>(seeds[j]),
+        Traffic::step);
+    set(reg::kPairSeedHi + at * reg::kPairSeedHiStride, static_cast<std::uint32_t>(seeds[j] >> 32),
+        Traffic::step);
+    set(reg::kPairCoef + at * reg::kPairCoefStride, static_cast<std::uint8_t>(coefficients[j]),
+        Traffic::step);
+  }
+  set(reg::kPairs, static_cast<std::uint32_t>(seeds.size()), Traffic::step);
+  set(reg::kStep, step_register, Traffic::step);
+  run(program_.update_address, program_.update, "update");
+}
+
+std::vector<std::int32_t> Driver::example_losses() {
+  if (!program_.example_losses) usage("the program was compiled without per-example losses");
+  std::vector<std::byte> bytes(4 * static_cast<std::size_t>(program_.batch));
+  read_memory(program_.loss_address, bytes, Traffic::result);
+  return as<std::int32_t>(bytes);
+}
+
+std::vector<std::int16_t> Driver::logits() {
+  if (!program_.has_loss) usage("the program has no logits");
+  const ActivationPlace& a = *program_.find_activation(program_.output_layer);
+  std::vector<std::byte> bytes(a.bytes);
+  read_memory(a.address, bytes, Traffic::result);
+  return as<std::int16_t>(bytes);
+}
+
+std::vector<std::int8_t> Driver::output(int slot) {
+  if (program_.has_loss) usage("the program ends in a loss, not in an output");
+  std::vector<std::byte> bytes(program_.memory.output_bytes);
+  read_memory(program_.output_address +
+                  static_cast<std::uint32_t>(checked_slot(slot)) * program_.output_stride,
+              bytes, Traffic::result);
+  return as<std::int8_t>(bytes);
+}
+
+std::vector<std::int8_t> Driver::activation(int layer) {
+  const ActivationPlace* a = program_.find_activation(layer);
+  if (a == nullptr || a->bits != 8)
+    usage(fmt::format(
+        "layer {} has no int8 activation in this program (fused, outside it, or logits)", layer));
+  if (a->overwritten_by >= 0) {
+    usage(
+        fmt::format("the activation of layer {} is overwritten by command {} ('{}'); compile "
+                    "without reuse of memory to read it",
+                    layer, a->overwritten_by,
+                    program_.forward[static_cast<std::size_t>(a->overwritten_by)].name));
+  }
+  std::vector<std::byte> bytes(a->bytes);
+  read_memory(a->at_output ? shadow_.at(reg::kOutAddr) : a->address, bytes, Traffic::debug);
+  return as<std::int8_t>(bytes);
+}
+
+std::array<std::uint64_t, spec::kCounters> Driver::counters() {
+  std::array<std::uint64_t, spec::kCounters> out{};
+  for (std::uint32_t i = 0; i < out.size(); ++i) {
+    const std::uint64_t low = read(reg::kCounter + i * reg::kCounterStride, Traffic::debug);
+    const std::uint64_t high = read(reg::kCounter + i * reg::kCounterStride + 4, Traffic::debug);
+    out[i] = high << 32 | low;
+  }
+  return out;
+}
+
+const TensorPlace& Driver::place(std::uint32_t tensor) const {
+  const TensorPlace* t = program_.find_tensor(tensor);
+  if (t == nullptr) usage(fmt::format("tensor {} is not in this program", tensor));
+  return *t;
+}
+
+std::vector<std::int32_t> Driver::read_tensor(std::uint32_t tensor) {
+  const TensorPlace& t = place(tensor);
+  const auto rows = static_cast<std::size_t>(t.rows), columns = static_cast<std::size_t>(t.columns);
+  const auto width = static_cast<std::size_t>(t.bits / 8);
+  std::vector<std::int32_t> out(rows * columns);
+  std::vector<std::byte> row(columns * width);
+  for (std::size_t r = 0, k = 0; r < rows; ++r) {
+    read_memory(t.address + static_cast<std::uint32_t>(r) * t.pitch, row, Traffic::debug);
+    for (std::size_t c = 0; c < columns; ++c, ++k) {
+      std::int8_t narrow = 0;
+      std::int16_t middle = 0;
+      if (t.bits == 8) std::memcpy(&narrow, row.data() + c, 1), out[k] = narrow;
+      if (t.bits == 16) std::memcpy(&middle, row.data() + 2 * c, 2), out[k] = middle;
+      if (t.bits == 32) std::memcpy(&out[k], row.data() + 4 * c, 4);
+    }
+  }
+  return out;
+}
+
+void Driver::write_tensor(std::uint32_t tensor, std::span<const std::int32_t> values) {
+  const TensorPlace& t = place(tensor);
+  if (values.size() != t.elements())
+    usage(
+        fmt::format("tensor {} gets {} values, expected {}", tensor, values.size(), t.elements()));
+  const std::int64_t limit = std::int64_t{1} << (t.bits - 1);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (values[i] < -limit || values[i] >= limit)
+      bad_input(fmt::format("element {} of tensor {} is {}, expected {} bits", i, tensor, values[i],
+                            t.bits));
+  }
+  const auto rows = static_cast<std::size_t>(t.rows), columns = static_cast<std::size_t>(t.columns);
+  const auto width = static_cast<std::size_t>(t.bits / 8);
+  std::vector<std::byte> row(columns * width);
+  for (std::size_t r = 0, k = 0; r < rows; ++r) {
+    for (std::size_t c = 0; c < columns; ++c, ++k)
+      std::memcpy(row.data() + c * width, &values[k], width);
+    write_memory(t.address + static_cast<std::uint32_t>(r) * t.pitch, row, Traffic::debug);
+  }
+}
+
+void Driver::read_weights(QuantizedNetwork& into) {
+  for (const TensorPlace& t : program_.tensors) {
+    const std::vector<std::int32_t> values = read_tensor(t.tensor);
+    QuantizedLayer& q = into.layers.at(static_cast<std::size_t>(t.layer));
+    if (values.size() != (t.bias ? q.bias.size() : q.weights.size()))
+      usage(fmt::format("tensor {} has {} values here, another number in the network to read into",
+                        t.tensor, values.size()));
+    if (t.bias)
+      q.bias.assign(values.begin(), values.end());
+    else
+      for (std::size_t i = 0; i < values.size(); ++i)
+        q.weights[i] = static_cast<std::int16_t>(values[i]);
+  }
+}
+
+void Driver::write_weights(const QuantizedNetwork& from) {
+  for (const TensorPlace& t : program_.tensors) {
+    const QuantizedLayer& q = from.layers.at(static_cast<std::size_t>(t.layer));
+    if (t.bias)
+      write_tensor(t.tensor, q.bias);
+    else
+      write_tensor(t.tensor, std::vector<std::int32_t>(q.weights.begin(), q.weights.end()));
+  }
+}
+
+}  // namespace lastmile

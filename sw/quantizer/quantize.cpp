@@ -1,0 +1,355 @@
+#include "sw/quantizer/quantize.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "sw/base/error.hpp"
+#include "sw/golden/golden.hpp"
+
+namespace lastmile {
+namespace {
+
+// Scales below this would leave float's normal range on the way to a multiplier.
+constexpr double kSmallestScale = 0x1p-100;
+// Biases keep a bit of room: they move in training too.
+constexpr double kBiasRoom = 0x1p30;
+// Logits that are all but zero get this range, so that the loss multiplier stays representable.
+constexpr double kSmallestLogitRange = 1e-3;
+constexpr double kLn2 = 0.69314718055994531;
+
+[[noreturn]] void fail(const std::string& text) {
+  throw Error(ErrorKind::input, "quantizer: " + text);
+}
+
+void check_options(const QuantizeOptions& o) {
+  const auto check = [](const char* name, double value, double low, double high) {
+    if (!(value >= low && value <= high))
+      fail(fmt::format("{} is {}, expected {} to {}", name, value, low, high));
+  };
+  check("percentile", o.percentile, 50, 100);
+  check("weight headroom", o.weight_headroom, 1, 1000);
+  check("logit headroom", o.logit_headroom, 1, 1000);
+  if (o.channel_floor) check("channel floor", *o.channel_floor, 0, 1);
+}
+
+// One scale per output channel from the largest weight and the bias of each.
+std::vector<float> weight_scales(const Layer& layer, const LayerParams<float>& params,
+                                 double in_scale, const QuantizeOptions& o) {
+  const auto filters = static_cast<std::size_t>(layer.filters);
+  const MatrixShape shape = matrix_shape(layer);
+  std::vector<double> largest(filters, 0);
+  for (int r = 0; r < shape.rows; ++r) {
+    for (int c = 0; c < shape.columns; ++c) {
+      const auto k = static_cast<std::size_t>(r) * static_cast<std::size_t>(shape.columns) +
+                     static_cast<std::size_t>(c);
+      double& m = largest[static_cast<std::size_t>(channel_of(layer, r, c))];
+      m = std::max(m, static_cast<double>(std::abs(params.weights[k])));
+    }
+  }
+  const double widest = *std::max_element(largest.begin(), largest.end());
+  const double floor =
+      o.per_channel
+          ? o.channel_floor.value_or(o.weight_type == WeightType::w16 ? 1.0 / 8 : 1.0 / 64)
+          : 1.0;
+  std::vector<double> scales(filters);
+  for (std::size_t i = 0; i < filters; ++i) {
+    const double range = std::max(largest[i], floor * widest) * o.weight_headroom;
+    // A layer of zeros gets the range of a typical initial weight.
+    scales[i] = (range > 0 ? range : 1.0) / weight_limit(o.weight_type);
+    if (layer.bias)
+      scales[i] = std::max(scales[i], std::abs(params.bias[i]) / (in_scale * kBiasRoom));
+    scales[i] = std::max(scales[i], kSmallestScale);
+  }
+  if (!o.per_channel)
+    std::fill(scales.begin(), scales.end(), *std::max_element(scales.begin(), scales.end()));
+  return {scales.begin(), scales.end()};
+}
+
+void quantize_weights(const Layer& layer, const LayerParams<float>& params, double in_scale,
+                      const QuantizeOptions& o, QuantizedLayer& q) {
+  const MatrixShape shape = matrix_shape(layer);
+  q.rows = shape.rows;
+  q.columns = shape.columns;
+  q.weight_scale = weight_scales(layer, params, in_scale, o);
+  const double limit = weight_limit(o.weight_type);
+  q.weights.resize(params.weights.size());
+  for (int r = 0; r < shape.rows; ++r) {
+    for (int c = 0; c < shape.columns; ++c) {
+      const auto k = static_cast<std::size_t>(r) * static_cast<std::size_t>(shape.columns) +
+                     static_cast<std::size_t>(c);
+      const double scale = q.weight_scale[static_cast<std::size_t>(channel_of(layer, r, c))];
+      q.weights[k] = static_cast<std::int16_t>(
+          std::clamp(std::round(params.weights[k] / scale), -limit, limit));
+    }
+  }
+  if (!layer.bias) return;
+  for (std::size_t i = 0; i < q.weight_scale.size(); ++i) {
+    const double b = std::round(params.bias[i] / (in_scale * q.weight_scale[i]));
+    if (!(std::abs(b) <= numeric::kBiasMax))
+      fail(fmt::format("layer '{}': bias {} is {} LSBs, expected 32 bits", layer.name, i, b));
+    q.bias.push_back(static_cast<std::int32_t>(b));
+  }
+}
+
+std::vector<Requant> requant_table(const Layer& layer, const std::vector<float>& weight_scale,
+                                   double in_scale, double out_scale) {
+  std::vector<Requant> table;
+  for (std::size_t i = 0; i < weight_scale.size(); ++i) {
+    table.push_back(
+        encode_requant(in_scale * weight_scale[i] / out_scale,
+                       fmt::format("layer '{}', channel {}: scale ratio", layer.name, i)));
+  }
+  return table;
+}
+
+LogitQuant quantize_logits(const Layer& layer, const QuantizedLayer& q, double in_scale,
+                           const TensorRange& range, double headroom) {
+  LogitQuant out;
+  const double largest =
+      std::max({std::abs(static_cast<double>(range.min())),
+                static_cast<double>(std::abs(range.max())), kSmallestLogitRange});
+  out.scale = static_cast<float>(largest * headroom / 32767);
+  if (layer.activation != Activation::none) out.act_min = 0;
+  if (layer.activation == Activation::relu6)
+    out.act_max = static_cast<std::int32_t>(std::min(32767.0, std::round(6.0 / out.scale)));
+  out.requant = requant_table(layer, q.weight_scale, in_scale, out.scale);
+
+  // factor = f * 2^e, f in [1/2, 1): 16 bits of f, and shift 16 - e.
+  int e = 0;
+  const double f = std::frexp(static_cast<double>(out.scale) / kLn2 * 0x1p20, &e);
+  auto m = static_cast<std::uint32_t>(std::lround(f * 65536));
+  if (m == 65536) m = 32768, ++e;
+  out.loss_multiplier = m;
+  out.loss_shift = 16 - e;
+  if (out.loss_shift < 0 || out.loss_shift > 31) {
+    fail(fmt::format("layer '{}': logits reach {}, expected at most {:.0f}", layer.name, largest,
+                     0x1p16 * 0x1p-20 * kLn2 * 32767 / headroom));
+  }
+  return out;
+}
+
+}  // namespace
+
+void TensorRange::widen(double magnitude) {
+  if (bins_.empty()) {
+    bins_.assign(kBins, 0);
+    range_ = 0x1p-20;
+  }
+  while (!(magnitude < range_)) {  // two bins become one, around the middle
+    std::vector<std::int64_t> wider(kBins, 0);
+    for (std::size_t i = 0; i < kBins; ++i) wider[kBins / 4 + i / 2] += bins_[i];
+    bins_ = std::move(wider);
+    range_ *= 2;
+  }
+}
+
+void TensorRange::observe(std::span<const float> values, const std::string& name) {
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const float v = values[i];
+    if (!std::isfinite(v))
+      fail(fmt::format("{}: value {} is {}, expected a finite number", name, i, v));
+    if (count_ == 0) min_ = max_ = v;
+    min_ = std::min(min_, v);
+    max_ = std::max(max_, v);
+    ++count_;
+    if (bins_.empty() || !(std::abs(static_cast<double>(v)) < range_))
+      widen(std::abs(static_cast<double>(v)));
+    const double bin = (v + range_) / (2 * range_) * static_cast<double>(kBins);
+    ++bins_[std::min(static_cast<std::size_t>(bin), kBins - 1)];
+  }
+}
+
+double TensorRange::bin_low(std::size_t bin) const {
+  return -range_ + 2 * range_ * static_cast<double>(bin) / static_cast<double>(kBins);
+}
+
+TensorRange::Interval TensorRange::interval(CalibrationMethod method, double percentile) const {
+  const Interval whole{std::min<double>(min_, 0), std::max<double>(max_, 0)};
+  if (count_ == 0 || method == CalibrationMethod::min_max || whole.low == whole.high) return whole;
+  if (method == CalibrationMethod::percentile) {
+    const auto cut =
+        static_cast<std::int64_t>(static_cast<double>(count_) * (100 - percentile) / 200);
+    Interval out = whole;
+    std::int64_t below = 0, above = 0;
+    for (std::size_t i = 0; i < kBins; ++i) {
+      below += bins_[i];
+      if (below > cut) {
+        out.low = std::max(out.low, bin_low(i));
+        break;
+      }
+    }
+    for (std::size_t i = kBins; i-- > 0;) {
+      above += bins_[i];
+      if (above > cut) {
+        out.high = std::min(out.high, bin_low(i + 1));
+        break;
+      }
+    }
+    return {std::min(out.low, 0.0), std::max(out.high, 0.0)};
+  }
+  Interval best = whole;
+  double best_error = -1;
+  for (int percent = 100; percent >= 10; --percent) {
+    const Interval candidate{whole.low * percent / 100, whole.high * percent / 100};
+    const TensorQuant q = choose_quant(candidate.low, candidate.high);
+    double error = 0;
+    for (std::size_t i = 0; i < kBins; ++i) {
+      if (bins_[i] == 0) continue;
+      const double x =
+          std::clamp(bin_low(i) + range_ / static_cast<double>(kBins), whole.low, whole.high);
+      const double level = std::clamp(std::round(x / q.scale) + q.zero_point, -128.0, 127.0);
+      const double d = x - q.scale * (level - q.zero_point);
+      error += static_cast<double>(bins_[i]) * d * d;
+    }
+    if (best_error < 0 || error < best_error) {
+      best_error = error;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+CalibrationRanges calibrate(const Golden<float>& golden, const FloatParams<float>& params,
+                            std::span<const float> x) {
+  const Network& net = golden.network();
+  const auto each = static_cast<std::size_t>(net.input.elements());
+  if (x.empty() || x.size() % each != 0) {
+    fail(fmt::format("{} calibration values, expected a positive multiple of {}, the input's size",
+                     x.size(), each));
+  }
+  CalibrationRanges out;
+  out.layers.resize(net.layers.size());
+  out.input.observe(x, "input");
+  constexpr std::size_t kBatch = 64;  // bounds the memory of a trace
+  for (std::size_t at = 0; at < x.size(); at += kBatch * each) {
+    const auto part = x.subspan(at, std::min(kBatch * each, x.size() - at));
+    const std::vector<LayerTrace<float>> trace = golden.trace(params, part);
+    for (std::size_t i = 0; i < trace.size(); ++i)
+      out.layers[i].observe(trace[i].post, "layer '" + net.layers[i].name + "'");
+  }
+  return out;
+}
+
+Requant encode_requant(double factor, const std::string& what) {
+  if (!std::isfinite(factor) || factor <= 0 || factor >= 0x1p30)
+    fail(fmt::format("{} is {}, expected a positive number below 2^30", what, factor));
+  if (factor < 0x1p-41) return {1 << 30, -40};
+  int e = 0;
+  const double f = std::frexp(factor, &e);
+  auto m = static_cast<std::int64_t>(std::round(f * 0x1p31));
+  if (m == std::int64_t{1} << 31) m /= 2, ++e;
+  if (e > 30) return {numeric::kBiasMax, 30};
+  return {static_cast<std::int32_t>(m), e};
+}
+
+TensorQuant choose_quant(double low, double high) {
+  low = std::min(low, 0.0);
+  high = std::max(high, 0.0);
+  if (!(high > low)) return {1, 0};
+  const auto scale = static_cast<float>(std::max((high - low) / 255, kSmallestScale));
+  const double zero = std::round(-128 - low / scale);
+  return {scale, static_cast<std::int32_t>(std::clamp(zero, -128.0, 127.0))};
+}
+
+std::array<std::int32_t, 2> activation_clamp(Activation activation, const TensorQuant& quant) {
+  std::array<std::int32_t, 2> clamp{-128, 127};
+  if (activation != Activation::none) clamp[0] = quant.zero_point;
+  if (activation == Activation::relu6) {
+    const double six = std::round(6.0 / quant.scale) + quant.zero_point;
+    clamp[1] = static_cast<std::int32_t>(std::clamp<double>(six, clamp[0], 127.0));
+  }
+  return clamp;
+}
+
+numeric::AddParams encode_add(const TensorQuant& a, const TensorQuant& b, const TensorQuant& out,
+                              Activation activation) {
+  numeric::AddParams p;
+  p.zp1 = a.zero_point;
+  p.zp2 = b.zero_point;
+  p.zp_out = out.zero_point;
+  p.left_shift = 20;
+  const double twice_max = 2.0 * std::max<double>(a.scale, b.scale);
+  const Requant first = encode_requant(a.scale / twice_max, "add: first input scale ratio");
+  const Requant second = encode_requant(b.scale / twice_max, "add: second input scale ratio");
+  const Requant sum = encode_requant(twice_max / (0x1p20 * out.scale), "add: output scale ratio");
+  p.m1 = first.multiplier, p.e1 = first.exponent;
+  p.m2 = second.multiplier, p.e2 = second.exponent;
+  p.mo = sum.multiplier, p.eo = sum.exponent;
+  const auto clamp = activation_clamp(activation, out);
+  p.act_min = clamp[0];
+  p.act_max = clamp[1];
+  return p;
+}
+
+SoftmaxQuant encode_softmax(float input_scale, const std::string& what) {
+  constexpr int kIntegerBits = 5;  // of the scaled difference: gemmlowp's exp takes Q5.26
+  const double real = std::min(input_scale * 0x1p26, 0x1p31 - 1.0);
+  if (!(real > 1))
+    fail(fmt::format("{}: input scale is {}, expected more than 2^-26", what, input_scale));
+  int shift = 0;
+  const double f = std::frexp(real, &shift);
+  auto m = static_cast<std::int64_t>(std::round(f * 0x1p31));
+  if (m == std::int64_t{1} << 31) m /= 2, ++shift;
+  if (shift > 30) {
+    m = numeric::kBiasMax;
+    shift = 30;
+  }
+  const double radius =
+      ((1 << kIntegerBits) - 1) * std::ldexp(1.0, 31 - kIntegerBits) / std::ldexp(1.0, shift);
+  return {static_cast<std::int32_t>(m), shift, -static_cast<std::int32_t>(std::floor(radius))};
+}
+
+QuantizedNetwork quantize(const Network& network, const FloatParams<float>& params,
+                          const CalibrationRanges& ranges, const QuantizeOptions& o) {
+  check_options(o);
+  check_params(network, params, "quantizer");
+  if (ranges.layers.size() != network.layers.size() || ranges.input.count() == 0)
+    fail("the calibration is of another network or saw no example");
+  QuantizedNetwork out;
+  out.network = fold_network(network);
+  const FloatParams<float> folded = fold_params(network, params);
+  check_params(out.network, folded, "quantizer: after folding batch norm");
+  out.weight_type = o.weight_type;
+  const auto quant_of_range = [&](const TensorRange& r) {
+    const TensorRange::Interval i = r.interval(o.method, o.percentile);
+    return choose_quant(i.low, i.high);
+  };
+  out.input = quant_of_range(ranges.input);
+  out.layers.resize(network.layers.size());
+  for (std::size_t i = 0; i < out.layers.size(); ++i) {
+    const Layer& layer = out.network.layers[i];
+    QuantizedLayer& q = out.layers[i];
+    const TensorQuant in = out.quant_of(layer.inputs[0]);
+    const bool keeps_quant = layer.op == Op::max_pool2d || layer.op == Op::average_pool2d ||
+                             layer.op == Op::global_average_pool;
+    q.out = keeps_quant ? in : quant_of_range(ranges.layers[i]);
+    if (layer.op == Op::softmax) {
+      q.out = {1.0F / 256, -128};
+      q.softmax = encode_softmax(in.scale, "layer '" + layer.name + "'");
+      continue;
+    }
+    if (layer.op == Op::add) {
+      q.add = encode_add(in, out.quant_of(layer.inputs[1]), q.out, layer.activation);
+      continue;
+    }
+    const auto clamp = activation_clamp(layer.activation, q.out);
+    q.act_min = clamp[0];
+    q.act_max = clamp[1];
+    if (!has_weights(layer)) continue;
+    quantize_weights(layer, folded.layers[i], in.scale, o, q);
+    q.requant = requant_table(layer, q.weight_scale, in.scale, q.out.scale);
+  }
+  const auto head = static_cast<std::size_t>(out.network.logits_layer());
+  const Layer& layer = out.network.layers[head];
+  if (has_weights(layer)) {
+    out.logits = quantize_logits(layer, out.layers[head], out.quant_of(layer.inputs[0]).scale,
+                                 ranges.layers[head], o.logit_headroom);
+  }
+  validate(out, "quantizer");
+  return out;
+}
+
+}  // namespace lastmile
