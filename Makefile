@@ -1,14 +1,43 @@
-# Lastmile: thin entry points. The rules that compile are in sw/build.mk, so that this file stays a table of contents.
+# Lastmile: thin entry points. The rules that compile are in sw/build.mk, the order of the checks is in tests/run.py; parts
+# with rules of their own bring a fragment. `make help` lists the targets.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
+.DELETE_ON_ERROR:
+SHARED ?= ../shared
+export SHARED
+JOBS ?= $(shell nproc)
+# Parallel unless told otherwise: `make -j1`, `make JOBS=1`.
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(JOBS)
+endif
 
 include sw/build.mk
--include tests/rtl/*.mk
+# What `make test` runs after its own checks: make targets, added by the fragments. A target that prints
+# `N passed, N failed` counts as that many cases, another one as a single case.
+TEST_TARGETS :=
+include tests/lint/tidy.mk
+-include tests/random/random.mk tests/fuzz/fuzz.mk $(wildcard tests/rtl/*.mk) sim/sim.mk tests/bench/bench.mk
 
-.PHONY: build test clean
-build: $(BIN)            ## build the `lastmile` program
-test: $(TESTS)           ## build and run the test suite
-	$(TESTS)
+.PHONY: setup build tests test run lint format spec spec-check clean help
+setup:                   ## install the missing distribution packages (apt)
+	@.ci/setup
+build: $(BIN)            ## build the `lastmile` program (VARIANT=debug: with sanitizers; CXX=clang++)
+tests: $(TESTS)
+test: setup              ## every check, release and sanitizer builds; ends with `N passed, N failed`
+	@python3 tests/run.py --make "$(MAKE)" --jobs $(JOBS) --cxx $(CXX) $(TEST_TARGETS)
+run: setup               ## adapt a shifted network by fixed-point forward gradients: the main demonstration
+	@$(MAKE) --no-print-directory build
+	build/lastmile run $(RUN_ARGS)
+lint:                    ## formatting, clang-tidy, layering, RTL lint: warnings are errors
+	@python3 tests/lint/lint.py --make "$(MAKE)" --jobs $(JOBS)
+format:                  ## reformat the C++ sources in place
+	@python3 tests/lint/lint.py --fix format
+spec:                    ## regenerate header, RTL package and reference page from cmodel/spec/npu.toml
+	python3 cmodel/spec/generate.py
+spec-check:              ## fail if the generated files differ from cmodel/spec/npu.toml
+	python3 cmodel/spec/generate.py --check
 clean:                   ## remove everything that was built
 	rm -rf build
+help:                    ## this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -10,15 +10,16 @@
 
 namespace lastmile::numeric {
 
-// Distance of a logit to the largest, in units of log2 with 20 fraction bits: d * m / 2^shift, nearest, ties up, saturated to 31 bits.
-// d = max - logit, 0..65535; m: 16 bits; shift 0..31.
+// Distance of a logit to the largest, in units of log2 with 20 fraction bits: d * m / 2^shift,
+// nearest, ties up, saturated to 31 bits. d = max - logit, 0..65535; m: 16 bits; shift 0..31.
 [[nodiscard]] constexpr std::uint32_t logit_distance(std::uint32_t d, std::uint32_t m, int shift) {
   const std::uint64_t p = static_cast<std::uint64_t>(d) * m;
   const std::uint64_t t = shift == 0 ? p : (p + (std::uint64_t{1} << (shift - 1))) >> shift;
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(t, 0x7fffffff));
 }
 
-// 2^-t with 24 fraction bits, t with 20: table of 256 segments, linear between, then a truncating shift.
+// 2^-t with 24 fraction bits, t with 20: table of 256 segments, linear between, then a truncating
+// shift.
 [[nodiscard]] constexpr std::uint32_t exp2_neg(std::uint32_t t) {
   const std::uint32_t whole = t >> 20;
   if (whole > 24) return 0;
@@ -29,10 +30,12 @@ namespace lastmile::numeric {
   return v >> whole;
 }
 
-// log2(sum / 2^24) with 20 fraction bits; sum >= 2^24 (the largest logit alone contributes 2^24), at most 41 bits.
+// log2(sum / 2^24) with 20 fraction bits; sum >= 2^24 (the largest logit alone contributes 2^24),
+// at most 41 bits.
 [[nodiscard]] constexpr std::uint32_t log2_sum(std::uint64_t sum) {
   const int msb = 63 - std::countl_zero(sum);
-  const auto mantissa = static_cast<std::uint32_t>((sum << (40 - msb)) >> 16) & 0xffffff;  // 24 bits below the leading one
+  const auto mantissa = static_cast<std::uint32_t>((sum << (40 - msb)) >> 16) &
+                        0xffffff;  // 24 bits below the leading one
   const std::uint32_t k = mantissa >> 16;
   const std::uint64_t rest = mantissa & 0xffff;
   const std::uint32_t lo = spec::kLog2Table[k];
@@ -47,7 +50,8 @@ struct ExampleLoss {
 };
 
 // label < logits.size(), at most 65,536 logits.
-[[nodiscard]] constexpr ExampleLoss cross_entropy(std::span<const std::int16_t> logits, std::uint32_t label, std::uint32_t m, int shift) {
+[[nodiscard]] constexpr ExampleLoss cross_entropy(std::span<const std::int16_t> logits,
+                                                  std::uint32_t label, std::uint32_t m, int shift) {
   std::int32_t top = logits[0];
   std::uint32_t first = 0;
   for (std::uint32_t c = 1; c < logits.size(); ++c) {

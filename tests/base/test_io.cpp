@@ -10,7 +10,6 @@
 #include "sw/base/rng.hpp"
 #include "tests/base/temp_dir.hpp"
 
-using lastmile::Error;
 using lastmile::testing::error_of;
 using lastmile::testing::TempDir;
 namespace fs = std::filesystem;
