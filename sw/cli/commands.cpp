@@ -1,0 +1,268 @@
+#include "sw/cli/commands.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "sw/base/error.hpp"
+#include "sw/base/io.hpp"
+#include "sw/golden/checkpoint.hpp"
+#include "sw/graph/reader.hpp"
+#include "sw/quantizer/file.hpp"
+
+namespace lastmile {
+namespace {
+
+using nlohmann::json;
+
+// Options of one subcommand; shared so that the closures of CLI11 and of run() see the same object.
+struct State {
+  CommonOptions common;
+  RunOptions run;
+  std::filesystem::path input, output, journal, checkpoint;
+  bool resume = false;
+  std::optional<std::uint32_t> steps;
+};
+
+void print(const json& j) { fmt::print("{}\n", j.dump(2)); }
+
+json accuracy_json(const Accuracy& a) {
+  return {{"accuracy", a.percent()},
+          {"correct", a.correct},
+          {"examples", a.examples},
+          {"loss", a.loss}};
+}
+
+// The data an `adapt` trains and tests on: the shifted sets, or one speaker's.
+SpeakerData adaptation_data(const Task& task, const RunOptions& o) {
+  if (task.kind != TaskKind::audio) {
+    if (o.speaker)
+      throw Error(ErrorKind::usage,
+                  fmt::format("--speaker {}: task {} has no speakers", *o.speaker, task.name));
+    return {task.adapt, task.shifted_test};
+  }
+  if (!o.speaker)
+    throw Error(ErrorKind::usage,
+                "--speaker is missing: expected the index of a held-out speaker for an audio task");
+  return speaker_data(task, *o.speaker);
+}
+
+}  // namespace
+
+std::vector<Subcommand> all_commands(CLI::App& app, const DeviceOpener& model) {
+  return {run_command(app, model),     pretrain_command(app),      quantize_command(app),
+          adapt_command(app, model),   replay_command(app, model), eval_command(app, model),
+          vectors_command(app, model), info_command(app)};
+}
+
+Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
+  auto* sub = app.add_subcommand("run",
+                                 "the main job: pre-train, quantize, meet another domain, adapt "
+                                 "with forward passes, compare, report");
+  auto s = std::make_shared<State>();
+  add_common(*sub, s->common);
+  add_task(*sub, s->run);
+  add_pretrain(*sub, s->run);
+  add_quantize(*sub, s->run);
+  add_adapt(*sub, s->run);
+  sub->add_option("--checkpoint", s->run.checkpoint,
+                  "float weights to start from instead of pre-training");
+  sub->add_flag("!--no-float", s->run.with_float, "skip the float forward gradient");
+  sub->add_flag("!--no-backprop", s->run.with_backprop, "skip the backpropagation baseline");
+  sub->add_option("--out", s->run.out, "folder for checkpoint, quantized networks and journals")
+      ->capture_default_str();
+  sub->add_option("--reports", s->run.reports, "folder for run.json and run.html")
+      ->capture_default_str();
+  return {sub, [s, model] {
+            settle(s->run, s->common);
+            const RunOutcome outcome = run_experiment(s->run, find_backend(s->common, model),
+                                                      s->common.say(), s->common.progress());
+            const json& r = outcome.report;
+            if (s->common.json) {
+              print(r);
+              return 0;
+            }
+            const json& a = r.at("accuracy");
+            const auto line = [&](const char* text, const char* key) {
+              if (a.contains(key)) fmt::print("{:<44} {:6.2f} %\n", text, a.at(key).get<double>());
+            };
+            fmt::print("{} on {} ({}), {}, {} trained weights\n",
+                       r.at("network").get<std::string>(), r.at("task").get<std::string>(),
+                       r.at("shift").get<std::string>(), r.at("weight_type").get<std::string>(),
+                       r.at("trained_weights").get<std::int64_t>());
+            line("source domain, fixed point", "source");
+            line("shifted domain, before", "shifted");
+            line("adapted: fixed-point forward gradient", "fixed");
+            line("adapted: float forward gradient", "float");
+            line("adapted: float backpropagation", "backprop");
+            fmt::print(
+                "{} forward passes, {:.0f} host bytes per step, NPU memory {} bytes, {:.1f} "
+                "s\nreport: {}\n",
+                r.at("forward_passes").get<std::uint64_t>(),
+                r.at("host_bytes_per_step").get<double>(), r.at("peak_bytes").get<std::uint64_t>(),
+                r.at("seconds").get<double>(), (s->run.reports / "run.html").string());
+            return 0;
+          }};
+}
+
+Subcommand pretrain_command(CLI::App& app) {
+  auto* sub =
+      app.add_subcommand("pretrain", "train a network in floating point on the source domain");
+  auto s = std::make_shared<State>();
+  add_common(*sub, s->common);
+  add_task(*sub, s->run);
+  add_pretrain(*sub, s->run);
+  sub->add_option("--output", s->output, "float weights to write")->required();
+  return {sub, [s] {
+            settle(s->run, s->common);
+            const Task task = load_task(s->run.task);
+            const Pretrained p =
+                pretrain(task, load_network(s->run.network, task), s->run.pretrain,
+                         s->common.thread_count(), s->common.say(), s->common.progress());
+            save_checkpoint(s->output, p.network, p.params);
+            const Golden<float> golden(p.network, s->common.thread_count());
+            const Accuracy a = evaluate_float(golden, p.params, task.source_test);
+            if (s->common.json) {
+              print(accuracy_json(a));
+            } else {
+              fmt::print("{}: {:.2f} % on the source test\n", s->output.string(), a.percent());
+            }
+            return 0;
+          }};
+}
+
+Subcommand quantize_command(CLI::App& app) {
+  auto* sub = app.add_subcommand("quantize", "fold batch norm, calibrate, quantize");
+  auto s = std::make_shared<State>();
+  add_common(*sub, s->common);
+  add_task(*sub, s->run);
+  add_quantize(*sub, s->run);
+  sub->add_option("--checkpoint", s->checkpoint, "float weights (pretrain)")->required();
+  sub->add_option("--output", s->output, "quantized network to write")->required();
+  return {
+      sub, [s] {
+        settle(s->run, s->common);
+        const Task task = load_task(s->run.task);
+        Pretrained p{load_network(s->run.network, task), {}};
+        p.params = load_checkpoint(s->checkpoint, p.network);
+        const QuantizedNetwork q =
+            quantize_stage(p, task, s->run.quantize, s->common.thread_count());
+        save_quantized(s->output, q);
+        if (s->common.json) {
+          print({{"weights", weight_count(q.network)}, {"weight_type", name_of(q.weight_type)}});
+        } else {
+          fmt::print("{}: {} weights as {}\n", s->output.string(), weight_count(q.network),
+                     name_of(q.weight_type));
+        }
+        return 0;
+      }};
+}
+
+Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
+  auto* sub = app.add_subcommand(
+      "adapt",
+      "adapt a quantized network by forward gradients, with a journal that survives being killed");
+  auto s = std::make_shared<State>();
+  add_common(*sub, s->common);
+  add_task(*sub, s->run);
+  add_adapt(*sub, s->run);
+  sub->add_option("--input", s->input, "quantized network to start from")->required();
+  sub->add_option("--journal", s->journal, "journal to write")->required();
+  sub->add_option("--output", s->output, "adapted network to write");
+  sub->add_flag("--resume", s->resume,
+                "continue the journal if it exists (it must be of the same run)");
+  return {
+      sub, [s, model] {
+        settle(s->run, s->common);
+        const QuantizedNetwork start = load_quantized(s->input);
+        const Task task = load_task(s->run.task);
+        const SpeakerData data = adaptation_data(task, s->run);
+        AdaptOptions adapt = s->run.adapt;
+        const FixedResult r =
+            adapt_fixed(start, data.adapt, data.test, adapt, find_backend(s->common, model),
+                        s->journal, s->resume, s->common.progress(), s->common.say());
+        if (!s->output.empty()) save_quantized(s->output, r.network);
+        if (s->common.json) {
+          print({{"before", accuracy_json(r.before)},
+                 {"after", accuracy_json(r.after)},
+                 {"forward_passes", r.forward_passes},
+                 {"seconds", r.seconds},
+                 {"weights_hash", fmt::format("{:016x}", weights_hash(r.network))}});
+        } else {
+          fmt::print(
+              "shifted test: {:.2f} % before, {:.2f} % after {} forward passes; weights {:016x}\n",
+              r.before.percent(), r.after.percent(), r.forward_passes, weights_hash(r.network));
+        }
+        return 0;
+      }};
+}
+
+Subcommand replay_command(CLI::App& app, const DeviceOpener& model) {
+  auto* sub = app.add_subcommand(
+      "replay", "rebuild the adapted network from the base network and its journal, bit for bit");
+  auto s = std::make_shared<State>();
+  add_common(*sub, s->common);
+  sub->add_option("--base", s->input, "quantized network the journal started from")->required();
+  sub->add_option("--journal", s->journal, "journal")->required();
+  sub->add_option("--steps", s->steps, "stop after so many steps (default: all)");
+  sub->add_option("--output", s->output, "network to write");
+  return {sub, [s, model] {
+            const QuantizedNetwork base = load_quantized(s->input);
+            const QuantizedNetwork q =
+                replay_journal(base, s->journal, s->steps, find_backend(s->common, model),
+                               s->common.thread_count(), s->common.progress());
+            if (!s->output.empty()) save_quantized(s->output, q);
+            const std::string hash = fmt::format("{:016x}", weights_hash(q));
+            if (s->common.json) {
+              print({{"weights_hash", hash}});
+            } else {
+              fmt::print("weights {}\n", hash);
+            }
+            return 0;
+          }};
+}
+
+Subcommand eval_command(CLI::App& app, const DeviceOpener& model) {
+  auto* sub = app.add_subcommand("eval",
+                                 "accuracy of a quantized network (.lmq) or of float weights "
+                                 "(.lmc) on both domains of a task");
+  auto s = std::make_shared<State>();
+  add_common(*sub, s->common);
+  add_task(*sub, s->run);
+  sub->add_option("--speaker", s->run.speaker,
+                  "audio: the shifted test is this held-out speaker's");
+  sub->add_option("--input", s->input, "network to evaluate")->required();
+  return {sub, [s, model] {
+            settle(s->run, s->common);
+            const Task task = load_task(s->run.task);
+            const Dataset& shifted_all = task.shifted_test;
+            const Dataset shifted =
+                s->run.speaker ? adaptation_data(task, s->run).test : shifted_all;
+            Accuracy source, moved;
+            if (s->input.extension() == ".lmc") {
+              const Network network = load_network(s->run.network, task);
+              const FloatParams<float> params = load_checkpoint(s->input, network);
+              const Golden<float> golden(network, s->common.thread_count());
+              source = evaluate_float(golden, params, task.source_test);
+              moved = evaluate_float(golden, params, shifted);
+            } else {
+              const QuantizedNetwork q = load_quantized(s->input);
+              const DeviceOpener open = find_backend(s->common, model);
+              source = evaluate_fixed(q, task.source_test, open, s->run.adapt.fixed);
+              moved = evaluate_fixed(q, shifted, open, s->run.adapt.fixed);
+            }
+            if (s->common.json) {
+              print({{"source", accuracy_json(source)}, {"shifted", accuracy_json(moved)}});
+            } else {
+              fmt::print("source {:.2f} %, shifted {:.2f} %\n", source.percent(), moved.percent());
+            }
+            return 0;
+          }};
+}
+
+}  // namespace lastmile

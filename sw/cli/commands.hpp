@@ -1,0 +1,28 @@
+// The subcommands. Each binds its options to an App and returns what runs it.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "sw/cli/options.hpp"
+
+namespace lastmile {
+
+struct Subcommand {
+  CLI::App* app = nullptr;
+  std::function<int()> run;
+};
+
+[[nodiscard]] std::vector<Subcommand> all_commands(CLI::App& app, const DeviceOpener& model);
+
+// commands_*.cpp
+Subcommand run_command(CLI::App& app, const DeviceOpener& model);
+Subcommand pretrain_command(CLI::App& app);
+Subcommand quantize_command(CLI::App& app);
+Subcommand adapt_command(CLI::App& app, const DeviceOpener& model);
+Subcommand replay_command(CLI::App& app, const DeviceOpener& model);
+Subcommand eval_command(CLI::App& app, const DeviceOpener& model);
+Subcommand vectors_command(CLI::App& app, const DeviceOpener& model);
+Subcommand info_command(CLI::App& app);
+
+}  // namespace lastmile

@@ -1,0 +1,107 @@
+// `lastmile info`: what this program is, and what is in a file it wrote.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "sw/base/error.hpp"
+#include "sw/cli/commands.hpp"
+#include "sw/compiler/compile.hpp"
+#include "sw/graph/reader.hpp"
+#include "sw/quantizer/file.hpp"
+#include "sw/trainer/journal.hpp"
+
+namespace lastmile {
+namespace {
+
+using nlohmann::json;
+
+struct State {
+  CommonOptions common;
+  std::filesystem::path file;
+  RunOptions run;
+  bool listing = false;
+};
+
+json about(const CommonOptions& common) {
+  const spec::HardwareParams p = parse_hardware(common.hardware);
+  return {{"contract", spec::kContract},
+          {"spec", fmt::format("{:08x}", spec::kSpecHash)},
+          {"hardware",
+           {{"rows", p.rows},
+            {"cols", p.cols},
+            {"bus_bytes", p.bus_bytes},
+            {"act_bytes", p.act_bytes},
+            {"acc_depth", p.acc_depth},
+            {"rq_lanes", p.rq_lanes}}}};
+}
+
+json describe_network(const Network& n) {
+  json layers = json::array();
+  for (const Layer& l : n.layers)
+    layers.push_back({{"name", l.name},
+                      {"op", name_of(l.op)},
+                      {"out", {l.out.h, l.out.w, l.out.c}},
+                      {"weights", weight_count(l)},
+                      {"macs", macs(l)}});
+  return {{"network", n.name},    {"input", {n.input.h, n.input.w, n.input.c}},
+          {"classes", n.classes}, {"weights", weight_count(n)},
+          {"macs", macs(n)},      {"layers", layers}};
+}
+
+json describe(const State& s) {
+  const std::string extension = s.file.extension().string();
+  if (extension == ".lmq") {
+    const QuantizedNetwork q = load_quantized(s.file);
+    json j = describe_network(q.network);
+    j["weight_type"] = name_of(q.weight_type);
+    j["weights_hash"] = fmt::format("{:016x}", weights_hash(q));
+    return j;
+  }
+  if (extension == ".lmj") {
+    const Journal journal = read_journal(s.file);
+    return {{"steps", journal.records.size()}, {"torn", journal.torn},
+            {"seed", journal.header.seed},     {"pairs", journal.header.pairs},
+            {"bytes", journal.valid_bytes},    {"config", journal.header.config}};
+  }
+  if (extension == ".toml")
+    return describe_network(read_network(s.file.string(), TaskShape{{28, 28, 1}, 10}));
+  throw Error(ErrorKind::usage,
+              fmt::format("{}: expected a .lmq, .lmj or .toml file", s.file.string()));
+}
+
+}  // namespace
+
+Subcommand info_command(CLI::App& app) {
+  auto* sub = app.add_subcommand("info",
+                                 "version and hardware parameters, or what is in a quantized "
+                                 "network, journal or network description");
+  auto s = std::make_shared<State>();
+  add_common(*sub, s->common);
+  sub->add_option(
+      "file", s->file,
+      ".lmq, .lmj or .toml (a task-shaped network is shown for 28 x 28 x 1, 10 classes)");
+  sub->add_flag(
+      "--listing", s->listing,
+      "with a .lmq: the compiled command stream and memory map of a training step of all layers");
+  add_adapt(*sub, s->run);
+  return {sub, [s] {
+            if (s->listing) {
+              if (s->file.extension() != ".lmq")
+                throw Error(ErrorKind::usage, "--listing needs a .lmq file");
+              settle(s->run, s->common);
+              const QuantizedNetwork q = load_quantized(s->file);
+              CompileOptions o;
+              o.batch = s->run.adapt.forward.batch;
+              o.training = plan_training(q, s->run.adapt);
+              o.distribution = s->run.adapt.fixed.distribution;
+              fmt::print("{}", to_text(compile(q, s->run.adapt.fixed.hardware, o), q.network));
+              return 0;
+            }
+            fmt::print("{}\n", (s->file.empty() ? about(s->common) : describe(*s)).dump(2));
+            return 0;
+          }};
+}
+
+}  // namespace lastmile

@@ -1,0 +1,220 @@
+#include "sw/cli/options.hpp"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "sw/base/error.hpp"
+#include "sw/base/parallel.hpp"
+
+namespace lastmile {
+namespace {
+
+// An option whose values have names. (CLI11's own transformer cannot print an enum that has a
+// to_string of its own.)
+template <class T>
+void choice(CLI::App& app, const std::string& option, T& value,
+            const std::map<std::string, T>& names, const std::string& help) {
+  std::vector<std::string> allowed;
+  std::string current;
+  for (const auto& [text, v] : names) {
+    allowed.push_back(text);
+    if (v == value) current = text;
+  }
+  app.add_option_function<std::string>(
+         option, [&value, names](const std::string& text) { value = names.at(text); }, help)
+      ->check(CLI::IsMember(allowed))
+      ->default_str(current);
+}
+
+}  // namespace
+
+Say CommonOptions::say() const {
+  if (quiet) return {};
+  return [](const std::string& text) { fmt::print(stderr, "{}\n", text); };
+}
+ProgressOptions CommonOptions::progress() const {
+  ProgressOptions p;
+  p.enabled = !quiet;
+  return p;
+}
+int CommonOptions::thread_count() const { return threads > 0 ? threads : default_threads(); }
+
+void add_common(CLI::App& app, CommonOptions& o) {
+  app.add_option("--seed", o.seed, "seed of everything random")->capture_default_str();
+  app.add_option("--threads", o.threads, "threads; never changes a result (0: all of the machine)")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  app.add_flag("--json", o.json, "one JSON document on stdout, nothing else");
+  app.add_flag("--quiet", o.quiet, "no progress and no remarks on stderr");
+  app.add_option("--backend", o.backend,
+                 "what executes: cmodel (the C++ model), or another that was built, such as rtl")
+      ->capture_default_str();
+  app.add_option("--backend-options", o.backend_options, "options of the backend, name=value,...");
+  app.add_option("--hardware", o.hardware,
+                 "parameters of the NPU, name=value,... (rows, cols, bus_bytes, act_bytes, "
+                 "acc_depth, rq_lanes)");
+}
+
+void add_task(CLI::App& app, RunOptions& o) {
+  app.add_option(
+      "--data", o.task.data,
+      "folder of an IDX image set or of audio with an index.csv (default: drawn digits)");
+  app.add_option("--shift", o.task.shift, "domain shift of images, such as rotate=25,noise=0.1")
+      ->capture_default_str();
+  app.add_option("--adapt-examples", o.task.adapt, "examples to adapt on (images)")
+      ->capture_default_str();
+  choice<FeatureKind>(app, "--features", o.task.features.kind,
+                      {{"logmel", FeatureKind::log_mel}, {"mfcc", FeatureKind::mfcc}},
+                      "audio front end");
+  app.add_option("--network", o.network, "small-cnn, resnet8, ds-cnn or a .toml file")
+      ->capture_default_str();
+}
+
+void add_pretrain(CLI::App& app, RunOptions& o) {
+  app.add_option("--epochs", o.pretrain.epochs, "epochs of pre-training (0: as the task needs)")
+      ->capture_default_str();
+  app.add_option("--learning-rate", o.pretrain.learning_rate, "of pre-training")
+      ->capture_default_str();
+  app.add_option("--pretrain-seed", o.pretrain.seed, "first weights and order of examples")
+      ->capture_default_str();
+}
+
+void add_quantize(CLI::App& app, RunOptions& o) {
+  QuantizeOptions& q = o.quantize.quantize;
+  choice<WeightType>(app, "--weights", q.weight_type,
+                     {{"w8", WeightType::w8}, {"w16", WeightType::w16}}, "weight width");
+  choice<CalibrationMethod>(app, "--calibration", q.method,
+                            {{"minmax", CalibrationMethod::min_max},
+                             {"percentile", CalibrationMethod::percentile},
+                             {"mse", CalibrationMethod::mse}},
+                            "ranges of activations");
+  app.add_option("--percentile", q.percentile, "with --calibration percentile")
+      ->capture_default_str();
+  app.add_option("--headroom", q.weight_headroom,
+                 "range of the weights over their largest, for weights that will move")
+      ->capture_default_str();
+  app.add_flag("!--per-tensor", q.per_channel,
+               "one scale per tensor instead of one per output channel");
+  app.add_option("--calibration-examples", o.quantize.calibration_examples,
+                 "of the pre-training data")
+      ->capture_default_str();
+}
+
+void add_adapt(CLI::App& app, RunOptions& o) {
+  AdaptOptions& a = o.adapt;
+  app.add_option("--layers", a.layers, "layers that train: all, head, or names")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_flag("!--no-biases", a.biases, "train weights only");
+  app.add_option("--eps", a.eps, "perturbation e, relative to a tensor's RMS")
+      ->capture_default_str();
+  app.add_option("--step", a.step, "first step, relative to a tensor's RMS")->capture_default_str();
+  app.add_option("--keep", a.keep,
+                 "share of the weights that train (the paper's sparse setting: 0.1)")
+      ->capture_default_str();
+  app.add_option("--steps", a.forward.steps, "steps")->capture_default_str();
+  app.add_option("--pairs", a.forward.pairs, "pairs of forward passes per step (m), 1..8")
+      ->capture_default_str();
+  app.add_option("--batch", a.forward.batch, "examples per pass")->capture_default_str();
+  choice<Estimator>(app, "--estimator", a.forward.estimator,
+                    {{"sign", Estimator::sign}, {"scaled", Estimator::scaled}},
+                    "what the host makes of L+ - L-");
+  choice<StepSchedule>(app, "--schedule", a.forward.schedule,
+                       {{"constant", StepSchedule::constant}, {"cosine", StepSchedule::cosine}},
+                       "of the step size");
+  choice<spec::Distribution>(
+      app, "--distribution", a.fixed.distribution,
+      {{"sign", spec::Distribution::sign_}, {"gaussian", spec::Distribution::gaussian_}},
+      "of the perturbation z");
+  app.add_option("--mask-seed", a.fixed.mask_seed, "of the sparsity mask")->capture_default_str();
+  app.add_option("--evaluations", a.evaluations, "points of the accuracy curve")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str();
+  app.add_option("--speaker", o.speaker,
+                 "audio: adapt to this held-out speaker only (index; default: each in turn)");
+  app.add_option("--backprop-rate", o.backprop.learning_rate,
+                 "learning rate of the backpropagation baseline")
+      ->capture_default_str();
+  app.add_option("--backprop-epochs", o.backprop.epochs, "epochs of the backpropagation baseline")
+      ->capture_default_str();
+}
+
+void settle(RunOptions& o, const CommonOptions& c) {
+  o.task.seed = c.seed;
+  o.task.threads = c.thread_count();
+  o.adapt.forward.seed = c.seed;
+  o.adapt.fixed.threads = c.thread_count();
+  o.adapt.fixed.hardware = parse_hardware(c.hardware);
+}
+
+spec::HardwareParams parse_hardware(const std::string& text) {
+  spec::HardwareParams p;
+  const std::array<std::pair<const char*, int*>, 7> names = {{{"rows", &p.rows},
+                                                              {"cols", &p.cols},
+                                                              {"bus_bytes", &p.bus_bytes},
+                                                              {"act_bytes", &p.act_bytes},
+                                                              {"acc_depth", &p.acc_depth},
+                                                              {"rq_lanes", &p.rq_lanes},
+                                                              {"training", &p.training}}};
+  std::string rest = text;
+  while (!rest.empty()) {
+    const auto comma = rest.find(',');
+    const std::string item = rest.substr(0, comma);
+    rest = comma == std::string::npos ? "" : rest.substr(comma + 1);
+    const auto equals = item.find('=');
+    const std::string name = item.substr(0, equals);
+    bool found = false;
+    for (const auto& [known, value] : names) {
+      if (name != known || equals == std::string::npos) continue;
+      found = CLI::detail::lexical_cast(item.substr(equals + 1), *value);
+    }
+    if (!found)
+      throw Error(ErrorKind::usage, fmt::format("--hardware: \"{}\", expected name=integer with a "
+                                                "name of rows, cols, bus_bytes, act_bytes, "
+                                                "acc_depth, rq_lanes, training",
+                                                item));
+  }
+  if (const auto bad = spec::bad_parameter(p); !bad.empty())
+    throw Error(
+        ErrorKind::usage,
+        fmt::format("--hardware \"{}\": {} is not one of the values in cmodel/spec/REFERENCE.md",
+                    text, bad));
+  return p;
+}
+
+DeviceOpener find_backend(const CommonOptions& common, const DeviceOpener& model) {
+  DeviceOpener open = model;
+  if (common.backend != "cmodel") {
+    namespace fs = std::filesystem;
+    const std::string file = "liblastmile_" + common.backend + ".so";
+    const fs::path path = fs::read_symlink("/proc/self/exe").parent_path() / file;
+    void* handle = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (handle == nullptr)
+      throw Error(ErrorKind::device,
+                  fmt::format("backend \"{}\": {} cannot be loaded ({}); expected cmodel, or a "
+                              "backend that was built (rtl: `make rtl`)",
+                              common.backend, path.string(), ::dlerror()));
+    void* symbol = ::dlsym(handle, kOpenDeviceSymbol);
+    if (symbol == nullptr)
+      throw Error(ErrorKind::device, fmt::format("backend \"{}\": {} has no {}", common.backend,
+                                                 path.string(), kOpenDeviceSymbol));
+    const auto entry = reinterpret_cast<OpenDevice>(symbol);
+    open = [entry](const DeviceOptions& options) {
+      return std::unique_ptr<Device>(entry(options));
+    };
+  }
+  return [open, extra = common.backend_options](const DeviceOptions& options) {
+    DeviceOptions with = options;
+    with.extra = extra;
+    return open(with);
+  };
+}
+
+}  // namespace lastmile

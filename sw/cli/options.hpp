@@ -1,0 +1,43 @@
+// Command-line options that several subcommands share, bound to the structures of sw/app.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "sw/app/run.hpp"
+
+namespace lastmile {
+
+struct CommonOptions {
+  std::uint64_t seed = 1;
+  int threads = 0;  // 0: all of the machine
+  bool json = false;
+  bool quiet = false;
+  std::string backend = "cmodel";
+  std::string backend_options;
+  std::string hardware;  // "rows=8,cols=16,..."
+
+  [[nodiscard]] Say say() const;  // to stderr, nothing when quiet
+  [[nodiscard]] ProgressOptions progress() const;
+  [[nodiscard]] int thread_count() const;
+};
+
+void add_common(CLI::App& app, CommonOptions& o);
+void add_task(CLI::App& app, RunOptions& o);
+void add_pretrain(CLI::App& app, RunOptions& o);
+void add_quantize(CLI::App& app, RunOptions& o);
+void add_adapt(CLI::App& app, RunOptions& o);
+// After parsing: seeds, threads and hardware into every part.
+void settle(RunOptions& o, const CommonOptions& common);
+
+// "name=value,..." over the names of HardwareParams; Error(usage) names what is unknown or not
+// allowed.
+[[nodiscard]] spec::HardwareParams parse_hardware(const std::string& text);
+
+// The backend's opener: `model` for "cmodel", else from the shared object liblastmile_<name>.so
+// beside the program. Error(device) says what to build.
+[[nodiscard]] DeviceOpener find_backend(const CommonOptions& common, const DeviceOpener& model);
+
+}  // namespace lastmile
