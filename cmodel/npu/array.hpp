@@ -1,0 +1,45 @@
+// CONV2D and fully connected layers: the multiply-accumulate array. CONTRACT.md, sections Accumulation and Operators.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "cmodel/npu/drain.hpp"
+#include "cmodel/npu/load.hpp"
+#include "cmodel/npu/memory.hpp"
+#include "cmodel/npu/weight.hpp"
+#include "cmodel/npu/workers.hpp"
+#include "cmodel/spec/npu_spec.hpp"
+
+namespace lastmile::npu {
+
+// Output positions of a block: where each reads in the input region, and its index over (image, row, column) of the output.
+struct Positions {
+  void fill(const spec::Descriptor& d, const BlockPlan& plan, const Block& block);
+  std::vector<std::int32_t> input;
+  std::vector<std::uint64_t> output;
+};
+
+// Events that only the data decide.
+struct MatrixCount {
+  PerturbCount perturbed;
+  Saturations saturated;
+};
+
+class Array {
+ public:
+  explicit Array(int threads) : parts_(static_cast<std::size_t>(threads)) {}
+  // One CONV2D; addresses resolved.
+  MatrixCount run(Memory& memory, const spec::Descriptor& d, const Perturbation& weights, const Perturbation& bias, Workers& workers);
+
+ private:
+  struct Part {  // scratch of one thread
+    InputRegion region;
+    Positions positions;
+    Saturations saturated;
+  };
+  WeightPanels panels_;
+  std::vector<Part> parts_;
+};
+
+}  // namespace lastmile::npu

@@ -1,0 +1,14 @@
+// LOSS: softmax cross-entropy of a batch of logits. CONTRACT.md, section Loss.
+#pragma once
+
+#include "cmodel/npu/control.hpp"
+#include "cmodel/npu/memory.hpp"
+#include "cmodel/npu/workers.hpp"
+#include "cmodel/spec/npu_spec.hpp"
+
+namespace lastmile::npu {
+
+// One LOSS; addresses resolved.
+[[nodiscard]] LossResult run_loss(Memory& memory, const spec::Descriptor& d, Workers& workers);
+
+}  // namespace lastmile::npu

@@ -1,0 +1,46 @@
+// The NPU's memory as its engines see it: bytes, little-endian, no alignment assumed. Commands are checked against MEM_LIMIT and the
+// size before any engine runs (validate.hpp), so these accessors do not check again.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+namespace lastmile::npu {
+
+static_assert(std::endian::native == std::endian::little, "the model keeps memory in the NPU's byte order");
+
+class Memory {
+ public:
+  explicit Memory(std::span<std::byte> bytes) : bytes_(bytes) {}
+
+  [[nodiscard]] std::uint64_t size() const { return bytes_.size(); }
+
+  [[nodiscard]] const std::int8_t* int8(std::uint64_t address) const {
+    return reinterpret_cast<const std::int8_t*>(bytes_.data() + address);
+  }
+  [[nodiscard]] std::int8_t* int8(std::uint64_t address) {
+    return reinterpret_cast<std::int8_t*>(bytes_.data() + address);
+  }
+  template <class T>
+  [[nodiscard]] T load(std::uint64_t address) const {
+    T value;
+    std::memcpy(&value, bytes_.data() + address, sizeof value);
+    return value;
+  }
+  template <class T>
+  void store(std::uint64_t address, T value) {
+    std::memcpy(bytes_.data() + address, &value, sizeof value);
+  }
+  template <class T>
+  void copy_out(std::uint64_t address, std::span<T> to) const {
+    if (!to.empty()) std::memcpy(to.data(), bytes_.data() + address, to.size_bytes());
+  }
+
+ private:
+  std::span<std::byte> bytes_;
+};
+
+}  // namespace lastmile::npu

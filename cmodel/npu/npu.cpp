@@ -1,0 +1,179 @@
+#include "cmodel/npu/npu.hpp"
+
+#include <stdexcept>
+#include <string>
+
+#include "cmodel/npu/array.hpp"
+#include "cmodel/npu/depthwise.hpp"
+#include "cmodel/npu/elementwise.hpp"
+#include "cmodel/npu/loss.hpp"
+#include "cmodel/npu/memory.hpp"
+#include "cmodel/npu/pool.hpp"
+#include "cmodel/npu/traffic.hpp"
+#include "cmodel/npu/update.hpp"
+#include "cmodel/npu/validate.hpp"
+#include "cmodel/npu/workers.hpp"
+
+namespace lastmile::npu {
+
+using spec::Counter;
+using spec::Descriptor;
+using spec::Opcode;
+
+struct Npu::State {
+  State(const spec::HardwareParams& params, std::span<std::byte> bytes, int threads)
+      : hw(params), memory(bytes), workers(threads), regs(params), array(workers.threads()), depthwise(workers.threads()), traffic(params) {}
+
+  Fault fetch(std::uint32_t index, Descriptor& d);
+  void execute(const Descriptor& d);
+  Perturbation weight_perturbation(const Descriptor& d) const;
+  Perturbation bias_perturbation(const Descriptor& d) const;
+  void count(const MatrixCount& c);
+
+  spec::HardwareParams hw;
+  Memory memory;
+  Workers workers;
+  RegisterFile regs;
+  Array array;
+  Depthwise depthwise;
+  TrafficCache traffic;
+  Descriptor last;
+  bool running = false;
+};
+
+Fault Npu::State::fetch(std::uint32_t index, Descriptor& d) {
+  const std::uint64_t address = std::uint64_t{regs.raw(spec::reg::kQueueAddr)} + std::uint64_t{index} * spec::kDescBytes;
+  if (address + spec::kDescBytes > memory.size()) return {spec::Error::bus_read_, static_cast<std::uint32_t>(spec::Engine::fetch_)};
+  spec::DescriptorWords words{};
+  memory.copy_out(address, std::span<std::uint32_t>(words));
+  regs.counters[Counter::cmd_bytes_] += spec::kDescBytes;
+  regs.counters[Counter::bus_read_beats_] += static_cast<std::uint64_t>(spec::kDescBytes / hw.bus_bytes);
+  d = spec::decode(words);
+  return {};
+}
+
+Perturbation Npu::State::weight_perturbation(const Descriptor& d) const {
+  return {.on = regs.polarity() != 0 && d.has(spec::kFlagWTrain),
+          .distribution = static_cast<Distribution>(regs.distribution()),
+          .seed = regs.seed(),
+          .mask_seed = regs.mask_seed(),
+          .tensor = d.w_tensor,
+          .eps = d.w_eps,
+          .shift = static_cast<int>(d.w_eps_shift),
+          .keep = d.w_keep,
+          .minus = regs.polarity() == static_cast<std::uint32_t>(spec::Polarity::minus_),
+          .limit = d.has(spec::kFlagW8) ? numeric::kW8Max : numeric::kW16Max};
+}
+
+Perturbation Npu::State::bias_perturbation(const Descriptor& d) const {
+  Perturbation p = weight_perturbation(d);
+  p.on = regs.polarity() != 0 && d.has(spec::kFlagBTrain) && d.has(spec::kFlagHasBias);
+  p.tensor = d.b_tensor;
+  p.eps = d.b_eps;
+  p.shift = static_cast<int>(d.b_eps_shift);
+  p.keep = d.b_keep;
+  p.limit = numeric::kBiasMax;
+  return p;
+}
+
+void Npu::State::count(const MatrixCount& c) {
+  regs.counters[Counter::perturbed_] += c.perturbed.perturbed;
+  regs.counters[Counter::clipped_] += c.perturbed.clipped;
+  regs.counters[Counter::sat_low_] += c.saturated.low;
+  regs.counters[Counter::sat_high_] += c.saturated.high;
+}
+
+void Npu::State::execute(const Descriptor& d) {
+  switch (static_cast<Opcode>(d.opcode)) {
+    case Opcode::end_: return;
+    case Opcode::conv2d_: count(array.run(memory, d, weight_perturbation(d), bias_perturbation(d), workers)); break;
+    case Opcode::depthwise_: count(depthwise.run(memory, d, weight_perturbation(d), bias_perturbation(d), workers)); break;
+    case Opcode::pool_: run_pool(memory, d, workers); break;
+    case Opcode::add_: {
+      const Saturations s = run_add(memory, d, workers);
+      regs.counters[Counter::sat_low_] += s.low;
+      regs.counters[Counter::sat_high_] += s.high;
+      break;
+    }
+    case Opcode::softmax_: run_softmax(memory, d, workers); break;
+    case Opcode::loss_: regs.loss = run_loss(memory, d, workers); break;
+    case Opcode::update_: {
+      const UpdateCount c = run_update(memory, d, regs, workers);
+      regs.counters[Counter::updated_] += c.updated;
+      regs.counters[Counter::update_zero_] += c.zero;
+      regs.counters[Counter::update_clipped_] += c.clipped;
+      break;
+    }
+  }
+  const bool on = regs.polarity() != 0;
+  regs.counters += traffic.of(d, {.weights_perturbed = on && d.has(spec::kFlagWTrain),
+                                  .bias_perturbed = on && d.has(spec::kFlagBTrain) && d.has(spec::kFlagHasBias),
+                                  .distribution = static_cast<Distribution>(regs.distribution()),
+                                  .pairs = regs.pairs()});
+  ++regs.counters[Counter::commands_];
+}
+
+Npu::Npu(const spec::HardwareParams& hw, std::span<std::byte> memory, int threads) {
+  if (const std::string_view bad = spec::bad_parameter(hw); !bad.empty()) {
+    throw std::invalid_argument("hardware parameter " + std::string(bad) + " outside the values npu.toml allows");
+  }
+  s_ = std::make_unique<State>(hw, memory, threads);
+}
+Npu::~Npu() = default;
+
+const spec::HardwareParams& Npu::hardware() const { return s_->hw; }
+std::uint32_t Npu::read_register(std::uint32_t offset) const {
+  return offset == spec::reg::kStatus && s_->running ? 1 : s_->regs.read(offset);
+}
+bool Npu::interrupt() const { return s_->regs.interrupt(); }
+const spec::Descriptor& Npu::last_command() const { return s_->last; }
+const Counters& Npu::counters() const { return s_->regs.counters; }
+
+void Npu::write_register(std::uint32_t offset, std::uint32_t value) {
+  if (offset != spec::reg::kCtrl) {
+    s_->regs.write(offset, value);
+    return;
+  }
+  if ((value & 2) != 0) {
+    s_->running = false;
+    s_->regs.soft_reset();
+  } else if ((value & 1) != 0 && !s_->running) {
+    start();
+    while (step()) {
+    }
+  }
+}
+
+void Npu::start() {
+  RegisterFile& regs = s_->regs;
+  regs.begin_queue();
+  if (const Fault fault = validate_queue(regs)) {
+    regs.fail(0, fault);
+    return;
+  }
+  s_->running = true;
+}
+
+bool Npu::step() {
+  if (!s_->running) return false;
+  RegisterFile& regs = s_->regs;
+  Descriptor d;
+  Fault fault = s_->fetch(regs.command, d);
+  if (!fault) fault = validate(d, regs, s_->hw, s_->last);
+  if (!fault) fault = check_memory(s_->last, s_->memory.size());
+  if (fault) {
+    s_->running = false;
+    regs.fail(regs.command, fault);
+    return false;
+  }
+  s_->execute(s_->last);
+  if (d.opcode == static_cast<std::uint32_t>(Opcode::end_) || regs.command + 1 == regs.raw(spec::reg::kQueueCount)) {
+    s_->running = false;
+    regs.end_queue();
+    return false;
+  }
+  ++regs.command;
+  return true;
+}
+
+}  // namespace lastmile::npu

@@ -1,0 +1,40 @@
+// The NPU: registers, a queue of commands in memory, and the engines that execute them. Bit-accurate; time is not modelled here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "cmodel/npu/control.hpp"
+#include "cmodel/npu/counters.hpp"
+#include "cmodel/spec/npu_spec.hpp"
+
+namespace lastmile::npu {
+
+class Npu {
+ public:
+  // `memory` stays the caller's and must outlive this. std::invalid_argument for parameters outside npu.toml.
+  Npu(const spec::HardwareParams& hw, std::span<std::byte> memory, int threads = 1);
+  ~Npu();
+
+  [[nodiscard]] const spec::HardwareParams& hardware() const;
+  [[nodiscard]] std::uint32_t read_register(std::uint32_t offset) const;
+  // Writing CTRL bit 0 runs the whole queue before it returns.
+  void write_register(std::uint32_t offset, std::uint32_t value);
+  [[nodiscard]] bool interrupt() const;
+
+  // The same queue command by command, for lockstep: start() does what CTRL bit 0 does without running; each step() executes one command
+  // and returns whether the queue goes on.
+  void start();
+  bool step();
+  // Valid after a step that executed a command (and did not end in END or an error).
+  [[nodiscard]] const spec::Descriptor& last_command() const;  // addresses resolved
+  [[nodiscard]] const Counters& counters() const;              // since start()
+
+ private:
+  struct State;
+  std::unique_ptr<State> s_;
+};
+
+}  // namespace lastmile::npu

@@ -1,0 +1,42 @@
+// Threads of the model: a fixed number of parts, each computed by the same code whatever thread runs it.
+#pragma once
+
+#include <tbb/blocked_range.h>
+#include <tbb/parallel_for.h>
+#include <tbb/partitioner.h>
+#include <tbb/task_arena.h>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace lastmile::npu {
+
+class Workers {
+ public:
+  explicit Workers(int threads) : threads_(std::clamp(threads, 1, 256)), arena_(threads_) {}
+
+  [[nodiscard]] int threads() const { return threads_; }
+
+  // body(part, begin, end) for the `threads()` contiguous parts of 0..count-1, empty parts left out.
+  template <class Body>
+  void split(std::uint64_t count, const Body& body) {
+    const auto parts = static_cast<std::uint64_t>(threads_);
+    const auto run = [&](int part) {
+      const auto p = static_cast<std::uint64_t>(part);
+      const std::uint64_t begin = count * p / parts;
+      const std::uint64_t end = count * (p + 1) / parts;
+      if (begin < end) body(part, begin, end);
+    };
+    if (threads_ == 1 || count < 2) {
+      for (int part = 0; part < threads_; ++part) run(part);
+      return;
+    }
+    arena_.execute([&] { tbb::parallel_for(0, threads_, run, tbb::static_partitioner()); });
+  }
+
+ private:
+  int threads_;
+  tbb::task_arena arena_;
+};
+
+}  // namespace lastmile::npu
