@@ -14,7 +14,11 @@ PERI_BENCHES := \
   perturb_bias_8|npu_perturb|perturb|-GBIAS=1,-GBUS_BYTES=8 \
   perturb_bias_64|npu_perturb|perturb|-GBIAS=1,-GBUS_BYTES=64 \
   rescale|npu_rescale|rescale| \
-  requant|npu_requant|requant|
+  requant|npu_requant|requant| \
+  axi_read_16|npu_axi_read|axi_read| \
+  axi_read_64|npu_axi_read|axi_read|-GBUS_BYTES=64 \
+  axi_write_16|npu_axi_write|axi_write| \
+  axi_write_8|npu_axi_write|axi_write|-GBUS_BYTES=8
 
 peri_field = $(word $(2),$(subst |, ,$(1)))
 comma := ,

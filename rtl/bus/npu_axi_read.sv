@@ -1,0 +1,165 @@
+// AXI4 read master for six independent clients; ID = client in the low three bits. Bit 3 of the ID changes with every clear_i, so that
+// answers to transfers from before a reset are recognised and dropped, whenever they come.
+module npu_axi_read #(
+  parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
+  parameter int unsigned FETCH_DEPTH = 32,  // words of each client's response FIFO
+  parameter int unsigned LOAD_DEPTH = 64,
+  parameter int unsigned WEIGHT_DEPTH = 64,
+  parameter int unsigned PARAM_DEPTH = 32,
+  parameter int unsigned RES_DEPTH = 32,
+  parameter int unsigned ELEM_DEPTH = 64
+) (
+  input  logic                     clk_i,
+  input  logic                     rst_ni,
+  input  logic                     clear_i,
+  // clients: 0 fetch, 1 load, 2 weight, 3 param, 4 res, 5 elem
+  input  logic [5:0]               req_valid_i,
+  output logic [5:0]               req_ready_o,
+  input  logic [6*32-1:0]          req_addr_i,
+  input  logic [6*24-1:0]          req_bytes_i,
+  output logic [5:0]               rsp_valid_o,
+  input  logic [5:0]               rsp_ready_i,
+  output logic [6*BUS_BYTES*8-1:0] rsp_data_o,
+  output logic [5:0]               rsp_last_o,
+  // AXI4
+  output logic                     arvalid_o,
+  input  logic                     arready_i,
+  output logic [3:0]               arid_o,
+  output logic [31:0]              araddr_o,
+  output logic [7:0]               arlen_o,
+  output logic [2:0]               arsize_o,
+  output logic [1:0]               arburst_o,
+  input  logic                     rvalid_i,
+  output logic                     rready_o,
+  input  logic [3:0]               rid_i,
+  input  logic [BUS_BYTES*8-1:0]   rdata_i,
+  input  logic [1:0]               rresp_i,
+  input  logic                     rlast_i,
+  // status
+  output logic                     error_o,         // a beat of a client was answered with an error
+  output logic [2:0]               error_client_o,
+  output logic [5:0]               waiting_o,       // clients with bursts in flight
+  output logic                     progress_o,      // an address or a beat moved
+  output logic [5:0]               cnt_words_o,     // words delivered, by client
+  output logic                     cnt_beats_o
+);
+
+  localparam int unsigned DATA = BUS_BYTES * 8;
+
+  logic [5:0] burst_valid, grant, beat_valid;
+  logic [6*32-1:0] burst_addr;
+  logic [6*5-1:0] burst_words;
+  logic epoch_q, stale_q, current;
+
+  assign rready_o = 1'b1;
+  assign arsize_o = 3'($clog2(BUS_BYTES));
+  assign arburst_o = 2'b01;
+
+  // Answers.
+  assign current = rvalid_i && (rid_i[3] == epoch_q) && !stale_q && !clear_i;
+  for (genvar c = 0; c < 6; c++) begin : gen_client
+    localparam int unsigned DEPTH = (c == 0) ? FETCH_DEPTH : (c == 1) ? LOAD_DEPTH : (c == 2) ? WEIGHT_DEPTH
+                                  : (c == 3) ? PARAM_DEPTH : (c == 4) ? RES_DEPTH : ELEM_DEPTH;
+    assign beat_valid[c] = current && (rid_i[2:0] == 3'(c));
+    npu_axi_read_client #(.BUS_BYTES(BUS_BYTES), .DEPTH(DEPTH)) u_client (
+      .clk_i, .rst_ni, .clear_i,
+      .req_valid_i(req_valid_i[c]), .req_ready_o(req_ready_o[c]), .req_addr_i(req_addr_i[c*32 +: 32]), .req_bytes_i(req_bytes_i[c*24 +: 24]),
+      .rsp_valid_o(rsp_valid_o[c]), .rsp_ready_i(rsp_ready_i[c]), .rsp_data_o(rsp_data_o[c*DATA +: DATA]), .rsp_last_o(rsp_last_o[c]),
+      .burst_valid_o(burst_valid[c]), .burst_grant_i(grant[c]), .burst_addr_o(burst_addr[c*32 +: 32]), .burst_words_o(burst_words[c*5 +: 5]),
+      .beat_valid_i(beat_valid[c]), .beat_last_i(rlast_i), .beat_data_i(rdata_i), .waiting_o(waiting_o[c])
+    );
+  end
+
+  logic unused_resp;
+  assign unused_resp = rresp_i[0];
+  assign error_o = current && rresp_i[1];
+  assign error_client_o = rid_i[2:0];
+  assign cnt_words_o = beat_valid;
+  assign cnt_beats_o = rvalid_i;
+  assign progress_o = rvalid_i || (arvalid_o && arready_i);
+
+  // One burst per cycle, round robin.
+  logic [5:0] after;     // clients behind the last one granted
+  logic [2:0] last_q, winner;
+  logic [5:0] pick;
+  logic any, issue;
+  assign after = burst_valid & ~(6'h3f >> (3'd5 - last_q));
+  assign pick = (after != '0) ? after : burst_valid;
+  always_comb begin
+    winner = 3'd0;
+    for (int unsigned c = 6; c > 0; c--) if (pick[c-1]) winner = 3'(c - 1);
+  end
+  assign any = burst_valid != '0;
+  assign issue = any && (!arvalid_o || arready_i) && !stale_q && !clear_i;
+  assign grant = issue ? (6'd1 << winner) : '0;
+
+  logic [31:0] addr_sel;
+  logic [4:0] words_sel;
+  always_comb begin
+    addr_sel = burst_addr[31:0];
+    words_sel = burst_words[4:0];
+    for (int unsigned c = 1; c < 6; c++) begin
+      if (winner == 3'(c)) begin
+        addr_sel = burst_addr[c*32 +: 32];
+        words_sel = burst_words[c*5 +: 5];
+      end
+    end
+  end
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      arvalid_o <= 1'b0;
+      last_q <= 3'd5;
+    end else begin
+      if (issue) begin
+        arvalid_o <= 1'b1;
+        last_q <= winner;
+      end else if (arready_i) begin
+        arvalid_o <= 1'b0;
+      end
+    end
+  end
+  always_ff @(posedge clk_i) begin
+    if (issue) begin
+      arid_o <= {epoch_q, winner};
+      araddr_o <= addr_sel;
+      arlen_o <= 8'(words_sel) - 8'd1;
+    end
+  end
+
+  // Bursts in flight of both values of ID bit 3. A value is used again only when its last burst has ended.
+  logic [7:0] flight0_q, flight1_q;
+  logic done0, done1;
+  assign done0 = rvalid_i && rlast_i && !rid_i[3];
+  assign done1 = rvalid_i && rlast_i && rid_i[3];
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      epoch_q <= 1'b0;
+      stale_q <= 1'b0;
+      flight0_q <= '0;
+      flight1_q <= '0;
+    end else begin
+      if (issue || rvalid_i) begin
+        flight0_q <= flight0_q + 8'(issue && !epoch_q) - 8'(done0);
+        flight1_q <= flight1_q + 8'(issue && epoch_q) - 8'(done1);
+      end
+      if (clear_i) begin
+        epoch_q <= !epoch_q;
+        stale_q <= (epoch_q ? flight0_q : flight1_q) != '0;
+      end else if (stale_q && (epoch_q ? flight1_q : flight0_q) == '0) begin
+        stale_q <= 1'b0;
+      end
+    end
+  end
+
+`ifndef SYNTHESIS
+  assert property (@(posedge clk_i) disable iff (!rst_ni)
+                   arvalid_o && !arready_i |=> arvalid_o && $stable(araddr_o) && $stable(arlen_o) && $stable(arid_o));
+  assert property (@(posedge clk_i) disable iff (!rst_ni)
+                   arvalid_o |-> arlen_o < 8'd16 && 32'(araddr_o[11:0]) + (32'(arlen_o) + 32'd1) * BUS_BYTES <= 32'd4096);
+  assert property (@(posedge clk_i) disable iff (!rst_ni) $onehot0(grant));
+  assert property (@(posedge clk_i) disable iff (!rst_ni) rvalid_i |-> rid_i[2:0] < 3'd6);
+  assert property (@(posedge clk_i) disable iff (!rst_ni) rvalid_i |-> (rid_i[3] ? flight1_q : flight0_q) != '0);
+`endif
+
+endmodule
