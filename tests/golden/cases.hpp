@@ -73,8 +73,10 @@ inline std::vector<Network> operator_cases() {
           layer_text("b", "depthwise_conv2d", "kernel = 3\nstride = [1, 2]\nbias = false")));
   cases.push_back(make_network(
       "pools", "[9, 8, 3]",
-      layer_text("a", "max_pool2d",
-                 "kernel = [3, 2]\nstride = [2, 1]\npadding = \"same\"\nactivation = \"relu\"") +
+      layer_text("z", "conv2d", "filters = 3\nkernel = 1") +
+          layer_text(
+              "a", "max_pool2d",
+              "kernel = [3, 2]\nstride = [2, 1]\npadding = \"same\"\nactivation = \"relu\"") +
           layer_text("b", "average_pool2d", "kernel = 3\nstride = 2\npadding = \"same\"") +
           layer_text("c", "max_pool2d", "kernel = 2")));
   cases.push_back(make_network(
@@ -83,9 +85,22 @@ inline std::vector<Network> operator_cases() {
                  "filters = 3\nkernel = 3\npadding = \"same\"\nactivation = \"relu\"") +
           layer_text("s", "add", "inputs = [\"input\", \"a\"]\nactivation = \"relu\"") +
           layer_text("b", "conv2d", "filters = 3\nkernel = 1") +
-          layer_text("t", "add", "inputs = [\"s\", \"b\"]") +
+          layer_text("c", "conv2d",
+                     "filters = 3\nkernel = 3\npadding = \"same\"\nactivation = \"relu\"") +
+          layer_text("d", "conv2d", "filters = 3\nkernel = 1") +
+          layer_text("t", "add", "inputs = [\"s\", \"d\"]") +
           layer_text("u", "add", "inputs = [\"t\", \"t\"]\nactivation = \"relu6\"") +
           layer_text("g", "global_average_pool", "")));
+  cases.push_back(make_network(
+      "runs", "[8, 7, 1]",  // contiguous kernel rows of 3, 9, 48, 96, 5 and 4 elements
+      layer_text("a", "conv2d", "filters = 3\nkernel = 3\ndilation = [2, 1]\npadding = \"same\"") +
+          layer_text("b", "conv2d",
+                     "filters = 16\nkernel = 3\npadding = \"same\"\nactivation = \"relu\"") +
+          layer_text("c", "conv2d", "filters = 32\nkernel = 3\npadding = \"same\"") +
+          layer_text("d", "conv2d", "filters = 1\nkernel = 3\npadding = \"same\"") +
+          layer_text("e", "conv2d", "filters = 1\nkernel = [2, 5]\npadding = \"same\"") +
+          layer_text("f", "conv2d",
+                     "filters = 2\nkernel = [3, 4]\nstride = 2\npadding = \"same\"")));
   cases.push_back(parse_network(
       "name = \"softmax\"\ninput = [3, 3, 1]\nclasses = 3\n" +
           layer_text("h", "fully_connected", "units = 12\nactivation = \"relu\"") +

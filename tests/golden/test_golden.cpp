@@ -149,22 +149,26 @@ TEST_CASE("golden: folding batch norm leaves the function unchanged") {
   for (const Layer& layer : plain.layers) CHECK_FALSE(layer.batch_norm);
   const auto folded = fold_params(net, params);
   check_params(plain, folded, "folded");
-  // Batch norm by its definition, on the first layer's sums.
+  // Batch norm by its definition, on the sums of a convolution (OHWI) and of a depthwise one (HWO).
   const auto x = random_values<double>(net, 4, 9);
-  Network bare = plain;
-  bare.layers[0].bias = false;
-  auto bare_params = folded;
-  bare_params.layers[0].weights = params.layers[0].weights;
-  bare_params.layers[0].bias.clear();
-  const auto sums = Golden<double>(bare).trace(bare_params, x)[0].pre;
-  const auto got = Golden<double>(net).trace(params, x)[0].pre;
-  const LayerParams<double>& p = params.layers[0];
-  for (std::size_t i = 0; i < sums.size(); ++i) {
-    const std::size_t c = i % p.gamma.size();
-    const double expected =
-        p.gamma[c] * (sums[i] - p.mean[c]) / std::sqrt(p.variance[c] + kBatchNormEpsilon) +
-        p.beta[c];
-    CHECK(got[i] == doctest::Approx(expected).epsilon(1e-12));
+  const auto traces = Golden<double>(net).trace(params, x);
+  for (std::size_t layer = 0; layer < 2; ++layer) {
+    const LayerParams<double>& p = params.layers[layer];
+    Network bare = plain;
+    bare.layers[layer].bias = false;
+    auto bare_params = folded;
+    bare_params.layers[layer].weights = p.weights;
+    bare_params.layers[layer].bias.clear();
+    const std::span<const double> input = layer == 0 ? std::span<const double>(x) : traces[0].post;
+    const auto sums =
+        Golden<double>(bare).run_layer(static_cast<int>(layer), bare_params, {input}).pre;
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      const std::size_t c = i % p.gamma.size();
+      const double expected =
+          p.gamma[c] * (sums[i] - p.mean[c]) / std::sqrt(p.variance[c] + kBatchNormEpsilon) +
+          p.beta[c];
+      CHECK(traces[layer].pre[i] == doctest::Approx(expected).epsilon(1e-12));
+    }
   }
 }
 

@@ -102,7 +102,8 @@ TEST_CASE(
 
 TEST_CASE("graph: canonical text reads back to the same network") {
   const std::string text = conv(
-      "filters = 4\nkernel = [3, 2]\nstride = 2\npadding = \"same\"\ngroups = 2\nbias = false\n");
+      "filters = 4\nkernel = [3, 2]\nstride = [2, 1]\ndilation = [1, 2]\npadding = "
+      "\"same\"\ngroups = 2\nbias = false\n");
   const Network n = parse_network(text, "n");
   const Network again = parse_network(to_toml(n), "again");
   CHECK(again == n);
