@@ -34,7 +34,8 @@ struct Perturbed {
 }
 
 // Step of one tensor: product of the descriptor's and the register's mantissa, 16 bits, and the
-// total right shift (0..47).
+// total right shift (0..55), which follows a left shift by STEP_PRESHIFT: |g| = 1 moves an element
+// by mantissa * 2^(8 - shift) LSBs.
 struct Step {
   std::uint32_t mantissa = 0;
   int shift = 0;
@@ -56,7 +57,8 @@ struct Updated {
 // of g, unbiased to 2^-17 LSB. g = sum of coefficient times z over the pairs, at most 18 bits.
 [[nodiscard]] constexpr Updated update(std::int32_t w, std::int32_t g, Step s, std::uint32_t r16,
                                        std::int32_t limit) {
-  const std::int64_t p = static_cast<std::int64_t>(g < 0 ? -g : g) * s.mantissa;
+  const std::int64_t p = (static_cast<std::int64_t>(g < 0 ? -g : g) * s.mantissa)
+                         << spec::kStepPreshift;
   const std::int64_t odd = 2 * static_cast<std::int64_t>(r16) + 1;
   const std::int64_t dither = s.shift >= 17 ? odd << (s.shift - 17) : odd >> (17 - s.shift);
   const std::int64_t q = (p + dither) >> s.shift;

@@ -8,7 +8,7 @@
 namespace lastmile::spec {
 
 inline constexpr std::uint32_t kMagic = 0x4c4d4e50;
-inline constexpr std::uint32_t kSpecHash = 0x41ef3299;
+inline constexpr std::uint32_t kSpecHash = 0x0c98fecf;
 inline constexpr int kContract = 1;
 
 // Hardware parameters of one build of the NPU; the defaults are those of npu.toml.
@@ -44,6 +44,7 @@ inline constexpr int kMaxPairs = 8;  // seed pairs of one update
 inline constexpr int kMaxPoolTaps = 65535;  // largest pooling window
 inline constexpr int kHashRounds = 16;  // rounds of Threefry-2x32
 inline constexpr int kLossFraction = 20;  // fraction bits of losses and logit distances, in units of log2
+inline constexpr int kStepPreshift = 8;  // left shift of the product in an update, before the right shift: bias LSBs are small, their steps above 16 bits
 inline constexpr int kZStepDen = 127;  // Gaussian z: real value = z * 3.5 / 127
 
 // what a descriptor asks for
@@ -410,8 +411,8 @@ struct Descriptor {
   std::int32_t add_act_min = 0;  // ADD: clamp of the sum
   std::int32_t add_act_max = 0;
   std::int32_t diff_min = 0;  // SOFTMAX: differences to the maximum below this are probability 0
-  std::uint32_t step = 0;  // UPDATE: per-tensor step mantissa
-  std::uint32_t step_shift = 0;  // UPDATE: per-tensor step right shift
+  std::uint32_t step = 0;  // UPDATE: per-tensor step mantissa; full precision needs its top bit set
+  std::uint32_t step_shift = 0;  // UPDATE: per-tensor step = step * 2^(STEP_PRESHIFT - step_shift)
   std::uint32_t row_pitch = 0;  // scratchpad bytes from one input row of a tile to the next
   std::uint32_t cin_group = 0;  // in_c / groups
   std::uint32_t cout_group = 0;  // out_c / groups; DEPTHWISE: channel multiplier
@@ -590,7 +591,7 @@ using DescriptorWords = std::array<std::uint32_t, 48>;
   if ((op == Opcode::add_ || with_add) && (d.add_act_min < -128 || d.add_act_min > 127)) return Field::add_act_min;
   if ((op == Opcode::add_ || with_add) && (d.add_act_max < -128 || d.add_act_max > 127)) return Field::add_act_max;
   if ((op == Opcode::softmax_) && (d.diff_min > 0)) return Field::diff_min;
-  if ((op == Opcode::update_) && (d.step_shift > 31u)) return Field::step_shift;
+  if ((op == Opcode::update_) && (d.step_shift > 39u)) return Field::step_shift;
   if ((op == Opcode::conv2d_ || op == Opcode::depthwise_ || op == Opcode::pool_) && (d.row_pitch < 1u || d.row_pitch > 16777215u)) return Field::row_pitch;
   if ((op == Opcode::conv2d_) && (d.cin_group < 1u || d.cin_group > 65536u)) return Field::cin_group;
   if ((op == Opcode::conv2d_ || op == Opcode::depthwise_) && (d.cout_group < 1u || d.cout_group > 65536u)) return Field::cout_group;

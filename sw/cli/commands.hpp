@@ -22,7 +22,7 @@ Subcommand quantize_command(CLI::App& app);
 Subcommand adapt_command(CLI::App& app, const DeviceOpener& model);
 Subcommand replay_command(CLI::App& app, const DeviceOpener& model);
 Subcommand eval_command(CLI::App& app, const DeviceOpener& model);
-Subcommand vectors_command(CLI::App& app, const DeviceOpener& model);
+
 Subcommand info_command(CLI::App& app);
 
 }  // namespace lastmile

@@ -325,8 +325,8 @@ class Compiler {
         usage(fmt::format("step of {} is {} LSBs, expected more than 0", name, chosen->step_lsb));
       t.eps = encode_scaled(chosen->eps_lsb * z_unit, bias ? 24 : 16,
                             fmt::format("compiler: perturbation of {} in LSBs", name));
-      t.step = encode_scaled(chosen->step_lsb * z_unit, 16,
-                             fmt::format("compiler: step of {} in LSBs", name));
+      t.step =
+          encode_step(chosen->step_lsb * z_unit, fmt::format("compiler: step of {} in LSBs", name));
       const double largest = std::floor(t.eps.value() * (gaussian ? spec::kZStepDen : 1) + 0.5);
       if (largest < 1) {
         p_.notes.push_back(

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cmodel/spec/npu_spec.hpp"
 #include "sw/base/error.hpp"
 
 namespace lastmile {
@@ -28,6 +29,26 @@ Scaled encode_scaled(double value, int bits, const std::string& what) {
   auto m = static_cast<std::uint32_t>(mantissa);
   while (shift > 0 && m % 2 == 0) m /= 2, --shift;
   return {m, static_cast<std::uint32_t>(shift)};
+}
+
+double ScaledStep::value() const {
+  return std::ldexp(mantissa, spec::kStepPreshift - static_cast<int>(shift));
+}
+
+ScaledStep encode_step(double value, const std::string& what) {
+  constexpr int kMaxShift = 39;
+  const double low = 0x1p-16, high = 65535.0 * (1 << spec::kStepPreshift);
+  if (!(value >= low && value <= high))
+    throw Error(ErrorKind::input,
+                fmt::format("{} is {}, expected {} to {}", what, value, low, high));
+  int exponent = 0;
+  std::frexp(value, &exponent);  // value in [2^(exponent-1), 2^exponent)
+  int shift = std::clamp(16 - exponent + spec::kStepPreshift, 0, kMaxShift);
+  double mantissa = std::floor(std::ldexp(value, shift - spec::kStepPreshift) + 0.5);
+  if (mantissa > 65535)
+    mantissa =
+        shift > 0 ? std::floor(std::ldexp(value, --shift - spec::kStepPreshift) + 0.5) : 65535;
+  return {static_cast<std::uint32_t>(mantissa), static_cast<std::uint32_t>(shift)};
 }
 
 }  // namespace lastmile

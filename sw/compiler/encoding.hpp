@@ -19,4 +19,16 @@ struct Scaled {
 // negative, not finite, too large, or positive but less than half of 2^-31.
 [[nodiscard]] Scaled encode_scaled(double value, int bits, const std::string& what);
 
+// A step of an UPDATE: LSBs = mantissa * 2^(STEP_PRESHIFT - shift). The mantissa keeps its top bit,
+// because the NPU multiplies it by the run's step and keeps 16 bits of the product.
+struct ScaledStep {
+  std::uint32_t mantissa = 0;
+  std::uint32_t shift = 0;
+  [[nodiscard]] double value() const;
+  friend bool operator==(const ScaledStep&, const ScaledStep&) = default;
+};
+// value > 0. Error(input) naming `what` for a value outside 2^-16 .. 2^24 - 2^8, the steps that
+// shifts 0..39 express in 16 bits.
+[[nodiscard]] ScaledStep encode_step(double value, const std::string& what);
+
 }  // namespace lastmile

@@ -33,7 +33,7 @@ struct TensorPlace {
   std::uint32_t address = 0;
   bool trainable = false;
   Scaled eps;  // per |z| as the NPU draws it (Gaussian: real z = z * 3.5 / 127)
-  Scaled step;
+  ScaledStep step;
   int keep = 256;
   [[nodiscard]] std::uint64_t elements() const {
     return static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(columns);

@@ -238,7 +238,7 @@ class Generator {
         d.w_tensor = in(0, 65535);
         d.w_keep = coin() ? 256 : in(0, 256);
         d.step = in(0, 65535);
-        d.step_shift = in(0, 31);
+        d.step_shift = in(0, 39);
         d.w_addr = place(c, std::uint64_t{d.out_c} * d.w_pitch, 64);
         break;
       }
