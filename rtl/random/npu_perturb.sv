@@ -29,9 +29,8 @@ module npu_perturb #(
   input  logic [BUS_BYTES*8-1:0] in_data_i,
   input  logic [15:0]            in_row_i,
   input  logic [15:0]            in_col_i,
-  input  logic [BUS_BYTES-1:0]   in_lanes_i,  // lanes that belong to the run: only they count as perturbed (BIAS 1: and as random words)
+  input  logic [BUS_BYTES-1:0]   in_lanes_i,  // lanes that belong to the run: only they count as perturbed
   input  logic                   in_count_i,  // count perturbed and clipped (once per command)
-  input  logic                   in_first_i,  // BIAS 1: first word of the block
   input  logic [SIDE_BITS-1:0]   in_side_i,   // travels with the word
   // perturbed words
   output logic                   out_valid_o,
@@ -58,7 +57,7 @@ module npu_perturb #(
     assign cnt_random_o = '0;
     logic unused;
     assign unused = ^{clk_i, rst_ni, clear_i, active_i, minus_i, gaussian_i, w8_i, eps_i, shift_i, keep_i, seed_i, mask_seed_i,
-                      tensor_i, in_row_i, in_col_i, in_lanes_i, in_count_i, in_first_i};
+                      tensor_i, in_row_i, in_col_i, in_lanes_i, in_count_i};
   end else begin : gen_unit
     localparam int unsigned LANES = (BIAS != 0) ? BUS_BYTES / 4 : BUS_BYTES;  // most lanes
     localparam int unsigned WIDE = (BIAS != 0) ? LANES : BUS_BYTES / 2;       // lanes that can be wider than a byte
@@ -167,7 +166,7 @@ module npu_perturb #(
       assign mask_bits = m_words;
     end
     logic unused_bits;
-    assign unused_bits = ^{column_shift, sign_bits, gauss_bits, mask_bits, in_lanes_i, eps_i, w8_i, in_first_i};
+    assign unused_bits = ^{column_shift, sign_bits, gauss_bits, mask_bits, in_lanes_i, eps_i, w8_i};
 
     logic [LANES-1:0] take_q, lanes_mag, clipped, taken_q;
     logic [DATA-1:0] w_in, w16_out, w8_out;
@@ -246,29 +245,10 @@ module npu_perturb #(
       if (en[0]) cnt_random_o = random_words;
     end
 
-    if (BIAS != 0) begin : gen_random_bias
-      // A hash word counts with the first lane of the block that needs it; the lanes of a word are a run.
-      logic [15:0] first_col, last_col;
-      logic [1:0] unused_last;
-      assign unused_last = last_col[1:0];
-      always_comb begin
-        first_col = in_col_i;
-        last_col = in_col_i;
-        for (int unsigned i = LANES; i > 0; i--) if (in_lanes_i[i-1]) first_col = in_col_i + 16'(i - 1);
-        for (int unsigned i = 0; i < LANES; i++) if (in_lanes_i[i]) last_col = in_col_i + 16'(i);
-        random_words = '0;
-        if (gaussian_i) begin
-          random_words = 6'(last_col[15:2] - first_col[15:2]) + 6'(in_first_i || first_col[1:0] == 2'd0);
-        end else begin
-          random_words = 6'(last_col[15:6] - first_col[15:6]) + 6'(in_first_i || first_col[5:0] == 6'd0);
-        end
-        if (masked) random_words = random_words + 6'(last_col[15:3] - first_col[15:3]) + 6'(in_first_i || first_col[2:0] == 3'd0);
-      end
-    end else begin : gen_random_weight
-      always_comb begin
-        random_words = gaussian_i ? (w8_i ? 6'(ZW) : 6'(WIDE / 4)) : 6'd1;
-        if (masked) random_words = random_words + (w8_i || MW == 1 ? 6'(MW) : 6'(WIDE / 8));
-      end
+    // Words drawn for one bus word, whatever part of it the run uses.
+    always_comb begin
+      random_words = gaussian_i ? ((BIAS != 0 || w8_i || ZW == 1) ? 6'(ZW) : 6'(WIDE / 4)) : 6'd1;
+      if (masked) random_words = random_words + ((BIAS != 0 || w8_i || MW == 1) ? 6'(MW) : 6'(WIDE / 8));
     end
 
 `ifndef SYNTHESIS

@@ -20,7 +20,7 @@ struct Word {
   std::array<std::uint32_t, 16> data{};
   std::uint64_t lanes = 0;
   std::uint32_t row = 0, col = 0;
-  bool count = false, first = false, side = false;
+  bool count = false, side = false;
 };
 struct Result {
   std::array<std::uint32_t, 16> data{};
@@ -66,7 +66,7 @@ int main() {
       for (int i = 0; i < n; ++i) {
         Word w;
         w.row = row, w.col = first_col + static_cast<std::uint32_t>(i * lanes);
-        w.count = rnd.chance(70), w.first = i == 0, w.side = rnd.chance(50);
+        w.count = rnd.chance(70), w.side = rnd.chance(50);
         int lo = 0, hi = lanes - 1;
         if (i == 0) lo = static_cast<int>(rnd.below(lanes));
         if (i == n - 1) hi = static_cast<int>(rnd.between(i == 0 ? lo : 0, lanes - 1));
@@ -86,10 +86,8 @@ int main() {
             const std::uint64_t raw = bench::get(w.data.data(), l * bits, bits);
             const auto value = static_cast<std::int32_t>(static_cast<std::int64_t>(raw << (64 - bits)) >> (64 - bits));
             const bool counted = w.count && ((w.lanes >> l) & 1) != 0;
-            if (P_BIAS == 0 || ((w.lanes >> l) & 1) != 0) {
-              hash_words.insert(gaussian ? col / 4 : col / 64);
-              if (keep < 256) mask_words.insert(col / 8);
-            }
+            hash_words.insert(gaussian ? col / 4 : col / 64);
+            if (keep < 256) mask_words.insert(col / 8);
             if (!num::kept(mask_seed, tensor, row, col, keep)) continue;
             const std::int32_t z = num::draw_z(seed, gaussian ? num::Distribution::gaussian_ : num::Distribution::sign_, tensor, row, col);
             const std::int64_t mag = num::perturb_magnitude(eps, shift, z);
@@ -98,10 +96,8 @@ int main() {
             bench::put(r.data.data(), l * bits, bits, static_cast<std::uint32_t>(p.value));
           }
         }
-        if (P_BIAS == 0 || i == n - 1) {  // weights count word by word, a bias block by block
-          random += static_cast<std::int64_t>(hash_words.size() + mask_words.size());
-          hash_words.clear(), mask_words.clear();
-        }
+        random += static_cast<std::int64_t>(hash_words.size() + mask_words.size());  // counted word by word
+        hash_words.clear(), mask_words.clear();
         words.push_back(w);
         expected.push_back(r);
       }
@@ -116,7 +112,7 @@ int main() {
         std::copy_n(w.data.begin(), kBus / 4, bench::words(t.in_data_i));
         bench::put(bench::words(t.in_lanes_i), 0, kBus, w.lanes);
         t.in_row_i = static_cast<std::uint16_t>(w.row), t.in_col_i = static_cast<std::uint16_t>(w.col);
-        t.in_count_i = w.count, t.in_first_i = w.first, t.in_side_i = w.side;
+        t.in_count_i = w.count, t.in_side_i = w.side;
       }
       t.out_ready_i = !rnd.chance(stall_out);
       t.eval();

@@ -1,0 +1,31 @@
+// The 64-bit counters: each adds its increment of the cycle; starting a queue clears them.
+module npu_counters #(
+  parameter int unsigned INC_BITS = 16
+) (
+  input  logic                                  clk_i,
+  input  logic                                  rst_ni,
+  input  logic                                  clear_i,
+  input  logic [npu_pkg::COUNTERS*INC_BITS-1:0] inc_i,
+  input  logic [5:0]                            index_i,
+  output logic [63:0]                           value_o   // 0 for an index without counter
+);
+
+  logic [npu_pkg::COUNTERS*64-1:0] count_q;
+
+  for (genvar c = 0; c < npu_pkg::COUNTERS; c++) begin : gen_counter
+    logic [INC_BITS-1:0] inc;
+    assign inc = inc_i[c*INC_BITS +: INC_BITS];
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) count_q[c*64 +: 64] <= '0;
+      else if (clear_i) count_q[c*64 +: 64] <= '0;
+      else if (inc != '0) count_q[c*64 +: 64] <= count_q[c*64 +: 64] + 64'(inc);
+    end
+  end
+
+  assign value_o = (index_i[5] != 1'b0) ? 64'd0 : count_q[index_i[4:0]*64 +: 64];
+
+`ifndef SYNTHESIS
+  initial assert (npu_pkg::COUNTERS == 32);
+`endif
+
+endmodule

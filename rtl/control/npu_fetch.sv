@@ -1,0 +1,124 @@
+// Fetches one descriptor, validates it and holds it with its verdict until it is taken; the next one can be fetched while a command runs.
+module npu_fetch #(
+  parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
+  parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
+  parameter int unsigned ACT_BYTES = npu_pkg::ACT_BYTES_DEFAULT,
+  parameter int unsigned ACC_DEPTH = npu_pkg::ACC_DEPTH_DEFAULT,
+  parameter int unsigned TRAINING = npu_pkg::TRAINING_DEFAULT
+) (
+  input  logic                          clk_i,
+  input  logic                          rst_ni,
+  input  logic                          clear_i,
+  input  logic                          start_i,      // only when !busy_o and !valid_o
+  input  logic [31:0]                   addr_i,       // with start_i
+  output logic                          busy_o,
+  output logic                          moving_o,     // a word came, or rules are being checked
+  output logic                          valid_o,
+  input  logic                          take_i,
+  output logic [npu_pkg::DESC_BITS-1:0] desc_o,       // register bases added
+  output logic [7:0]                    code_o,       // error, or npu_pkg::ERROR_NONE
+  output logic [31:0]                   info_o,
+  input  logic                          bus_error_i,  // an answer to this client was an error
+  // registers
+  input  logic [31:0]                   polarity_i,
+  input  logic [31:0]                   distribution_i,
+  input  logic [31:0]                   pairs_i,
+  input  logic [5:0]                    step_shift_i,
+  input  logic [31:0]                   batch_addr_i,
+  input  logic [31:0]                   label_addr_i,
+  input  logic [31:0]                   out_addr_i,
+  input  logic [31:0]                   mem_limit_i,
+  // memory
+  output logic                          rd_req_valid_o,
+  input  logic                          rd_req_ready_i,
+  output logic [31:0]                   rd_req_addr_o,
+  output logic [23:0]                   rd_req_bytes_o,
+  input  logic                          rd_rsp_valid_i,
+  output logic                          rd_rsp_ready_o,
+  input  logic [BUS_BYTES*8-1:0]        rd_rsp_data_i,
+  input  logic                          rd_rsp_last_i
+);
+
+  localparam int unsigned DATA = BUS_BYTES * 8;
+  localparam int unsigned WORDS = npu_pkg::DESC_BYTES / BUS_BYTES;
+  localparam int unsigned CB = $clog2(WORDS + 1);
+
+  logic request_q, receive_q, check_q, error_q;
+  logic [CB-1:0] index_q;
+  logic [npu_pkg::DESC_BITS-1:0] desc_q;
+  logic word, last, check_start, checked, validating;
+  logic [7:0] check_code;
+  logic [31:0] check_info, in_addr, in2_addr, out_addr;
+
+  assign rd_req_valid_o = request_q;
+  assign rd_req_bytes_o = 24'(npu_pkg::DESC_BYTES);
+  assign rd_rsp_ready_o = receive_q;
+  assign word = receive_q && rd_rsp_valid_i;
+  assign last = word && rd_rsp_last_i;
+  assign busy_o = receive_q || check_q;
+  assign moving_o = word || check_q;
+  assign check_start = last && !error_q && !bus_error_i;
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      request_q <= 1'b0;
+      receive_q <= 1'b0;
+      check_q <= 1'b0;
+      error_q <= 1'b0;
+      valid_o <= 1'b0;
+      index_q <= '0;
+    end else if (clear_i) begin
+      request_q <= 1'b0;
+      receive_q <= 1'b0;
+      check_q <= 1'b0;
+      error_q <= 1'b0;
+      valid_o <= 1'b0;
+      index_q <= '0;
+    end else if (start_i) begin
+      request_q <= 1'b1;
+      receive_q <= 1'b1;
+      error_q <= 1'b0;
+      index_q <= '0;
+    end else begin
+      if (rd_req_ready_i) request_q <= 1'b0;
+      if (receive_q && bus_error_i) error_q <= 1'b1;
+      if (word) index_q <= index_q + 1'b1;
+      if (last) begin
+        receive_q <= 1'b0;
+        check_q <= check_start;
+        valid_o <= !check_start;
+      end
+      if (checked) begin
+        check_q <= 1'b0;
+        valid_o <= 1'b1;
+      end
+      if (take_i) valid_o <= 1'b0;
+    end
+  end
+
+  for (genvar w = 0; w < WORDS; w++) begin : gen_word
+    always_ff @(posedge clk_i) if (word && (index_q == CB'(w))) desc_q[w*DATA +: DATA] <= rd_rsp_data_i;
+  end
+  always_ff @(posedge clk_i) if (start_i) rd_req_addr_o <= addr_i;
+
+  npu_validate #(.ROWS(ROWS), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH), .TRAINING(TRAINING)) u_validate (
+    .clk_i, .rst_ni, .clear_i, .start_i(check_start), .desc_i(desc_q), .polarity_i, .distribution_i, .pairs_i, .step_shift_i,
+    .batch_addr_i, .label_addr_i, .out_addr_i, .mem_limit_i, .busy_o(validating), .done_o(checked),
+    .code_o(check_code), .info_o(check_info), .in_addr_o(in_addr), .in2_addr_o(in2_addr), .out_addr_o(out_addr)
+  );
+
+  assign code_o = error_q ? npu_pkg::ERROR_BUS_READ : check_code;
+  assign info_o = error_q ? 32'(npu_pkg::ENGINE_FETCH) : check_info;
+  assign desc_o = {desc_q[npu_pkg::DESC_BITS-1:npu_pkg::F_W_ADDR], out_addr, in2_addr, in_addr, desc_q[npu_pkg::F_IN_ADDR-1:0]};
+
+`ifndef SYNTHESIS
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) start_i |-> !busy_o && !valid_o);
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) take_i |-> valid_o);
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) last |-> index_q == CB'(WORDS - 1));
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) validating |-> check_q);
+`else
+  logic unused;
+  assign unused = validating;
+`endif
+
+endmodule

@@ -1,0 +1,214 @@
+// Runs a queue: descriptor after descriptor, each when the writes of the one before are acknowledged; ends it at the last, at END, at
+// the first error, or when nothing moved for WATCHDOG cycles. Every end but a normal one aborts engines and transfers (abort_o).
+module npu_sequencer (
+  input  logic                          clk_i,
+  input  logic                          rst_ni,
+  // registers
+  input  logic                          start_i,
+  input  logic                          soft_reset_i,
+  input  logic [31:0]                   queue_addr_i,
+  input  logic [31:0]                   queue_count_i,
+  input  logic [31:0]                   mem_limit_i,
+  input  logic [31:0]                   watchdog_i,
+  output logic                          begin_o,        // clears status, error and counters
+  output logic                          finish_o,
+  output logic                          fail_o,
+  output logic [7:0]                    fail_code_o,
+  output logic [31:0]                   fail_info_o,
+  output logic                          busy_o,
+  output logic [31:0]                   command_o,
+  // descriptors
+  output logic                          fetch_start_o,
+  output logic [31:0]                   fetch_addr_o,
+  input  logic                          fetch_valid_i,
+  output logic                          fetch_take_o,
+  input  logic [npu_pkg::DESC_BITS-1:0] fetch_desc_i,
+  input  logic [7:0]                    fetch_code_i,
+  input  logic [31:0]                   fetch_info_i,
+  // engines
+  output logic                          abort_o,        // synchronous clear of engines and bus clients
+  output logic [npu_pkg::DESC_BITS-1:0] desc_o,         // of the running command, stable from start to done
+  output logic [7:0]                    engine_start_o,  // pulse, by opcode
+  input  logic                          engine_done_i,  // pulse: the last write was accepted
+  input  logic                          progress_i,     // something moved in an engine or on the bus
+  // bus
+  input  logic                          rd_error_i,     // clients other than fetch
+  input  logic [2:0]                    rd_error_client_i,
+  input  logic [5:1]                    rd_waiting_i,
+  input  logic                          wr_error_i,
+  input  logic                          wr_idle_i,
+  output logic                          wr_flush_o,
+  // commit
+  output logic                          cmd_done_o,     // pulse: the command's results are in memory
+  output logic [31:0]                   cmd_index_o
+);
+
+  localparam logic [2:0] IDLE = 3'd0;
+  localparam logic [2:0] QUEUE = 3'd1;   // is the queue inside memory?
+  localparam logic [2:0] FETCH = 3'd2;   // waits for a descriptor and its verdict
+  localparam logic [2:0] EXEC = 3'd3;
+  localparam logic [2:0] WRITES = 3'd4;  // waits for acknowledgements
+  localparam logic [2:0] FINISH = 3'd5;
+  localparam logic [2:0] FAIL = 3'd6;
+
+  logic [2:0] state_q;
+  logic [31:0] command_q, next_addr_q, idle_q;
+  logic [7:0] opcode;
+  logic [7:0] code_q;
+  logic [31:0] info_q;
+  logic is_last, is_end, good, expired, bus_fault, queue_bad, moving;
+  logic [39:0] queue_bytes;
+  logic [40:0] queue_end;
+
+  assign opcode = desc_o[npu_pkg::F_OPCODE +: 8];
+  assign is_last = command_q + 32'd1 == queue_count_i;
+  assign is_end = fetch_desc_i[npu_pkg::F_OPCODE +: 8] == npu_pkg::OPCODE_END;
+  assign good = (state_q == FETCH) && fetch_valid_i && (fetch_code_i == npu_pkg::ERROR_NONE);
+  assign queue_bytes = {1'b0, queue_count_i, 7'd0} + {2'b0, queue_count_i, 6'd0};
+  assign queue_end = {1'b0, queue_bytes} + 41'(queue_addr_i);
+  assign queue_bad = (queue_addr_i[5:0] != '0) || (queue_count_i == '0) || (queue_end > 41'(mem_limit_i));
+  assign bus_fault = ((state_q == EXEC) || (state_q == WRITES)) && (rd_error_i || wr_error_i);
+
+  // Who a transfer belongs to, and who is blamed for a stall.
+  logic [7:0] self, rd_engine, wr_engine, stalled;
+  always_comb begin
+    case (opcode)
+      npu_pkg::OPCODE_POOL: self = npu_pkg::ENGINE_POOL;
+      npu_pkg::OPCODE_ADD: self = npu_pkg::ENGINE_ADD;
+      npu_pkg::OPCODE_SOFTMAX: self = npu_pkg::ENGINE_SOFTMAX;
+      npu_pkg::OPCODE_LOSS: self = npu_pkg::ENGINE_LOSS;
+      npu_pkg::OPCODE_UPDATE: self = npu_pkg::ENGINE_UPDATE;
+      default: self = npu_pkg::ENGINE_ARRAY;
+    endcase
+    case (rd_error_client_i)
+      3'd1: rd_engine = (opcode == npu_pkg::OPCODE_POOL) ? npu_pkg::ENGINE_POOL : npu_pkg::ENGINE_LOAD;
+      3'd2: rd_engine = npu_pkg::ENGINE_WEIGHT;
+      3'd3: rd_engine = npu_pkg::ENGINE_PARAM;
+      3'd4: rd_engine = npu_pkg::ENGINE_DRAIN;
+      default: rd_engine = self;
+    endcase
+    wr_engine = (self == npu_pkg::ENGINE_ARRAY) ? npu_pkg::ENGINE_STORE : self;
+    if (state_q == FETCH) stalled = npu_pkg::ENGINE_FETCH;
+    else if (state_q == WRITES) stalled = wr_engine;
+    else if (rd_waiting_i[5]) stalled = self;
+    else if (rd_waiting_i[1]) stalled = (opcode == npu_pkg::OPCODE_POOL) ? npu_pkg::ENGINE_POOL : npu_pkg::ENGINE_LOAD;
+    else if (rd_waiting_i[2]) stalled = npu_pkg::ENGINE_WEIGHT;
+    else if (rd_waiting_i[3]) stalled = npu_pkg::ENGINE_PARAM;
+    else if (rd_waiting_i[4]) stalled = npu_pkg::ENGINE_DRAIN;
+    else if (!wr_idle_i) stalled = wr_engine;
+    else stalled = self;
+  end
+
+  // Watchdog.
+  assign moving = progress_i || (state_q == QUEUE) || good;
+  assign expired = (watchdog_i != '0) && (idle_q >= watchdog_i);
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) idle_q <= '0;
+    else if (busy_o) idle_q <= moving ? '0 : idle_q + 32'd1;
+    else if (start_i) idle_q <= '0;
+  end
+
+  assign busy_o = state_q != IDLE;
+  assign begin_o = (state_q == IDLE) && start_i && !soft_reset_i;
+  assign finish_o = (state_q == FINISH) && !soft_reset_i;
+  assign fail_o = (state_q == FAIL) && !soft_reset_i;
+  assign abort_o = soft_reset_i || (state_q == FAIL);
+  assign fail_code_o = code_q;
+  assign fail_info_o = info_q;
+  assign command_o = command_q;
+  assign fetch_addr_o = next_addr_q;
+  assign fetch_take_o = (state_q == FETCH) && fetch_valid_i;
+  assign wr_flush_o = state_q == WRITES;
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      state_q <= IDLE;
+      command_q <= '0;
+      next_addr_q <= '0;
+      engine_start_o <= '0;
+      fetch_start_o <= 1'b0;
+      cmd_done_o <= 1'b0;
+      cmd_index_o <= '0;
+      code_q <= '0;
+      info_q <= '0;
+    end else if (soft_reset_i) begin
+      state_q <= IDLE;
+      command_q <= '0;
+      engine_start_o <= '0;
+      fetch_start_o <= 1'b0;
+      cmd_done_o <= 1'b0;
+    end else if (busy_o || start_i) begin
+      engine_start_o <= '0;
+      fetch_start_o <= 1'b0;
+      cmd_done_o <= 1'b0;
+      if (fetch_start_o) next_addr_q <= next_addr_q + 32'(npu_pkg::DESC_BYTES);
+      case (state_q)
+        IDLE: begin
+          state_q <= QUEUE;
+          command_q <= '0;
+          next_addr_q <= queue_addr_i;
+        end
+        QUEUE: begin
+          state_q <= queue_bad ? FAIL : FETCH;
+          fetch_start_o <= !queue_bad;
+          code_q <= npu_pkg::ERROR_QUEUE;
+          info_q <= '0;
+        end
+        FETCH: begin
+          if (fetch_valid_i) begin
+            code_q <= fetch_code_i;
+            info_q <= fetch_info_i;
+            if (fetch_code_i != npu_pkg::ERROR_NONE) begin
+              state_q <= FAIL;
+            end else if (is_end) begin
+              state_q <= WRITES;
+            end else begin
+              state_q <= EXEC;
+              engine_start_o <= 8'd1 << fetch_desc_i[npu_pkg::F_OPCODE +: 3];
+              fetch_start_o <= !is_last;
+            end
+          end else if (expired) begin
+            state_q <= FAIL;
+            code_q <= npu_pkg::ERROR_WATCHDOG;
+            info_q <= 32'(stalled);
+          end
+        end
+        EXEC, WRITES: begin
+          if (bus_fault) begin
+            state_q <= FAIL;
+            code_q <= rd_error_i ? npu_pkg::ERROR_BUS_READ : npu_pkg::ERROR_BUS_WRITE;
+            info_q <= {24'd0, rd_error_i ? rd_engine : wr_engine};
+          end else if ((state_q == EXEC) && engine_done_i) begin
+            state_q <= WRITES;
+          end else if ((state_q == WRITES) && wr_idle_i) begin
+            cmd_done_o <= opcode != npu_pkg::OPCODE_END;
+            cmd_index_o <= command_q;
+            if (is_last || (opcode == npu_pkg::OPCODE_END)) begin
+              state_q <= FINISH;
+            end else begin
+              state_q <= FETCH;
+              command_q <= command_q + 32'd1;
+            end
+          end else if (expired) begin
+            state_q <= FAIL;
+            code_q <= npu_pkg::ERROR_WATCHDOG;
+            info_q <= 32'(stalled);
+          end
+        end
+        default: state_q <= IDLE;
+      endcase
+    end else begin
+      engine_start_o <= '0;
+      fetch_start_o <= 1'b0;
+      cmd_done_o <= 1'b0;
+    end
+  end
+  always_ff @(posedge clk_i) if (good) desc_o <= fetch_desc_i;
+
+`ifndef SYNTHESIS
+  assert property (@(posedge clk_i) disable iff (!rst_ni) state_q <= FAIL);
+  assert property (@(posedge clk_i) disable iff (!rst_ni) $onehot0(engine_start_o));
+  assert property (@(posedge clk_i) disable iff (!rst_ni || soft_reset_i) engine_done_i |-> state_q == EXEC || abort_o);
+`endif
+
+endmodule
