@@ -11,18 +11,23 @@ namespace {
 
 std::vector<std::byte> make_memory(const DeviceOptions& options) {
   if (options.memory_bytes == 0 || options.memory_bytes > (std::uint64_t{1} << 32)) {
-    throw std::invalid_argument("model: memory_bytes is " + std::to_string(options.memory_bytes) + ", expected 1..2^32");
+    throw std::invalid_argument("model: memory_bytes is " + std::to_string(options.memory_bytes) +
+                                ", expected 1..2^32");
   }
-  if (!options.extra.empty()) throw std::invalid_argument("model: unknown option '" + options.extra + "', it has none");
+  if (!options.extra.empty())
+    throw std::invalid_argument("model: unknown option '" + options.extra + "', it has none");
   return std::vector<std::byte>(options.memory_bytes);
 }
 
 class ModelDevice final : public Device {
  public:
-  explicit ModelDevice(const DeviceOptions& options) : memory_(make_memory(options)), npu_(options.hardware, memory_, options.threads) {}
+  explicit ModelDevice(const DeviceOptions& options)
+      : memory_(make_memory(options)), npu_(options.hardware, memory_, options.threads) {}
 
   std::uint32_t read_register(std::uint32_t offset) override { return npu_.read_register(offset); }
-  void write_register(std::uint32_t offset, std::uint32_t value) override { npu_.write_register(offset, value); }
+  void write_register(std::uint32_t offset, std::uint32_t value) override {
+    npu_.write_register(offset, value);
+  }
 
   void read_memory(std::uint32_t address, std::span<std::byte> to) override {
     check(address, to.size());
@@ -38,8 +43,8 @@ class ModelDevice final : public Device {
  private:
   void check(std::uint32_t address, std::size_t bytes) const {
     if (bytes > memory_.size() || address > memory_.size() - bytes) {
-      throw std::out_of_range("model memory: " + std::to_string(bytes) + " bytes at " + std::to_string(address) + ", size " +
-                              std::to_string(memory_.size()));
+      throw std::out_of_range("model memory: " + std::to_string(bytes) + " bytes at " +
+                              std::to_string(address) + ", size " + std::to_string(memory_.size()));
     }
   }
 
@@ -49,6 +54,8 @@ class ModelDevice final : public Device {
 
 }  // namespace
 
-std::unique_ptr<Device> open_model(const DeviceOptions& options) { return std::make_unique<ModelDevice>(options); }
+std::unique_ptr<Device> open_model(const DeviceOptions& options) {
+  return std::make_unique<ModelDevice>(options);
+}
 
 }  // namespace lastmile

@@ -1,5 +1,5 @@
-// The bit-accurate model as a Device. It executes a queue inside the register write that starts it, so the interrupt line is final when
-// that write returns.
+// The bit-accurate model as a Device. It executes a queue inside the register write that starts it,
+// so the interrupt line is final when that write returns.
 #pragma once
 
 #include <memory>
@@ -8,7 +8,8 @@
 
 namespace lastmile {
 
-// DeviceOptions: hardware, memory_bytes, threads; `extra` must be empty. std::invalid_argument says which option is wrong.
+// DeviceOptions: hardware, memory_bytes, threads; `extra` must be empty. std::invalid_argument says
+// which option is wrong.
 std::unique_ptr<Device> open_model(const DeviceOptions& options);
 
 }  // namespace lastmile

@@ -11,14 +11,16 @@
 namespace lastmile::npu {
 namespace {
 
-constexpr std::size_t kRows = 6;          // output positions of one kernel call
-constexpr std::uint32_t kBlockPairs = 128;  // 128 * 2 * 2^15 * 255 < 2^31: the longest sum that int32 always holds
+constexpr std::size_t kRows = 6;  // output positions of one kernel call
+constexpr std::uint32_t kBlockPairs =
+    128;  // 128 * 2 * 2^15 * 255 < 2^31: the longest sum that int32 always holds
 
-// sums[row][lane] = sum over pairs of x[row][offset] * w + x[row][offset + 1] * w'. `Vectors` x 8 lanes; sums is kRows x 16.
+// sums[row][lane] = sum over pairs of x[row][offset] * w + x[row][offset + 1] * w'. `Vectors` x 8
+// lanes; sums is kRows x 16.
 #if defined(__AVX2__)
 template <int Vectors>
-void multiply(const std::array<const std::int16_t*, kRows>& x, const std::int32_t* offset, std::uint32_t pairs, const std::int16_t* w,
-              std::int32_t* sums) {
+void multiply(const std::array<const std::int16_t*, kRows>& x, const std::int32_t* offset,
+              std::uint32_t pairs, const std::int16_t* w, std::int32_t* sums) {
   __m256i acc[kRows][Vectors];
   for (auto& row : acc) {
     for (auto& v : row) v = _mm256_setzero_si256();
@@ -38,7 +40,8 @@ void multiply(const std::array<const std::int16_t*, kRows>& x, const std::int32_
   for (std::uint32_t p = 0; p < pairs; ++p, w += Vectors * 16) {
     const std::int64_t at = offset[p];
     __m256i b[Vectors];
-    for (int v = 0; v < Vectors; ++v) b[v] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + v * 16));
+    for (int v = 0; v < Vectors; ++v)
+      b[v] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + v * 16));
     step(acc[0], x0 + at, b);
     step(acc[1], x1 + at, b);
     step(acc[2], x2 + at, b);
@@ -47,29 +50,33 @@ void multiply(const std::array<const std::int16_t*, kRows>& x, const std::int32_
     step(acc[5], x5 + at, b);
   }
   for (std::size_t r = 0; r < kRows; ++r) {
-    for (int v = 0; v < Vectors; ++v) _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + r * 16 + v * 8), acc[r][v]);
+    for (int v = 0; v < Vectors; ++v)
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + r * 16 + v * 8), acc[r][v]);
   }
 }
 #else
 template <int Vectors>
-void multiply(const std::array<const std::int16_t*, kRows>& x, const std::int32_t* offset, std::uint32_t pairs, const std::int16_t* w,
-              std::int32_t* sums) {
+void multiply(const std::array<const std::int16_t*, kRows>& x, const std::int32_t* offset,
+              std::uint32_t pairs, const std::int16_t* w, std::int32_t* sums) {
   constexpr int lanes = Vectors * 8;
   std::int32_t acc[kRows][lanes] = {};
   for (std::uint32_t p = 0; p < pairs; ++p, w += lanes * 2) {
     for (std::size_t r = 0; r < kRows; ++r) {
       const std::int32_t first = x[r][offset[p]], second = x[r][offset[p] + 1];
-      for (int lane = 0; lane < lanes; ++lane) acc[r][lane] += first * w[2 * lane] + second * w[2 * lane + 1];
+      for (int lane = 0; lane < lanes; ++lane)
+        acc[r][lane] += first * w[2 * lane] + second * w[2 * lane + 1];
     }
   }
   for (std::size_t r = 0; r < kRows; ++r) {
-    for (int lane = 0; lane < lanes; ++lane) sums[r * 16 + static_cast<std::size_t>(lane)] = acc[r][lane];
+    for (int lane = 0; lane < lanes; ++lane)
+      sums[r * 16 + static_cast<std::size_t>(lane)] = acc[r][lane];
   }
 }
 #endif
 
-void multiply(std::uint32_t lanes, const std::array<const std::int16_t*, kRows>& x, const std::int32_t* offset, std::uint32_t pairs,
-              const std::int16_t* w, std::int32_t* sums) {
+void multiply(std::uint32_t lanes, const std::array<const std::int16_t*, kRows>& x,
+              const std::int32_t* offset, std::uint32_t pairs, const std::int16_t* w,
+              std::int32_t* sums) {
   lanes == 16 ? multiply<2>(x, offset, pairs, w, sums) : multiply<1>(x, offset, pairs, w, sums);
 }
 
@@ -83,14 +90,17 @@ void Positions::fill(const spec::Descriptor& d, const BlockPlan& plan, const Blo
   for (std::uint64_t i = 0; i < block.images; ++i) {
     for (std::uint64_t y = 0; y < block.rows; ++y) {
       for (std::uint64_t x = 0; x < block.columns; ++x) {
-        input.push_back(static_cast<std::int32_t>(((i * rows + y * d.stride_h) * columns + x * d.stride_w) * d.in_c));
-        output.push_back(((block.image + i) * d.out_h + block.row + y) * d.out_w + block.column + x);
+        input.push_back(static_cast<std::int32_t>(
+            ((i * rows + y * d.stride_h) * columns + x * d.stride_w) * d.in_c));
+        output.push_back(((block.image + i) * d.out_h + block.row + y) * d.out_w + block.column +
+                         x);
       }
     }
   }
 }
 
-MatrixCount Array::run(Memory& memory, const spec::Descriptor& d, const Perturbation& weights, const Perturbation& bias, Workers& workers) {
+MatrixCount Array::run(Memory& memory, const spec::Descriptor& d, const Perturbation& weights,
+                       const Perturbation& bias, Workers& workers) {
   const Drain drain(memory, d, bias);
   panels_.pack(memory, d, weights, drain, workers);
   const BlockPlan plan(d, workers.threads());
@@ -110,22 +120,26 @@ MatrixCount Array::run(Memory& memory, const spec::Descriptor& d, const Perturba
       for (std::size_t p = 0; p < count; p += kRows) {
         const std::size_t rows = std::min(kRows, count - p);
         std::array<const std::int16_t*, kRows> x;
-        for (std::size_t r = 0; r < kRows; ++r) x[r] = region + part.positions.input[p + std::min(r, rows - 1)];
+        for (std::size_t r = 0; r < kRows; ++r)
+          x[r] = region + part.positions.input[p + std::min(r, rows - 1)];
         if (panel.narrow) {
           multiply(panel.lanes, x, walk.offset.data(), panels_.pairs(), w, sums.data());
           for (std::size_t r = 0; r < rows; ++r) {
-            drain.row(memory, part.positions.output[p + r], panel.first, panel.count, &sums[r * 16], part.saturated);
+            drain.row(memory, part.positions.output[p + r], panel.first, panel.count, &sums[r * 16],
+                      part.saturated);
           }
           continue;
         }
         wide.fill(0);
         for (std::uint32_t at = 0; at < panels_.pairs(); at += kBlockPairs) {
-          multiply(panel.lanes, x, walk.offset.data() + at, std::min(kBlockPairs, panels_.pairs() - at), w + std::size_t{at} * panel.lanes * 2,
-                   sums.data());
+          multiply(panel.lanes, x, walk.offset.data() + at,
+                   std::min(kBlockPairs, panels_.pairs() - at),
+                   w + std::size_t{at} * panel.lanes * 2, sums.data());
           for (std::size_t i = 0; i < sums.size(); ++i) wide[i] += sums[i];
         }
         for (std::size_t r = 0; r < rows; ++r) {
-          drain.row(memory, part.positions.output[p + r], panel.first, panel.count, &wide[r * 16], part.saturated);
+          drain.row(memory, part.positions.output[p + r], panel.first, panel.count, &wide[r * 16],
+                    part.saturated);
         }
       }
     }

@@ -1,4 +1,5 @@
-// CONV2D and fully connected layers: the multiply-accumulate array. CONTRACT.md, sections Accumulation and Operators.
+// CONV2D and fully connected layers: the multiply-accumulate array. CONTRACT.md, sections
+// Accumulation and Operators.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,8 @@
 
 namespace lastmile::npu {
 
-// Output positions of a block: where each reads in the input region, and its index over (image, row, column) of the output.
+// Output positions of a block: where each reads in the input region, and its index over (image,
+// row, column) of the output.
 struct Positions {
   void fill(const spec::Descriptor& d, const BlockPlan& plan, const Block& block);
   std::vector<std::int32_t> input;
@@ -30,7 +32,8 @@ class Array {
  public:
   explicit Array(int threads) : parts_(static_cast<std::size_t>(threads)) {}
   // One CONV2D; addresses resolved.
-  MatrixCount run(Memory& memory, const spec::Descriptor& d, const Perturbation& weights, const Perturbation& bias, Workers& workers);
+  MatrixCount run(Memory& memory, const spec::Descriptor& d, const Perturbation& weights,
+                  const Perturbation& bias, Workers& workers);
 
  private:
   struct Part {  // scratch of one thread

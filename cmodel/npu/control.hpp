@@ -1,4 +1,5 @@
-// Registers, and the run-time values that engines take from them. CONTRACT.md, section Registers; offsets: ../spec/REFERENCE.md.
+// Registers, and the run-time values that engines take from them. CONTRACT.md, section Registers;
+// offsets: ../spec/REFERENCE.md.
 #pragma once
 
 #include <array>
@@ -39,15 +40,21 @@ class RegisterFile {
   void fail(std::uint32_t command, const Fault& fault);
 
   [[nodiscard]] bool interrupt() const { return (irq_status_ & irq_enable_) != 0; }
-  [[nodiscard]] std::uint32_t raw(std::uint32_t offset) const { return rw_[offset / 4]; }  // rw registers
-  [[nodiscard]] std::uint64_t raw64(std::uint32_t offset) const { return raw(offset) | std::uint64_t{raw(offset + 4)} << 32; }
+  [[nodiscard]] std::uint32_t raw(std::uint32_t offset) const {
+    return rw_[offset / 4];
+  }  // rw registers
+  [[nodiscard]] std::uint64_t raw64(std::uint32_t offset) const {
+    return raw(offset) | std::uint64_t{raw(offset + 4)} << 32;
+  }
 
   [[nodiscard]] std::uint32_t polarity() const { return raw(spec::reg::kPolarity); }
   [[nodiscard]] std::uint32_t distribution() const { return raw(spec::reg::kDistribution); }
   [[nodiscard]] std::uint64_t seed() const { return raw64(spec::reg::kSeedLo); }
   [[nodiscard]] std::uint64_t mask_seed() const { return raw64(spec::reg::kMaskSeedLo); }
   [[nodiscard]] std::uint32_t pairs() const { return raw(spec::reg::kPairs); }
-  [[nodiscard]] std::uint64_t pair_seed(std::uint32_t j) const { return raw64(spec::reg::kPairSeedLo + j * spec::reg::kPairSeedLoStride); }
+  [[nodiscard]] std::uint64_t pair_seed(std::uint32_t j) const {
+    return raw64(spec::reg::kPairSeedLo + j * spec::reg::kPairSeedLoStride);
+  }
   [[nodiscard]] std::int32_t pair_coef(std::uint32_t j) const {
     return static_cast<std::int8_t>(raw(spec::reg::kPairCoef + j * spec::reg::kPairCoefStride));
   }

@@ -22,8 +22,12 @@ struct Saturations {
 struct Counters {
   std::array<std::uint64_t, spec::kCounters> value{};
 
-  [[nodiscard]] std::uint64_t& operator[](spec::Counter c) { return value[static_cast<std::size_t>(c)]; }
-  [[nodiscard]] std::uint64_t operator[](spec::Counter c) const { return value[static_cast<std::size_t>(c)]; }
+  [[nodiscard]] std::uint64_t& operator[](spec::Counter c) {
+    return value[static_cast<std::size_t>(c)];
+  }
+  [[nodiscard]] std::uint64_t operator[](spec::Counter c) const {
+    return value[static_cast<std::size_t>(c)];
+  }
   Counters& operator+=(const Counters& other) {
     for (std::size_t i = 0; i < value.size(); ++i) value[i] += other.value[i];
     return *this;

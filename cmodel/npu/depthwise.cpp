@@ -5,7 +5,8 @@
 
 namespace lastmile::npu {
 
-MatrixCount Depthwise::run(Memory& memory, const spec::Descriptor& d, const Perturbation& weights, const Perturbation& bias, Workers& workers) {
+MatrixCount Depthwise::run(Memory& memory, const spec::Descriptor& d, const Perturbation& weights,
+                           const Perturbation& bias, Workers& workers) {
   const Drain drain(memory, d, bias);
   const std::uint32_t taps = d.kernel_h * d.kernel_w;
   const std::size_t channels = d.out_c;
@@ -22,7 +23,8 @@ MatrixCount Depthwise::run(Memory& memory, const spec::Descriptor& d, const Pert
   std::vector<bool> narrow;
   for (std::size_t c = 0; c < channels; c += kDrainLanes) {
     const std::size_t count = std::min(kDrainLanes, channels - c);
-    narrow.push_back(drain.narrow(c, count, std::span<const std::int64_t>(bound).subspan(c, count)));
+    narrow.push_back(
+        drain.narrow(c, count, std::span<const std::int64_t>(bound).subspan(c, count)));
   }
   const BlockPlan plan(d, workers.threads());
   for (Part& part : parts_) part.saturated = {};
@@ -34,7 +36,10 @@ MatrixCount Depthwise::run(Memory& memory, const spec::Descriptor& d, const Pert
     const std::uint64_t columns = plan.region_columns(block.columns);
     std::vector<std::uint64_t> offset;
     for (std::uint32_t ky = 0; ky < d.kernel_h; ++ky) {
-      for (std::uint32_t kx = 0; kx < d.kernel_w; ++kx) offset.push_back((std::uint64_t{ky} * d.dilation_h * columns + std::uint64_t{kx} * d.dilation_w) * d.in_c);
+      for (std::uint32_t kx = 0; kx < d.kernel_w; ++kx)
+        offset.push_back(
+            (std::uint64_t{ky} * d.dilation_h * columns + std::uint64_t{kx} * d.dilation_w) *
+            d.in_c);
     }
     for (std::size_t p = 0; p < part.positions.input.size(); ++p) {
       const std::int16_t* x = part.region.data() + part.positions.input[p];
@@ -43,12 +48,14 @@ MatrixCount Depthwise::run(Memory& memory, const spec::Descriptor& d, const Pert
         std::array<std::int64_t, kDrainLanes> wide{};
         for (std::uint32_t t = 0; t < taps; ++t) {
           for (std::size_t i = 0; i < count; ++i) {
-            wide[i] += std::int64_t{x[offset[t] + (c + i) / d.cout_group]} * weights_[t * channels + c + i];
+            wide[i] += std::int64_t{x[offset[t] + (c + i) / d.cout_group]} *
+                       weights_[t * channels + c + i];
           }
         }
         if (narrow[c / kDrainLanes]) {
           std::array<std::int32_t, kDrainLanes> sums;
-          for (std::size_t i = 0; i < kDrainLanes; ++i) sums[i] = static_cast<std::int32_t>(wide[i]);
+          for (std::size_t i = 0; i < kDrainLanes; ++i)
+            sums[i] = static_cast<std::int32_t>(wide[i]);
           drain.row(memory, part.positions.output[p], c, count, sums.data(), part.saturated);
         } else {
           drain.row(memory, part.positions.output[p], c, count, wide.data(), part.saturated);

@@ -9,7 +9,8 @@ class Depthwise {
  public:
   explicit Depthwise(int threads) : parts_(static_cast<std::size_t>(threads)) {}
   // One DEPTHWISE; addresses resolved.
-  MatrixCount run(Memory& memory, const spec::Descriptor& d, const Perturbation& weights, const Perturbation& bias, Workers& workers);
+  MatrixCount run(Memory& memory, const spec::Descriptor& d, const Perturbation& weights,
+                  const Perturbation& bias, Workers& workers);
 
  private:
   struct Part {

@@ -37,7 +37,8 @@ AddUnit::AddUnit(const spec::Descriptor& d, std::int32_t zp1)
   }
 }
 
-void AddUnit::run(const std::int8_t* x1, const std::int8_t* x2, std::int8_t* out, std::size_t count, Saturations& s) const {
+void AddUnit::run(const std::int8_t* x1, const std::int8_t* x2, std::int8_t* out, std::size_t count,
+                  Saturations& s) const {
   std::size_t i = 0;
   if (narrow_) {
     std::array<std::int32_t, kLanes> m, r, y;
@@ -45,22 +46,27 @@ void AddUnit::run(const std::int8_t* x1, const std::int8_t* x2, std::int8_t* out
     r.fill(-p_.eo);
     for (; i + kLanes <= count; i += kLanes) {
       for (std::size_t k = 0; k < kLanes; ++k) {
-        y[k] = n1_[static_cast<std::size_t>(x1[i + k] + 128)] + n2_[static_cast<std::size_t>(x2[i + k] + 128)];
+        y[k] = n1_[static_cast<std::size_t>(x1[i + k] + 128)] +
+               n2_[static_cast<std::size_t>(x2[i + k] + 128)];
       }
       rescale_lanes(y.data(), m.data(), r.data(), y.data());
       std::uint32_t low = 0, high = 0;
       for (std::size_t k = 0; k < kLanes; ++k) {
         low += y[k] < -128 - p_.zp_out ? 1 : 0;
         high += y[k] > 127 - p_.zp_out ? 1 : 0;
-        out[i + k] = static_cast<std::int8_t>(std::clamp(y[k], p_.act_min - p_.zp_out, p_.act_max - p_.zp_out) + p_.zp_out);
+        out[i + k] = static_cast<std::int8_t>(
+            std::clamp(y[k], p_.act_min - p_.zp_out, p_.act_max - p_.zp_out) + p_.zp_out);
       }
       s.low += low;
       s.high += high;
     }
   }
   for (; i < count; ++i) {
-    const std::int64_t sum = a1_[static_cast<std::size_t>(x1[i] + 128)] + a2_[static_cast<std::size_t>(x2[i] + 128)];
-    const std::int64_t y = numeric::rescale(std::clamp(sum, numeric::kAccMin, numeric::kAccMax), p_.mo, p_.eo) + p_.zp_out;
+    const std::int64_t sum =
+        a1_[static_cast<std::size_t>(x1[i] + 128)] + a2_[static_cast<std::size_t>(x2[i] + 128)];
+    const std::int64_t y =
+        numeric::rescale(std::clamp(sum, numeric::kAccMin, numeric::kAccMax), p_.mo, p_.eo) +
+        p_.zp_out;
     s.low += y < -128 ? 1 : 0;
     s.high += y > 127 ? 1 : 0;
     out[i] = static_cast<std::int8_t>(std::clamp<std::int64_t>(y, p_.act_min, p_.act_max));
@@ -71,8 +77,8 @@ Saturations run_add(Memory& memory, const spec::Descriptor& d, Workers& workers)
   const AddUnit unit(d, d.in_zp);
   std::vector<Saturations> parts(static_cast<std::size_t>(workers.threads()));
   workers.split(std::uint64_t{d.n} * d.in_c, [&](int part, std::uint64_t begin, std::uint64_t end) {
-    unit.run(memory.int8(d.in_addr + begin), memory.int8(d.in2_addr + begin), memory.int8(d.out_addr + begin), end - begin,
-             parts[static_cast<std::size_t>(part)]);
+    unit.run(memory.int8(d.in_addr + begin), memory.int8(d.in2_addr + begin),
+             memory.int8(d.out_addr + begin), end - begin, parts[static_cast<std::size_t>(part)]);
   });
   Saturations sum;
   for (const Saturations& s : parts) sum += s;
@@ -82,7 +88,8 @@ Saturations run_add(Memory& memory, const spec::Descriptor& d, Workers& workers)
 void run_softmax(Memory& memory, const spec::Descriptor& d, Workers& workers) {
   workers.split(d.n, [&](int, std::uint64_t begin, std::uint64_t end) {
     for (std::uint64_t row = begin; row < end; ++row) {
-      numeric::softmax::row({memory.int8(d.in_addr + row * d.in_c), d.in_c}, {memory.int8(d.out_addr + row * d.in_c), d.in_c},
+      numeric::softmax::row({memory.int8(d.in_addr + row * d.in_c), d.in_c},
+                            {memory.int8(d.out_addr + row * d.in_c), d.in_c},
                             static_cast<std::int32_t>(d.m1), d.e1, d.diff_min);
     }
   });

@@ -1,9 +1,10 @@
-// Operator ADD on streams of int8 (also fused behind a convolution) and SOFTMAX. CONTRACT.md, section Operators.
+// Operator ADD on streams of int8 (also fused behind a convolution) and SOFTMAX. CONTRACT.md,
+// section Operators.
 #pragma once
 
 #include <array>
-#include <cstdint>
 #include <cstddef>
+#include <cstdint>
 
 #include "cmodel/npu/counters.hpp"
 #include "cmodel/npu/memory.hpp"
@@ -20,11 +21,12 @@ class AddUnit {
   // zp1: zero point of the first addend.
   AddUnit(const spec::Descriptor& d, std::int32_t zp1);
 
-  void run(const std::int8_t* x1, const std::int8_t* x2, std::int8_t* out, std::size_t count, Saturations& s) const;
+  void run(const std::int8_t* x1, const std::int8_t* x2, std::int8_t* out, std::size_t count,
+           Saturations& s) const;
 
  private:
   numeric::AddParams p_;
-  bool narrow_ = false;                      // every sum of two table values, and the last product, fits
+  bool narrow_ = false;  // every sum of two table values, and the last product, fits
   std::array<std::int64_t, 256> a1_{}, a2_{};  // index: value + 128
   std::array<std::int32_t, 256> n1_{}, n2_{};
 };

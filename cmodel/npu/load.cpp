@@ -7,17 +7,21 @@
 namespace lastmile::npu {
 namespace {
 
-constexpr std::uint64_t kBudget = std::uint64_t{1} << 16;     // int16 elements of a region that stay in the cache
-constexpr std::uint64_t kWholeImage = std::uint64_t{1} << 20;  // largest padded image that is not cut
+constexpr std::uint64_t kBudget = std::uint64_t{1}
+                                  << 16;  // int16 elements of a region that stay in the cache
+constexpr std::uint64_t kWholeImage = std::uint64_t{1}
+                                      << 20;  // largest padded image that is not cut
 constexpr std::size_t kSlack = 64;
 
-void convert(const std::int8_t* from, std::int16_t* to, std::uint64_t count, std::int16_t zero_point) {
+void convert(const std::int8_t* from, std::int16_t* to, std::uint64_t count,
+             std::int16_t zero_point) {
   for (std::uint64_t i = 0; i < count; ++i) to[i] = static_cast<std::int16_t>(from[i] - zero_point);
 }
 
 }  // namespace
 
-BlockPlan::BlockPlan(const spec::Descriptor& d, int threads) : d_(d), images_(1), rows_(d.out_h), columns_(d.out_w) {
+BlockPlan::BlockPlan(const spec::Descriptor& d, int threads)
+    : d_(d), images_(1), rows_(d.out_h), columns_(d.out_w) {
   // the product of the extents may pass 64 bits, so it is taken in steps
   const std::uint64_t row = region_columns(d.out_w) * d.in_c;
   const bool whole = row <= kWholeImage && region_rows(d.out_h) <= kWholeImage / row;
@@ -31,19 +35,27 @@ BlockPlan::BlockPlan(const spec::Descriptor& d, int threads) : d_(d), images_(1)
   images_ = std::max<std::uint64_t>(1, kBudget / (region_rows(d.out_h) * row));
 }
 
-std::uint64_t BlockPlan::region_rows(std::uint64_t rows) const { return region_extent(rows, d_.stride_h, d_.kernel_h, d_.dilation_h); }
-std::uint64_t BlockPlan::region_columns(std::uint64_t columns) const { return region_extent(columns, d_.stride_w, d_.kernel_w, d_.dilation_w); }
+std::uint64_t BlockPlan::region_rows(std::uint64_t rows) const {
+  return region_extent(rows, d_.stride_h, d_.kernel_h, d_.dilation_h);
+}
+std::uint64_t BlockPlan::region_columns(std::uint64_t columns) const {
+  return region_extent(columns, d_.stride_w, d_.kernel_w, d_.dilation_w);
+}
 
-void InputRegion::load(const Memory& memory, const spec::Descriptor& d, const BlockPlan& plan, const Block& block) {
+void InputRegion::load(const Memory& memory, const spec::Descriptor& d, const BlockPlan& plan,
+                       const Block& block) {
   const auto rows = static_cast<std::int64_t>(plan.region_rows(block.rows));
   const auto columns = static_cast<std::int64_t>(plan.region_columns(block.columns));
   const auto channels = static_cast<std::int64_t>(d.in_c);
-  const std::size_t size = static_cast<std::size_t>(rows * columns * channels) * block.images + kSlack;
+  const std::size_t size =
+      static_cast<std::size_t>(rows * columns * channels) * block.images + kSlack;
   if (values_.size() < size) values_.resize(size);
   const std::int64_t top = static_cast<std::int64_t>(block.row * d.stride_h) - d.pad_top;
   const std::int64_t left = static_cast<std::int64_t>(block.column * d.stride_w) - d.pad_left;
-  const std::int64_t first = std::clamp<std::int64_t>(-left, 0, columns);                         // first column inside the image
-  const std::int64_t last = std::clamp<std::int64_t>(std::int64_t{d.in_w} - left, first, columns);  // one behind the last
+  const std::int64_t first =
+      std::clamp<std::int64_t>(-left, 0, columns);  // first column inside the image
+  const std::int64_t last =
+      std::clamp<std::int64_t>(std::int64_t{d.in_w} - left, first, columns);  // one behind the last
   const auto zero_point = static_cast<std::int16_t>(d.in_zp);
   std::int16_t* to = values_.data();
   for (std::uint64_t image = block.image; image < block.image + block.images; ++image) {
@@ -53,7 +65,8 @@ void InputRegion::load(const Memory& memory, const spec::Descriptor& d, const Bl
         std::fill_n(to, columns * channels, std::int16_t{0});
         continue;
       }
-      const std::uint64_t pixel = (image * d.in_h + static_cast<std::uint64_t>(y)) * d.in_w + static_cast<std::uint64_t>(left + first);
+      const std::uint64_t pixel = (image * d.in_h + static_cast<std::uint64_t>(y)) * d.in_w +
+                                  static_cast<std::uint64_t>(left + first);
       const std::int8_t* from = memory.int8(d.in_addr + pixel * d.in_c);
       const auto inside = static_cast<std::uint64_t>(last - first);
       std::fill_n(to, first * channels, std::int16_t{0});

@@ -1,5 +1,5 @@
-// Input side: a region of an int8 NHWC tensor becomes int16 values x - zero_point with zeros where the image ends, so that the array's
-// loops know nothing of padding. CONTRACT.md, Operators.
+// Input side: a region of an int8 NHWC tensor becomes int16 values x - zero_point with zeros where
+// the image ends, so that the array's loops know nothing of padding. CONTRACT.md, Operators.
 #pragma once
 
 #include <algorithm>
@@ -12,8 +12,8 @@
 
 namespace lastmile::npu {
 
-// Part of the output that is computed at once: images x rows x columns of output positions. Not the hardware's tile unless the padded
-// image is large: results do not depend on it.
+// Part of the output that is computed at once: images x rows x columns of output positions. Not the
+// hardware's tile unless the padded image is large: results do not depend on it.
 struct Block {
   std::uint64_t image = 0, images = 0;
   std::uint64_t row = 0, rows = 0;
@@ -47,7 +47,8 @@ class BlockPlan {
       for (std::uint64_t i = begin; i < end; ++i) {
         const std::uint64_t y = i / across % down * rows_;
         const std::uint64_t x = i % across * columns_;
-        body(part, Block{i / across / down, 1, y, std::min(rows_, d_.out_h - y), x, std::min(columns_, d_.out_w - x)});
+        body(part, Block{i / across / down, 1, y, std::min(rows_, d_.out_h - y), x,
+                         std::min(columns_, d_.out_w - x)});
       }
     });
   }
@@ -58,10 +59,12 @@ class BlockPlan {
 };
 
 // The region of one block, converted. Element (image, row, column, channel) is at
-// ((image * rows + row) * columns + column) * channels + channel; a few more may be read behind the end.
+// ((image * rows + row) * columns + column) * channels + channel; a few more may be read behind the
+// end.
 class InputRegion {
  public:
-  void load(const Memory& memory, const spec::Descriptor& d, const BlockPlan& plan, const Block& block);
+  void load(const Memory& memory, const spec::Descriptor& d, const BlockPlan& plan,
+            const Block& block);
   [[nodiscard]] const std::int16_t* data() const { return values_.data(); }
 
  private:

@@ -15,7 +15,8 @@ LossResult run_loss(Memory& memory, const spec::Descriptor& d, Workers& workers)
     LossResult& sum = parts[static_cast<std::size_t>(part)];
     for (std::uint64_t i = begin; i < end; ++i) {
       const std::uint64_t at = d.in2_addr + i * bytes;
-      const std::uint32_t label = bytes == 1 ? memory.load<std::uint8_t>(at) : memory.load<std::uint16_t>(at);
+      const std::uint32_t label =
+          bytes == 1 ? memory.load<std::uint8_t>(at) : memory.load<std::uint16_t>(at);
       numeric::ExampleLoss loss;
       // the all-ones label is only below in_c with 65536 classes
       if (label < d.in_c && label != (bytes == 1 ? 0xffu : 0xffffu)) {

@@ -1,5 +1,6 @@
-// The NPU's memory as its engines see it: bytes, little-endian, no alignment assumed. Commands are checked against MEM_LIMIT and the
-// size before any engine runs (validate.hpp), so these accessors do not check again.
+// The NPU's memory as its engines see it: bytes, little-endian, no alignment assumed. Commands are
+// checked against MEM_LIMIT and the size before any engine runs (validate.hpp), so these accessors
+// do not check again.
 #pragma once
 
 #include <bit>
@@ -10,7 +11,8 @@
 
 namespace lastmile::npu {
 
-static_assert(std::endian::native == std::endian::little, "the model keeps memory in the NPU's byte order");
+static_assert(std::endian::native == std::endian::little,
+              "the model keeps memory in the NPU's byte order");
 
 class Memory {
  public:

@@ -22,7 +22,13 @@ using spec::Opcode;
 
 struct Npu::State {
   State(const spec::HardwareParams& params, std::span<std::byte> bytes, int threads)
-      : hw(params), memory(bytes), workers(threads), regs(params), array(workers.threads()), depthwise(workers.threads()), traffic(params) {}
+      : hw(params),
+        memory(bytes),
+        workers(threads),
+        regs(params),
+        array(workers.threads()),
+        depthwise(workers.threads()),
+        traffic(params) {}
 
   Fault fetch(std::uint32_t index, Descriptor& d);
   void execute(const Descriptor& d);
@@ -42,12 +48,15 @@ struct Npu::State {
 };
 
 Fault Npu::State::fetch(std::uint32_t index, Descriptor& d) {
-  const std::uint64_t address = std::uint64_t{regs.raw(spec::reg::kQueueAddr)} + std::uint64_t{index} * spec::kDescBytes;
-  if (address + spec::kDescBytes > memory.size()) return {spec::Error::bus_read_, static_cast<std::uint32_t>(spec::Engine::fetch_)};
+  const std::uint64_t address =
+      std::uint64_t{regs.raw(spec::reg::kQueueAddr)} + std::uint64_t{index} * spec::kDescBytes;
+  if (address + spec::kDescBytes > memory.size())
+    return {spec::Error::bus_read_, static_cast<std::uint32_t>(spec::Engine::fetch_)};
   spec::DescriptorWords words{};
   memory.copy_out(address, std::span<std::uint32_t>(words));
   regs.counters[Counter::cmd_bytes_] += spec::kDescBytes;
-  regs.counters[Counter::bus_read_beats_] += static_cast<std::uint64_t>(spec::kDescBytes / hw.bus_bytes);
+  regs.counters[Counter::bus_read_beats_] +=
+      static_cast<std::uint64_t>(spec::kDescBytes / hw.bus_bytes);
   d = spec::decode(words);
   return {};
 }
@@ -85,18 +94,29 @@ void Npu::State::count(const MatrixCount& c) {
 
 void Npu::State::execute(const Descriptor& d) {
   switch (static_cast<Opcode>(d.opcode)) {
-    case Opcode::end_: return;
-    case Opcode::conv2d_: count(array.run(memory, d, weight_perturbation(d), bias_perturbation(d), workers)); break;
-    case Opcode::depthwise_: count(depthwise.run(memory, d, weight_perturbation(d), bias_perturbation(d), workers)); break;
-    case Opcode::pool_: run_pool(memory, d, workers); break;
+    case Opcode::end_:
+      return;
+    case Opcode::conv2d_:
+      count(array.run(memory, d, weight_perturbation(d), bias_perturbation(d), workers));
+      break;
+    case Opcode::depthwise_:
+      count(depthwise.run(memory, d, weight_perturbation(d), bias_perturbation(d), workers));
+      break;
+    case Opcode::pool_:
+      run_pool(memory, d, workers);
+      break;
     case Opcode::add_: {
       const Saturations s = run_add(memory, d, workers);
       regs.counters[Counter::sat_low_] += s.low;
       regs.counters[Counter::sat_high_] += s.high;
       break;
     }
-    case Opcode::softmax_: run_softmax(memory, d, workers); break;
-    case Opcode::loss_: regs.loss = run_loss(memory, d, workers); break;
+    case Opcode::softmax_:
+      run_softmax(memory, d, workers);
+      break;
+    case Opcode::loss_:
+      regs.loss = run_loss(memory, d, workers);
+      break;
     case Opcode::update_: {
       const UpdateCount c = run_update(memory, d, regs, workers);
       regs.counters[Counter::updated_] += c.updated;
@@ -106,16 +126,18 @@ void Npu::State::execute(const Descriptor& d) {
     }
   }
   const bool on = regs.polarity() != 0;
-  regs.counters += traffic.of(d, {.weights_perturbed = on && d.has(spec::kFlagWTrain),
-                                  .bias_perturbed = on && d.has(spec::kFlagBTrain) && d.has(spec::kFlagHasBias),
-                                  .distribution = static_cast<Distribution>(regs.distribution()),
-                                  .pairs = regs.pairs()});
+  regs.counters +=
+      traffic.of(d, {.weights_perturbed = on && d.has(spec::kFlagWTrain),
+                     .bias_perturbed = on && d.has(spec::kFlagBTrain) && d.has(spec::kFlagHasBias),
+                     .distribution = static_cast<Distribution>(regs.distribution()),
+                     .pairs = regs.pairs()});
   ++regs.counters[Counter::commands_];
 }
 
 Npu::Npu(const spec::HardwareParams& hw, std::span<std::byte> memory, int threads) {
   if (const std::string_view bad = spec::bad_parameter(hw); !bad.empty()) {
-    throw std::invalid_argument("hardware parameter " + std::string(bad) + " outside the values npu.toml allows");
+    throw std::invalid_argument("hardware parameter " + std::string(bad) +
+                                " outside the values npu.toml allows");
   }
   s_ = std::make_unique<State>(hw, memory, threads);
 }
@@ -167,7 +189,8 @@ bool Npu::step() {
     return false;
   }
   s_->execute(s_->last);
-  if (d.opcode == static_cast<std::uint32_t>(Opcode::end_) || regs.command + 1 == regs.raw(spec::reg::kQueueCount)) {
+  if (d.opcode == static_cast<std::uint32_t>(Opcode::end_) ||
+      regs.command + 1 == regs.raw(spec::reg::kQueueCount)) {
     s_->running = false;
     regs.end_queue();
     return false;

@@ -1,4 +1,5 @@
-// The NPU: registers, a queue of commands in memory, and the engines that execute them. Bit-accurate; time is not modelled here.
+// The NPU: registers, a queue of commands in memory, and the engines that execute them.
+// Bit-accurate; time is not modelled here.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +15,8 @@ namespace lastmile::npu {
 
 class Npu {
  public:
-  // `memory` stays the caller's and must outlive this. std::invalid_argument for parameters outside npu.toml.
+  // `memory` stays the caller's and must outlive this. std::invalid_argument for parameters outside
+  // npu.toml.
   Npu(const spec::HardwareParams& hw, std::span<std::byte> memory, int threads = 1);
   ~Npu();
 
@@ -24,8 +26,8 @@ class Npu {
   void write_register(std::uint32_t offset, std::uint32_t value);
   [[nodiscard]] bool interrupt() const;
 
-  // The same queue command by command, for lockstep: start() does what CTRL bit 0 does without running; each step() executes one command
-  // and returns whether the queue goes on.
+  // The same queue command by command, for lockstep: start() does what CTRL bit 0 does without
+  // running; each step() executes one command and returns whether the queue goes on.
   void start();
   bool step();
   // Valid after a step that executed a command (and did not end in END or an error).

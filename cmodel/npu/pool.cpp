@@ -12,7 +12,8 @@ namespace {
 struct Taps {
   std::int64_t first = 0, last = 0;
 };
-Taps inside(std::int64_t start, std::uint32_t kernel, std::uint32_t dilation, std::uint32_t extent) {
+Taps inside(std::int64_t start, std::uint32_t kernel, std::uint32_t dilation,
+            std::uint32_t extent) {
   const std::int64_t step = dilation;
   const std::int64_t first = start >= 0 ? 0 : (-start + step - 1) / step;
   const std::int64_t last = start >= extent ? 0 : (std::int64_t{extent} - 1 - start) / step + 1;
@@ -40,7 +41,8 @@ void run_pool(Memory& memory, const spec::Descriptor& d, Workers& workers) {
           for (std::int64_t kx = columns.first; kx < columns.last; ++kx) {
             const auto in_y = static_cast<std::uint64_t>(y + ky * d.dilation_h);
             const auto in_x = static_cast<std::uint64_t>(x + kx * d.dilation_w);
-            const std::int8_t* from = memory.int8(d.in_addr + ((image * d.in_h + in_y) * d.in_w + in_x) * channels);
+            const std::int8_t* from =
+                memory.int8(d.in_addr + ((image * d.in_h + in_y) * d.in_w + in_x) * channels);
             if (maximum) {
               for (std::size_t c = 0; c < channels; ++c) top[c] = std::max(top[c], from[c]);
             } else {
@@ -49,9 +51,12 @@ void run_pool(Memory& memory, const spec::Descriptor& d, Workers& workers) {
           }
         }
         std::int8_t* to = memory.int8(d.out_addr + (line * d.out_w + column) * channels);
-        const auto count = static_cast<std::int32_t>((rows.last - rows.first) * (columns.last - columns.first));
+        const auto count =
+            static_cast<std::int32_t>((rows.last - rows.first) * (columns.last - columns.first));
         for (std::size_t c = 0; c < channels; ++c) {
-          const std::int32_t v = maximum ? top[c] : count == 0 ? 0 : numeric::pool_average(sum[c], count);
+          const std::int32_t v = maximum      ? top[c]
+                                 : count == 0 ? 0
+                                              : numeric::pool_average(sum[c], count);
           to[c] = static_cast<std::int8_t>(std::clamp(v, d.act_min, d.act_max));
         }
       }

@@ -31,7 +31,8 @@ void hash8(std::uint64_t key, std::uint32_t counter0, std::uint32_t counter1, st
   const auto k0 = static_cast<std::uint32_t>(key);
   const auto k1 = static_cast<std::uint32_t>(key >> 32);
   const std::array<std::uint32_t, 3> ks = {k0, k1, 0x1BD11BDAu ^ k0 ^ k1};
-  __m256i x0 = _mm256_add_epi32(_mm256_set1_epi32(static_cast<int>(counter0 + ks[0])), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  __m256i x0 = _mm256_add_epi32(_mm256_set1_epi32(static_cast<int>(counter0 + ks[0])),
+                                _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   __m256i x1 = _mm256_set1_epi32(static_cast<int>(counter1 + ks[1]));
   const auto even = [&] { mix<13>(x0, x1), mix<15>(x0, x1), mix<26>(x0, x1), mix<6>(x0, x1); };
   const auto odd = [&] { mix<17>(x0, x1), mix<29>(x0, x1), mix<16>(x0, x1), mix<24>(x0, x1); };
@@ -46,35 +47,43 @@ void hash8(std::uint64_t key, std::uint32_t counter0, std::uint32_t counter1, st
   const __m256i low = _mm256_unpacklo_epi32(x0, x1);   // words 0 1 | 4 5
   const __m256i high = _mm256_unpackhi_epi32(x0, x1);  // words 2 3 | 6 7
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_permute2x128_si256(low, high, 0x20));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 4), _mm256_permute2x128_si256(low, high, 0x31));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 4),
+                      _mm256_permute2x128_si256(low, high, 0x31));
 }
 #endif
 
 std::array<std::uint8_t, 32768> magnitude_table() {
   std::array<std::uint8_t, 32768> table{};
-  for (std::uint32_t u = 0; u < table.size(); ++u) table[u] = static_cast<std::uint8_t>(numeric::gaussian_z(u));
+  for (std::uint32_t u = 0; u < table.size(); ++u)
+    table[u] = static_cast<std::uint8_t>(numeric::gaussian_z(u));
   return table;
 }
 
 }  // namespace
 
-void hash_row(std::uint64_t seed, Domain domain, std::uint32_t tensor, std::uint32_t row, std::uint32_t first_block, std::span<std::uint64_t> out) {
+void hash_row(std::uint64_t seed, Domain domain, std::uint32_t tensor, std::uint32_t row,
+              std::uint32_t first_block, std::span<std::uint64_t> out) {
   std::size_t b = 0;
 #if defined(__AVX2__)
-  // The block number stays inside its 16 bits, so adding lanes to the counter's low word never carries into the row.
+  // The block number stays inside its 16 bits, so adding lanes to the counter's low word never
+  // carries into the row.
   const std::uint32_t c0 = row << 16 | first_block;
   const std::uint32_t c1 = static_cast<std::uint32_t>(domain) << 16 | tensor;
-  for (; b + 8 <= out.size(); b += 8) hash8(seed, c0 + static_cast<std::uint32_t>(b), c1, out.data() + b);
+  for (; b + 8 <= out.size(); b += 8)
+    hash8(seed, c0 + static_cast<std::uint32_t>(b), c1, out.data() + b);
   if (b < out.size()) {
     std::array<std::uint64_t, 8> last;
     hash8(seed, c0 + static_cast<std::uint32_t>(b), c1, last.data());
     for (std::size_t i = 0; b < out.size(); ++b, ++i) out[b] = last[i];
   }
 #endif
-  for (; b < out.size(); ++b) out[b] = numeric::hash_word(seed, domain, tensor, row, first_block + static_cast<std::uint32_t>(b));
+  for (; b < out.size(); ++b)
+    out[b] =
+        numeric::hash_word(seed, domain, tensor, row, first_block + static_cast<std::uint32_t>(b));
 }
 
-void RowDraw::draw(std::uint64_t seed, Domain domain, std::uint32_t tensor, std::uint32_t row, std::uint32_t columns) {
+void RowDraw::draw(std::uint64_t seed, Domain domain, std::uint32_t tensor, std::uint32_t row,
+                   std::uint32_t columns) {
   const std::uint32_t per = numeric::elements_per_word(domain);
   used_ = (columns + per - 1) / per;
   if (words_.size() < used_) words_.resize(used_);
@@ -88,13 +97,15 @@ std::int32_t gaussian_lookup(std::uint32_t u16) {
 }
 
 std::int32_t RowDraw::z(Distribution distribution, std::uint32_t column) const {
-  return distribution == Distribution::sign_ ? numeric::sign_z(sign_bit(column)) : gaussian_lookup(half(column));
+  return distribution == Distribution::sign_ ? numeric::sign_z(sign_bit(column))
+                                             : gaussian_lookup(half(column));
 }
 
 Perturber::Perturber(const Perturbation& p) : p_(p) {
   if (!p_.on) return;
   magnitude_.resize(128);
-  for (std::int32_t z = 0; z < 128; ++z) magnitude_[static_cast<std::size_t>(z)] = numeric::perturb_magnitude(p_.eps, p_.shift, z);
+  for (std::int32_t z = 0; z < 128; ++z)
+    magnitude_[static_cast<std::size_t>(z)] = numeric::perturb_magnitude(p_.eps, p_.shift, z);
 }
 
 template <class T>
@@ -104,7 +115,8 @@ void Perturber::elements(std::span<T> values) {
     if (masked && mask_.byte(c) >= p_.keep) continue;
     const std::int32_t z = z_.z(p_.distribution, c);
     const std::int64_t magnitude = magnitude_[static_cast<std::size_t>(z < 0 ? -z : z)];
-    const numeric::Perturbed r = numeric::perturb(values[c], (z < 0) != p_.minus ? -magnitude : magnitude, p_.limit);
+    const numeric::Perturbed r =
+        numeric::perturb(values[c], (z < 0) != p_.minus ? -magnitude : magnitude, p_.limit);
     values[c] = static_cast<T>(r.value);
     ++count_.perturbed;
     count_.clipped += r.clipped ? 1 : 0;
@@ -114,7 +126,8 @@ void Perturber::elements(std::span<T> values) {
 void Perturber::row(std::uint32_t row, std::span<std::int16_t> weights) {
   if (!p_.on) return;
   const auto columns = static_cast<std::uint32_t>(weights.size());
-  z_.draw(p_.seed, p_.distribution == Distribution::sign_ ? Domain::sign_ : Domain::gaussian_, p_.tensor, row, columns);
+  z_.draw(p_.seed, p_.distribution == Distribution::sign_ ? Domain::sign_ : Domain::gaussian_,
+          p_.tensor, row, columns);
   if (p_.keep < 256) mask_.draw(p_.mask_seed, Domain::mask_, p_.tensor, row, columns);
   if (p_.distribution == Distribution::sign_ && p_.keep >= 256 && magnitude_[1] <= 32767) {
     signs(weights);
@@ -126,7 +139,8 @@ void Perturber::row(std::uint32_t row, std::span<std::int16_t> weights) {
 void Perturber::row(std::uint32_t row, std::span<std::int32_t> bias) {
   if (!p_.on) return;
   const auto columns = static_cast<std::uint32_t>(bias.size());
-  z_.draw(p_.seed, p_.distribution == Distribution::sign_ ? Domain::sign_ : Domain::gaussian_, p_.tensor, row, columns);
+  z_.draw(p_.seed, p_.distribution == Distribution::sign_ ? Domain::sign_ : Domain::gaussian_,
+          p_.tensor, row, columns);
   if (p_.keep < 256) mask_.draw(p_.mask_seed, Domain::mask_, p_.tensor, row, columns);
   elements(bias);
 }
@@ -141,7 +155,8 @@ void Perturber::signs(std::span<std::int16_t> weights) {
   std::uint64_t clipped = 0;
   std::size_t c = 0;
 #if defined(__AVX2__)
-  const __m256i bit = _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768);
+  const __m256i bit = _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096,
+                                        8192, 16384, -32768);
   const __m256i flip = _mm256_set1_epi16(p_.minus ? -1 : 0);
   const __m256i step = _mm256_set1_epi16(static_cast<short>(delta));
   const __m256i top = _mm256_set1_epi16(static_cast<short>(limit));
@@ -156,7 +171,9 @@ void Perturber::signs(std::span<std::int16_t> weights) {
     const __m256i moved = _mm256_max_epi16(_mm256_min_epi16(sum, top), bottom);
     // clipped: the saturating sum was cut, or it was outside the limits
     const __m256i exact = _mm256_cmpeq_epi16(moved, _mm256_add_epi16(w, d));
-    clipped += 16 - static_cast<std::uint64_t>(__builtin_popcount(static_cast<unsigned>(_mm256_movemask_epi8(exact)))) / 2;
+    clipped += 16 - static_cast<std::uint64_t>(
+                        __builtin_popcount(static_cast<unsigned>(_mm256_movemask_epi8(exact)))) /
+                        2;
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(&weights[c]), moved);
   }
 #endif

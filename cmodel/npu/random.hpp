@@ -1,5 +1,6 @@
-// Rows of random words and perturbed weight reads: the block between memory and the array. CONTRACT.md, sections Random numbers and
-// Perturbation; the definition of every value is cmodel/numeric/random.hpp and perturb.hpp, this is the same in bulk.
+// Rows of random words and perturbed weight reads: the block between memory and the array.
+// CONTRACT.md, sections Random numbers and Perturbation; the definition of every value is
+// cmodel/numeric/random.hpp and perturb.hpp, this is the same in bulk.
 #pragma once
 
 #include <cstdint>
@@ -14,19 +15,26 @@ using numeric::Distribution;
 using numeric::Domain;
 
 // out[b] = hash_word(seed, domain, tensor, row, first_block + b).
-void hash_row(std::uint64_t seed, Domain domain, std::uint32_t tensor, std::uint32_t row, std::uint32_t first_block,
-              std::span<std::uint64_t> out);
+void hash_row(std::uint64_t seed, Domain domain, std::uint32_t tensor, std::uint32_t row,
+              std::uint32_t first_block, std::span<std::uint64_t> out);
 
 // Random words of one row, drawn once and read by element.
 class RowDraw {
  public:
   // Words that cover columns 0 .. columns - 1.
-  void draw(std::uint64_t seed, Domain domain, std::uint32_t tensor, std::uint32_t row, std::uint32_t columns);
+  void draw(std::uint64_t seed, Domain domain, std::uint32_t tensor, std::uint32_t row,
+            std::uint32_t columns);
   [[nodiscard]] std::span<const std::uint64_t> words() const { return {words_.data(), used_}; }
 
-  [[nodiscard]] std::uint32_t sign_bit(std::uint32_t column) const { return static_cast<std::uint32_t>(words_[column / 64] >> (column % 64)) & 1; }
-  [[nodiscard]] std::uint32_t byte(std::uint32_t column) const { return static_cast<std::uint32_t>(words_[column / 8] >> (column % 8 * 8)) & 0xff; }
-  [[nodiscard]] std::uint32_t half(std::uint32_t column) const { return static_cast<std::uint32_t>(words_[column / 4] >> (column % 4 * 16)) & 0xffff; }
+  [[nodiscard]] std::uint32_t sign_bit(std::uint32_t column) const {
+    return static_cast<std::uint32_t>(words_[column / 64] >> (column % 64)) & 1;
+  }
+  [[nodiscard]] std::uint32_t byte(std::uint32_t column) const {
+    return static_cast<std::uint32_t>(words_[column / 8] >> (column % 8 * 8)) & 0xff;
+  }
+  [[nodiscard]] std::uint32_t half(std::uint32_t column) const {
+    return static_cast<std::uint32_t>(words_[column / 4] >> (column % 4 * 16)) & 0xffff;
+  }
   [[nodiscard]] std::int32_t z(Distribution distribution, std::uint32_t column) const;
 
  private:

@@ -23,34 +23,53 @@ struct Run {
 class Traffic {
  public:
   Traffic(const Descriptor& d, const TrafficMode& mode, const spec::HardwareParams& hw)
-      : d_(d), mode_(mode), op_(static_cast<Opcode>(d.opcode)), bus_(static_cast<U>(hw.bus_bytes)), array_rows_(static_cast<U>(hw.rows)),
+      : d_(d),
+        mode_(mode),
+        op_(static_cast<Opcode>(d.opcode)),
+        bus_(static_cast<U>(hw.bus_bytes)),
+        array_rows_(static_cast<U>(hw.rows)),
         array_cols_(static_cast<U>(hw.cols)) {}
 
   Counters count() {
     switch (op_) {
       case Opcode::conv2d_:
       case Opcode::depthwise_:
-      case Opcode::pool_: tiled(); break;
-      case Opcode::add_: add(); break;
-      case Opcode::softmax_: softmax(); break;
-      case Opcode::loss_: loss(); break;
-      case Opcode::update_: update(); break;
-      case Opcode::end_: break;
+      case Opcode::pool_:
+        tiled();
+        break;
+      case Opcode::add_:
+        add();
+        break;
+      case Opcode::softmax_:
+        softmax();
+        break;
+      case Opcode::loss_:
+        loss();
+        break;
+      case Opcode::update_:
+        update();
+        break;
+      case Opcode::end_:
+        break;
     }
-    c_[Counter::bus_read_beats_] = (c_[Counter::act_read_bytes_] + c_[Counter::weight_read_bytes_] + c_[Counter::param_read_bytes_] +
-                                    c_[Counter::update_read_bytes_]) /
-                                   bus_;
+    c_[Counter::bus_read_beats_] =
+        (c_[Counter::act_read_bytes_] + c_[Counter::weight_read_bytes_] +
+         c_[Counter::param_read_bytes_] + c_[Counter::update_read_bytes_]) /
+        bus_;
     return c_;
   }
 
  private:
   // Bus words that bytes [address, address + bytes) touch.
-  [[nodiscard]] U words(U address, U bytes) const { return bytes == 0 ? 0 : (address + bytes - 1) / bus_ - address / bus_ + 1; }
+  [[nodiscard]] U words(U address, U bytes) const {
+    return bytes == 0 ? 0 : (address + bytes - 1) / bus_ - address / bus_ + 1;
+  }
 
   // Hash words for one bus word of elements of `bytes` bytes, rounding of updates not included.
   [[nodiscard]] U draws(U bytes, U keep) const {
     const U columns = bus_ / bytes;
-    const U z = mode_.distribution == numeric::Distribution::sign_ ? 1 : std::max<U>(1, columns / 4);
+    const U z =
+        mode_.distribution == numeric::Distribution::sign_ ? 1 : std::max<U>(1, columns / 4);
     return z + (keep < 256 ? std::max<U>(1, columns / 8) : 0);
   }
 
@@ -61,20 +80,23 @@ class Traffic {
     const U groups = conv ? d_.groups : 1;
     const U per_group = conv ? d_.cout_group : op_ == Opcode::depthwise_ ? d_.out_c : d_.in_c;
     for (U g = 0; g < groups; ++g) {
-      for (U o = 0; o < per_group; o += lanes) blocks.push_back({g * per_group + o, std::min(lanes, per_group - o)});
+      for (U o = 0; o < per_group; o += lanes)
+        blocks.push_back({g * per_group + o, std::min(lanes, per_group - o)});
     }
     return blocks;
   }
 
   static void cut(std::vector<Run>& runs, U first, U count, U length) {
-    for (U at = 0; at < count; at += length) runs.push_back({first + at, std::min(length, count - at)});
+    for (U at = 0; at < count; at += length)
+      runs.push_back({first + at, std::min(length, count - at)});
   }
   // k-tiles of CONV2D as columns of the weight matrix.
   [[nodiscard]] std::vector<Run> k_tiles() const {
     std::vector<Run> runs;
     const U taps = U{d_.kernel_h} * d_.kernel_w;
     if (d_.tile_c < d_.in_c) {
-      for (U c = 0; c < d_.in_c; c += d_.tile_c) cut(runs, c, std::min<U>(d_.tile_c, d_.in_c - c), array_rows_);
+      for (U c = 0; c < d_.in_c; c += d_.tile_c)
+        cut(runs, c, std::min<U>(d_.tile_c, d_.in_c - c), array_rows_);
     } else if (d_.has(spec::kFlagPacked)) {
       cut(runs, 0, taps * d_.in_c, array_rows_);
     } else {
@@ -87,17 +109,22 @@ class Traffic {
   [[nodiscard]] U input_words(const Run& images, const Run& rows, const Run& columns) const {
     const auto left = static_cast<std::int64_t>(columns.first * d_.stride_w) - d_.pad_left;
     const auto top = static_cast<std::int64_t>(rows.first * d_.stride_h) - d_.pad_top;
-    const auto width = static_cast<std::int64_t>(region_extent(columns.count, d_.stride_w, d_.kernel_w, d_.dilation_w));
-    const auto height = static_cast<std::int64_t>(region_extent(rows.count, d_.stride_h, d_.kernel_h, d_.dilation_h));
-    const std::int64_t x0 = std::max<std::int64_t>(left, 0), x1 = std::min<std::int64_t>(left + width, d_.in_w);
-    const std::int64_t y0 = std::max<std::int64_t>(top, 0), y1 = std::min<std::int64_t>(top + height, d_.in_h);
+    const auto width = static_cast<std::int64_t>(
+        region_extent(columns.count, d_.stride_w, d_.kernel_w, d_.dilation_w));
+    const auto height = static_cast<std::int64_t>(
+        region_extent(rows.count, d_.stride_h, d_.kernel_h, d_.dilation_h));
+    const std::int64_t x0 = std::max<std::int64_t>(left, 0),
+                       x1 = std::min<std::int64_t>(left + width, d_.in_w);
+    const std::int64_t y0 = std::max<std::int64_t>(top, 0),
+                       y1 = std::min<std::int64_t>(top + height, d_.in_h);
     if (x0 >= x1) return 0;
     U sum = 0;
     for (U image = images.first; image < images.first + images.count; ++image) {
       for (std::int64_t y = y0; y < y1; ++y) {
         const U pixel = (image * d_.in_h + static_cast<U>(y)) * d_.in_w + static_cast<U>(x0);
         for (U c = 0; c < d_.in_c; c += d_.tile_c) {
-          const U run = d_.tile_c < d_.in_c ? std::min<U>(d_.tile_c, d_.in_c - c) : static_cast<U>(x1 - x0) * d_.in_c;
+          const U run = d_.tile_c < d_.in_c ? std::min<U>(d_.tile_c, d_.in_c - c)
+                                            : static_cast<U>(x1 - x0) * d_.in_c;
           sum += words(d_.in_addr + pixel * d_.in_c + c, run);
         }
       }
@@ -105,12 +132,15 @@ class Traffic {
     return sum;
   }
 
-  // Words that the channel runs of all output positions touch, each run by itself; a position's alignment repeats after 64.
-  [[nodiscard]] U output_words(U address, U element, U positions, U channels, const std::vector<Run>& blocks) const {
+  // Words that the channel runs of all output positions touch, each run by itself; a position's
+  // alignment repeats after 64.
+  [[nodiscard]] U output_words(U address, U element, U positions, U channels,
+                               const std::vector<Run>& blocks) const {
     U sum = 0;
     for (U residue = 0; residue < std::min<U>(64, positions); ++residue) {
       U one = 0;
-      for (const Run& b : blocks) one += words(address + (residue * channels + b.first) * element, b.count * element);
+      for (const Run& b : blocks)
+        one += words(address + (residue * channels + b.first) * element, b.count * element);
       sum += one * ((positions - residue + 63) / 64);
     }
     return sum;
@@ -131,8 +161,10 @@ class Traffic {
           const Run columns{w, std::min<U>(d_.tile_w, d_.out_w - w)};
           ++tiles;
           c_[Counter::act_read_bytes_] += reloads * input_words(images, rows, columns) * bus_;
-          c_[Counter::sram_writes_] += reloads * images.count * region_extent(rows.count, d_.stride_h, d_.kernel_h, d_.dilation_h) *
-                                       region_extent(columns.count, d_.stride_w, d_.kernel_w, d_.dilation_w) * d_.in_c;
+          c_[Counter::sram_writes_] +=
+              reloads * images.count *
+              region_extent(rows.count, d_.stride_h, d_.kernel_h, d_.dilation_h) *
+              region_extent(columns.count, d_.stride_w, d_.kernel_w, d_.dilation_w) * d_.in_c;
         }
       }
     }
@@ -174,11 +206,15 @@ class Traffic {
     c_[Counter::param_read_bytes_] = tiles * (bias_words + table_words) * bus_;
     c_[Counter::sram_reads_] = positions * k_tile_count * blocks.size();
     c_[Counter::acc_writes_] = positions * k_tile_count * blocks.size();
-    c_[Counter::acc_reads_] = positions * k_tile_count * blocks.size();  // all but the first k-tile, and the drain
-    if (mode_.weights_perturbed) c_[Counter::random_words_] += tiles * weight_words * draws(bytes, d_.w_keep);
-    if (mode_.bias_perturbed) c_[Counter::random_words_] += tiles * bias_words * draws(4, d_.b_keep);
+    c_[Counter::acc_reads_] =
+        positions * k_tile_count * blocks.size();  // all but the first k-tile, and the drain
+    if (mode_.weights_perturbed)
+      c_[Counter::random_words_] += tiles * weight_words * draws(bytes, d_.w_keep);
+    if (mode_.bias_perturbed)
+      c_[Counter::random_words_] += tiles * bias_words * draws(4, d_.b_keep);
     if (d_.has(spec::kFlagResAdd)) {
-      c_[Counter::act_read_bytes_] += output_words(d_.in2_addr, 1, positions, d_.out_c, blocks) * bus_;
+      c_[Counter::act_read_bytes_] +=
+          output_words(d_.in2_addr, 1, positions, d_.out_c, blocks) * bus_;
       c_[Counter::element_ops_] += positions * d_.out_c;
     }
   }
@@ -202,7 +238,8 @@ class Traffic {
   void loss() {
     const std::vector<Run> row{{0, d_.in_c}};
     c_[Counter::element_ops_] = U{d_.n} * d_.in_c;
-    c_[Counter::act_read_bytes_] = (2 * output_words(d_.in_addr, 2, d_.n, d_.in_c, row) + d_.n) * bus_;
+    c_[Counter::act_read_bytes_] =
+        (2 * output_words(d_.in_addr, 2, d_.n, d_.in_c, row) + d_.n) * bus_;
     if (!d_.has(spec::kFlagLosses)) return;
     c_[Counter::act_write_bytes_] = U{d_.n} * 4;
     c_[Counter::bus_write_beats_] = d_.n;
@@ -231,15 +268,21 @@ class Traffic {
 
 }  // namespace
 
-Counters command_traffic(const Descriptor& d, const TrafficMode& mode, const spec::HardwareParams& hw) { return Traffic(d, mode, hw).count(); }
+Counters command_traffic(const Descriptor& d, const TrafficMode& mode,
+                         const spec::HardwareParams& hw) {
+  return Traffic(d, mode, hw).count();
+}
 
 const Counters& TrafficCache::of(const Descriptor& d, const TrafficMode& mode) {
   Descriptor key = d;
-  // events depend on addresses only through their place in a bus word, and a batch's base changes with every step
-  for (std::uint32_t* address : {&key.in_addr, &key.in2_addr, &key.out_addr}) *address %= spec::kAlign;
+  // events depend on addresses only through their place in a bus word, and a batch's base changes
+  // with every step
+  for (std::uint32_t* address : {&key.in_addr, &key.in2_addr, &key.out_addr})
+    *address %= spec::kAlign;
   const auto matches = [&](const Entry& e) { return e.descriptor == key && e.mode == mode; };
   if (next_ >= entries_.size() || !matches(entries_[next_])) {
-    next_ = static_cast<std::size_t>(std::find_if(entries_.begin(), entries_.end(), matches) - entries_.begin());
+    next_ = static_cast<std::size_t>(std::find_if(entries_.begin(), entries_.end(), matches) -
+                                     entries_.begin());
     if (next_ == entries_.size()) {
       if (entries_.size() == kMostEntries) {
         entries_.clear();

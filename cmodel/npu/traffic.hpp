@@ -1,5 +1,5 @@
-// Event counters of a command: the contract's section "Tiles, scratchpad, traffic" in code. What only data decide (saturations, clipped
-// and masked elements, updates) is counted by the engines.
+// Event counters of a command: the contract's section "Tiles, scratchpad, traffic" in code. What
+// only data decide (saturations, clipped and masked elements, updates) is counted by the engines.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,8 @@ struct TrafficMode {
 };
 
 // d: valid, addresses resolved. Without COMMANDS and CMD_BYTES, and without the beats of the fetch.
-[[nodiscard]] Counters command_traffic(const spec::Descriptor& d, const TrafficMode& mode, const spec::HardwareParams& hw);
+[[nodiscard]] Counters command_traffic(const spec::Descriptor& d, const TrafficMode& mode,
+                                       const spec::HardwareParams& hw);
 
 // Remembers results: a training run executes the same few commands thousands of times.
 class TrafficCache {

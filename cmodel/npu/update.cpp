@@ -11,12 +11,14 @@ namespace lastmile::npu {
 namespace {
 
 template <class T>
-void update_row(Memory& memory, std::uint64_t address, std::span<const std::int32_t> gradient, const RowDraw& rounding, const RowDraw* mask,
-                std::uint32_t keep, numeric::Step step, std::int32_t limit, UpdateCount& count) {
+void update_row(Memory& memory, std::uint64_t address, std::span<const std::int32_t> gradient,
+                const RowDraw& rounding, const RowDraw* mask, std::uint32_t keep,
+                numeric::Step step, std::int32_t limit, UpdateCount& count) {
   for (std::uint32_t c = 0; c < gradient.size(); ++c) {
     if (mask != nullptr && mask->byte(c) >= keep) continue;
     const std::uint64_t at = address + c * sizeof(T);
-    const numeric::Updated r = numeric::update(memory.load<T>(at), gradient[c], step, rounding.half(c), limit);
+    const numeric::Updated r =
+        numeric::update(memory.load<T>(at), gradient[c], step, rounding.half(c), limit);
     memory.store(at, static_cast<T>(r.value));
     ++count.updated;
     count.zero += r.zero ? 1 : 0;
@@ -26,9 +28,12 @@ void update_row(Memory& memory, std::uint64_t address, std::span<const std::int3
 
 }  // namespace
 
-UpdateCount run_update(Memory& memory, const spec::Descriptor& d, const RegisterFile& regs, Workers& workers) {
+UpdateCount run_update(Memory& memory, const spec::Descriptor& d, const RegisterFile& regs,
+                       Workers& workers) {
   const auto distribution = static_cast<Distribution>(regs.distribution());
-  const numeric::Step step = numeric::combine_step(d.step, static_cast<int>(d.step_shift), regs.step_mantissa(), static_cast<int>(regs.step_shift()));
+  const numeric::Step step =
+      numeric::combine_step(d.step, static_cast<int>(d.step_shift), regs.step_mantissa(),
+                            static_cast<int>(regs.step_shift()));
   std::vector<UpdateCount> parts(static_cast<std::size_t>(workers.threads()));
   workers.split(d.out_c, [&](int part, std::uint64_t begin, std::uint64_t end) {
     RowDraw z, mask, rounding;
@@ -38,20 +43,26 @@ UpdateCount run_update(Memory& memory, const spec::Descriptor& d, const Register
       const auto row = static_cast<std::uint32_t>(r);
       std::fill(gradient.begin(), gradient.end(), 0);
       for (std::uint32_t j = 0; j < regs.pairs(); ++j) {
-        z.draw(regs.pair_seed(j), distribution == Distribution::sign_ ? Domain::sign_ : Domain::gaussian_, d.w_tensor, row, d.in_c);
+        z.draw(regs.pair_seed(j),
+               distribution == Distribution::sign_ ? Domain::sign_ : Domain::gaussian_, d.w_tensor,
+               row, d.in_c);
         const std::int32_t coefficient = regs.pair_coef(j);
-        for (std::uint32_t c = 0; c < d.in_c; ++c) gradient[c] += coefficient * z.z(distribution, c);
+        for (std::uint32_t c = 0; c < d.in_c; ++c)
+          gradient[c] += coefficient * z.z(distribution, c);
       }
       rounding.draw(regs.pair_seed(0), Domain::round_, d.w_tensor, row, d.in_c);
       if (d.w_keep < 256) mask.draw(regs.mask_seed(), Domain::mask_, d.w_tensor, row, d.in_c);
       const RowDraw* masked = d.w_keep < 256 ? &mask : nullptr;
       const std::uint64_t address = d.w_addr + r * d.w_pitch;
       if (d.has(spec::kFlagW8)) {
-        update_row<std::int8_t>(memory, address, gradient, rounding, masked, d.w_keep, step, numeric::kW8Max, count);
+        update_row<std::int8_t>(memory, address, gradient, rounding, masked, d.w_keep, step,
+                                numeric::kW8Max, count);
       } else if (d.has(spec::kFlagW32)) {
-        update_row<std::int32_t>(memory, address, gradient, rounding, masked, d.w_keep, step, numeric::kBiasMax, count);
+        update_row<std::int32_t>(memory, address, gradient, rounding, masked, d.w_keep, step,
+                                 numeric::kBiasMax, count);
       } else {
-        update_row<std::int16_t>(memory, address, gradient, rounding, masked, d.w_keep, step, numeric::kW16Max, count);
+        update_row<std::int16_t>(memory, address, gradient, rounding, masked, d.w_keep, step,
+                                 numeric::kW16Max, count);
       }
     }
   });

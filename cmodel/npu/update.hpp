@@ -1,4 +1,5 @@
-// UPDATE: moves one tensor along the sum of its seed pairs' directions. CONTRACT.md, section Update.
+// UPDATE: moves one tensor along the sum of its seed pairs' directions. CONTRACT.md, section
+// Update.
 #pragma once
 
 #include "cmodel/npu/control.hpp"
@@ -15,6 +16,7 @@ struct UpdateCount {
 };
 
 // One UPDATE; addresses resolved, registers as at its start.
-UpdateCount run_update(Memory& memory, const spec::Descriptor& d, const RegisterFile& regs, Workers& workers);
+UpdateCount run_update(Memory& memory, const spec::Descriptor& d, const RegisterFile& regs,
+                       Workers& workers);
 
 }  // namespace lastmile::npu

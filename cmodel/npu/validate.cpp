@@ -29,9 +29,10 @@ struct Region {
 
 Fault check_flags(const Descriptor& d, Opcode op) {
   const bool matrix = uses_weights(op);
-  const bool bad = (d.flags & ~spec::kKnownFlags) != 0 || (d.has(spec::kFlagW8) && d.has(spec::kFlagW32)) ||
-                   (d.has(spec::kFlagW32) && op != Opcode::update_) || (d.has(spec::kFlagOut16) && !matrix) ||
-                   (d.has(spec::kFlagResAdd) && (!matrix || d.has(spec::kFlagOut16)));
+  const bool bad =
+      (d.flags & ~spec::kKnownFlags) != 0 || (d.has(spec::kFlagW8) && d.has(spec::kFlagW32)) ||
+      (d.has(spec::kFlagW32) && op != Opcode::update_) || (d.has(spec::kFlagOut16) && !matrix) ||
+      (d.has(spec::kFlagResAdd) && (!matrix || d.has(spec::kFlagOut16)));
   return bad ? shape_fault(ShapeRule::flags_) : Fault{};
 }
 
@@ -39,8 +40,10 @@ Fault check_registers(const Descriptor& d, const RegisterFile& regs, Opcode op) 
   const bool train = d.has(spec::kFlagWTrain) || d.has(spec::kFlagBTrain);
   const bool update = op == Opcode::update_;
   if ((train || update) && regs.polarity() > 2) return {Error::register_, spec::reg::kPolarity};
-  if ((train || update) && regs.distribution() > 1) return {Error::register_, spec::reg::kDistribution};
-  if (update && (regs.pairs() < 1 || regs.pairs() > spec::kMaxPairs)) return {Error::register_, spec::reg::kPairs};
+  if ((train || update) && regs.distribution() > 1)
+    return {Error::register_, spec::reg::kDistribution};
+  if (update && (regs.pairs() < 1 || regs.pairs() > spec::kMaxPairs))
+    return {Error::register_, spec::reg::kPairs};
   if (update && regs.step_shift() > 16) return {Error::register_, spec::reg::kStep};
   return {};
 }
@@ -51,7 +54,8 @@ bool range_ok(const Descriptor& d, Opcode op) {
     const std::int32_t high = d.has(spec::kFlagOut16) ? 32767 : 127;
     if (d.act_min > d.act_max || d.act_min < low || d.act_max > high) return false;
   }
-  if ((op == Opcode::add_ || d.has(spec::kFlagResAdd)) && d.add_act_min > d.add_act_max) return false;
+  if ((op == Opcode::add_ || d.has(spec::kFlagResAdd)) && d.add_act_min > d.add_act_max)
+    return false;
   if (op == Opcode::loss_ && (d.m1 > 65535 || d.e1 < -31 || d.e1 > 0)) return false;
   if (op == Opcode::softmax_ && (d.e1 < 0 || d.e1 > 30)) return false;
   return true;
@@ -66,8 +70,11 @@ bool pack_ok(const Descriptor& d, const spec::HardwareParams& hw, Opcode op) {
 
 Fault check_shape(const Descriptor& d, const spec::HardwareParams& hw, Opcode op) {
   const U taps = U{d.kernel_h} * d.kernel_w;
-  if (op == Opcode::conv2d_ && (U{d.groups} * d.cin_group != d.in_c || U{d.groups} * d.cout_group != d.out_c)) return shape_fault(ShapeRule::groups_);
-  if (op == Opcode::depthwise_ && U{d.in_c} * d.cout_group != d.out_c) return shape_fault(ShapeRule::groups_);
+  if (op == Opcode::conv2d_ &&
+      (U{d.groups} * d.cin_group != d.in_c || U{d.groups} * d.cout_group != d.out_c))
+    return shape_fault(ShapeRule::groups_);
+  if (op == Opcode::depthwise_ && U{d.in_c} * d.cout_group != d.out_c)
+    return shape_fault(ShapeRule::groups_);
   U row_elements = 0;
   switch (op) {
     case Opcode::conv2d_:
@@ -84,14 +91,19 @@ Fault check_shape(const Descriptor& d, const spec::HardwareParams& hw, Opcode op
     case Opcode::softmax_:
       if (d.in_c > 4095) return shape_fault(ShapeRule::k_);
       break;
-    case Opcode::update_: row_elements = d.in_c; break;
-    default: break;
+    case Opcode::update_:
+      row_elements = d.in_c;
+      break;
+    default:
+      break;
   }
-  if (row_elements * weight_bytes(d) > d.w_pitch && row_elements != 0) return shape_fault(ShapeRule::pitch_);
+  if (row_elements * weight_bytes(d) > d.w_pitch && row_elements != 0)
+    return shape_fault(ShapeRule::pitch_);
   if (!range_ok(d, op)) return shape_fault(ShapeRule::range_);
   if (!pack_ok(d, hw, op)) return shape_fault(ShapeRule::pack_);
   if (uses_tiles(op) && d.tile_c < d.in_c) {
-    const bool point = taps == 1 && d.in_h == 1 && d.in_w == 1 && d.out_h == 1 && d.out_w == 1 && d.groups == 1;
+    const bool point =
+        taps == 1 && d.in_h == 1 && d.in_w == 1 && d.out_h == 1 && d.out_w == 1 && d.groups == 1;
     if (op != Opcode::conv2d_ || !point) return shape_fault(ShapeRule::chunk_);
   }
   return {};
@@ -106,7 +118,9 @@ Fault check_tiles(const Descriptor& d, const spec::HardwareParams& hw, Opcode op
   }
   const U rows = region_extent(d.tile_h, d.stride_h, d.kernel_h, d.dilation_h);
   const U columns = region_extent(d.tile_w, d.stride_w, d.kernel_w, d.dilation_w);
-  if (columns * d.tile_c > d.row_pitch || Wide{d.tile_n} * rows * d.row_pitch > static_cast<U>(hw.act_bytes)) return {Error::tile_, 2};
+  if (columns * d.tile_c > d.row_pitch ||
+      Wide{d.tile_n} * rows * d.row_pitch > static_cast<U>(hw.act_bytes))
+    return {Error::tile_, 2};
   return {};
 }
 
@@ -126,20 +140,54 @@ std::array<Region, 6> regions(const Descriptor& d) {
   if (op == Opcode::update_) self = Engine::update_;
   const bool loss = op == Opcode::loss_;
 
-  r[0] = {Field::in_addr, d.in_addr, tiled ? Wide{d.n} * d.in_h * d.in_w * d.in_c : loss ? flat * 2 : flat, loss ? 2u : 1u, false,
-          tiled ? (op == Opcode::pool_ ? Engine::pool_ : Engine::load_) : self, op != Opcode::update_};
+  r[0] = {Field::in_addr,
+          d.in_addr,
+          tiled  ? Wide{d.n} * d.in_h * d.in_w * d.in_c
+          : loss ? flat * 2
+                 : flat,
+          loss ? 2u : 1u,
+          false,
+          tiled ? (op == Opcode::pool_ ? Engine::pool_ : Engine::load_) : self,
+          op != Opcode::update_};
   const bool fused = matrix && d.has(spec::kFlagResAdd);
-  r[1] = {Field::in2_addr, d.in2_addr, fused ? outputs : loss ? Wide{d.n} * label_bytes(d) : flat, loss ? label_bytes(d) : 1u, false,
-          fused ? Engine::drain_ : self, fused || loss || op == Opcode::add_};
+  r[1] = {Field::in2_addr,
+          d.in2_addr,
+          fused  ? outputs
+          : loss ? Wide{d.n} * label_bytes(d)
+                 : flat,
+          loss ? label_bytes(d) : 1u,
+          false,
+          fused ? Engine::drain_ : self,
+          fused || loss || op == Opcode::add_};
   const bool wide = matrix && d.has(spec::kFlagOut16);
-  r[2] = {Field::out_addr, d.out_addr, tiled ? outputs * (wide ? 2u : 1u) : loss ? Wide{d.n} * 4u : flat, loss ? 4u : wide ? 2u : 1u, true,
+  r[2] = {Field::out_addr,
+          d.out_addr,
+          tiled  ? outputs * (wide ? 2u : 1u)
+          : loss ? Wide{d.n} * 4u
+                 : flat,
+          loss   ? 4u
+          : wide ? 2u
+                 : 1u,
+          true,
           tiled ? (op == Opcode::pool_ ? Engine::pool_ : Engine::store_) : self,
           op != Opcode::update_ && (!loss || d.has(spec::kFlagLosses))};
   const Wide rows = op == Opcode::depthwise_ ? Wide{d.kernel_h} * d.kernel_w : Wide{d.out_c};
-  r[3] = {Field::w_addr, d.w_addr, rows * d.w_pitch, spec::kAlign, false, matrix ? Engine::weight_ : self,
+  r[3] = {Field::w_addr,
+          d.w_addr,
+          rows * d.w_pitch,
+          spec::kAlign,
+          false,
+          matrix ? Engine::weight_ : self,
           matrix || op == Opcode::update_};
-  r[4] = {Field::bias_addr, d.bias_addr, Wide{d.out_c} * 4, spec::kAlign, false, Engine::param_, matrix && d.has(spec::kFlagHasBias)};
-  r[5] = {Field::rq_addr, d.rq_addr, Wide{d.out_c} * 8, spec::kAlign, false, Engine::param_, matrix};
+  r[4] = {Field::bias_addr,
+          d.bias_addr,
+          Wide{d.out_c} * 4,
+          spec::kAlign,
+          false,
+          Engine::param_,
+          matrix && d.has(spec::kFlagHasBias)};
+  r[5] = {Field::rq_addr, d.rq_addr, Wide{d.out_c} * 8, spec::kAlign, false,
+          Engine::param_, matrix};
   return r;
 }
 
@@ -148,23 +196,27 @@ std::array<Region, 6> regions(const Descriptor& d) {
 Fault validate_queue(const RegisterFile& regs) {
   const U address = regs.raw(spec::reg::kQueueAddr);
   const U count = regs.raw(spec::reg::kQueueCount);
-  if (address % spec::kAlign != 0 || count == 0 || address + count * spec::kDescBytes > regs.raw(spec::reg::kMemLimit)) {
+  if (address % spec::kAlign != 0 || count == 0 ||
+      address + count * spec::kDescBytes > regs.raw(spec::reg::kMemLimit)) {
     return {Error::queue_, 0};
   }
   return {};
 }
 
-Fault validate(const Descriptor& d, const RegisterFile& regs, const spec::HardwareParams& hw, Descriptor& resolved) {
+Fault validate(const Descriptor& d, const RegisterFile& regs, const spec::HardwareParams& hw,
+               Descriptor& resolved) {
   if (d.opcode > static_cast<std::uint32_t>(Opcode::update_)) return {Error::opcode_, 0};
   const auto op = static_cast<Opcode>(d.opcode);
   resolved = d;
   if (op == Opcode::end_) return {};
   if (hw.training == 0) {
     const bool train = d.has(spec::kFlagWTrain) || d.has(spec::kFlagBTrain);
-    if (op == Opcode::loss_ || op == Opcode::update_ || (train && regs.polarity() != 0)) return {Error::unsupported_, 0};
+    if (op == Opcode::loss_ || op == Opcode::update_ || (train && regs.polarity() != 0))
+      return {Error::unsupported_, 0};
   }
   if (const Fault f = check_flags(d, op)) return f;
-  if (const Field bad = spec::field_out_of_range(d, d.has(spec::kFlagResAdd)); bad != Field::none_) {
+  if (const Field bad = spec::field_out_of_range(d, d.has(spec::kFlagResAdd));
+      bad != Field::none_) {
     return {Error::field_, static_cast<std::uint32_t>(bad)};
   }
   if (const Fault f = check_registers(d, regs, op)) return f;
@@ -178,8 +230,10 @@ Fault validate(const Descriptor& d, const RegisterFile& regs, const spec::Hardwa
   const U limit = regs.raw(spec::reg::kMemLimit);
   for (const Region& r : used) {
     if (!r.used) continue;
-    const bool aligned = r.address % r.align == 0 && (r.field != Field::w_addr || d.w_pitch % spec::kAlign == 0);
-    if (!aligned || r.address + r.bytes > limit) return {Error::address_, static_cast<std::uint32_t>(r.field)};
+    const bool aligned =
+        r.address % r.align == 0 && (r.field != Field::w_addr || d.w_pitch % spec::kAlign == 0);
+    if (!aligned || r.address + r.bytes > limit)
+      return {Error::address_, static_cast<std::uint32_t>(r.field)};
   }
   resolved.in_addr = static_cast<std::uint32_t>(used[0].address);
   resolved.in2_addr = static_cast<std::uint32_t>(used[1].address);

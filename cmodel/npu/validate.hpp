@@ -1,4 +1,5 @@
-// The contract's section Validation: which rule a queue or a command violates first. Nothing here touches memory.
+// The contract's section Validation: which rule a queue or a command violates first. Nothing here
+// touches memory.
 #pragma once
 
 #include <cstdint>
@@ -11,28 +12,34 @@ namespace lastmile::npu {
 // Rule 1, when a queue is started.
 [[nodiscard]] Fault validate_queue(const RegisterFile& regs);
 
-// Rules 2 to 9. On success `resolved` is the descriptor with the register bases added to its addresses.
-[[nodiscard]] Fault validate(const spec::Descriptor& d, const RegisterFile& regs, const spec::HardwareParams& hw,
-                             spec::Descriptor& resolved);
+// Rules 2 to 9. On success `resolved` is the descriptor with the register bases added to its
+// addresses.
+[[nodiscard]] Fault validate(const spec::Descriptor& d, const RegisterFile& regs,
+                             const spec::HardwareParams& hw, spec::Descriptor& resolved);
 
-// What the bus answers to a valid command whose regions do not exist in a memory of `memory_bytes`: BUS_READ or BUS_WRITE with the engine.
-// The model tells before anything is touched.
+// What the bus answers to a valid command whose regions do not exist in a memory of `memory_bytes`:
+// BUS_READ or BUS_WRITE with the engine. The model tells before anything is touched.
 [[nodiscard]] Fault check_memory(const spec::Descriptor& resolved, std::uint64_t memory_bytes);
 
 // Rows and columns of a tile's input region (CONTRACT.md, Tiles).
-[[nodiscard]] constexpr std::uint64_t region_extent(std::uint64_t tile, std::uint64_t stride, std::uint64_t kernel, std::uint64_t dilation) {
+[[nodiscard]] constexpr std::uint64_t region_extent(std::uint64_t tile, std::uint64_t stride,
+                                                    std::uint64_t kernel, std::uint64_t dilation) {
   return (tile - 1) * stride + (kernel - 1) * dilation + 1;
 }
 
 [[nodiscard]] constexpr bool uses_tiles(spec::Opcode op) {
   return op == spec::Opcode::conv2d_ || op == spec::Opcode::depthwise_ || op == spec::Opcode::pool_;
 }
-[[nodiscard]] constexpr bool uses_weights(spec::Opcode op) { return op == spec::Opcode::conv2d_ || op == spec::Opcode::depthwise_; }
+[[nodiscard]] constexpr bool uses_weights(spec::Opcode op) {
+  return op == spec::Opcode::conv2d_ || op == spec::Opcode::depthwise_;
+}
 
 // Bytes of one element of the tensor at w_addr.
 [[nodiscard]] constexpr std::uint32_t weight_bytes(const spec::Descriptor& d) {
   return d.has(spec::kFlagW8) ? 1 : d.has(spec::kFlagW32) ? 4 : 2;
 }
-[[nodiscard]] constexpr std::uint32_t label_bytes(const spec::Descriptor& d) { return d.in_c > 255 ? 2 : 1; }
+[[nodiscard]] constexpr std::uint32_t label_bytes(const spec::Descriptor& d) {
+  return d.in_c > 255 ? 2 : 1;
+}
 
 }  // namespace lastmile::npu

@@ -6,7 +6,8 @@
 
 namespace lastmile::npu {
 
-void read_weight_row(const Memory& memory, const spec::Descriptor& d, std::uint32_t row, std::span<std::int16_t> to) {
+void read_weight_row(const Memory& memory, const spec::Descriptor& d, std::uint32_t row,
+                     std::span<std::int16_t> to) {
   const std::uint64_t address = d.w_addr + std::uint64_t{row} * d.w_pitch;
   if (d.has(spec::kFlagW8)) {
     const std::int8_t* from = memory.int8(address);
@@ -26,13 +27,16 @@ PairWalk::PairWalk(const spec::Descriptor& d, std::uint64_t columns) : run(run_l
   offset.reserve(std::size_t{d.kernel_h} * across * ((run + 1) / 2));
   for (std::uint32_t ky = 0; ky < d.kernel_h; ++ky) {
     for (std::uint32_t kx = 0; kx < across; ++kx) {
-      const std::uint64_t base = (std::uint64_t{ky} * d.dilation_h * columns + std::uint64_t{kx} * d.dilation_w) * d.in_c;
-      for (std::uint32_t i = 0; i < run; i += 2) offset.push_back(static_cast<std::int32_t>(base + i));
+      const std::uint64_t base =
+          (std::uint64_t{ky} * d.dilation_h * columns + std::uint64_t{kx} * d.dilation_w) * d.in_c;
+      for (std::uint32_t i = 0; i < run; i += 2)
+        offset.push_back(static_cast<std::int32_t>(base + i));
     }
   }
 }
 
-void WeightPanels::pack(const Memory& memory, const spec::Descriptor& d, const Perturbation& p, const Drain& drain, Workers& workers) {
+void WeightPanels::pack(const Memory& memory, const spec::Descriptor& d, const Perturbation& p,
+                        const Drain& drain, Workers& workers) {
   const std::uint32_t k = d.kernel_h * d.kernel_w * d.cin_group;
   const std::uint32_t run = PairWalk::run_length(d);
   const std::uint32_t run_pairs = (run + 1) / 2;
@@ -43,7 +47,9 @@ void WeightPanels::pack(const Memory& memory, const spec::Descriptor& d, const P
   std::size_t size = 0;
   for (std::uint32_t g = 0; g < d.groups; ++g) {
     for (std::uint32_t o = 0; o < d.cout_group; o += 16) {
-      Panel panel{.group = g, .first = g * d.cout_group + o, .count = std::min<std::uint32_t>(16, d.cout_group - o)};
+      Panel panel{.group = g,
+                  .first = g * d.cout_group + o,
+                  .count = std::min<std::uint32_t>(16, d.cout_group - o)};
       panel.lanes = panel.count > 8 ? 16 : 8;
       panel.at = size;
       size += std::size_t{pairs_} * panel.lanes * 2;
@@ -63,7 +69,8 @@ void WeightPanels::pack(const Memory& memory, const spec::Descriptor& d, const P
       std::array<std::int64_t, 16> bound{};
       for (std::uint32_t lane = 0; lane < panel.lanes; ++lane) {
         if (lane >= panel.count) {
-          for (std::uint32_t pair = 0; pair < pairs_; ++pair) std::fill_n(to + (std::size_t{pair} * panel.lanes + lane) * 2, 2, std::int16_t{0});
+          for (std::uint32_t pair = 0; pair < pairs_; ++pair)
+            std::fill_n(to + (std::size_t{pair} * panel.lanes + lane) * 2, 2, std::int16_t{0});
           continue;
         }
         const std::span<std::int16_t> weights(row.data(), k);
@@ -76,7 +83,8 @@ void WeightPanels::pack(const Memory& memory, const spec::Descriptor& d, const P
         const std::size_t step = std::size_t{panel.lanes} * 2;
         for (std::uint32_t r = 0; r < runs; ++r) {
           const std::int16_t* from = row.data() + std::size_t{r} * run;
-          for (std::uint32_t j = 0; j + 1 < run; j += 2, at += step) std::memcpy(at, from + j, 2 * sizeof *at);
+          for (std::uint32_t j = 0; j + 1 < run; j += 2, at += step)
+            std::memcpy(at, from + j, 2 * sizeof *at);
           if (run % 2 != 0) {
             at[0] = from[run - 1];
             at[1] = 0;

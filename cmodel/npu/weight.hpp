@@ -1,5 +1,5 @@
-// Weight side of CONV2D: rows of the weight matrix are read, perturbed and laid out for the array. The panels are transient: nothing
-// perturbed is written to memory.
+// Weight side of CONV2D: rows of the weight matrix are read, perturbed and laid out for the array.
+// The panels are transient: nothing perturbed is written to memory.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +15,12 @@
 namespace lastmile::npu {
 
 // Reads one row of an int8 or int16 tensor, widened to int16.
-void read_weight_row(const Memory& memory, const spec::Descriptor& d, std::uint32_t row, std::span<std::int16_t> to);
+void read_weight_row(const Memory& memory, const spec::Descriptor& d, std::uint32_t row,
+                     std::span<std::int16_t> to);
 
-// The order in which the array walks K: pairs of neighbours in the input region. A run is a stretch of K that is contiguous there: one
-// kernel row, or one tap with groups or dilation; a run of odd length is completed with a zero weight.
+// The order in which the array walks K: pairs of neighbours in the input region. A run is a stretch
+// of K that is contiguous there: one kernel row, or one tap with groups or dilation; a run of odd
+// length is completed with a zero weight.
 struct PairWalk {
   // `columns`: columns of the input region.
   PairWalk(const spec::Descriptor& d, std::uint64_t columns);
@@ -40,7 +42,8 @@ struct Panel {
 
 class WeightPanels {
  public:
-  void pack(const Memory& memory, const spec::Descriptor& d, const Perturbation& p, const Drain& drain, Workers& workers);
+  void pack(const Memory& memory, const spec::Descriptor& d, const Perturbation& p,
+            const Drain& drain, Workers& workers);
 
   [[nodiscard]] std::span<const Panel> panels() const { return panels_; }
   [[nodiscard]] const std::int16_t* values(const Panel& p) const { return values_.data() + p.at; }

@@ -1,4 +1,5 @@
-// Threads of the model: a fixed number of parts, each computed by the same code whatever thread runs it.
+// Threads of the model: a fixed number of parts, each computed by the same code whatever thread
+// runs it.
 #pragma once
 
 #include <tbb/blocked_range.h>
@@ -17,7 +18,8 @@ class Workers {
 
   [[nodiscard]] int threads() const { return threads_; }
 
-  // body(part, begin, end) for the `threads()` contiguous parts of 0..count-1, empty parts left out.
+  // body(part, begin, end) for the `threads()` contiguous parts of 0..count-1, empty parts left
+  // out.
   template <class Body>
   void split(std::uint64_t count, const Body& body) {
     const auto parts = static_cast<std::uint64_t>(threads_);

@@ -35,9 +35,12 @@ class Generator {
  public:
   Generator(std::uint64_t seed, const spec::HardwareParams& hw) : rng_(seed), hw_(hw) {}
 
-  std::uint32_t in(std::uint32_t low, std::uint32_t high) { return low + static_cast<std::uint32_t>(rng_.below(high - low + 1)); }
+  std::uint32_t in(std::uint32_t low, std::uint32_t high) {
+    return low + static_cast<std::uint32_t>(rng_.below(high - low + 1));
+  }
   std::int32_t between(std::int32_t low, std::int32_t high) {
-    return low + static_cast<std::int32_t>(rng_.below(static_cast<std::uint64_t>(std::int64_t{high} - low + 1)));
+    return low + static_cast<std::int32_t>(
+                     rng_.below(static_cast<std::uint64_t>(std::int64_t{high} - low + 1)));
   }
   bool coin() { return rng_.below(2) == 0; }
   bool rarely() { return rng_.below(5) == 0; }
@@ -55,7 +58,8 @@ class Generator {
     std::uint64_t at = (c.memory.size() + align - 1) / align * align;
     if (align < 64) at += std::uint64_t{align} * in(0, 9);
     c.memory.resize(at + bytes);
-    for (std::uint64_t i = at; i < at + bytes; ++i) c.memory[i] = static_cast<std::byte>(rng_.next() & 0xff);
+    for (std::uint64_t i = at; i < at + bytes; ++i)
+      c.memory[i] = static_cast<std::byte>(rng_.next() & 0xff);
     return static_cast<std::uint32_t>(at);
   }
 
@@ -78,7 +82,8 @@ class Generator {
     d.in2_zp = between(-128, 127);
     d.add_zp = between(-128, 127);
     d.add_shift = coin() ? 20 : in(0, 20);
-    for (std::uint32_t* m : {&d.m1, &d.m2, &d.mo}) *m = rarely() ? in(0, 0x7fffffff) : in(1u << 30, 0x7fffffff);
+    for (std::uint32_t* m : {&d.m1, &d.m2, &d.mo})
+      *m = rarely() ? in(0, 0x7fffffff) : in(1u << 30, 0x7fffffff);
     d.e1 = rarely() ? between(-40, 30) : between(-3, 0);
     d.e2 = rarely() ? between(-40, 30) : between(-3, 0);
     d.eo = rarely() ? between(-40, 30) : between(-21, -16);
@@ -152,7 +157,8 @@ class Generator {
     }
     d.bias_addr = place(c, std::uint64_t{d.out_c} * 4, 64);
     if (coin()) {
-      for (std::uint32_t o = 0; o < d.out_c; ++o) write(c, d.bias_addr + 4 * o, between(-30000, 30000));
+      for (std::uint32_t o = 0; o < d.out_c; ++o)
+        write(c, d.bias_addr + 4 * o, between(-30000, 30000));
     }
     d.rq_addr = place(c, std::uint64_t{d.out_c} * 8, 64);
     const std::int32_t typical = d.has(spec::kFlagW8) ? -7 : -15;
@@ -165,12 +171,15 @@ class Generator {
   }
 
   void small_weights(Case& c, std::uint32_t rows) {
-    for (std::uint64_t at = c.d.w_addr; at < c.d.w_addr + std::uint64_t{rows} * c.d.w_pitch; at += 2) {
+    for (std::uint64_t at = c.d.w_addr; at < c.d.w_addr + std::uint64_t{rows} * c.d.w_pitch;
+         at += 2) {
       const auto w = static_cast<std::int16_t>(between(-4000, 4000));
       std::memcpy(c.memory.data() + at, &w, 2);
     }
   }
-  static void write(Case& c, std::uint32_t at, std::int32_t v) { std::memcpy(c.memory.data() + at, &v, 4); }
+  static void write(Case& c, std::uint32_t at, std::int32_t v) {
+    std::memcpy(c.memory.data() + at, &v, 4);
+  }
 
   Case attempt(Opcode op) {
     Case c;
@@ -181,7 +190,9 @@ class Generator {
     registers(c);
     switch (op) {
       case Opcode::conv2d_:
-      case Opcode::depthwise_: matrix(c, op); break;
+      case Opcode::depthwise_:
+        matrix(c, op);
+        break;
       case Opcode::pool_:
         geometry(c, 12);
         d.in_c = in(1, 40);
@@ -219,7 +230,8 @@ class Generator {
         d.in_addr = place(c, std::uint64_t{d.n} * d.in_c * 2, 2);
         d.in2_addr = place(c, std::uint64_t{d.n} * 2, 2);
         if (d.in_c <= 255) {
-          for (std::uint32_t i = 0; i < d.n; ++i) c.memory[d.in2_addr + i] = static_cast<std::byte>(rarely() ? 255 : in(0, d.in_c));
+          for (std::uint32_t i = 0; i < d.n; ++i)
+            c.memory[d.in2_addr + i] = static_cast<std::byte>(rarely() ? 255 : in(0, d.in_c));
         } else {
           for (std::uint32_t i = 0; i < d.n; ++i) {
             const auto label = static_cast<std::uint16_t>(rarely() ? 65535 : in(0, d.in_c));
@@ -232,7 +244,9 @@ class Generator {
         d.out_c = in(1, 12);
         d.in_c = in(1, 150);
         const std::uint32_t width = in(0, 2);
-        d.flags |= width == 0 ? std::uint32_t{spec::kFlagW8} : width == 1 ? std::uint32_t{spec::kFlagW32} : 0u;
+        d.flags |= width == 0   ? std::uint32_t{spec::kFlagW8}
+                   : width == 1 ? std::uint32_t{spec::kFlagW32}
+                                : 0u;
         const std::uint32_t bytes = width == 0 ? 1 : width == 1 ? 4 : 2;
         d.w_pitch = (d.in_c * bytes + 63) / 64 * 64;
         d.w_tensor = in(0, 65535);
@@ -242,7 +256,8 @@ class Generator {
         d.w_addr = place(c, std::uint64_t{d.out_c} * d.w_pitch, 64);
         break;
       }
-      case Opcode::end_: break;
+      case Opcode::end_:
+        break;
     }
     c.memory.resize((c.memory.size() + 255) / 64 * 64);
     try {

@@ -1,5 +1,6 @@
-// The contract as plain loops, for comparison with the model: one element at a time, straight from CONTRACT.md, 128-bit intermediates,
-// no tiles, no threads, no tables. Requantization is the formula of the golden vectors' README, word by word.
+// The contract as plain loops, for comparison with the model: one element at a time, straight from
+// CONTRACT.md, 128-bit intermediates, no tiles, no threads, no tables. Requantization is the
+// formula of the golden vectors' README, word by word.
 #pragma once
 
 #include <algorithm>
@@ -30,16 +31,19 @@ struct Registers {
 };
 
 struct Counts {
-  std::uint64_t perturbed = 0, clipped = 0, sat_low = 0, sat_high = 0, updated = 0, zero = 0, update_clipped = 0;
+  std::uint64_t perturbed = 0, clipped = 0, sat_low = 0, sat_high = 0, updated = 0, zero = 0,
+                update_clipped = 0;
   std::uint64_t loss = 0, correct = 0, examples = 0;
 };
 
 inline Int128 floor_div_pow2(Int128 v, int bits) { return v >> bits; }
 
-// L = max(e, 0), R = max(-e, 0); h = floor((acc * 2^L * M + 2^30) / 2^31); y = floor(h / 2^R) + [h mod 2^R > T].
+// L = max(e, 0), R = max(-e, 0); h = floor((acc * 2^L * M + 2^30) / 2^31); y = floor(h / 2^R) + [h
+// mod 2^R > T].
 inline std::int64_t requantize(std::int64_t acc, std::int64_t m, int e) {
   const int left = std::max(e, 0), right = std::max(-e, 0);
-  const Int128 a = std::clamp(static_cast<Int128>(acc) * (Int128{1} << left), -(Int128{1} << 39), (Int128{1} << 39) - 1);
+  const Int128 a = std::clamp(static_cast<Int128>(acc) * (Int128{1} << left), -(Int128{1} << 39),
+                              (Int128{1} << 39) - 1);
   const Int128 h = floor_div_pow2(a * m + (Int128{1} << 30), 31);
   const Int128 two = Int128{1} << right;
   const Int128 floor = floor_div_pow2(h, right);
@@ -56,13 +60,26 @@ class Model {
     c_ = {};
     switch (static_cast<Opcode>(d.opcode)) {
       case Opcode::conv2d_:
-      case Opcode::depthwise_: matrix(d); break;
-      case Opcode::pool_: pool(d); break;
-      case Opcode::add_: add(d); break;
-      case Opcode::softmax_: softmax(d); break;
-      case Opcode::loss_: loss(d); break;
-      case Opcode::update_: update(d); break;
-      case Opcode::end_: break;
+      case Opcode::depthwise_:
+        matrix(d);
+        break;
+      case Opcode::pool_:
+        pool(d);
+        break;
+      case Opcode::add_:
+        add(d);
+        break;
+      case Opcode::softmax_:
+        softmax(d);
+        break;
+      case Opcode::loss_:
+        loss(d);
+        break;
+      case Opcode::update_:
+        update(d);
+        break;
+      case Opcode::end_:
+        break;
     }
     return c_;
   }
@@ -79,10 +96,12 @@ class Model {
     std::memcpy(m_.data() + address, &v, sizeof v);
   }
 
-  std::int32_t perturbed(std::int32_t w, std::uint32_t tensor, std::uint32_t row, std::uint32_t col, std::uint32_t eps, std::uint32_t shift,
-                         std::uint32_t keep, std::int32_t limit) {
+  std::int32_t perturbed(std::int32_t w, std::uint32_t tensor, std::uint32_t row, std::uint32_t col,
+                         std::uint32_t eps, std::uint32_t shift, std::uint32_t keep,
+                         std::int32_t limit) {
     if (!numeric::kept(r_.mask_seed, tensor, row, col, keep)) return w;
-    const std::int32_t z = numeric::draw_z(r_.seed, static_cast<numeric::Distribution>(r_.distribution), tensor, row, col);
+    const std::int32_t z = numeric::draw_z(
+        r_.seed, static_cast<numeric::Distribution>(r_.distribution), tensor, row, col);
     std::int64_t delta = numeric::perturb_magnitude(eps, static_cast<int>(shift), z);
     if ((z < 0) != (r_.polarity == 2)) delta = -delta;
     const numeric::Perturbed p = numeric::perturb(w, delta, limit);
@@ -93,7 +112,8 @@ class Model {
   std::int32_t weight(const Descriptor& d, std::uint32_t row, std::uint32_t col) {
     const std::uint64_t at = d.w_addr + std::uint64_t{row} * d.w_pitch;
     const bool w8 = d.has(spec::kFlagW8);
-    const std::int32_t w = w8 ? get<std::int8_t>(at + col) : get<std::int16_t>(at + 2 * std::uint64_t{col});
+    const std::int32_t w =
+        w8 ? get<std::int8_t>(at + col) : get<std::int16_t>(at + 2 * std::uint64_t{col});
     if (r_.polarity == 0 || !d.has(spec::kFlagWTrain)) return w;
     return perturbed(w, d.w_tensor, row, col, d.w_eps, d.w_eps_shift, d.w_keep, w8 ? 127 : 32767);
   }
@@ -103,16 +123,20 @@ class Model {
     if (r_.polarity == 0 || !d.has(spec::kFlagBTrain)) return b;
     return perturbed(b, d.b_tensor, 0, o, d.b_eps, d.b_eps_shift, d.b_keep, 0x7fffffff);
   }
-  std::int32_t saturate(std::int64_t y, std::int64_t type_low, std::int64_t type_high, std::int64_t low, std::int64_t high) {
+  std::int32_t saturate(std::int64_t y, std::int64_t type_low, std::int64_t type_high,
+                        std::int64_t low, std::int64_t high) {
     c_.sat_low += y < type_low ? 1 : 0;
     c_.sat_high += y > type_high ? 1 : 0;
     return static_cast<std::int32_t>(std::clamp(y, low, high));
   }
   std::int32_t sum(const Descriptor& d, std::int32_t x1, std::int32_t zp1, std::int32_t x2) {
     const std::int64_t a1 = requantize(std::int64_t{x1 - zp1} * (1 << d.add_shift), d.m1, d.e1);
-    const std::int64_t a2 = requantize(std::int64_t{x2 - d.in2_zp} * (1 << d.add_shift), d.m2, d.e2);
-    const std::int64_t both = std::clamp(a1 + a2, -(std::int64_t{1} << 39), (std::int64_t{1} << 39) - 1);
-    return saturate(requantize(both, d.mo, d.eo) + d.add_zp, -128, 127, d.add_act_min, d.add_act_max);
+    const std::int64_t a2 =
+        requantize(std::int64_t{x2 - d.in2_zp} * (1 << d.add_shift), d.m2, d.e2);
+    const std::int64_t both =
+        std::clamp(a1 + a2, -(std::int64_t{1} << 39), (std::int64_t{1} << 39) - 1);
+    return saturate(requantize(both, d.mo, d.eo) + d.add_zp, -128, 127, d.add_act_min,
+                    d.add_act_max);
   }
 
   void matrix(const Descriptor& d) {
@@ -124,7 +148,8 @@ class Model {
     for (std::uint32_t o = 0; o < d.out_c; ++o) {
       for (std::uint32_t t = 0; t < taps; ++t) {
         for (std::uint32_t c = 0; c < per_group; ++c) {
-          w[(std::size_t{o} * taps + t) * per_group + c] = depthwise ? weight(d, t, o) : weight(d, o, t * per_group + c);
+          w[(std::size_t{o} * taps + t) * per_group + c] =
+              depthwise ? weight(d, t, o) : weight(d, o, t * per_group + c);
         }
       }
     }
@@ -138,14 +163,21 @@ class Model {
             std::int64_t acc = b[o];
             for (std::uint32_t ky = 0; ky < d.kernel_h; ++ky) {
               for (std::uint32_t kx = 0; kx < d.kernel_w; ++kx) {
-                const std::int64_t iy = std::int64_t{y} * d.stride_h - d.pad_top + std::int64_t{ky} * d.dilation_h;
-                const std::int64_t ix = std::int64_t{x} * d.stride_w - d.pad_left + std::int64_t{kx} * d.dilation_w;
+                const std::int64_t iy =
+                    std::int64_t{y} * d.stride_h - d.pad_top + std::int64_t{ky} * d.dilation_h;
+                const std::int64_t ix =
+                    std::int64_t{x} * d.stride_w - d.pad_left + std::int64_t{kx} * d.dilation_w;
                 if (iy < 0 || ix < 0 || iy >= d.in_h || ix >= d.in_w) continue;
-                const std::uint64_t pixel = (std::uint64_t{n} * d.in_h + static_cast<std::uint64_t>(iy)) * d.in_w + static_cast<std::uint64_t>(ix);
+                const std::uint64_t pixel =
+                    (std::uint64_t{n} * d.in_h + static_cast<std::uint64_t>(iy)) * d.in_w +
+                    static_cast<std::uint64_t>(ix);
                 for (std::uint32_t c = 0; c < per_group; ++c) {
-                  const std::uint32_t channel = depthwise ? o / d.cout_group : o / d.cout_group * d.cin_group + c;
-                  const std::int32_t v = get<std::int8_t>(d.in_addr + pixel * d.in_c + channel) - d.in_zp;
-                  acc += std::int64_t{v} * w[(std::size_t{o} * taps + ky * d.kernel_w + kx) * per_group + c];
+                  const std::uint32_t channel =
+                      depthwise ? o / d.cout_group : o / d.cout_group * d.cin_group + c;
+                  const std::int32_t v =
+                      get<std::int8_t>(d.in_addr + pixel * d.in_c + channel) - d.in_zp;
+                  acc += std::int64_t{v} *
+                         w[(std::size_t{o} * taps + ky * d.kernel_w + kx) * per_group + c];
                 }
               }
             }
@@ -155,11 +187,13 @@ class Model {
             const std::int64_t value = requantize(acc, multiplier, exponent) + d.out_zp;
             const std::uint64_t at = position * d.out_c + o;
             if (d.has(spec::kFlagOut16)) {
-              put(d.out_addr + 2 * at, static_cast<std::int16_t>(saturate(value, -32768, 32767, d.act_min, d.act_max)));
+              put(d.out_addr + 2 * at,
+                  static_cast<std::int16_t>(saturate(value, -32768, 32767, d.act_min, d.act_max)));
               continue;
             }
             std::int32_t out = saturate(value, -128, 127, d.act_min, d.act_max);
-            if (d.has(spec::kFlagResAdd)) out = sum(d, out, d.out_zp, get<std::int8_t>(d.in2_addr + at));
+            if (d.has(spec::kFlagResAdd))
+              out = sum(d, out, d.out_zp, get<std::int8_t>(d.in2_addr + at));
             put(d.out_addr + at, static_cast<std::int8_t>(out));
           }
         }
@@ -176,10 +210,14 @@ class Model {
             std::int32_t total = 0, count = 0, top = -128;
             for (std::uint32_t ky = 0; ky < d.kernel_h; ++ky) {
               for (std::uint32_t kx = 0; kx < d.kernel_w; ++kx) {
-                const std::int64_t iy = std::int64_t{y} * d.stride_h - d.pad_top + std::int64_t{ky} * d.dilation_h;
-                const std::int64_t ix = std::int64_t{x} * d.stride_w - d.pad_left + std::int64_t{kx} * d.dilation_w;
+                const std::int64_t iy =
+                    std::int64_t{y} * d.stride_h - d.pad_top + std::int64_t{ky} * d.dilation_h;
+                const std::int64_t ix =
+                    std::int64_t{x} * d.stride_w - d.pad_left + std::int64_t{kx} * d.dilation_w;
                 if (iy < 0 || ix < 0 || iy >= d.in_h || ix >= d.in_w) continue;
-                const std::uint64_t pixel = (std::uint64_t{n} * d.in_h + static_cast<std::uint64_t>(iy)) * d.in_w + static_cast<std::uint64_t>(ix);
+                const std::uint64_t pixel =
+                    (std::uint64_t{n} * d.in_h + static_cast<std::uint64_t>(iy)) * d.in_w +
+                    static_cast<std::uint64_t>(ix);
                 const std::int32_t v = get<std::int8_t>(d.in_addr + pixel * d.in_c + c);
                 total += v;
                 top = std::max(top, v);
@@ -201,7 +239,8 @@ class Model {
 
   void add(const Descriptor& d) {
     for (std::uint64_t i = 0; i < std::uint64_t{d.n} * d.in_c; ++i) {
-      put(d.out_addr + i, static_cast<std::int8_t>(sum(d, get<std::int8_t>(d.in_addr + i), d.in_zp, get<std::int8_t>(d.in2_addr + i))));
+      put(d.out_addr + i, static_cast<std::int8_t>(sum(d, get<std::int8_t>(d.in_addr + i), d.in_zp,
+                                                       get<std::int8_t>(d.in2_addr + i))));
     }
   }
 
@@ -216,12 +255,14 @@ class Model {
 
   void loss(const Descriptor& d) {
     for (std::uint32_t n = 0; n < d.n; ++n) {
-      const std::uint32_t label =
-          d.in_c > 255 ? get<std::uint16_t>(d.in2_addr + 2 * std::uint64_t{n}) : get<std::uint8_t>(d.in2_addr + std::uint64_t{n});
+      const std::uint32_t label = d.in_c > 255
+                                      ? get<std::uint16_t>(d.in2_addr + 2 * std::uint64_t{n})
+                                      : get<std::uint8_t>(d.in2_addr + std::uint64_t{n});
       std::uint32_t value = 0;
       if (label < d.in_c && label != (d.in_c > 255 ? 65535u : 255u)) {
         std::vector<std::int16_t> logits(d.in_c);
-        for (std::uint32_t c = 0; c < d.in_c; ++c) logits[c] = get<std::int16_t>(d.in_addr + 2 * (std::uint64_t{n} * d.in_c + c));
+        for (std::uint32_t c = 0; c < d.in_c; ++c)
+          logits[c] = get<std::int16_t>(d.in_addr + 2 * (std::uint64_t{n} * d.in_c + c));
         const numeric::ExampleLoss e = numeric::cross_entropy(logits, label, d.m1, -d.e1);
         value = e.loss;
         c_.loss += value;
@@ -233,19 +274,29 @@ class Model {
   }
 
   void update(const Descriptor& d) {
-    const numeric::Step step = numeric::combine_step(d.step, static_cast<int>(d.step_shift), r_.step_mantissa, static_cast<int>(r_.step_shift));
+    const numeric::Step step = numeric::combine_step(
+        d.step, static_cast<int>(d.step_shift), r_.step_mantissa, static_cast<int>(r_.step_shift));
     const std::uint32_t bytes = d.has(spec::kFlagW8) ? 1 : d.has(spec::kFlagW32) ? 4 : 2;
     for (std::uint32_t row = 0; row < d.out_c; ++row) {
       for (std::uint32_t col = 0; col < d.in_c; ++col) {
         if (!numeric::kept(r_.mask_seed, d.w_tensor, row, col, d.w_keep)) continue;
         std::int32_t g = 0;
         for (std::uint32_t j = 0; j < r_.pairs; ++j) {
-          g += r_.pair_coef[j] * numeric::draw_z(r_.pair_seed[j], static_cast<numeric::Distribution>(r_.distribution), d.w_tensor, row, col);
+          g += r_.pair_coef[j] *
+               numeric::draw_z(r_.pair_seed[j], static_cast<numeric::Distribution>(r_.distribution),
+                               d.w_tensor, row, col);
         }
-        const std::uint32_t r16 = numeric::hash_element(r_.pair_seed[0], numeric::Domain::round_, d.w_tensor, row, col);
-        const std::uint64_t at = d.w_addr + std::uint64_t{row} * d.w_pitch + std::uint64_t{col} * bytes;
-        const std::int32_t w = bytes == 1 ? get<std::int8_t>(at) : bytes == 2 ? get<std::int16_t>(at) : get<std::int32_t>(at);
-        const numeric::Updated u = numeric::update(w, g, step, r16, bytes == 1 ? 127 : bytes == 2 ? 32767 : 0x7fffffff);
+        const std::uint32_t r16 =
+            numeric::hash_element(r_.pair_seed[0], numeric::Domain::round_, d.w_tensor, row, col);
+        const std::uint64_t at =
+            d.w_addr + std::uint64_t{row} * d.w_pitch + std::uint64_t{col} * bytes;
+        const std::int32_t w = bytes == 1   ? get<std::int8_t>(at)
+                               : bytes == 2 ? get<std::int16_t>(at)
+                                            : get<std::int32_t>(at);
+        const numeric::Updated u = numeric::update(w, g, step, r16,
+                                                   bytes == 1   ? 127
+                                                   : bytes == 2 ? 32767
+                                                                : 0x7fffffff);
         if (bytes == 1) put(at, static_cast<std::int8_t>(u.value));
         if (bytes == 2) put(at, static_cast<std::int16_t>(u.value));
         if (bytes == 4) put(at, u.value);

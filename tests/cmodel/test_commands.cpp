@@ -44,13 +44,16 @@ std::uint32_t run(Npu& npu, std::vector<std::byte>& memory, const random_command
 }
 
 std::string describe(const Descriptor& d) {
-  return "op " + std::to_string(d.opcode) + " flags " + std::to_string(d.flags) + " n " + std::to_string(d.n) + " in " + std::to_string(d.in_h) + "x" +
-         std::to_string(d.in_w) + "x" + std::to_string(d.in_c) + " out " + std::to_string(d.out_h) + "x" + std::to_string(d.out_w) + "x" +
-         std::to_string(d.out_c) + " kernel " + std::to_string(d.kernel_h) + "x" + std::to_string(d.kernel_w) + " groups " +
+  return "op " + std::to_string(d.opcode) + " flags " + std::to_string(d.flags) + " n " +
+         std::to_string(d.n) + " in " + std::to_string(d.in_h) + "x" + std::to_string(d.in_w) +
+         "x" + std::to_string(d.in_c) + " out " + std::to_string(d.out_h) + "x" +
+         std::to_string(d.out_w) + "x" + std::to_string(d.out_c) + " kernel " +
+         std::to_string(d.kernel_h) + "x" + std::to_string(d.kernel_w) + " groups " +
          std::to_string(d.groups);
 }
 
-void compare(Opcode op, int cases, const spec::HardwareParams& hw, int threads, std::uint64_t seed) {
+void compare(Opcode op, int cases, const spec::HardwareParams& hw, int threads,
+             std::uint64_t seed) {
   random_command::Generator generator(seed, hw);
   for (int i = 0; i < cases; ++i) {
     const random_command::Case c = generator.command(op);
@@ -65,7 +68,8 @@ void compare(Opcode op, int cases, const spec::HardwareParams& hw, int threads, 
     memory.resize(c.memory.size());
     std::size_t at = 0;
     while (at < memory.size() && memory[at] == expected[at]) ++at;
-    INFO("first difference at byte " << at << ", output starts at " << c.d.out_addr << ", weights at " << c.d.w_addr);
+    INFO("first difference at byte " << at << ", output starts at " << c.d.out_addr
+                                     << ", weights at " << c.d.w_addr);
     REQUIRE(at == memory.size());
     const auto& counters = npu.counters();
     CHECK(counters[Counter::perturbed_] == counts.perturbed);
@@ -76,7 +80,8 @@ void compare(Opcode op, int cases, const spec::HardwareParams& hw, int threads, 
     CHECK(counters[Counter::update_zero_] == counts.zero);
     CHECK(counters[Counter::update_clipped_] == counts.update_clipped);
     if (op == Opcode::loss_) {
-      CHECK((npu.read_register(reg::kLossLo) | std::uint64_t{npu.read_register(reg::kLossHi)} << 32) == counts.loss);
+      CHECK((npu.read_register(reg::kLossLo) | std::uint64_t{npu.read_register(reg::kLossHi)}
+                                                   << 32) == counts.loss);
       CHECK(npu.read_register(reg::kCorrect) == counts.correct);
       CHECK(npu.read_register(reg::kExamples) == counts.examples);
     }
