@@ -52,7 +52,7 @@ double worst_difference(const Network& net, const std::vector<bool>& trainable,
     double size = 0;
     for (const double v : gradient) size = std::max(size, std::abs(v));
     REQUIRE(size > 1e-6);
-    const std::size_t stride = std::max<std::size_t>(1, ref.values.size() / 40);
+    const std::size_t stride = std::max<std::size_t>(1, ref.values.size() / 16);
     for (std::size_t k = 0; k < ref.values.size(); k += stride) {
       const double saved = ref.values[k];
       double best = 1e300;

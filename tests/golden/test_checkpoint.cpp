@@ -15,7 +15,7 @@ namespace {
 
 // The bytes with their checksum made right again, so that what a test changed is what is found.
 std::vector<std::uint8_t> sealed(std::vector<std::uint8_t> bytes) {
-  bytes.resize(bytes.size() - 8);
+  bytes.erase(bytes.end() - 8, bytes.end());
   const std::uint64_t sum = xxh64(bytes);
   const auto* from = reinterpret_cast<const std::uint8_t*>(&sum);
   bytes.insert(bytes.end(), from, from + 8);
