@@ -422,7 +422,6 @@ module npu_validate #(
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) busy_o |-> !start_i);
-  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) busy_o |=> !busy_o || $stable(desc_i));
 `endif
 
 endmodule

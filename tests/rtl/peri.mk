@@ -5,7 +5,7 @@ PERI_RTL := $(wildcard rtl/pkg/*.sv rtl/random/*.sv rtl/requant/*.sv rtl/bus/*.s
 PERI_VERILATOR := verilator --cc --exe --build -j 2 -O3 --assert -sv -Wall --x-assign fast -CFLAGS "-std=c++20 -O1 -I$(CURDIR)" rtl/lint.vlt \
   -Irtl/random -Irtl/requant -Irtl/bus -Irtl/control -Irtl/elementwise -Irtl/update
 
-# name | top | bench | Verilator parameters
+# name | top | bench | Verilator parameters | other sources
 PERI_BENCHES := \
   perturb_16|npu_perturb|perturb| \
   perturb_8|npu_perturb|perturb|-GBUS_BYTES=8 \
@@ -18,18 +18,20 @@ PERI_BENCHES := \
   axi_read_16|npu_axi_read|axi_read| \
   axi_read_64|npu_axi_read|axi_read|-GBUS_BYTES=64 \
   axi_write_16|npu_axi_write|axi_write| \
-  axi_write_8|npu_axi_write|axi_write|-GBUS_BYTES=8
+  axi_write_8|npu_axi_write|axi_write|-GBUS_BYTES=8 \
+  validate|npu_validate|validation|-GROWS=16|cmodel/npu/validate.cpp,cmodel/npu/control.cpp \
+  validate_4|npu_validate|validation|-GROWS=4,-GTRAINING=0|cmodel/npu/validate.cpp,cmodel/npu/control.cpp
 
 peri_field = $(word $(2),$(subst |, ,$(1)))
 comma := ,
 # $(1): bench line. Parameters reach the bench as macros (GNAME=value -> P_NAME).
 define PERI_RULE
 $(PERI_OUT)/$(call peri_field,$(1),1)/run: tests/rtl/peri/$(call peri_field,$(1),3).cpp tests/rtl/peri/bench.hpp $(PERI_RTL) rtl/lint.vlt
-	@mkdir -p $$(@D)
+	@rm -rf $$(@D)/obj; mkdir -p $$(@D)
 	@echo "  VERILATE $(call peri_field,$(1),1)"
 	@OBJCACHE=$(CCACHE) $(PERI_VERILATOR) $(subst $(comma), ,$(call peri_field,$(1),4)) --top-module $(call peri_field,$(1),2) --prefix Vtop \
 	  -CFLAGS "-DP_BENCH=1 $(patsubst -G%,-DP_%,$(subst $(comma), ,$(call peri_field,$(1),4)))" --Mdir $$(@D)/obj -o ../run rtl/pkg/npu_pkg.sv \
-	  $$$$(ls rtl/*/$(call peri_field,$(1),2).sv) $(CURDIR)/$$< > $$(@D)/build.log 2>&1 || { grep -E -A4 'rror|arning' $$(@D)/build.log; exit 1; }
+	  $$$$(ls rtl/*/$(call peri_field,$(1),2).sv) $(CURDIR)/$$< $(addprefix $(CURDIR)/,$(subst $(comma), ,$(call peri_field,$(1),5))) > $$(@D)/build.log 2>&1 || { grep -E -A4 'rror|arning' $$(@D)/build.log; exit 1; }
 .PHONY: rtl-unit-peri-$(call peri_field,$(1),1)
 rtl-unit-peri-$(call peri_field,$(1),1): $(PERI_OUT)/$(call peri_field,$(1),1)/run
 	@$$<
