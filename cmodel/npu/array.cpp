@@ -83,17 +83,23 @@ void multiply(std::uint32_t lanes, const std::array<const std::int16_t*, kRows>&
 }  // namespace
 
 void Positions::fill(const spec::Descriptor& d, const BlockPlan& plan, const Block& block) {
-  input.clear();
-  output.clear();
+  const std::size_t count = block.positions();
+  if (input.size() < count) {
+    input.resize(count);
+    output.resize(count);
+  }
   const std::uint64_t rows = plan.region_rows(block.rows);
   const std::uint64_t columns = plan.region_columns(block.columns);
+  const std::size_t step = std::size_t{d.stride_w} * d.in_c;
+  std::size_t at = 0;
   for (std::uint64_t i = 0; i < block.images; ++i) {
     for (std::uint64_t y = 0; y < block.rows; ++y) {
-      for (std::uint64_t x = 0; x < block.columns; ++x) {
-        input.push_back(static_cast<std::int32_t>(
-            ((i * rows + y * d.stride_h) * columns + x * d.stride_w) * d.in_c));
-        output.push_back(((block.image + i) * d.out_h + block.row + y) * d.out_w + block.column +
-                         x);
+      const std::size_t from = (i * rows + y * d.stride_h) * columns * d.in_c;
+      const std::uint64_t to =
+          ((block.image + i) * d.out_h + block.row + y) * d.out_w + block.column;
+      for (std::uint64_t x = 0; x < block.columns; ++x, ++at) {
+        input[at] = static_cast<std::int32_t>(from + x * step);
+        output[at] = to + x;
       }
     }
   }
@@ -111,7 +117,7 @@ MatrixCount Array::run(Memory& memory, const spec::Descriptor& d, const Perturba
     part.region.load(memory, d, plan, block);
     part.positions.fill(d, plan, block);
     const PairWalk walk(d, plan.region_columns(block.columns));
-    const std::size_t count = part.positions.input.size();
+    const std::size_t count = block.positions();
     std::array<std::int32_t, kRows * 16> sums{};
     std::array<std::int64_t, kRows * 16> wide{};
     for (const Panel& panel : panels_.panels()) {
@@ -124,10 +130,8 @@ MatrixCount Array::run(Memory& memory, const spec::Descriptor& d, const Perturba
           x[r] = region + part.positions.input[p + std::min(r, rows - 1)];
         if (panel.narrow) {
           multiply(panel.lanes, x, walk.offset.data(), panels_.pairs(), w, sums.data());
-          for (std::size_t r = 0; r < rows; ++r) {
-            drain.row(memory, part.positions.output[p + r], panel.first, panel.count, &sums[r * 16],
-                      part.saturated);
-          }
+          drain.rows(memory, {&part.positions.output[p], rows}, panel.first, panel.count,
+                     sums.data(), part.saturated);
           continue;
         }
         wide.fill(0);
@@ -137,10 +141,8 @@ MatrixCount Array::run(Memory& memory, const spec::Descriptor& d, const Perturba
                    w + std::size_t{at} * panel.lanes * 2, sums.data());
           for (std::size_t i = 0; i < sums.size(); ++i) wide[i] += sums[i];
         }
-        for (std::size_t r = 0; r < rows; ++r) {
-          drain.row(memory, part.positions.output[p + r], panel.first, panel.count, &wide[r * 16],
-                    part.saturated);
-        }
+        drain.rows(memory, {&part.positions.output[p], rows}, panel.first, panel.count, wide.data(),
+                   part.saturated);
       }
     }
   });

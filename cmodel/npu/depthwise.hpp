@@ -19,6 +19,7 @@ class Depthwise {
     Saturations saturated;
   };
   std::vector<std::int16_t> weights_;  // taps x out_c, perturbed
+  std::vector<std::int16_t> panels_;   // per 16 channels: tap pairs x 16 channels x 2
   std::vector<Part> parts_;
 };
 

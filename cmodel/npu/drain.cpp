@@ -2,24 +2,18 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstring>
-
-#include "cmodel/npu/requant.hpp"
 
 namespace lastmile::npu {
 namespace {
 
 constexpr std::int64_t kNarrowSum = 0x7fffffff;
-constexpr std::int64_t kClampFirst =
-    std::int64_t{1} << 30;  // keeps a saturated result in 32 bits; far outside every output type
+// keeps a saturated result in 32 bits; far outside every output type
+constexpr std::int64_t kClampFirst = std::int64_t{1} << 30;
 
 }  // namespace
 
-Drain::Drain(const Memory& memory, const spec::Descriptor& d, const Perturbation& bias)
-    : d_(d),
-      type_low_(d.has(spec::kFlagOut16) ? -32768 : -128),
-      type_high_(d.has(spec::kFlagOut16) ? 32767 : 127) {
+Drain::Drain(const Memory& memory, const spec::Descriptor& d, const Perturbation& bias) : d_(d) {
   const std::size_t channels = d.out_c;
   for (auto* v : {&bias_, &multiplier_, &exponent_, &right_}) v->assign(channels + kDrainLanes, 0);
   if (d.has(spec::kFlagHasBias)) {
@@ -36,69 +30,86 @@ Drain::Drain(const Memory& memory, const spec::Descriptor& d, const Perturbation
     exponent_[c] = std::clamp<std::int32_t>(static_cast<std::int8_t>(table[2 * c + 1]), -40, 30);
     right_[c] = std::clamp<std::int32_t>(-exponent_[c], 0, kNarrowRight);
   }
+  const bool wide = d.has(spec::kFlagOut16);
+  clamp_ = Clamp(d.out_zp, wide ? -32768 : -128, wide ? 32767 : 127, d.act_min, d.act_max);
   if (d.has(spec::kFlagResAdd)) add_ = AddUnit(d, d.out_zp);
+  plain_ = !wide && !d.has(spec::kFlagResAdd);
 }
 
 bool Drain::narrow(std::size_t first, std::size_t count,
                    std::span<const std::int64_t> bound) const {
   for (std::size_t i = 0; i < count; ++i) {
     const std::int64_t bias = bias_[first + i];
-    if (exponent_[first + i] > 0 || exponent_[first + i] < -kNarrowRight ||
-        bound[i] + (bias < 0 ? -bias : bias) > kNarrowSum)
-      return false;
+    if (exponent_[first + i] > 0 || exponent_[first + i] < -kNarrowRight) return false;
+    if (bound[i] + (bias < 0 ? -bias : bias) > kNarrowSum) return false;
   }
   return true;
 }
 
-void Drain::row(Memory& memory, std::uint64_t position, std::size_t first, std::size_t count,
-                const std::int32_t* sums, Saturations& s) const {
-  std::array<std::int32_t, kDrainLanes> y;
-  // lanes behind `count` hold other channels' values and may wrap
-  for (std::size_t i = 0; i < kDrainLanes; ++i) {
-    y[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(sums[i]) +
-                                     static_cast<std::uint32_t>(bias_[first + i]));
+void Drain::rows(Memory& memory, std::span<const std::uint64_t> positions, std::size_t first,
+                 std::size_t count, const std::int32_t* sums, Saturations& s) const {
+  for (std::size_t c = 0; c < count; c += kLanes) {
+    const Lanes bias = Lanes::load(&bias_[first + c]);
+    const Rescale rescale(Lanes::load(&multiplier_[first + c]), Lanes::load(&right_[first + c]));
+    const std::size_t used = std::min(kLanes, count - c);
+    if (plain_ && used == kLanes) {
+      // nearly all outputs; locals, because the stores might alias members
+      const Clamp clamp = clamp_;
+      Saturations counted;
+      std::int8_t* const to = memory.int8(d_.out_addr + first + c);
+      const std::uint64_t channels = d_.out_c;
+      for (std::size_t p = 0; p < positions.size(); ++p) {
+        const Lanes sum = Lanes::load(sums + p * kDrainLanes + c) + bias;
+        const std::uint64_t bytes = pack_bytes(clamp(rescale(sum), 0xff, counted));
+        std::memcpy(to + positions[p] * channels, &bytes, kLanes);
+      }
+      s += counted;
+      continue;
+    }
+    for (std::size_t p = 0; p < positions.size(); ++p) {
+      const Lanes sum = Lanes::load(sums + p * kDrainLanes + c) + bias;
+      store(memory, positions[p] * d_.out_c + first + c, used, rescale(sum), s);
+    }
   }
-  rescale_lanes(y.data(), &multiplier_[first], &right_[first], y.data());
-  store(memory, position, first, count, y.data(), s);
 }
 
-void Drain::row(Memory& memory, std::uint64_t position, std::size_t first, std::size_t count,
-                const std::int64_t* sums, Saturations& s) const {
-  std::array<std::int32_t, kDrainLanes> y{};
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::int64_t v =
-        numeric::rescale(sums[i] + bias_[first + i], multiplier_[first + i], exponent_[first + i]);
-    y[i] = static_cast<std::int32_t>(std::clamp(v, -kClampFirst, kClampFirst));
+void Drain::rows(Memory& memory, std::span<const std::uint64_t> positions, std::size_t first,
+                 std::size_t count, const std::int64_t* sums, Saturations& s) const {
+  for (std::size_t p = 0; p < positions.size(); ++p, sums += kDrainLanes) {
+    for (std::size_t c = 0; c < count; c += kLanes) {
+      const std::size_t used = std::min(kLanes, count - c);
+      std::array<std::int32_t, kLanes> y{};
+      for (std::size_t i = 0; i < used; ++i) {
+        const std::size_t o = first + c + i;
+        const std::int64_t v =
+            numeric::rescale(sums[c + i] + bias_[o], multiplier_[o], exponent_[o]);
+        y[i] = static_cast<std::int32_t>(std::clamp(v, -kClampFirst, kClampFirst));
+      }
+      store(memory, positions[p] * d_.out_c + first + c, used, Lanes::load(y.data()), s);
+    }
   }
-  store(memory, position, first, count, y.data(), s);
 }
 
-void Drain::store(Memory& memory, std::uint64_t position, std::size_t first, std::size_t count,
-                  const std::int32_t* values, Saturations& s) const {
-  const std::int32_t zp = d_.out_zp;
-  const std::int32_t low = type_low_ - zp, high = type_high_ - zp;
-  const std::int32_t least = d_.act_min - zp, most = d_.act_max - zp;
-  std::array<std::int32_t, kDrainLanes> out;
-  std::uint32_t below = 0, above = 0;
-  for (std::size_t i = 0; i < kDrainLanes; ++i) {
-    below |= (values[i] < low ? 1u : 0u) << i;
-    above |= (values[i] > high ? 1u : 0u) << i;
-    out[i] = std::clamp(values[i], least, most) + zp;
-  }
-  const std::uint32_t used = (1u << count) - 1;
-  s.low += static_cast<std::uint64_t>(std::popcount(below & used));
-  s.high += static_cast<std::uint64_t>(std::popcount(above & used));
-  const std::uint64_t element = position * d_.out_c + first;
+inline void Drain::store(Memory& memory, std::uint64_t element, std::size_t count, const Lanes& y,
+                         Saturations& s) const {
+  const Lanes out = clamp_(y, (1U << count) - 1, s);
   if (d_.has(spec::kFlagOut16)) {
-    for (std::size_t i = 0; i < count; ++i)
-      memory.store(d_.out_addr + 2 * (element + i), static_cast<std::int16_t>(out[i]));
+    std::array<std::int32_t, kLanes> values;
+    out.store(values.data());
+    for (std::size_t i = 0; i < count; ++i) {
+      memory.store(d_.out_addr + 2 * (element + i), static_cast<std::int16_t>(values[i]));
+    }
     return;
   }
-  std::array<std::int8_t, kDrainLanes> bytes;
-  for (std::size_t i = 0; i < kDrainLanes; ++i) bytes[i] = static_cast<std::int8_t>(out[i]);
-  if (d_.has(spec::kFlagResAdd))
-    add_.run(bytes.data(), memory.int8(d_.in2_addr + element), bytes.data(), count, s);
-  std::memcpy(memory.int8(d_.out_addr + element), bytes.data(), count);
+  const std::uint64_t bytes = pack_bytes(out);
+  std::int8_t* to = memory.int8(d_.out_addr + element);
+  if (d_.has(spec::kFlagResAdd)) {
+    std::array<std::int8_t, kLanes> first;
+    std::memcpy(first.data(), &bytes, kLanes);
+    add_.run(first.data(), memory.int8(d_.in2_addr + element), to, count, s);
+  } else {
+    store_bytes(to, bytes, count);
+  }
 }
 
 }  // namespace lastmile::npu

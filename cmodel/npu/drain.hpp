@@ -10,11 +10,12 @@
 #include "cmodel/npu/elementwise.hpp"
 #include "cmodel/npu/memory.hpp"
 #include "cmodel/npu/random.hpp"
+#include "cmodel/npu/requant.hpp"
 #include "cmodel/spec/npu_spec.hpp"
 
 namespace lastmile::npu {
 
-// Channels that leave together; arrays of parameters are padded to a multiple of it.
+// Channels that leave together at most; sums of one position are this far apart.
 inline constexpr std::size_t kDrainLanes = 16;
 
 class Drain {
@@ -23,29 +24,30 @@ class Drain {
   Drain(const Memory& memory, const spec::Descriptor& d, const Perturbation& bias);
 
   [[nodiscard]] const PerturbCount& bias_count() const { return bias_count_; }
-  [[nodiscard]] std::int32_t bias(std::size_t channel) const { return bias_[channel]; }
   // Whether `count` channels from `first` may take the 32-bit path when |sum of products| <= bound
   // for each of them.
   [[nodiscard]] bool narrow(std::size_t first, std::size_t count,
                             std::span<const std::int64_t> bound) const;
 
-  // Finishes channels first .. first + count - 1 (count <= kDrainLanes) of one output position
-  // (index over n, row, column). 32-bit sums without bias, only where narrow() holds; 16 lanes are
-  // read, those behind `count` are ignored.
-  void row(Memory& memory, std::uint64_t position, std::size_t first, std::size_t count,
-           const std::int32_t* sums, Saturations& s) const;
-  void row(Memory& memory, std::uint64_t position, std::size_t first, std::size_t count,
-           const std::int64_t* sums, Saturations& s) const;
+  // Finishes channels first .. first + count - 1 (count <= kDrainLanes) of `positions.size()`
+  // output positions (indices over n, row, column). sums: kDrainLanes per position, without bias.
+  // 32-bit sums only where narrow() holds; lanes behind `count` may hold anything.
+  void rows(Memory& memory, std::span<const std::uint64_t> positions, std::size_t first,
+            std::size_t count, const std::int32_t* sums, Saturations& s) const;
+  void rows(Memory& memory, std::span<const std::uint64_t> positions, std::size_t first,
+            std::size_t count, const std::int64_t* sums, Saturations& s) const;
 
  private:
-  void store(Memory& memory, std::uint64_t position, std::size_t first, std::size_t count,
-             const std::int32_t* values, Saturations& s) const;
+  // y: results before zero point and clamp, of at most eight channels.
+  void store(Memory& memory, std::uint64_t element, std::size_t count, const Lanes& y,
+             Saturations& s) const;
 
   spec::Descriptor d_;
-  std::int32_t type_low_, type_high_;
-  std::vector<std::int32_t> bias_, multiplier_, exponent_, right_;
+  std::vector<std::int32_t> bias_, multiplier_, exponent_, right_;  // padded to whole lanes
   PerturbCount bias_count_;
+  Clamp clamp_;
   AddUnit add_;
+  bool plain_ = false;  // int8 outputs without addition
 };
 
 }  // namespace lastmile::npu

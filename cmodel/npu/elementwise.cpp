@@ -1,9 +1,9 @@
 #include "cmodel/npu/elementwise.hpp"
 
 #include <algorithm>
+#include <tuple>
 #include <vector>
 
-#include "cmodel/npu/requant.hpp"
 #include "cmodel/numeric/softmax.hpp"
 
 namespace lastmile::npu {
@@ -21,55 +21,43 @@ AddUnit::AddUnit(const spec::Descriptor& d, std::int32_t zp1)
          .left_shift = static_cast<int>(d.add_shift),
          .act_min = d.add_act_min,
          .act_max = d.add_act_max} {
-  std::int64_t largest1 = 0, largest2 = 0;
-  for (std::int32_t x = -128; x < 128; ++x) {
-    const auto i = static_cast<std::size_t>(x + 128);
-    a1_[i] = numeric::rescale(static_cast<std::int64_t>(x - p_.zp1) << p_.left_shift, p_.m1, p_.e1);
-    a2_[i] = numeric::rescale(static_cast<std::int64_t>(x - p_.zp2) << p_.left_shift, p_.m2, p_.e2);
-    largest1 = std::max(largest1, a1_[i] < 0 ? -a1_[i] : a1_[i]);
-    largest2 = std::max(largest2, a2_[i] < 0 ? -a2_[i] : a2_[i]);
+  std::int64_t largest = 0;  // of |first addend| + |second addend|
+  for (const auto& [zp, m, e] :
+       {std::tuple(p_.zp1, p_.m1, p_.e1), std::tuple(p_.zp2, p_.m2, p_.e2)}) {
+    // rescaling is monotonic, so the ends of the range are the largest
+    const std::int64_t low =
+        numeric::rescale(static_cast<std::int64_t>(-128 - zp) << p_.left_shift, m, e);
+    const std::int64_t high =
+        numeric::rescale(static_cast<std::int64_t>(127 - zp) << p_.left_shift, m, e);
+    largest += std::max(low < 0 ? -low : low, high < 0 ? -high : high);
   }
-  narrow_ = largest1 + largest2 <= 0x7fffffff && p_.eo <= 0 && p_.eo >= -kNarrowRight;
+  narrow_ = largest <= 0x7fffffff;
+  for (const int e : {p_.e1, p_.e2, p_.eo}) narrow_ = narrow_ && e <= 0 && e >= -kNarrowRight;
   if (!narrow_) return;
-  for (std::size_t i = 0; i < 256; ++i) {
-    n1_[i] = static_cast<std::int32_t>(a1_[i]);
-    n2_[i] = static_cast<std::int32_t>(a2_[i]);
-  }
+  first_ = Rescale(Lanes::all(p_.m1), Lanes::all(-p_.e1));
+  second_ = Rescale(Lanes::all(p_.m2), Lanes::all(-p_.e2));
+  sum_ = Rescale(Lanes::all(p_.mo), Lanes::all(-p_.eo));
+  clamp_ = Clamp(p_.zp_out, -128, 127, p_.act_min, p_.act_max);
 }
 
 void AddUnit::run(const std::int8_t* x1, const std::int8_t* x2, std::int8_t* out, std::size_t count,
                   Saturations& s) const {
-  std::size_t i = 0;
-  if (narrow_) {
-    std::array<std::int32_t, kLanes> m, r, y;
-    m.fill(p_.mo);
-    r.fill(-p_.eo);
-    for (; i + kLanes <= count; i += kLanes) {
-      for (std::size_t k = 0; k < kLanes; ++k) {
-        y[k] = n1_[static_cast<std::size_t>(x1[i + k] + 128)] +
-               n2_[static_cast<std::size_t>(x2[i + k] + 128)];
-      }
-      rescale_lanes(y.data(), m.data(), r.data(), y.data());
-      std::uint32_t low = 0, high = 0;
-      for (std::size_t k = 0; k < kLanes; ++k) {
-        low += y[k] < -128 - p_.zp_out ? 1 : 0;
-        high += y[k] > 127 - p_.zp_out ? 1 : 0;
-        out[i + k] = static_cast<std::int8_t>(
-            std::clamp(y[k], p_.act_min - p_.zp_out, p_.act_max - p_.zp_out) + p_.zp_out);
-      }
-      s.low += low;
-      s.high += high;
+  if (!narrow_) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::int64_t y = numeric::add_unclamped(x1[i], x2[i], p_);
+      s.low += y < -128 ? 1 : 0;
+      s.high += y > 127 ? 1 : 0;
+      out[i] = static_cast<std::int8_t>(std::clamp<std::int64_t>(y, p_.act_min, p_.act_max));
     }
+    return;
   }
-  for (; i < count; ++i) {
-    const std::int64_t sum =
-        a1_[static_cast<std::size_t>(x1[i] + 128)] + a2_[static_cast<std::size_t>(x2[i] + 128)];
-    const std::int64_t y =
-        numeric::rescale(std::clamp(sum, numeric::kAccMin, numeric::kAccMax), p_.mo, p_.eo) +
-        p_.zp_out;
-    s.low += y < -128 ? 1 : 0;
-    s.high += y > 127 ? 1 : 0;
-    out[i] = static_cast<std::int8_t>(std::clamp<std::int64_t>(y, p_.act_min, p_.act_max));
+  const Lanes zp1 = Lanes::all(p_.zp1), zp2 = Lanes::all(p_.zp2);
+  for (std::size_t i = 0; i < count; i += kLanes) {
+    const std::size_t used = std::min(kLanes, count - i);
+    const Lanes d1 = unpack_bytes(load_bytes(x1 + i, used)) - zp1;
+    const Lanes d2 = unpack_bytes(load_bytes(x2 + i, used)) - zp2;
+    const Lanes sum = first_(d1.shift_left(p_.left_shift)) + second_(d2.shift_left(p_.left_shift));
+    store_bytes(out + i, pack_bytes(clamp_(sum_(sum), (1U << used) - 1, s)), used);
   }
 }
 

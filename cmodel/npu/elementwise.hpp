@@ -2,33 +2,34 @@
 // section Operators.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 
 #include "cmodel/npu/counters.hpp"
 #include "cmodel/npu/memory.hpp"
+#include "cmodel/npu/requant.hpp"
 #include "cmodel/npu/workers.hpp"
 #include "cmodel/numeric/fixed.hpp"
 #include "cmodel/spec/npu_spec.hpp"
 
 namespace lastmile::npu {
 
-// The addition of one command: the two input rescalings as tables over the 256 values of an int8.
+// The addition of one command.
 class AddUnit {
  public:
   AddUnit() = default;
   // zp1: zero point of the first addend.
   AddUnit(const spec::Descriptor& d, std::int32_t zp1);
 
+  // out may be x1 or x2.
   void run(const std::int8_t* x1, const std::int8_t* x2, std::int8_t* out, std::size_t count,
            Saturations& s) const;
 
  private:
   numeric::AddParams p_;
-  bool narrow_ = false;  // every sum of two table values, and the last product, fits
-  std::array<std::int64_t, 256> a1_{}, a2_{};  // index: value + 128
-  std::array<std::int32_t, 256> n1_{}, n2_{};
+  bool narrow_ = false;  // exponents -30..0, and every sum of two addends fits 32 bits
+  Rescale first_, second_, sum_;
+  Clamp clamp_;
 };
 
 // Whole commands; addresses resolved.

@@ -1,9 +1,9 @@
 #include "cmodel/npu/pool.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <vector>
-
-#include "cmodel/numeric/fixed.hpp"
 
 namespace lastmile::npu {
 namespace {
@@ -20,44 +20,94 @@ Taps inside(std::int64_t start, std::uint32_t kernel, std::uint32_t dilation,
   return {first, std::clamp<std::int64_t>(last, first, std::max<std::int64_t>(first, kernel))};
 }
 
+// Taps of one window that lie inside the image, as addresses of their first channel.
+struct Window {
+  const std::int8_t* first;
+  std::int64_t rows, columns;          // taps inside
+  std::int64_t row_step, column_step;  // bytes from one tap to the next
+};
+
+// `N` channels of one output position.
+template <std::size_t N, bool Maximum>
+void reduce(const Window& w, std::size_t channel, std::int32_t least, std::int32_t most,
+            std::int8_t* to) {
+  std::array<std::int8_t, N> out;
+  if constexpr (Maximum) {
+    out.fill(-128);
+    for (std::int64_t y = 0; y < w.rows; ++y) {
+      for (std::int64_t x = 0; x < w.columns; ++x) {
+        const std::int8_t* from = w.first + y * w.row_step + x * w.column_step + channel;
+        for (std::size_t c = 0; c < N; ++c) out[c] = std::max(out[c], from[c]);
+      }
+    }
+    for (std::size_t c = 0; c < N; ++c) {
+      out[c] = std::min(std::max(out[c], static_cast<std::int8_t>(least)),
+                        static_cast<std::int8_t>(most));
+    }
+  } else {
+    std::array<std::int32_t, N> sum{};
+    for (std::int64_t y = 0; y < w.rows; ++y) {
+      for (std::int64_t x = 0; x < w.columns; ++x) {
+        const std::int8_t* from = w.first + y * w.row_step + x * w.column_step + channel;
+        for (std::size_t c = 0; c < N; ++c) sum[c] += from[c];
+      }
+    }
+    const auto count = static_cast<std::int32_t>(std::max<std::int64_t>(1, w.rows * w.columns));
+    const auto divisor = static_cast<double>(count);
+    for (std::size_t c = 0; c < N; ++c) {
+      // |sum| < 2^24: the quotient of doubles truncates as the integers' does
+      const std::int32_t rounded = sum[c] > 0 ? sum[c] + count / 2 : sum[c] - count / 2;
+      const auto average = static_cast<std::int32_t>(static_cast<double>(rounded) / divisor);
+      out[c] = static_cast<std::int8_t>(std::clamp(average, least, most));
+    }
+  }
+  std::memcpy(to, out.data(), N);
+}
+
+template <bool Maximum>
+void pool_position(const Window& w, std::size_t channels, std::int32_t least, std::int32_t most,
+                   std::int8_t* to) {
+  std::size_t c = 0;
+  for (; c + 32 <= channels; c += 32) reduce<32, Maximum>(w, c, least, most, to + c);
+  for (; c + 8 <= channels; c += 8) reduce<8, Maximum>(w, c, least, most, to + c);
+  for (; c < channels; ++c) reduce<1, Maximum>(w, c, least, most, to + c);
+}
+
 }  // namespace
 
 void run_pool(Memory& memory, const spec::Descriptor& d, Workers& workers) {
-  const bool maximum = d.has(spec::kFlagMax);
-  const std::size_t channels = d.in_c;
+  const auto channels = static_cast<std::int64_t>(d.in_c);
+  std::vector<Taps> columns(d.out_w);
+  for (std::uint32_t x = 0; x < d.out_w; ++x) {
+    columns[x] =
+        inside(std::int64_t{x} * d.stride_w - d.pad_left, d.kernel_w, d.dilation_w, d.in_w);
+  }
   workers.split(std::uint64_t{d.n} * d.out_h, [&](int, std::uint64_t begin, std::uint64_t end) {
-    std::vector<std::int32_t> sum(channels);
-    std::vector<std::int8_t> top(channels);
+    Window w{};
+    w.row_step = channels * d.in_w * d.dilation_h;
+    w.column_step = channels * d.dilation_w;
     for (std::uint64_t line = begin; line < end; ++line) {
-      const std::uint64_t image = line / d.out_h;
-      const std::int64_t y = static_cast<std::int64_t>(line % d.out_h) * d.stride_h - d.pad_top;
-      const Taps rows = inside(y, d.kernel_h, d.dilation_h, d.in_h);
+      const std::int64_t top = static_cast<std::int64_t>(line % d.out_h) * d.stride_h - d.pad_top;
+      const Taps rows = inside(top, d.kernel_h, d.dilation_h, d.in_h);
+      const auto image = static_cast<std::int64_t>(line / d.out_h) * d.in_h;
       for (std::uint32_t column = 0; column < d.out_w; ++column) {
-        const std::int64_t x = std::int64_t{column} * d.stride_w - d.pad_left;
-        const Taps columns = inside(x, d.kernel_w, d.dilation_w, d.in_w);
-        std::fill(sum.begin(), sum.end(), 0);
-        std::fill(top.begin(), top.end(), std::int8_t{-128});
-        for (std::int64_t ky = rows.first; ky < rows.last; ++ky) {
-          for (std::int64_t kx = columns.first; kx < columns.last; ++kx) {
-            const auto in_y = static_cast<std::uint64_t>(y + ky * d.dilation_h);
-            const auto in_x = static_cast<std::uint64_t>(x + kx * d.dilation_w);
-            const std::int8_t* from =
-                memory.int8(d.in_addr + ((image * d.in_h + in_y) * d.in_w + in_x) * channels);
-            if (maximum) {
-              for (std::size_t c = 0; c < channels; ++c) top[c] = std::max(top[c], from[c]);
-            } else {
-              for (std::size_t c = 0; c < channels; ++c) sum[c] += from[c];
-            }
-          }
+        const Taps across = columns[column];
+        const std::int64_t left = std::int64_t{column} * d.stride_w - d.pad_left;
+        w.rows = rows.last - rows.first;
+        w.columns = across.last - across.first;
+        if (w.rows == 0 || w.columns == 0) {
+          w.rows = w.columns = 0;
+        } else {
+          const std::int64_t y = image + top + rows.first * d.dilation_h;
+          const std::int64_t x = left + across.first * d.dilation_w;
+          w.first =
+              memory.int8(d.in_addr + static_cast<std::uint64_t>((y * d.in_w + x) * channels));
         }
-        std::int8_t* to = memory.int8(d.out_addr + (line * d.out_w + column) * channels);
-        const auto count =
-            static_cast<std::int32_t>((rows.last - rows.first) * (columns.last - columns.first));
-        for (std::size_t c = 0; c < channels; ++c) {
-          const std::int32_t v = maximum      ? top[c]
-                                 : count == 0 ? 0
-                                              : numeric::pool_average(sum[c], count);
-          to[c] = static_cast<std::int8_t>(std::clamp(v, d.act_min, d.act_max));
+        std::int8_t* to = memory.int8(d.out_addr + (line * d.out_w + column) * d.in_c);
+        if (d.has(spec::kFlagMax)) {
+          pool_position<true>(w, d.in_c, d.act_min, d.act_max, to);
+        } else {
+          pool_position<false>(w, d.in_c, d.act_min, d.act_max, to);
         }
       }
     }
