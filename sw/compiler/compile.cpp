@@ -5,52 +5,31 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
-#include <numeric>
-#include <set>
+#include <utility>
+#include <vector>
 
-#include "sw/base/error.hpp"
+#include "sw/compiler/lower.hpp"
 #include "sw/compiler/planner.hpp"
-#include "sw/compiler/tiling.hpp"
 
 namespace lastmile {
 namespace {
 
+using lowering::align_up;
+using lowering::kBatch;
+using lowering::kBatchCopy;
+using lowering::kNone;
+using lowering::Step;
 using spec::Descriptor;
 using spec::Opcode;
 
-// Names of tensors beside the layers' outputs.
-constexpr int kBatch = kNetworkInput;  // the batch in its slot
-constexpr int kBatchCopy =
-    -2;  // the batch in the arena, for a second addend: in2_addr cannot be relative to BATCH_ADDR
-constexpr int kNone = -3;
-
-std::uint64_t align_up(std::uint64_t value) {
-  constexpr auto kTo = static_cast<std::uint64_t>(spec::kAlign);
-  return (value + kTo - 1) / kTo * kTo;
-}
-std::uint32_t u32(std::int64_t value) { return static_cast<std::uint32_t>(value); }
-
-// One command and the tensors behind its addresses.
-struct Step {
-  Command command;
-  int in = kNone, in2 = kNone, out = kNone;
-};
-
-class Compiler {
+// Second half of the compiler: what is where in memory.
+class Layout {
  public:
-  Compiler(const QuantizedNetwork& net, const spec::HardwareParams& hw, const CompileOptions& o)
-      : net_(net), hw_(hw), o_(o) {}
+  Layout(const QuantizedNetwork& net, const CompileOptions& o, lowering::Lowered lowered)
+      : net_(net), o_(o), p_(std::move(lowered.program)), steps_(std::move(lowered.steps)) {}
 
   Program run() {
-    check_options();
-    validate(net_, "compiler");
-    choose_layers();
-    choose_fusions();
-    program_header();
-    for (const int layer : layers_) emit(layer);
-    if (p_.has_loss) emit_loss();
     place_parameters();
-    emit_updates();
     place_activations();
     place_rest();
     finish();
@@ -58,6 +37,13 @@ class Compiler {
   }
 
  private:
+  struct Tensor {
+    std::uint64_t bytes = 0;
+    int bits = 8;
+    int first = 0, last = 0;
+    int same_as = kNone;  // computed in place of this tensor
+  };
+
   [[nodiscard]] const Layer& layer(int i) const {
     return net_.network.layers[static_cast<std::size_t>(i)];
   }
@@ -65,397 +51,13 @@ class Compiler {
     return net_.layers[static_cast<std::size_t>(i)];
   }
 
-  [[noreturn]] void fail(const std::string& text) const {
-    throw Error(ErrorKind::input,
-                fmt::format("compiler: network '{}': {}", net_.network.name, text));
-  }
-  [[noreturn]] void fail(int i, const std::string& text) const {
-    fail(fmt::format("layer '{}' ({}): {}", layer(i).name, name_of(layer(i).op), text));
-  }
-  void check(int i, const char* field, std::int64_t value, std::int64_t low,
-             std::int64_t high) const {
-    if (value < low || value > high)
-      fail(i, fmt::format("{} is {}, expected {} to {}", field, value, low, high));
-  }
-  [[noreturn]] static void usage(const std::string& text) {
-    throw Error(ErrorKind::usage, "compiler: " + text);
-  }
-
-  void check_options() const {
-    const auto range = [](const char* name, std::int64_t value, std::int64_t low,
-                          std::int64_t high) {
-      if (value < low || value > high)
-        usage(fmt::format("{} is {}, expected {} to {}", name, value, low, high));
-    };
-    if (const auto bad = spec::bad_parameter(hw_); !bad.empty())
-      usage(fmt::format("hardware parameter {} has a value it cannot have", bad));
-    range("batch", o_.batch, 1, 65535);
-    range("slots", o_.slots, 1, 65535);
-    const int count = static_cast<int>(net_.network.layers.size());
-    range("input layer", o_.input_layer, kNetworkInput, count - 1);
-    if (o_.output_layer) range("output layer", *o_.output_layer, 0, count - 1);
-    if (o_.memory_bytes > (std::uint64_t{1} << 32))
-      usage(fmt::format("memory is {} bytes, expected at most 2^32", o_.memory_bytes));
-    if (!o_.training.empty() && hw_.training == 0)
-      usage("hardware parameter TRAINING is 0, expected 1 for a program that trains");
-    if (!o_.output_layer && hw_.training == 0)
-      usage("hardware parameter TRAINING is 0, expected 1 for a program with a loss");
-    if (o_.example_losses && o_.output_layer) usage("per-example losses of a program without loss");
-    for (std::size_t i = 0; i < o_.training.size(); ++i) {
-      const TensorTraining& t = o_.training[i];
-      const std::string name = tensor_name(net_.network, t.tensor);
-      range(("keep of " + name).c_str(), t.keep, 0, 256);
-      for (std::size_t j = 0; j < i; ++j)
-        if (o_.training[j].tensor == t.tensor)
-          usage(name + " is listed twice to train, expected once");
-    }
-  }
-
-  void choose_layers() {
-    const int output = o_.output_layer.value_or(net_.network.logits_layer());
-    if (output <= o_.input_layer)
-      usage(fmt::format("output layer {} is not after input layer {}", output, o_.input_layer));
-    std::set<int> needed{output};
-    std::vector<int> open{output};
-    while (!open.empty()) {
-      const int i = open.back();
-      open.pop_back();
-      for (const int in : layer(i).inputs) {
-        if (in == o_.input_layer) continue;
-        if (in < o_.input_layer || in == kNetworkInput) {
-          fail(i, fmt::format("it reads '{}', which is not computed after '{}', expected a layer "
-                              "that every path passes",
-                              in == kNetworkInput ? "input" : layer(in).name,
-                              layer(o_.input_layer).name));
-        }
-        if (needed.insert(in).second) open.push_back(in);
-      }
-    }
-    layers_.assign(needed.begin(), needed.end());
-    p_.output_layer = output;
-    p_.has_loss = !o_.output_layer.has_value();
-    if (!p_.has_loss) return;
-    if (!has_weights(layer(output)))
-      fail(output,
-           "the logits' layer, expected conv2d, depthwise_conv2d or fully_connected (int16 "
-           "outputs)");
-    if (net_.logits.requant.empty()) fail(output, "the quantized network has no int16 logits");
-  }
-
-  [[nodiscard]] int consumers(int i) const {
-    int count = 0;
-    for (const int l : layers_)
-      for (const int in : layer(l).inputs) count += in == i ? 1 : 0;
-    return count;
-  }
-
-  // An add moves into the weighted layer that computes the later of its addends, if nobody else
-  // reads that addend and the other one is there by then.
-  void choose_fusions() {
-    if (!o_.fuse_adds) return;
-    for (const int a : layers_) {
-      if (layer(a).op != Op::add) continue;
-      const int first = layer(a).inputs[0], second = layer(a).inputs[1];
-      const int producer = std::max(first, second), other = std::min(first, second);
-      if (producer == other || producer == o_.input_layer || other == o_.input_layer) continue;
-      if (!has_weights(layer(producer)) || consumers(producer) != 1) continue;
-      const numeric::AddParams& p = quantized(a).add;
-      if ((producer == first ? p.zp1 : p.zp2) != quantized(producer).out.zero_point) continue;
-      fused_into_[producer] = a;
-      fused_.insert(a);
-    }
-  }
-
-  void program_header() {
-    p_.network = net_.network.name;
-    p_.hardware = hw_;
-    p_.distribution = o_.distribution;
-    p_.batch = o_.batch;
-    p_.slots = o_.slots;
-    p_.input_layer = o_.input_layer;
-    p_.input = net_.network.shape_of(o_.input_layer);
-    p_.input_quant = net_.quant_of(o_.input_layer);
-    p_.output = layer(p_.output_layer).out;
-    p_.example_losses = o_.example_losses;
-    if (!p_.has_loss) return;
-    p_.classes = static_cast<int>(p_.output.elements());
-    p_.label_bytes = p_.classes > 255 ? 2 : 1;
-    p_.logit_scale = net_.logits.scale;
-  }
-
-  // The tensor a layer reads, as its command sees it.
-  [[nodiscard]] int tensor_of(int in) const { return in == o_.input_layer ? kBatch : in; }
-
-  Step& push(Opcode op, int owner, std::string name, int in, int in2, int out) {
-    Step s;
-    s.command.descriptor.opcode = u32(static_cast<std::int64_t>(op));
-    s.command.descriptor.tag = u32(std::max(owner, 0));
-    s.command.descriptor.n = u32(o_.batch);
-    s.command.layer = owner;
-    s.command.name = std::move(name);
-    s.in = in;
-    s.in2 = in2;
-    s.out = out;
-    if (in == kBatch) s.command.descriptor.flags |= spec::kFlagInBatch;
-    if (out == p_.output_layer && !p_.has_loss) s.command.descriptor.flags |= spec::kFlagOutBatch;
-    steps_.push_back(std::move(s));
-    return steps_.back();
-  }
-
-  void emit(int i) {
-    const Layer& l = layer(i);
-    if (fused_.contains(i)) return;
-    if (l.op == Op::add) return emit_add(i);
-    if (l.op == Op::softmax) return emit_softmax(i);
-    const bool weighted = has_weights(l);
-    const auto fused = fused_into_.find(i);
-    const int result = fused == fused_into_.end() ? i : fused->second;
-    int in2 = kNone;
-    if (result != i) {
-      const std::vector<int>& addends = layer(result).inputs;
-      in2 = tensor_of(addends[0] == i ? addends[1] : addends[0]);
-    }
-    const Opcode op = !weighted                      ? Opcode::pool_
-                      : l.op == Op::depthwise_conv2d ? Opcode::depthwise_
-                                                     : Opcode::conv2d_;
-    const std::string name = result == i ? l.name : l.name + "+" + layer(result).name;
-    Step& step = push(op, i, name, tensor_of(l.inputs[0]), in2, result);
-    Descriptor& d = step.command.descriptor;
-    window_fields(i, d);
-    if (weighted) {
-      weighted_fields(i, d);
-      if (result != i) add_fields(result, layer(result).inputs[0] != i, d);
-    } else {
-      if (l.op == Op::max_pool2d) d.flags |= spec::kFlagMax;
-      d.act_min = quantized(i).act_min;
-      d.act_max = quantized(i).act_max;
-      check(i, "window elements", reduction(l), 1, spec::kMaxPoolTaps);
-    }
-    tile(i, d);
-  }
-
-  void window_fields(int i, Descriptor& d) const {
-    const Layer& l = layer(i);
-    if (l.op == Op::fully_connected) {
-      d.in_h = d.in_w = d.out_h = d.out_w = 1;
-      d.kernel_h = d.kernel_w = d.stride_h = d.stride_w = d.dilation_h = d.dilation_w = 1;
-      d.in_c = u32(l.in.elements());
-    } else {
-      d.in_h = u32(l.in.h), d.in_w = u32(l.in.w), d.in_c = u32(l.in.c);
-      d.out_h = u32(l.out.h), d.out_w = u32(l.out.w);
-      d.kernel_h = u32(l.kernel_h), d.kernel_w = u32(l.kernel_w);
-      // What cannot be seen is 1: a stride with one output, a dilation with one tap.
-      d.stride_h = l.out.h == 1 ? 1 : u32(l.stride_h),
-      d.stride_w = l.out.w == 1 ? 1 : u32(l.stride_w);
-      d.dilation_h = l.kernel_h == 1 ? 1 : u32(l.dilation_h),
-      d.dilation_w = l.kernel_w == 1 ? 1 : u32(l.dilation_w);
-      d.pad_top = u32(l.pad_top), d.pad_left = u32(l.pad_left);
-    }
-    check(i, "stride height", d.stride_h, 1, 255);
-    check(i, "stride width", d.stride_w, 1, 255);
-    check(i, "dilation height", d.dilation_h, 1, 255);
-    check(i, "dilation width", d.dilation_w, 1, 255);
-    check(i, "padding top", d.pad_top, 0, 32767);
-    check(i, "padding left", d.pad_left, 0, 32767);
-    check(i, "input channels", d.in_c, 1, 65536);
-    d.out_c = u32(l.out.c);
-    d.groups = u32(l.op == Op::conv2d ? l.groups : 1);
-    d.cin_group = d.in_c / d.groups;
-    d.cout_group = u32(l.op == Op::depthwise_conv2d ? l.multiplier : l.out.c / l.groups);
-  }
-
-  void weighted_fields(int i, Descriptor& d) {
-    const Layer& l = layer(i);
-    const QuantizedLayer& q = quantized(i);
-    const bool logits = p_.has_loss && i == p_.output_layer;
-    check(i, "K, the number of products summed per output,", reduction(l), 1, spec::kMaxK);
-    if (net_.weight_type == WeightType::w8) d.flags |= spec::kFlagW8;
-    if (logits) d.flags |= spec::kFlagOut16;
-    if (l.bias) d.flags |= spec::kFlagHasBias;
-    d.in_zp = net_.quant_of(l.inputs[0]).zero_point;
-    d.out_zp = logits ? 0 : q.out.zero_point;
-    d.act_min = logits ? net_.logits.act_min : q.act_min;
-    d.act_max = logits ? net_.logits.act_max : q.act_max;
-    d.w_tensor = weight_tensor(i);
-    d.b_tensor = bias_tensor(i);
-    d.w_keep = d.b_keep = 256;
-
-    add_tensor(i, false, net_.weight_type == WeightType::w8 ? 8 : 16, q.rows, q.columns);
-    TensorPlace& w = p_.tensors.back();
-    d.w_pitch = w.pitch;
-    if (w.trainable) {
-      d.flags |= spec::kFlagWTrain;
-      d.w_eps = w.eps.mantissa;
-      d.w_eps_shift = w.eps.shift;
-      d.w_keep = u32(w.keep);
-    }
-    if (!l.bias) return;
-    add_tensor(i, true, 32, 1, l.filters);
-    const TensorPlace& b = p_.tensors.back();
-    if (b.trainable) {
-      d.flags |= spec::kFlagBTrain;
-      d.b_eps = b.eps.mantissa;
-      d.b_eps_shift = b.eps.shift;
-      d.b_keep = u32(b.keep);
-    }
-  }
-
-  void add_tensor(int i, bool bias, int bits, int rows, int columns) {
-    TensorPlace t;
-    t.tensor = bias ? bias_tensor(i) : weight_tensor(i);
-    t.layer = i;
-    t.bias = bias;
-    t.bits = bits;
-    t.rows = rows;
-    t.columns = columns;
-    t.pitch = u32(static_cast<std::int64_t>(
-        align_up(static_cast<std::uint64_t>(columns) * static_cast<std::uint64_t>(bits / 8))));
-    const auto chosen = std::find_if(o_.training.begin(), o_.training.end(),
-                                     [&](const TensorTraining& c) { return c.tensor == t.tensor; });
-    if (chosen != o_.training.end()) {
-      const std::string name = tensor_name(net_.network, t.tensor);
-      const bool gaussian = o_.distribution == spec::Distribution::gaussian_;
-      const double z_unit = gaussian ? 3.5 / spec::kZStepDen : 1;
-      t.trainable = true;
-      t.keep = chosen->keep;
-      if (!(chosen->eps_lsb > 0))
-        usage(fmt::format("perturbation of {} is {} LSBs, expected more than 0", name,
-                          chosen->eps_lsb));
-      if (!(chosen->step_lsb > 0))
-        usage(fmt::format("step of {} is {} LSBs, expected more than 0", name, chosen->step_lsb));
-      t.eps = encode_scaled(chosen->eps_lsb * z_unit, bias ? 24 : 16,
-                            fmt::format("compiler: perturbation of {} in LSBs", name));
-      t.step =
-          encode_step(chosen->step_lsb * z_unit, fmt::format("compiler: step of {} in LSBs", name));
-      const double largest = std::floor(t.eps.value() * (gaussian ? spec::kZStepDen : 1) + 0.5);
-      if (largest < 1) {
-        p_.notes.push_back(
-            fmt::format("the perturbation of {} is {:.3g} LSB: it rounds to nothing for every z",
-                        name, chosen->eps_lsb));
-      }
-    }
-    p_.tensors.push_back(t);
-  }
-
-  // `swapped`: the addend that comes first in the descriptor is the layer's second input.
-  void add_fields(int a, bool swapped, Descriptor& d) const {
-    const numeric::AddParams& p = quantized(a).add;
-    const bool fused = d.opcode != u32(static_cast<std::int64_t>(Opcode::add_));
-    if (fused) d.flags |= spec::kFlagResAdd;
-    if (!fused) d.in_zp = swapped ? p.zp2 : p.zp1;
-    d.in2_zp = swapped ? p.zp1 : p.zp2;
-    d.add_zp = p.zp_out;
-    d.m1 = u32(swapped ? p.m2 : p.m1), d.e1 = swapped ? p.e2 : p.e1;
-    d.m2 = u32(swapped ? p.m1 : p.m2), d.e2 = swapped ? p.e1 : p.e2;
-    d.mo = u32(p.mo), d.eo = p.eo;
-    d.add_shift = u32(p.left_shift);
-    d.add_act_min = p.act_min;
-    d.add_act_max = p.act_max;
-  }
-
-  void emit_add(int i) {
-    const Layer& l = layer(i);
-    int first = tensor_of(l.inputs[0]), second = tensor_of(l.inputs[1]);
-    const bool swapped = second == kBatch && first != kBatch;
-    if (swapped) std::swap(first, second);
-    if (second == kBatch) {
-      if (!copied_) emit_copy();
-      second = kBatchCopy;
-    }
-    Step& step = push(Opcode::add_, i, l.name, first, second, i);
-    Descriptor& d = step.command.descriptor;
-    add_fields(i, swapped, d);
-    const std::int64_t elements = l.out.elements();
-    d.in_c = u32(elements);
-    if (elements > 65536) {  // the same elements as more, shorter entries
-      check(i, "elements of a row", std::int64_t{l.out.w} * l.out.c, 1, 65536);
-      check(i, "batch * rows", std::int64_t{o_.batch} * l.out.h, 1, 65535);
-      d.n = u32(std::int64_t{o_.batch} * l.out.h);
-      d.in_c = u32(std::int64_t{l.out.w} * l.out.c);
-    }
-  }
-
-  // A maximum over one element.
-  void emit_copy() {
-    copied_ = true;
-    Step& step = push(Opcode::pool_, kNetworkInput, "copy of the batch", kBatch, kNone, kBatchCopy);
-    Descriptor& d = step.command.descriptor;
-    const Shape s = p_.input;
-    d.flags |= spec::kFlagMax;
-    d.in_h = d.out_h = u32(s.h), d.in_w = d.out_w = u32(s.w), d.in_c = d.out_c = u32(s.c);
-    d.kernel_h = d.kernel_w = d.stride_h = d.stride_w = d.dilation_h = d.dilation_w = 1;
-    d.groups = 1, d.cin_group = d.in_c, d.cout_group = 1;
-    d.act_min = -128, d.act_max = 127;
-    tile(kNone, d);
-  }
-
-  void emit_softmax(int i) {
-    const Layer& l = layer(i);
-    Step& step = push(Opcode::softmax_, i, l.name, tensor_of(l.inputs[0]), kNone, i);
-    Descriptor& d = step.command.descriptor;
-    const SoftmaxQuant& q = quantized(i).softmax;
-    check(i, "batch * positions", std::int64_t{o_.batch} * l.in.h * l.in.w, 1, 65535);
-    d.n = u32(std::int64_t{o_.batch} * l.in.h * l.in.w);
-    d.in_c = u32(l.in.c);
-    d.in_zp = net_.quant_of(l.inputs[0]).zero_point;
-    d.m1 = u32(q.multiplier);
-    d.e1 = q.left_shift;
-    d.diff_min = q.diff_min;
-  }
-
-  void emit_loss() {
-    Step& step = push(Opcode::loss_, kNetworkInput, "loss", p_.output_layer, kNone, kNone);
-    Descriptor& d = step.command.descriptor;
-    d.flags |= spec::kFlagIn2Label;
-    if (o_.example_losses) d.flags |= spec::kFlagLosses;
-    d.in_c = u32(p_.classes);
-    d.m1 = net_.logits.loss_multiplier;
-    d.e1 = -net_.logits.loss_shift;
-  }
-
-  void tile(int i, Descriptor& d) const {
-    try {
-      choose_tiles(d, hw_);
-    } catch (const Error& e) {
-      if (i == kNone) fail(fmt::format("copy of the batch: {}", e.what()));
-      fail(i, e.what());
-    }
-  }
-
-  void emit_updates() {
-    for (const TensorTraining& t : o_.training) {
-      if (p_.find_tensor(t.tensor) == nullptr)
-        fail(fmt::format("{} is to train, expected a tensor of the compiled layers",
-                         tensor_name(net_.network, t.tensor)));
-    }
-    for (const TensorPlace& t : p_.tensors) {
-      if (!t.trainable) continue;
-      Command c;
-      c.layer = t.layer;
-      c.name = "update " + tensor_name(net_.network, t.tensor);
-      Descriptor& d = c.descriptor;
-      d.opcode = u32(static_cast<std::int64_t>(Opcode::update_));
-      d.tag = u32(t.layer);
-      if (t.bits != 16) d.flags = t.bits == 8 ? spec::kFlagW8 : spec::kFlagW32;
-      d.in_c = u32(t.columns);
-      d.out_c = u32(t.rows);
-      d.w_pitch = t.pitch;
-      d.w_addr = t.address;
-      d.w_tensor = t.tensor;
-      d.w_keep = u32(t.keep);
-      d.step = t.step.mantissa;
-      d.step_shift = t.step.shift;
-      p_.update.push_back(std::move(c));
-    }
-  }
-
   // Commands come first, then weights, biases and requantization tables: what the image holds.
   void place_parameters() {
-    const std::uint64_t updates = o_.training.size();
+    const std::uint64_t updates = p_.update.size();
     std::uint64_t at = 0;
     p_.forward_address = 0;
     at = align_up(steps_.size() * spec::kDescBytes);
-    p_.update_address = u32(static_cast<std::int64_t>(at));
+    p_.update_address = address(at);
     at += align_up(updates * spec::kDescBytes);
     p_.memory.command_bytes = at;
     const std::uint64_t weights_at = at;
@@ -485,18 +87,25 @@ class Compiler {
   static std::uint32_t address(std::uint64_t at) { return static_cast<std::uint32_t>(at); }
 
   void place_activations() {
-    struct Tensor {
-      std::uint64_t bytes = 0;
-      int bits = 8;
-      int first = 0, last = 0;
-      int same_as = kNone;  // computed in place of this tensor
-    };
-    std::map<int, Tensor> tensors;
+    collect_tensors();
+    if (o_.reuse_memory) share_adds();
+    place_buffers();
+    for (const auto& [id, t] : tensors_) {
+      if (id != kBatchCopy) p_.activations.push_back(describe(id, t));
+    }
+  }
+
+  // Tensors that live in the arena.
+  [[nodiscard]] bool in_arena(int tensor) const {
+    return tensor != kNone && tensor != kBatch && (p_.has_loss || tensor != p_.output_layer);
+  }
+
+  void collect_tensors() {
     const int end = static_cast<int>(steps_.size());
     for (int s = 0; s < end; ++s) {
       const Step& step = steps_[static_cast<std::size_t>(s)];
       for (const int in : {step.in, step.in2})
-        if (in != kNone && in != kBatch) tensors.at(in).last = s;
+        if (in != kNone && in != kBatch) tensors_.at(in).last = s;
       if (step.out == kNone) continue;
       Tensor t;
       t.bits = step.command.descriptor.has(spec::kFlagOut16) ? 16 : 8;
@@ -504,39 +113,38 @@ class Compiler {
       t.bytes = static_cast<std::uint64_t>(shape.elements()) *
                 static_cast<std::uint64_t>(o_.batch) * static_cast<std::uint64_t>(t.bits / 8);
       t.first = t.last = s;
-      tensors[step.out] = t;
+      tensors_[step.out] = t;
     }
-    const auto in_arena = [&](int tensor) {
-      return tensor != kNone && tensor != kBatch && (p_.has_loss || tensor != p_.output_layer);
-    };
-    for (auto& [id, t] : tensors) {
+    for (auto& [id, t] : tensors_) {
       if (!o_.reuse_memory) t.last = end;
     }
     // What the host reads after a pass stays to its end.
-    if (p_.has_loss) tensors.at(p_.output_layer).last = end;
+    if (p_.has_loss) tensors_.at(p_.output_layer).last = end;
+  }
 
-    // An add may overwrite an addend that dies there. Fused, the convolution must not read that
-    // addend as its input: it still needs the neighbours of what it has written.
-    if (o_.reuse_memory) {
-      for (int s = 0; s < end; ++s) {
-        const Step& step = steps_[static_cast<std::size_t>(s)];
-        const bool plain =
-            step.command.descriptor.opcode == u32(static_cast<std::int64_t>(Opcode::add_));
-        if (step.in2 == kNone || !in_arena(step.out)) continue;
-        const auto dies = [&](int t) { return in_arena(t) && tensors.at(t).last == s; };
-        if (dies(step.in2) && (plain || step.in2 != step.in)) {
-          tensors.at(step.out).same_as = step.in2;
-        } else if (plain && dies(step.in)) {
-          tensors.at(step.out).same_as = step.in;
-        }
+  // An add may overwrite an addend that dies there. Fused, the convolution must not read that
+  // addend as its input: it still needs the neighbours of what it has written.
+  void share_adds() {
+    for (int s = 0; s < static_cast<int>(steps_.size()); ++s) {
+      const Step& step = steps_[static_cast<std::size_t>(s)];
+      const bool plain = static_cast<Opcode>(step.command.descriptor.opcode) == Opcode::add_;
+      if (step.in2 == kNone || !in_arena(step.out)) continue;
+      const auto dies = [&](int t) { return in_arena(t) && tensors_.at(t).last == s; };
+      if (dies(step.in2) && (plain || step.in2 != step.in)) {
+        tensors_.at(step.out).same_as = step.in2;
+      } else if (plain && dies(step.in)) {
+        tensors_.at(step.out).same_as = step.in;
       }
     }
+  }
+
+  void place_buffers() {
     std::map<int, std::size_t> buffer_of;
     std::vector<BufferLife> buffers;
     // In order of time, so that a tensor's predecessor in place already has its buffer.
     for (const Step& step : steps_) {
       if (!in_arena(step.out)) continue;
-      const Tensor& t = tensors.at(step.out);
+      const Tensor& t = tensors_.at(step.out);
       if (t.same_as != kNone) {
         const std::size_t b = buffer_of.at(t.same_as);
         buffers[b].last = std::max(buffers[b].last, t.last);
@@ -552,41 +160,40 @@ class Compiler {
     p_.memory.activation_live_peak = plan.live_peak;
     p_.memory.peak_command = plan.peak_at;
     std::map<std::size_t, int> live;  // of each buffer the tensor that is in it at the peak
-    for (const auto& [id, t] : tensors) {
+    for (const auto& [id, t] : tensors_) {
       if (!in_arena(id)) continue;
       const std::size_t b = buffer_of.at(id);
       tensor_address_[id] = address(arena_at_ + plan.offsets[b]);
       if (t.first > plan.peak_at || buffers[b].last < plan.peak_at) continue;
       const auto [at, fresh] = live.emplace(b, id);
-      if (!fresh && tensors.at(at->second).first < t.first) at->second = id;
+      if (!fresh && tensors_.at(at->second).first < t.first) at->second = id;
     }
     for (const auto& [b, id] : live)
       p_.memory.peak_layers.push_back(id == kBatchCopy ? kNetworkInput : id);
     std::sort(p_.memory.peak_layers.begin(), p_.memory.peak_layers.end());
+  }
 
-    for (const auto& [id, t] : tensors) {
-      if (id == kBatchCopy) continue;
-      ActivationPlace a;
-      a.layer = id;
-      a.shape = layer(id).out;
-      a.bits = t.bits;
-      a.quant = t.bits == 16 ? TensorQuant{net_.logits.scale, 0} : net_.quant_of(id);
-      a.at_output = !in_arena(id);
-      a.bytes = t.bytes;
-      a.first = t.first;
-      a.last = t.last;
-      if (!a.at_output) {
-        a.address = tensor_address_.at(id);
-        for (const auto& [other, u] : tensors) {
-          if (!in_arena(other) || u.first <= t.first) continue;
-          const std::uint64_t from = tensor_address_.at(other);
-          const bool overlaps = from < a.address + a.bytes && a.address < from + u.bytes;
-          if (overlaps && (a.overwritten_by < 0 || u.first < a.overwritten_by))
-            a.overwritten_by = u.first;
-        }
+  [[nodiscard]] ActivationPlace describe(int id, const Tensor& t) const {
+    ActivationPlace a;
+    a.layer = id;
+    a.shape = layer(id).out;
+    a.bits = t.bits;
+    a.quant = t.bits == 16 ? TensorQuant{net_.logits.scale, 0} : net_.quant_of(id);
+    a.at_output = !in_arena(id);
+    a.bytes = t.bytes;
+    a.first = t.first;
+    a.last = t.last;
+    if (!a.at_output) {
+      a.address = tensor_address_.at(id);
+      for (const auto& [other, u] : tensors_) {
+        if (!in_arena(other) || u.first <= t.first) continue;
+        const std::uint64_t from = tensor_address_.at(other);
+        const bool overlaps = from < a.address + a.bytes && a.address < from + u.bytes;
+        if (overlaps && (a.overwritten_by < 0 || u.first < a.overwritten_by))
+          a.overwritten_by = u.first;
       }
-      p_.activations.push_back(a);
     }
+    return a;
   }
 
   void place_rest() {
@@ -621,16 +228,18 @@ class Compiler {
       place(m.output_bytes, slots, p_.output_address, p_.output_stride);
     }
     m.total_bytes = end;
-    m.on_chip_bytes = 2 * static_cast<std::uint64_t>(hw_.act_bytes) +
-                      2 * static_cast<std::uint64_t>(hw_.acc_depth) *
-                          static_cast<std::uint64_t>(hw_.cols) * (spec::kAccBits / 8);
+    m.on_chip_bytes = 2 * static_cast<std::uint64_t>(p_.hardware.act_bytes) +
+                      2 * static_cast<std::uint64_t>(p_.hardware.acc_depth) *
+                          static_cast<std::uint64_t>(p_.hardware.cols) * (spec::kAccBits / 8);
     if (m.total_bytes > o_.memory_bytes) {
-      fail(fmt::format(
-          "memory is {} bytes, expected at least {} (commands {}, weights {}, biases and "
-          "requantization {}, "
-          "activations {}, {} slots of batch and output {})",
-          o_.memory_bytes, m.total_bytes, m.command_bytes, m.weight_bytes, m.parameter_bytes,
-          m.activation_bytes, slots, m.batch_bytes + m.output_bytes));
+      lowering::fail(
+          net_.network,
+          fmt::format(
+              "memory is {} bytes, expected at least {} (commands {}, weights {}, biases and "
+              "requantization {}, "
+              "activations {}, {} slots of batch and output {})",
+              o_.memory_bytes, m.total_bytes, m.command_bytes, m.weight_bytes, m.parameter_bytes,
+              m.activation_bytes, slots, m.batch_bytes + m.output_bytes));
     }
   }
 
@@ -656,13 +265,15 @@ class Compiler {
       }
       p_.forward.push_back(step.command);
     }
+    for (Command& c : p_.update)
+      c.descriptor.w_addr = p_.find_tensor(c.descriptor.w_tensor)->address;
     for (const std::vector<Command>* stream : {&p_.forward, &p_.update}) {
       for (const Command& c : *stream) {
         const spec::Field bad =
             spec::field_out_of_range(c.descriptor, c.descriptor.has(spec::kFlagResAdd));
         if (bad != spec::Field::none_)
-          fail(fmt::format("command '{}': field {} is outside its range", c.name,
-                           spec::to_string(bad)));
+          lowering::fail(net_.network, fmt::format("command '{}': field {} is outside its range",
+                                                   c.name, spec::to_string(bad)));
       }
     }
     write_image();
@@ -707,14 +318,10 @@ class Compiler {
   }
 
   const QuantizedNetwork& net_;
-  const spec::HardwareParams& hw_;
   const CompileOptions& o_;
   Program p_;
-  std::vector<int> layers_;        // needed, in order
-  std::map<int, int> fused_into_;  // weighted layer -> the add that it performs
-  std::set<int> fused_;            // adds performed by another command
-  bool copied_ = false;
   std::vector<Step> steps_;
+  std::map<int, Tensor> tensors_;                 // by name
   std::map<int, std::uint32_t> requant_address_;  // by layer
   std::map<int, std::uint32_t> tensor_address_;
   std::uint64_t image_bytes_ = 0, arena_at_ = 0;
@@ -724,7 +331,7 @@ class Compiler {
 
 Program compile(const QuantizedNetwork& network, const spec::HardwareParams& hardware,
                 const CompileOptions& options) {
-  return Compiler(network, hardware, options).run();
+  return Layout(network, options, lowering::lower(network, hardware, options)).run();
 }
 
 }  // namespace lastmile
