@@ -1,0 +1,102 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "tests/quantizer/cases.hpp"
+
+using namespace lastmile;
+
+namespace {
+
+TensorRange range_of(std::span<const float> values) {
+  TensorRange r;
+  r.observe(values, "t");
+  return r;
+}
+
+// Mean squared error of values after int8 quantization of an interval.
+double mean_error(std::span<const float> values, const TensorRange::Interval& interval) {
+  const TensorQuant q = choose_quant(interval.low, interval.high);
+  std::vector<std::int8_t> levels(values.size());
+  std::vector<float> back(values.size());
+  quantize_activations(values, q, levels);
+  dequantize_activations(levels, q, back);
+  double sum = 0;
+  for (std::size_t i = 0; i < values.size(); ++i)
+    sum += std::pow(static_cast<double>(values[i]) - static_cast<double>(back[i]), 2);
+  return sum / static_cast<double>(values.size());
+}
+
+}  // namespace
+
+TEST_CASE("quantizer: min-max takes the extremes and always contains zero") {
+  const std::vector<float> values = {0.5F, 3.0F, 1.0F};
+  const auto i = range_of(values).interval(CalibrationMethod::min_max, 99);
+  CHECK(i.low == 0);
+  CHECK(i.high == 3);
+  const std::vector<float> zeros(4, 0.0F);
+  const auto none = range_of(zeros).interval(CalibrationMethod::mse, 99);
+  CHECK(none.low == 0);
+  CHECK(none.high == 0);
+}
+
+TEST_CASE("quantizer: percentile cuts outliers of either side, and only those") {
+  Rng rng(test_seed());
+  std::vector<float> values(20000);
+  for (float& v : values) v = static_cast<float>(rng.normal());
+  values[7] = 500;
+  values[9] = -300;
+  const TensorRange r = range_of(values);
+  const auto whole = r.interval(CalibrationMethod::min_max, 99.9);
+  CHECK(whole.low == -300);
+  CHECK(whole.high == 500);
+  const auto cut = r.interval(CalibrationMethod::percentile, 99.9);
+  CHECK(cut.high > 2.5);
+  CHECK(cut.high < 5);
+  CHECK(cut.low < -2.5);
+  CHECK(cut.low > -5);
+  const auto all = r.interval(CalibrationMethod::percentile, 100);
+  CHECK(all.low == -300);
+  CHECK(all.high == 500);
+}
+
+TEST_CASE("quantizer: the mse range is better than min-max where there are outliers") {
+  Rng rng(test_seed());
+  std::vector<float> values(20000);
+  for (float& v : values) v = static_cast<float>(rng.normal());
+  values[100] = 40;
+  const TensorRange r = range_of(values);
+  const double whole = mean_error(values, r.interval(CalibrationMethod::min_max, 99));
+  const double best = mean_error(values, r.interval(CalibrationMethod::mse, 99));
+  CHECK(best < 0.98 * whole);
+}
+
+TEST_CASE("quantizer: ranges do not depend on the order or the parts in which values come") {
+  Rng rng(test_seed());
+  std::vector<float> values(3000);
+  for (float& v : values)
+    v = static_cast<float>(std::exp(3 * rng.normal()) * (rng.below(2) == 0 ? 1 : -1));
+  const TensorRange forward = range_of(values);
+  rng.shuffle(std::span(values));
+  TensorRange parts;
+  parts.observe(std::span(values).first(1), "t");
+  parts.observe(std::span(values).subspan(1), "t");
+  for (const auto method :
+       {CalibrationMethod::min_max, CalibrationMethod::percentile, CalibrationMethod::mse}) {
+    CHECK(forward.interval(method, 98).low == parts.interval(method, 98).low);
+    CHECK(forward.interval(method, 98).high == parts.interval(method, 98).high);
+  }
+}
+
+TEST_CASE("quantizer: calibration refuses what is not finite and names the tensor") {
+  TensorRange r;
+  const std::vector<float> values = {1, std::numeric_limits<float>::quiet_NaN()};
+  CHECK(
+      mentions(error_of([&] { r.observe(values, "layer 'x'"); }), {"layer 'x'", "value 1", "nan"}));
+  const Network net = norm_case();
+  const auto params = random_params<float>(net, 1);
+  const std::vector<float> short_input(7);
+  CHECK(mentions(error_of([&] { (void)calibrate(Golden<float>(net), params, short_input); }),
+                 {"7", "60"}));
+}

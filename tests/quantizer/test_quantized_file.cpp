@@ -1,0 +1,90 @@
+#include <doctest/doctest.h>
+
+#include <cstring>
+
+#include "sw/base/io.hpp"
+#include "sw/quantizer/file.hpp"
+#include "tests/quantizer/cases.hpp"
+
+using namespace lastmile;
+
+TEST_CASE("quantizer: files give back what was written, for every operator and both widths") {
+  for (const WeightType type : {WeightType::w8, WeightType::w16}) {
+    for (const Network& net : operator_cases()) {
+      QuantizeOptions o;
+      o.weight_type = type;
+      const QuantizedNetwork q = quantize_random(net, 31, o);
+      const auto bytes = serialize(q);
+      CHECK(parse_quantized(bytes, "f") == q);
+      CHECK(serialize(parse_quantized(bytes, "f")) == bytes);
+    }
+  }
+  QuantizedNetwork without = quantize_random(norm_case(), 32);
+  without.logits = {};
+  CHECK(parse_quantized(serialize(without), "f") == without);
+}
+
+TEST_CASE("quantizer: every corrupted byte and every truncation is detected") {
+  const auto bytes = serialize(quantize_random(operator_cases().back(), 33));
+  Rng rng(test_seed());
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    auto bad = bytes;
+    bad[i] = static_cast<std::uint8_t>(bad[i] ^ (1 + rng.below(255)));
+    CAPTURE(i);
+    CHECK(mentions(error_of([&] { (void)parse_quantized(bad, "bad.q"); }), {"bad.q", "expected"}));
+  }
+  for (std::size_t n = 0; n < bytes.size(); n += 7) {
+    CHECK(mentions(error_of([&] { (void)parse_quantized(std::span(bytes).first(n), "cut.q"); }),
+                   {"cut.q", "expected"}));
+  }
+  auto longer = bytes;
+  longer.push_back(0);
+  CHECK(mentions(error_of([&] { (void)parse_quantized(longer, "long.q"); }), {"long.q", "file"}));
+}
+
+TEST_CASE("quantizer: errors of a file name the field") {
+  const QuantizedNetwork q = quantize_random(norm_case(), 34);
+  const auto bytes = serialize(q);
+  const auto with = [&](const std::string& from, const std::string& to) {
+    REQUIRE(from.size() == to.size());
+    auto bad = bytes;
+    std::uint32_t size = 0;
+    std::memcpy(&size, bad.data() + 12, 4);
+    std::string header(bad.begin() + 24, bad.begin() + 24 + size);
+    const auto at = header.find(from);
+    REQUIRE(at != std::string::npos);
+    header.replace(at, from.size(), to);
+    std::copy(header.begin(), header.end(), bad.begin() + 24);
+    const std::uint64_t hash = xxh64(std::span(bad).subspan(24, size));
+    std::memcpy(bad.data() + 16, &hash, 8);
+    return error_of([&] { (void)parse_quantized(bad, "q"); });
+  };
+  auto bad = bytes;
+  bad[0] = 'X';
+  CHECK(mentions(error_of([&] { (void)parse_quantized(bad, "q"); }), {"magic"}));
+  bad = bytes;
+  bad[8] = 2;
+  CHECK(
+      mentions(error_of([&] { (void)parse_quantized(bad, "q"); }), {"version is 2", "expected 1"}));
+  bad = bytes;
+  bad.back() ^= 1;
+  CHECK(
+      mentions(error_of([&] { (void)parse_quantized(bad, "q"); }), {"logits.requant", "checksum"}));
+  CHECK(mentions(with("\"w16\"", "\"w15\""), {"weight_type", "w15"}));
+  CHECK(mentions(with("\"loss_shift\"", "\"loss_shaft\""), {"loss_shift", "missing"}));
+  CHECK(mentions(with("\"zero_point\":", "\"zero_paint\":"), {"zero_point"}));
+  CHECK(mentions(with("\"arrays\"", "\"errays\""), {"arrays", "missing"}));
+}
+
+TEST_CASE("quantizer: saving replaces the file as a whole, loading names it") {
+  const testing::TempDir dir;
+  const auto path = dir.path() / "net.q";
+  const QuantizedNetwork q = quantize_random(norm_case(), 35);
+  save_quantized(path, q);
+  CHECK(load_quantized(path) == q);
+  QuantizedNetwork broken = q;
+  broken.layers[0].weights.pop_back();
+  CHECK(mentions(error_of([&] { save_quantized(path, broken); }), {"weights", "conv"}));
+  CHECK(load_quantized(path) == q);
+  CHECK(mentions(error_of([&] { (void)load_quantized(dir.path() / "none.q"); }), {"none.q"}));
+}
