@@ -53,9 +53,9 @@ std::string command_text(std::size_t index, const Command& c) {
       fmt::format("{:4} {:<9} {}{}\n", index, spec::to_string(op), c.name, flags_text(d));
   if (op == Opcode::update_) {
     return out +
-           fmt::format("      tensor {} at 0x{:06x}: {} x {}, pitch {}, step {}*2^-{}, keep {}\n",
-                       d.w_tensor, d.w_addr, d.out_c, d.in_c, d.w_pitch, d.step, d.step_shift,
-                       d.w_keep);
+           fmt::format("      tensor {} at 0x{:06x}: {} x {}, pitch {}, step {}*2^{}, keep {}\n",
+                       d.w_tensor, d.w_addr, d.out_c, d.in_c, d.w_pitch, d.step,
+                       spec::kStepPreshift - static_cast<int>(d.step_shift), d.w_keep);
   }
   out += fmt::format("      n {} in 0x{:06x} out 0x{:06x}", d.n, d.in_addr, d.out_addr);
   if (op == Opcode::loss_)

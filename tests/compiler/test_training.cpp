@@ -29,6 +29,24 @@ TEST_CASE("compiler: mantissa and shift are the nearest representable value") {
                    {"eps of t", "expected"}));
 }
 
+TEST_CASE("compiler: steps keep 16 significant bits wherever shifts allow it") {
+  Rng rng(test_seed());
+  for (int i = 0; i < 5000; ++i) {
+    const double value = std::ldexp(1 + rng.uniform(), static_cast<int>(rng.below(39)) - 16);
+    const ScaledStep s = encode_step(value, "t");
+    CHECK(s.mantissa <= 65535);
+    CHECK(s.shift <= 39);
+    CHECK((s.shift == 39 || s.mantissa >= 32768));
+    CHECK(std::abs(s.value() - value) <= std::max(value * 0x1p-16, 0x1p-32));
+  }
+  CHECK(encode_step(1.0, "t").value() == 1.0);
+  CHECK(encode_step(65535.0 * 256, "t") == ScaledStep{65535, 0});
+  CHECK(encode_step(0x1p-16, "t") == ScaledStep{32768, 39});
+  for (const double bad : {0.0, -1.0, 0x1p-17, 65536.0 * 256, std::nan("")})
+    CHECK(mentions(error_of([&] { (void)encode_step(bad, "step of t"); }),
+                   {"step of t", "expected"}));
+}
+
 TEST_CASE("compiler: amplitudes are relative to the tensor, to its scale, or LSBs") {
   const QuantizedNetwork q = quantize_random(norm_case(), 3);
   const QuantizedLayer& layer = q.layers[0];
@@ -134,7 +152,7 @@ TEST_CASE("compiler: what cannot be trained is refused by name") {
     return error_of([&] { (void)compile(q, {}, o); });
   };
   CHECK(mentions(compiled({{0, 70000, 1, 256}}), {"conv.weights", "70000", "65536"}));
-  CHECK(mentions(compiled({{0, 1, 70000, 256}}), {"step", "conv.weights", "70000"}));
+  CHECK(mentions(compiled({{0, 1, 2e7, 256}}), {"step", "conv.weights", "20000000"}));
   CHECK(mentions(compiled({{1, 2e7, 1, 256}}), {"conv.bias", "20000000", "24 bits"}));
   CHECK(mentions(compiled({{0, 1, 1e-12, 256}}), {"conv.weights", "1e-12"}));
   CHECK(mentions(compiled({{0, 0, 1, 256}}), {"conv.weights", "more than 0"}));
