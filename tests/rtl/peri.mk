@@ -20,7 +20,10 @@ PERI_BENCHES := \
   axi_write_16|npu_axi_write|axi_write| \
   axi_write_8|npu_axi_write|axi_write|-GBUS_BYTES=8 \
   validate|npu_validate|validation|-GROWS=16|cmodel/npu/validate.cpp,cmodel/npu/control.cpp \
-  validate_4|npu_validate|validation|-GROWS=4,-GTRAINING=0|cmodel/npu/validate.cpp,cmodel/npu/control.cpp
+  validate_4|npu_validate|validation|-GROWS=4,-GTRAINING=0|cmodel/npu/validate.cpp,cmodel/npu/control.cpp \
+  update_16|npu_update|update| \
+  update_8|npu_update|update|-GBUS_BYTES=8 \
+  update_32|npu_update|update|-GBUS_BYTES=32
 
 peri_field = $(word $(2),$(subst |, ,$(1)))
 comma := ,
