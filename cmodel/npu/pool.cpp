@@ -28,49 +28,61 @@ struct Window {
 };
 
 // `N` channels of one output position.
-template <std::size_t N, bool Maximum>
-void reduce(const Window& w, std::size_t channel, std::int32_t least, std::int32_t most,
-            std::int8_t* to) {
-  std::array<std::int8_t, N> out;
-  if constexpr (Maximum) {
-    out.fill(-128);
-    for (std::int64_t y = 0; y < w.rows; ++y) {
-      for (std::int64_t x = 0; x < w.columns; ++x) {
-        const std::int8_t* from = w.first + y * w.row_step + x * w.column_step + channel;
-        for (std::size_t c = 0; c < N; ++c) out[c] = std::max(out[c], from[c]);
-      }
-    }
-    for (std::size_t c = 0; c < N; ++c) {
-      out[c] = std::min(std::max(out[c], static_cast<std::int8_t>(least)),
-                        static_cast<std::int8_t>(most));
-    }
-  } else {
-    std::array<std::int32_t, N> sum{};
-    for (std::int64_t y = 0; y < w.rows; ++y) {
-      for (std::int64_t x = 0; x < w.columns; ++x) {
-        const std::int8_t* from = w.first + y * w.row_step + x * w.column_step + channel;
-        for (std::size_t c = 0; c < N; ++c) sum[c] += from[c];
-      }
-    }
-    const auto count = static_cast<std::int32_t>(std::max<std::int64_t>(1, w.rows * w.columns));
-    const auto divisor = static_cast<double>(count);
-    for (std::size_t c = 0; c < N; ++c) {
-      // |sum| < 2^24: the quotient of doubles truncates as the integers' does
-      const std::int32_t rounded = sum[c] > 0 ? sum[c] + count / 2 : sum[c] - count / 2;
-      const auto average = static_cast<std::int32_t>(static_cast<double>(rounded) / divisor);
-      out[c] = static_cast<std::int8_t>(std::clamp(average, least, most));
+template <std::size_t N>
+void maximum(const Window& w, std::size_t channel, std::int32_t least, std::int32_t most,
+             std::int8_t* to) {
+  using Bytes [[gnu::vector_size(N)]] = std::int8_t;
+  const std::int8_t* row = w.first + channel;
+  Bytes top = Bytes{} + std::int8_t{-128};
+  for (std::int64_t y = 0; y < w.rows; ++y, row += w.row_step) {
+    const std::int8_t* from = row;
+    for (std::int64_t x = 0; x < w.columns; ++x, from += w.column_step) {
+      Bytes tap;
+      std::memcpy(&tap, from, N);
+      top = top > tap ? top : tap;
     }
   }
-  std::memcpy(to, out.data(), N);
+  const Bytes low = Bytes{} + static_cast<std::int8_t>(least);
+  const Bytes high = Bytes{} + static_cast<std::int8_t>(most);
+  top = top > low ? top : low;
+  top = top < high ? top : high;
+  std::memcpy(to, &top, N);
 }
 
-template <bool Maximum>
-void pool_position(const Window& w, std::size_t channels, std::int32_t least, std::int32_t most,
-                   std::int8_t* to) {
+template <std::size_t N>
+void average(const Window& w, std::size_t channel, std::int32_t least, std::int32_t most,
+             std::int8_t* to) {
+  std::array<std::int32_t, N> sum{};
+  const std::int8_t* row = w.first + channel;
+  for (std::int64_t y = 0; y < w.rows; ++y, row += w.row_step) {
+    const std::int8_t* from = row;
+    for (std::int64_t x = 0; x < w.columns; ++x, from += w.column_step) {
+      for (std::size_t c = 0; c < N; ++c) sum[c] += from[c];
+    }
+  }
+  const auto count = static_cast<std::int32_t>(std::max<std::int64_t>(1, w.rows * w.columns));
+  const auto divisor = static_cast<double>(count);
+  for (std::size_t c = 0; c < N; ++c) {
+    // |sum| < 2^24: the quotient of doubles truncates as the integers' does
+    const std::int32_t rounded = sum[c] > 0 ? sum[c] + count / 2 : sum[c] - count / 2;
+    const auto value = static_cast<std::int32_t>(static_cast<double>(rounded) / divisor);
+    to[c] = static_cast<std::int8_t>(std::clamp(value, least, most));
+  }
+}
+
+void pool_position(bool max, const Window& w, std::size_t channels, std::int32_t least,
+                   std::int32_t most, std::int8_t* to) {
   std::size_t c = 0;
-  for (; c + 32 <= channels; c += 32) reduce<32, Maximum>(w, c, least, most, to + c);
-  for (; c + 8 <= channels; c += 8) reduce<8, Maximum>(w, c, least, most, to + c);
-  for (; c < channels; ++c) reduce<1, Maximum>(w, c, least, most, to + c);
+  if (max) {
+    for (; c + 32 <= channels; c += 32) maximum<32>(w, c, least, most, to + c);
+    for (; c + 8 <= channels; c += 8) maximum<8>(w, c, least, most, to + c);
+    for (; c + 2 <= channels; c += 2) maximum<2>(w, c, least, most, to + c);
+    if (c < channels) maximum<1>(w, c, least, most, to + c);
+  } else {
+    for (; c + 32 <= channels; c += 32) average<32>(w, c, least, most, to + c);
+    for (; c + 8 <= channels; c += 8) average<8>(w, c, least, most, to + c);
+    for (; c < channels; ++c) average<1>(w, c, least, most, to + c);
+  }
 }
 
 }  // namespace
@@ -104,11 +116,7 @@ void run_pool(Memory& memory, const spec::Descriptor& d, Workers& workers) {
               memory.int8(d.in_addr + static_cast<std::uint64_t>((y * d.in_w + x) * channels));
         }
         std::int8_t* to = memory.int8(d.out_addr + (line * d.out_w + column) * d.in_c);
-        if (d.has(spec::kFlagMax)) {
-          pool_position<true>(w, d.in_c, d.act_min, d.act_max, to);
-        } else {
-          pool_position<false>(w, d.in_c, d.act_min, d.act_max, to);
-        }
+        pool_position(d.has(spec::kFlagMax), w, d.in_c, d.act_min, d.act_max, to);
       }
     }
   });

@@ -1,7 +1,8 @@
 #include "cmodel/npu/random.hpp"
 
+#include <algorithm>
 #include <array>
-#include <memory>
+#include <cstring>
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -52,10 +53,15 @@ void hash8(std::uint64_t key, std::uint32_t counter0, std::uint32_t counter1, st
 }
 #endif
 
-std::array<std::uint8_t, 32768> magnitude_table() {
-  std::array<std::uint8_t, 32768> table{};
-  for (std::uint32_t u = 0; u < table.size(); ++u)
-    table[u] = static_cast<std::uint8_t>(numeric::gaussian_z(u));
+// |z| by the low 15 bits.
+const std::array<std::uint8_t, 32768>& gaussian_magnitudes() {
+  static const auto table = [] {
+    std::array<std::uint8_t, 32768> t{};
+    for (std::uint32_t u = 0; u < t.size(); ++u) {
+      t[u] = static_cast<std::uint8_t>(numeric::gaussian_z(u));
+    }
+    return t;
+  }();
   return table;
 }
 
@@ -90,15 +96,35 @@ void RowDraw::draw(std::uint64_t seed, Domain domain, std::uint32_t tensor, std:
   hash_row(seed, domain, tensor, row, 0, {words_.data(), used_});
 }
 
-std::int32_t gaussian_lookup(std::uint32_t u16) {
-  static const std::array<std::uint8_t, 32768> table = magnitude_table();
-  const std::int32_t magnitude = table[u16 & 0x7fff];
-  return (u16 & 0x8000) != 0 ? -magnitude : magnitude;
-}
-
 std::int32_t RowDraw::z(Distribution distribution, std::uint32_t column) const {
   return distribution == Distribution::sign_ ? numeric::sign_z(sign_bit(column))
-                                             : gaussian_lookup(half(column));
+                                             : numeric::gaussian_z(half(column));
+}
+
+void RowDraw::add_z(Distribution distribution, std::int32_t coefficient,
+                    std::span<std::int32_t> to) const {
+  constexpr std::size_t kBlock = 64;
+  const auto& magnitudes = gaussian_magnitudes();
+  for (std::size_t first = 0; first < to.size(); first += kBlock) {
+    const std::size_t size = std::min(kBlock, to.size() - first);
+    std::array<std::int32_t, kBlock> negative, step;  // step: coefficient * |z|
+    if (distribution == Distribution::gaussian_) {
+      std::array<std::uint16_t, kBlock> bits{};
+      std::memcpy(bits.data(), words_.data() + first / 4, (size + 3) / 4 * 8);
+      for (std::size_t i = 0; i < kBlock; ++i) step[i] = magnitudes[bits[i] & 0x7fff];
+      for (std::size_t i = 0; i < kBlock; ++i) {
+        step[i] *= coefficient;
+        negative[i] = bits[i] >= 0x8000 ? -1 : 0;
+      }
+    } else {
+      const std::uint64_t word = words_[first / 64];
+      step.fill(coefficient);
+      for (std::size_t i = 0; i < kBlock; ++i) {
+        negative[i] = -static_cast<std::int32_t>(word >> i & 1);
+      }
+    }
+    for (std::size_t i = 0; i < size; ++i) to[first + i] += (step[i] ^ negative[i]) - negative[i];
+  }
 }
 
 Perturber::Perturber(const Perturbation& p) : p_(p) {
@@ -108,8 +134,8 @@ Perturber::Perturber(const Perturbation& p) : p_(p) {
     magnitude_[static_cast<std::size_t>(z)] = numeric::perturb_magnitude(p_.eps, p_.shift, z);
 }
 
-template <class T>
-void Perturber::elements(std::span<T> values) {
+// The definition, element by element.
+void Perturber::elements(std::span<std::int32_t> values) {
   const bool masked = p_.keep < 256;
   for (std::uint32_t c = 0; c < values.size(); ++c) {
     if (masked && mask_.byte(c) >= p_.keep) continue;
@@ -117,9 +143,60 @@ void Perturber::elements(std::span<T> values) {
     const std::int64_t magnitude = magnitude_[static_cast<std::size_t>(z < 0 ? -z : z)];
     const numeric::Perturbed r =
         numeric::perturb(values[c], (z < 0) != p_.minus ? -magnitude : magnitude, p_.limit);
-    values[c] = static_cast<T>(r.value);
+    values[c] = r.value;
     ++count_.perturbed;
     count_.clipped += r.clipped ? 1 : 0;
+  }
+}
+
+// The same for weights without branches, so that the compiler can take several at once.
+void Perturber::elements(std::span<std::int16_t> weights) {
+  constexpr std::size_t kBlock = 64;
+  constexpr std::int64_t kFar = 1 << 17;  // leaves the range whatever the weight
+  const bool gaussian = p_.distribution == Distribution::gaussian_;
+  std::array<std::int32_t, 128> delta;
+  for (std::size_t z = 0; z < delta.size(); ++z) {
+    delta[z] = static_cast<std::int32_t>(std::min(magnitude_[z], kFar));
+  }
+  const std::array<std::uint8_t, 32768>& magnitudes = gaussian_magnitudes();
+  const std::int32_t flip = p_.minus ? -1 : 0;
+  const std::int32_t limit = p_.limit;
+  const auto keep = static_cast<std::int32_t>(p_.keep);
+  for (std::size_t first = 0; first < weights.size(); first += kBlock) {
+    const std::size_t size = std::min(kBlock, weights.size() - first);
+    std::array<std::int16_t, kBlock> w{};
+    std::array<std::int32_t, kBlock> d;  // magnitude of the change
+    std::array<std::int32_t, kBlock> negative;
+    std::array<std::uint8_t, kBlock> byte{};  // below any keep but 0, which masks everything
+    std::memcpy(w.data(), &weights[first], size * sizeof w[0]);
+    if (gaussian) {
+      std::array<std::uint16_t, kBlock> half{};
+      std::memcpy(half.data(), z_.words().data() + first / 4, (size + 3) / 4 * 8);
+      for (std::size_t i = 0; i < kBlock; ++i) d[i] = delta[magnitudes[half[i] & 0x7fff]];
+      for (std::size_t i = 0; i < kBlock; ++i) negative[i] = (half[i] >= 0x8000 ? -1 : 0) ^ flip;
+    } else {
+      const std::uint64_t word = z_.words()[first / 64];
+      d.fill(delta[1]);
+      for (std::size_t i = 0; i < kBlock; ++i) {
+        negative[i] = -static_cast<std::int32_t>(word >> i & 1) ^ flip;
+      }
+    }
+    if (p_.keep < 256) {
+      std::memcpy(byte.data(), mask_.words().data() + first / 8, (size + 7) / 8 * 8);
+    }
+    std::int32_t taken = 0, clipped = 0;
+    for (std::size_t i = 0; i < kBlock; ++i) {
+      const std::int32_t take = i < size && byte[i] < keep ? -1 : 0;
+      const std::int32_t change = take & (d[i] != 0 ? -1 : 0);
+      const std::int32_t moved = w[i] + ((d[i] ^ negative[i]) - negative[i]);
+      const std::int32_t inside = std::min(std::max(moved, -limit), limit);
+      taken -= take;
+      clipped -= change & (moved != inside ? -1 : 0);
+      w[i] = static_cast<std::int16_t>(change != 0 ? inside : w[i]);
+    }
+    std::memcpy(&weights[first], w.data(), size * sizeof w[0]);
+    count_.perturbed += static_cast<std::uint64_t>(taken);
+    count_.clipped += static_cast<std::uint64_t>(clipped);
   }
 }
 

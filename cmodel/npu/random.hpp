@@ -36,14 +36,13 @@ class RowDraw {
     return static_cast<std::uint32_t>(words_[column / 4] >> (column % 4 * 16)) & 0xffff;
   }
   [[nodiscard]] std::int32_t z(Distribution distribution, std::uint32_t column) const;
+  // to[c] += coefficient * z(distribution, c)
+  void add_z(Distribution distribution, std::int32_t coefficient, std::span<std::int32_t> to) const;
 
  private:
   std::vector<std::uint64_t> words_;
   std::size_t used_ = 0;
 };
-
-// numeric::gaussian_z by table.
-[[nodiscard]] std::int32_t gaussian_lookup(std::uint32_t u16);
 
 // How the elements of one tensor are perturbed by one command.
 struct Perturbation {
@@ -73,8 +72,8 @@ class Perturber {
   [[nodiscard]] const PerturbCount& count() const { return count_; }
 
  private:
-  template <class T>
-  void elements(std::span<T> values);
+  void elements(std::span<std::int32_t> values);
+  void elements(std::span<std::int16_t> weights);
   void signs(std::span<std::int16_t> weights);
 
   Perturbation p_;
