@@ -89,7 +89,8 @@ std::vector<TensorTraining> plan_training(const QuantizedNetwork& network, const
   rule.layers = trainable_layers(network.network, o.layers);
   rule.biases = o.biases;
   rule.eps = o.eps;
-  rule.step = o.step / (o.forward.pairs * (o.forward.estimator == Estimator::scaled ? 127.0 : 1.0));
+  rule.step = o.step / (o.forward.pairs *
+                        (o.forward.estimator == Estimator::scaled ? 127.0 / kScaleOverRms : 1.0));
   rule.keep = std::max(1, static_cast<int>(std::lround(256 * o.keep)));
   rule.bias_keep = 256;
   return training_plan(network, rule);
@@ -123,7 +124,7 @@ FixedResult adapt_fixed(const QuantizedNetwork& start, const Dataset& train, con
   const JournalHeader header{o.forward.seed, o.forward.pairs, network_digest(start),
                              journal_config(o, plan, data_digest(train))};
   std::optional<JournalWriter> writer;
-  std::uint32_t first = 0;
+  TrainingPosition from;
   CurveRecorder recorder(o, result);
   if (resume && !journal_path.empty() && std::filesystem::exists(journal_path)) {
     const Journal journal = read_journal(journal_path);
@@ -132,14 +133,17 @@ FixedResult adapt_fixed(const QuantizedNetwork& start, const Dataset& train, con
           ErrorKind::journal,
           fmt::format("{}: it is the journal of another run: header {}, expected {}",
                       journal_path.string(), journal.header.config.dump(), header.config.dump()));
-    first = std::min(static_cast<std::uint32_t>(journal.records.size()), o.forward.steps);
-    replay(target, journal, 0, first);
-    for (std::uint32_t s = 0; s < first; ++s)
+    from.step =
+        static_cast<std::uint32_t>(std::min<std::size_t>(journal.records.size(), o.forward.steps));
+    if (from.step != 0) from.scale = journal.records.back().scale;
+    replay(target, journal, 0, from.step);
+    for (std::uint32_t s = 0; s < from.step; ++s)
       recorder.step({s, journal.records[s].loss, journal.records[s].coefficients}, [] {
         return Accuracy{0, 0, 0};
       });
     writer = JournalWriter::resume(journal_path, journal);
-    if (say) say(fmt::format("{}: {} steps replayed, continuing", journal_path.string(), first));
+    if (say)
+      say(fmt::format("{}: {} steps replayed, continuing", journal_path.string(), from.step));
   } else if (!journal_path.empty()) {
     writer = JournalWriter::create(journal_path, header);
   }
@@ -147,25 +151,24 @@ FixedResult adapt_fixed(const QuantizedNetwork& start, const Dataset& train, con
   const Dataset curve_test = head_of(test, o.evaluation_examples);
   const HostTraffic step_before = target.driver().traffic(Traffic::step),
                     batch_before = target.driver().traffic(Traffic::batch);
-  Progress bar("adapting (fixed point)", o.forward.steps - first, progress);
+  Progress bar("adapting (fixed point)", o.forward.steps - from.step, progress);
   const Clock::time_point begin = Clock::now();
   double evaluating = 0;
-  train_forward_gradient(target, train.size(), o.forward, first, writer ? &*writer : nullptr,
-                         [&](const StepReport& r) {
-                           recorder.step(r, [&] {
-                             const Clock::time_point t = Clock::now();
-                             const Accuracy a =
-                                 evaluate_fixed(target.network(), curve_test, open, o.fixed);
-                             evaluating += seconds_since(t);
-                             return a;
-                           });
-                           bar.add();
-                           bar.note(fmt::format("loss {:.3f}", recorder.mean()));
-                         });
+  train_forward_gradient(
+      target, train.size(), o.forward, from, writer ? &*writer : nullptr, [&](const StepReport& r) {
+        recorder.step(r, [&] {
+          const Clock::time_point t = Clock::now();
+          const Accuracy a = evaluate_fixed(target.network(), curve_test, open, o.fixed);
+          evaluating += seconds_since(t);
+          return a;
+        });
+        bar.add();
+        bar.note(fmt::format("loss {:.3f}", recorder.mean()));
+      });
   result.seconds = seconds_since(begin) - evaluating;
   bar.finish();
 
-  const double steps = std::max<double>(1, o.forward.steps - first);
+  const double steps = std::max<double>(1, o.forward.steps - from.step);
   result.host_bytes_per_step =
       static_cast<double>((target.driver().traffic(Traffic::step) - step_before).bytes()) / steps;
   result.batch_bytes_per_step =
@@ -236,7 +239,7 @@ AdaptResult adapt_float(const QuantizedNetwork& network, FloatParams<float> para
   CurveRecorder recorder(o, result);
   Progress bar("adapting (float)", o.forward.steps, progress);
   const Clock::time_point begin = Clock::now();
-  train_forward_gradient(target, train.size(), o.forward, 0, nullptr, [&](const StepReport& r) {
+  train_forward_gradient(target, train.size(), o.forward, {}, nullptr, [&](const StepReport& r) {
     recorder.step(r, [&] { return evaluate_float(golden, params, curve_test); });
     bar.add();
     bar.note(fmt::format("loss {:.3f}", recorder.mean()));

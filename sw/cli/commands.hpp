@@ -23,6 +23,7 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model);
 Subcommand replay_command(CLI::App& app, const DeviceOpener& model);
 Subcommand eval_command(CLI::App& app, const DeviceOpener& model);
 
-Subcommand info_command(CLI::App& app);
+Subcommand vectors_command(CLI::App& app, const DeviceOpener& model);  // vectors.cpp
+Subcommand info_command(CLI::App& app);                                // info.cpp
 
 }  // namespace lastmile

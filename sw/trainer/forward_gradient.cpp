@@ -17,6 +17,7 @@ namespace {
 constexpr double kPi = 3.14159265358979323846;
 // Batches are drawn from another stream than perturbations, whose seeds count up from options.seed.
 constexpr std::uint64_t kBatchStream = 0x6261746368;
+constexpr std::uint64_t kProbeStream = 0x70726f6265;
 
 [[noreturn]] void usage(const std::string& what) { throw Error(ErrorKind::usage, what); }
 
@@ -55,17 +56,15 @@ double step_factor(std::uint32_t step_register) {
                     -static_cast<int>(step_register >> 16 & 0x3f));
 }
 
-std::vector<std::int8_t> coefficients(Estimator estimator, std::span<const double> differences) {
-  double largest = 0;
-  for (const double d : differences) largest = std::max(largest, std::abs(d));
+std::vector<std::int8_t> coefficients(Estimator estimator, std::span<const double> differences,
+                                      double scale) {
   std::vector<std::int8_t> out;
   for (const double d : differences) {
-    if (largest == 0 || d == 0) {
-      out.push_back(0);
-    } else if (estimator == Estimator::sign) {
-      out.push_back(d > 0 ? 1 : -1);
+    if (estimator == Estimator::sign) {
+      out.push_back(static_cast<std::int8_t>(d > 0 ? 1 : d < 0 ? -1 : 0));
     } else {
-      out.push_back(static_cast<std::int8_t>(std::lround(127 * d / largest)));
+      out.push_back(static_cast<std::int8_t>(
+          scale > 0 ? std::lround(127 * std::clamp(d / scale, -1.0, 1.0)) : 0));
     }
   }
   return out;
@@ -93,27 +92,41 @@ std::vector<std::uint32_t> BatchSampler::batch(std::uint32_t step) {
 }
 
 void train_forward_gradient(ForwardGradientTarget& target, std::size_t examples,
-                            const ForwardGradientOptions& o, std::uint32_t first_step,
+                            const ForwardGradientOptions& o, TrainingPosition from,
                             JournalWriter* journal, const StepCallback& callback) {
   validate(o, examples);
   BatchSampler sampler(o.seed, examples, o.batch);
+  const auto pair = [&](std::uint64_t seed) {
+    const double plus = target.loss(spec::Polarity::plus_, seed);
+    const double minus = target.loss(spec::Polarity::minus_, seed);
+    if (!std::isfinite(plus + minus))
+      throw Error(ErrorKind::device, fmt::format("the loss is {}; the run diverged", plus + minus));
+    return std::pair{plus, minus};
+  };
+  float scale = from.scale;
+  if (o.estimator == Estimator::scaled && from.step == 0) {
+    target.set_batch(sampler.batch(0));
+    double squares = 0;
+    for (std::uint64_t i = 0; i < kScaleProbes; ++i) {
+      const auto [plus, minus] = pair(sub_seed(o.seed, kProbeStream + i));
+      squares += (plus - minus) * (plus - minus);
+    }
+    scale = static_cast<float>(kScaleOverRms * std::sqrt(squares / kScaleProbes));
+  }
   std::vector<double> differences(static_cast<std::size_t>(o.pairs));
-  for (std::uint32_t step = first_step; step < o.steps; ++step) {
+  for (std::uint32_t step = from.step; step < o.steps; ++step) {
     target.set_batch(sampler.batch(step));
     const std::vector<std::uint64_t> seeds = seeds_of(o.seed, o.pairs, step);
     double sum = 0;
     for (std::size_t j = 0; j < seeds.size(); ++j) {
-      const double plus = target.loss(spec::Polarity::plus_, seeds[j]);
-      const double minus = target.loss(spec::Polarity::minus_, seeds[j]);
+      const auto [plus, minus] = pair(seeds[j]);
       differences[j] = plus - minus;
       sum += plus + minus;
     }
     const double loss = sum / (2.0 * o.pairs);
-    if (!std::isfinite(loss))
-      throw Error(ErrorKind::device,
-                  fmt::format("step {}: the loss is {}; the run diverged", step, loss));
-    JournalRecord record{step, step_register(o, step), coefficients(o.estimator, differences),
-                         static_cast<float>(loss)};
+    const JournalRecord record{step, step_register(o, step),
+                               coefficients(o.estimator, differences, scale),
+                               static_cast<float>(loss), scale};
     if (journal != nullptr) journal->append(record);
     target.update(seeds, record.coefficients, record.step_register);
     if (callback) callback({step, loss, record.coefficients});

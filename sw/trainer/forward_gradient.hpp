@@ -35,8 +35,9 @@ class ForwardGradientTarget {
 
 enum class Estimator {
   sign,    // s_j = sign(L+ - L-): the paper's
-  scaled,  // s_j = round(127 (L+ - L-) / max_j |L+ - L-|): SPSA up to a positive factor; equals
-           // sign for m = 1 but for that factor
+  scaled,  // s_j = round(127 (L+ - L-) / D), saturated: SPSA itself, with D fixed at the start.
+           // Steps shrink with the slope, and a pair is worth pi/2 times a sign (method.md:
+           // cosines)
 };
 enum class StepSchedule { constant, cosine };
 
@@ -59,9 +60,11 @@ void validate(const ForwardGradientOptions& options, std::size_t examples);
                                           std::uint32_t step);
 [[nodiscard]] double step_factor(std::uint32_t step_register);
 
-// Coefficients of one step from its loss differences L+ - L-.
+// Coefficients of one step from its loss differences L+ - L-; `scale` is D, ignored by the sign
+// estimator.
 [[nodiscard]] std::vector<std::int8_t> coefficients(Estimator estimator,
-                                                    std::span<const double> differences);
+                                                    std::span<const double> differences,
+                                                    double scale);
 
 // Batches without replacement: epoch e is the permutation of seed and e, so any step's batch is
 // known without those before it.
@@ -85,10 +88,22 @@ struct StepReport {
 };
 using StepCallback = std::function<void(const StepReport&)>;
 
-// Runs steps first_step .. options.steps - 1. Each record is in `journal` (if any) before its
-// update starts.
+// D of the scaled estimator: kScaleOverRms times the root mean square of kScaleProbes loss
+// differences at the start, on the batch of step 0 with seeds that training does not use. The
+// journal records it.
+inline constexpr int kScaleProbes = 16;
+inline constexpr double kScaleOverRms = 3;
+
+// Where a run goes on; the default is the start.
+struct TrainingPosition {
+  std::uint32_t step = 0;
+  float scale = 0;
+};
+
+// Runs steps from.step .. options.steps - 1. Each record is in `journal` (if any) before its update
+// starts.
 void train_forward_gradient(ForwardGradientTarget& target, std::size_t examples,
-                            const ForwardGradientOptions& options, std::uint32_t first_step,
+                            const ForwardGradientOptions& options, TrainingPosition from,
                             JournalWriter* journal, const StepCallback& callback);
 
 // Applies the updates of a journal, without a single forward pass.

@@ -36,7 +36,7 @@ std::uint32_t get32(std::span<const std::uint8_t> from, std::size_t at) {
   throw Error(ErrorKind::journal, fmt::format("{}: {}", name, what));
 }
 
-std::size_t record_bytes(int pairs) { return 16 + static_cast<std::size_t>(pairs); }
+std::size_t record_bytes(int pairs) { return 20 + static_cast<std::size_t>(pairs); }
 
 std::vector<std::uint8_t> header_bytes(const JournalHeader& h) {
   const nlohmann::json j = {
@@ -60,6 +60,7 @@ std::vector<std::uint8_t> record_image(const JournalRecord& r, std::uint32_t cha
   put32(out, r.step_register);
   for (const std::int8_t c : r.coefficients) out.push_back(static_cast<std::uint8_t>(c));
   put32(out, std::bit_cast<std::uint32_t>(r.loss));
+  put32(out, std::bit_cast<std::uint32_t>(r.scale));
   put32(out, crc32(out, chain));
   return out;
 }
@@ -115,6 +116,7 @@ Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& na
     for (int p = 0; p < pairs; ++p)
       r.coefficients.push_back(static_cast<std::int8_t>(body[8 + static_cast<std::size_t>(p)]));
     r.loss = std::bit_cast<float>(get32(body, 8 + static_cast<std::size_t>(pairs)));
+    r.scale = std::bit_cast<float>(get32(body, 12 + static_cast<std::size_t>(pairs)));
     journal.records.push_back(std::move(r));
     at += size;
   }

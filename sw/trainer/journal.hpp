@@ -5,10 +5,10 @@
 // File layout, little endian:
 //   magic "LMJRNL1\n", uint32 header bytes, JSON header (text), uint32 CRC-32 of all before it
 //   then one record per step: uint32 step, uint32 STEP register, int8 coefficient [pairs], float32
-//   mean loss, uint32 CRC-32
+//   mean loss, float32 scale, uint32 CRC-32
 // The CRC of a record continues the CRC of the record (or header) before it, so records cannot be
-// reordered, dropped or taken from another run. 16 bytes + pairs a step: 10,000 steps at m = 4 take
-// 200 kB. Seeds are not stored: seed of pair j of step k = header seed + k * pairs + j.
+// reordered, dropped or taken from another run. 20 bytes + pairs a step: 10,000 steps at m = 4 take
+// 240 kB. Seeds are not stored: seed of pair j of step k = header seed + k * pairs + j.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +34,8 @@ struct JournalRecord {
   std::uint32_t step_register = 0;  // value of register STEP
   std::vector<std::int8_t> coefficients;
   float loss = 0;  // mean of the step's losses in nats; not needed for replay, kept for the curve
+  float scale =
+      0;  // what the scaled estimator divides by (0: sign); a continuation goes on with it
   bool operator==(const JournalRecord&) const = default;
 };
 

@@ -27,7 +27,7 @@ JournalHeader header(int pairs) {
 }
 
 JournalRecord record(std::uint32_t step, int pairs) {
-  JournalRecord r{step, 0x00018000u + step, {}, 1.5F + static_cast<float>(step)};
+  JournalRecord r{step, 0x00018000u + step, {}, 1.5F + static_cast<float>(step), 0.25F};
   for (int p = 0; p < pairs; ++p)
     r.coefficients.push_back(static_cast<std::int8_t>((static_cast<int>(step) + p) % 3 - 1));
   return r;
@@ -42,7 +42,7 @@ std::vector<std::uint8_t> written(const std::filesystem::path& path, int pairs,
 
 }  // namespace
 
-TEST_CASE("journal: records come back as they were appended, in 16 bytes plus one per pair") {
+TEST_CASE("journal: records come back as they were appended, in 20 bytes plus one per pair") {
   const TempDir dir;
   const auto path = dir.path / "j";
   const auto bytes = written(path, 4, 5);
@@ -53,7 +53,7 @@ TEST_CASE("journal: records come back as they were appended, in 16 bytes plus on
   CHECK_FALSE(j.torn);
   const auto longer = written(path, 4, 10000);
   CHECK(longer.size() <= 400000);
-  CHECK(longer.size() - bytes.size() == 9995 * 20);
+  CHECK(longer.size() - bytes.size() == 9995 * 24);
 }
 
 TEST_CASE(
@@ -62,7 +62,7 @@ TEST_CASE(
   const TempDir dir;
   const auto path = dir.path / "j";
   const auto bytes = written(path, 3, 4);
-  const std::size_t size = 19;
+  const std::size_t size = 23;
   const std::size_t start = bytes.size() - 4 * size;
   for (std::size_t cut = start; cut < bytes.size(); ++cut) {
     const std::vector<std::uint8_t> part(bytes.begin(),
@@ -88,11 +88,11 @@ TEST_CASE("journal: a flipped bit anywhere, a dropped or swapped record is an er
     }
   }
   auto dropped = bytes;
-  dropped.erase(dropped.end() - 2 * 18, dropped.end() - 18);
+  dropped.erase(dropped.end() - 2 * 22, dropped.end() - 22);
   CHECK_THROWS_WITH_AS(static_cast<void>(parse_journal(dropped, "j")),
                        doctest::Contains("record 2"), Error);
   auto swapped = bytes;
-  std::swap_ranges(swapped.end() - 18, swapped.end(), swapped.end() - 36);
+  std::swap_ranges(swapped.end() - 22, swapped.end(), swapped.end() - 44);
   CHECK_THROWS_AS(static_cast<void>(parse_journal(swapped, "j")), Error);
 }
 

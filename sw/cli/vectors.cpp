@@ -1,0 +1,66 @@
+// `lastmile vectors`: golden vectors on a backend.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "sw/base/error.hpp"
+#include "sw/cli/commands.hpp"
+#include "sw/vectors/run.hpp"
+
+namespace lastmile {
+
+Subcommand vectors_command(CLI::App& app, const DeviceOpener& model) {
+  struct State {
+    CommonOptions common;
+    std::vector<std::filesystem::path> files;
+  };
+  auto* sub = app.add_subcommand("vectors",
+                                 "run golden vectors (JSON, one operator or a network each) on a "
+                                 "backend and compare every bit");
+  auto s = std::make_shared<State>();
+  add_common(*sub, s->common);
+  sub->add_option("files", s->files, "JSON files")->required();
+  return {
+      sub, [s, model] {
+        const DeviceOpener open = find_backend(s->common, model);
+        DeviceOptions options;
+        options.hardware = parse_hardware(s->common.hardware);
+        options.threads = s->common.thread_count();
+        int passed = 0, failed = 0;
+        nlohmann::json results = nlohmann::json::array();
+        for (const auto& file : s->files) {
+          const std::unique_ptr<Device> device = open(options);
+          VectorResult r;
+          try {
+            r = run_vector_file(*device, file);
+          } catch (const Error& e) {
+            // A file that cannot be run is a failure of that file, not of those after it.
+            r.name = file.stem().string();
+            r.difference = e.what();
+          }
+          ++(r.passed ? passed : failed);
+          if (!s->common.json)
+            fmt::print("{} {}{}\n", r.passed ? "ok  " : "FAIL", file.string(),
+                       r.passed ? "" : ": " + r.difference);
+          results.push_back({{"file", file.string()},
+                             {"name", r.name},
+                             {"op", r.op},
+                             {"passed", r.passed},
+                             {"compared", r.compared},
+                             {"difference", r.difference}});
+        }
+        if (s->common.json) {
+          fmt::print(
+              "{}\n",
+              nlohmann::json{{"passed", passed}, {"failed", failed}, {"results", results}}.dump(2));
+        } else {
+          fmt::print("{} passed, {} failed\n", passed, failed);
+        }
+        return failed == 0 ? 0 : static_cast<int>(ErrorKind::mismatch);
+      }};
+}
+
+}  // namespace lastmile
