@@ -8,7 +8,7 @@
 
 #include "sw/base/error.hpp"
 #include "sw/cli/commands.hpp"
-#include "sw/vectors/run.hpp"
+#include "sw/vectors/vectors.hpp"
 
 namespace lastmile {
 
