@@ -19,8 +19,7 @@ struct FloatTensor {
   std::uint32_t id = 0;
   std::span<float> values;
   int rows = 0, columns = 0;
-  double eps = 0, step = 0;  // LSBs per z of variance 1
-  int keep = 256;
+  double eps = 0, step = 0;        // LSBs per z of variance 1
   std::vector<float> lsb;          // real value of one LSB, per output channel
   bool channel_is_row = true;      // else the column is the channel
   std::vector<std::int8_t> z;      // of the current seed; 0 where masked
@@ -29,6 +28,39 @@ struct FloatTensor {
     return lsb[static_cast<std::size_t>(channel_is_row ? row : column)];
   }
 };
+
+// What follows layer `cut` as a network of its own, whose input is that layer's output.
+Network suffix_of(const Network& whole, int cut) {
+  if (cut == kNetworkInput) return whole;
+  Network out;
+  out.name = whole.name;
+  out.input = whole.shape_of(cut);
+  out.classes = whole.classes;
+  const int first = cut + 1;
+  for (std::size_t i = static_cast<std::size_t>(first); i < whole.layers.size(); ++i) {
+    out.layers.push_back(whole.layers[i]);
+    for (int& input : out.layers.back().inputs) input -= first;  // the cut becomes kNetworkInput
+  }
+  return out;
+}
+
+// Outputs of layer `cut` for all examples, in chunks that bound the memory of a trace.
+Dataset features_of(const Golden<float>& golden, const FloatParams<float>& params,
+                    const Dataset& data, int cut) {
+  Dataset out;
+  out.shape = golden.network().shape_of(cut);
+  out.classes = data.classes;
+  out.y = data.y;
+  const auto elements = static_cast<std::size_t>(data.shape.elements());
+  for (std::size_t first = 0; first < data.size(); first += 256) {
+    const std::size_t n = std::min<std::size_t>(256, data.size() - first);
+    const auto layers =
+        golden.trace(params, std::span(data.x).subspan(first * elements, n * elements));
+    const std::vector<float>& x = layers[static_cast<std::size_t>(cut)].post;
+    out.x.insert(out.x.end(), x.begin(), x.end());
+  }
+  return out;
+}
 
 void draw(FloatTensor& t, std::uint64_t seed, spec::Distribution distribution) {
   const bool sign = distribution == spec::Distribution::sign_;
@@ -52,12 +84,12 @@ void draw(FloatTensor& t, std::uint64_t seed, spec::Distribution distribution) {
 }  // namespace
 
 struct FloatTarget::State {
-  const Golden<float>& golden;
-  FloatParams<float>& params;
-  const Dataset& data;
+  int cut = kNetworkInput;  // layers up to here are frozen and computed once
+  Dataset data;             // features of the cut, or the data themselves
+  Golden<float> golden;     // of the layers after the cut
   spec::Distribution distribution;
   std::vector<FloatTensor> tensors;
-  FloatParams<float> moved;                    // params +- delta
+  FloatParams<float> moved;                    // params +- delta, of golden's layers
   std::vector<std::span<float>> moved_values;  // of `moved`, in the order of `tensors`
   std::vector<float> x;
   std::vector<std::uint8_t> y;
@@ -66,42 +98,48 @@ struct FloatTarget::State {
 FloatTarget::FloatTarget(const Golden<float>& golden, FloatParams<float>& params,
                          const QuantizedNetwork& network, std::span<const TensorTraining> training,
                          const Dataset& data, spec::Distribution distribution,
-                         std::uint64_t mask_seed)
-    : state_(std::make_unique<State>(
-          State{golden, params, data, distribution, {}, params, {}, {}, {}})) {
+                         std::uint64_t mask_seed, bool cache_features) {
+  const int cut = cache_features ? frozen_prefix(network.network, training) : kNetworkInput;
+  state_ = std::make_unique<State>(
+      State{cut,
+            cut == kNetworkInput ? data : features_of(golden, params, data, cut),
+            Golden<float>(suffix_of(golden.network(), cut), golden.workers().threads()),
+            distribution,
+            {},
+            {},
+            {},
+            {},
+            {}});
   State& s = *state_;
+  s.moved.layers.assign(params.layers.begin() + (cut + 1), params.layers.end());
   for (const TensorTraining& plan : training) {
     const auto index = static_cast<std::size_t>(plan.tensor / 2);
     const bool bias = plan.tensor % 2 != 0;
     const QuantizedLayer& q = network.layers[index];
     const Layer& layer = network.network.layers[index];
+    LayerParams<float>& moved = s.moved.layers[index - static_cast<std::size_t>(cut + 1)];
     FloatTensor t;
     t.id = plan.tensor;
     t.values = bias ? std::span<float>(params.layers[index].bias)
                     : std::span<float>(params.layers[index].weights);
-    s.moved_values.push_back(bias ? std::span<float>(s.moved.layers[index].bias)
-                                  : std::span<float>(s.moved.layers[index].weights));
+    s.moved_values.push_back(bias ? std::span<float>(moved.bias) : std::span<float>(moved.weights));
     t.rows = bias ? 1 : q.rows;
     t.columns = bias ? static_cast<int>(q.bias.size()) : q.columns;
     // Amplitudes are for z of variance 1; the Gaussian's integers have the step 3.5/127.
     const double unit = distribution == spec::Distribution::sign_ ? 1.0 : 3.5 / 127;
     t.eps = plan.eps_lsb * unit;
     t.step = plan.step_lsb * unit;
-    t.keep = plan.keep;
     t.lsb = q.weight_scale;
     if (bias)
       for (float& v : t.lsb) v *= network.quant_of(layer.inputs[0]).scale;
     t.channel_is_row = !bias && layer.op != Op::depthwise_conv2d;
     t.z.resize(t.values.size());
     if (plan.keep < 256) {
-      t.mask.resize(t.values.size());
       for (int row = 0; row < t.rows; ++row)
         for (int column = 0; column < t.columns; ++column)
-          t.mask[static_cast<std::size_t>(row) * static_cast<std::size_t>(t.columns) +
-                 static_cast<std::size_t>(column)] =
-              numeric::kept(mask_seed, t.id, static_cast<std::uint32_t>(row),
-                            static_cast<std::uint32_t>(column),
-                            static_cast<std::uint32_t>(plan.keep));
+          t.mask.push_back(numeric::kept(mask_seed, t.id, static_cast<std::uint32_t>(row),
+                                         static_cast<std::uint32_t>(column),
+                                         static_cast<std::uint32_t>(plan.keep)));
     }
     s.tensors.push_back(std::move(t));
   }

@@ -78,9 +78,11 @@ class FixedTarget final : public ForwardGradientTarget {
 // scale (bias: input scale * weight scale) of its channel; nothing is rounded.
 class FloatTarget final : public ForwardGradientTarget {
  public:
+  // cache_features: as in FixedOptions.
   FloatTarget(const Golden<float>& golden, FloatParams<float>& params,
               const QuantizedNetwork& network, std::span<const TensorTraining> training,
-              const Dataset& data, spec::Distribution distribution, std::uint64_t mask_seed);
+              const Dataset& data, spec::Distribution distribution, std::uint64_t mask_seed,
+              bool cache_features = true);
   ~FloatTarget() override;
 
   void set_batch(std::span<const std::uint32_t> examples) override;
