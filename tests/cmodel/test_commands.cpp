@@ -1,10 +1,10 @@
 #include <doctest/doctest.h>
 
 #include <array>
-#include <cstring>
 #include <string>
 
 #include "cmodel/npu/npu.hpp"
+#include "tests/cmodel/bench.hpp"
 #include "tests/cmodel/random_command.hpp"
 #include "tests/cmodel/reference.hpp"
 
@@ -16,32 +16,6 @@ namespace spec = lastmile::spec;
 namespace reg = lastmile::spec::reg;
 
 namespace {
-
-void write64(Npu& npu, std::uint32_t offset, std::uint64_t v) {
-  npu.write_register(offset, static_cast<std::uint32_t>(v));
-  npu.write_register(offset + 4, static_cast<std::uint32_t>(v >> 32));
-}
-
-// Puts the descriptor behind the data, runs it, and returns the device's error code.
-std::uint32_t run(Npu& npu, std::vector<std::byte>& memory, const random_command::Case& c) {
-  const spec::DescriptorWords words = spec::encode(c.d);
-  const auto queue = static_cast<std::uint32_t>(c.memory.size());
-  std::memcpy(memory.data() + queue, words.data(), sizeof words);
-  npu.write_register(reg::kQueueAddr, queue);
-  npu.write_register(reg::kQueueCount, 1);
-  npu.write_register(reg::kPolarity, c.regs.polarity);
-  npu.write_register(reg::kDistribution, c.regs.distribution);
-  write64(npu, reg::kSeedLo, c.regs.seed);
-  write64(npu, reg::kMaskSeedLo, c.regs.mask_seed);
-  npu.write_register(reg::kPairs, c.regs.pairs);
-  npu.write_register(reg::kStep, c.regs.step_mantissa | c.regs.step_shift << 16);
-  for (std::uint32_t j = 0; j < 8; ++j) {
-    write64(npu, reg::kPairSeedLo + 16 * j, c.regs.pair_seed[j]);
-    npu.write_register(reg::kPairCoef + 16 * j, static_cast<std::uint32_t>(c.regs.pair_coef[j]));
-  }
-  npu.write_register(reg::kCtrl, 1);
-  return npu.read_register(reg::kErrorCode);
-}
 
 std::string describe(const Descriptor& d) {
   return "op " + std::to_string(d.opcode) + " flags " + std::to_string(d.flags) + " n " +
@@ -64,7 +38,9 @@ void compare(Opcode op, int cases, const spec::HardwareParams& hw, int threads,
     memory.resize(c.memory.size() + spec::kDescBytes);
     Npu npu(hw, memory, threads);
     INFO("seed " << seed << " case " << i << " threads " << threads << ": " << describe(c.d));
-    REQUIRE(run(npu, memory, c) == 0);
+    bench::write_registers(npu, c.regs);
+    bench::queue(npu, memory, static_cast<std::uint32_t>(c.memory.size()), std::array{c.d});
+    REQUIRE(bench::run(npu).code == spec::Error::none_);
     memory.resize(c.memory.size());
     std::size_t at = 0;
     while (at < memory.size() && memory[at] == expected[at]) ++at;
@@ -88,17 +64,6 @@ void compare(Opcode op, int cases, const spec::HardwareParams& hw, int threads,
   }
 }
 
-spec::HardwareParams small_hardware() {
-  spec::HardwareParams hw;
-  hw.rows = 4;
-  hw.cols = 4;
-  hw.bus_bytes = 8;
-  hw.act_bytes = 4096;
-  hw.acc_depth = 64;
-  hw.rq_lanes = 1;
-  return hw;
-}
-
 }  // namespace
 
 TEST_CASE("cmodel: commands equal plain loops on random shapes and data") {
@@ -112,6 +77,154 @@ TEST_CASE("cmodel: commands equal plain loops on random shapes and data") {
                                                       {Opcode::update_, 80}}};
   for (const auto& [op, cases] : mix) {
     compare(op, cases, spec::HardwareParams{}, 1, seed + static_cast<std::uint64_t>(op));
-    compare(op, cases / 2, small_hardware(), 2, seed + 100 + static_cast<std::uint64_t>(op));
+    compare(op, cases / 2, bench::small_hardware(), 2, seed + 100 + static_cast<std::uint64_t>(op));
+  }
+}
+
+namespace {
+
+// Memory after a case on `hw` with `threads`.
+std::vector<std::byte> result(const random_command::Case& c, const spec::HardwareParams& hw,
+                              int threads, lastmile::npu::Counters& counters) {
+  std::vector<std::byte> memory = c.memory;
+  memory.resize(c.memory.size() + spec::kDescBytes);
+  Npu npu(hw, memory, threads);
+  bench::write_registers(npu, c.regs);
+  bench::queue(npu, memory, static_cast<std::uint32_t>(c.memory.size()), std::array{c.d});
+  REQUIRE(bench::run(npu).code == spec::Error::none_);
+  counters = npu.counters();
+  memory.resize(c.memory.size());
+  return memory;
+}
+
+}  // namespace
+
+TEST_CASE("cmodel: bits and data counters do not depend on tiles, array size or threads") {
+  const std::uint64_t seed = random_command::seed_from_environment(7);
+  for (const Opcode op : {Opcode::conv2d_, Opcode::depthwise_, Opcode::pool_}) {
+    random_command::Generator generator(seed + static_cast<std::uint64_t>(op),
+                                        bench::small_hardware());
+    for (int i = 0; i < 40; ++i) {
+      random_command::Case c = generator.command(op);
+      INFO("seed " << seed << " case " << i << ": " << describe(c.d));
+      lastmile::npu::Counters first, other;
+      const auto expected = result(c, bench::small_hardware(), 1, first);
+      CHECK(result(c, bench::small_hardware(), 3, other) == expected);
+      CHECK(other == first);
+      // the smallest tile there is, then tiles of the large array; PACKED belongs to the array's
+      // rows
+      c.d.flags &= ~std::uint32_t{spec::kFlagPacked};
+      c.d.tile_n = c.d.tile_h = c.d.tile_w = 1;
+      c.d.row_pitch = ((c.d.kernel_w - 1) * c.d.dilation_w + 1) * c.d.tile_c;
+      CHECK(result(c, bench::small_hardware(), 2, other) == expected);
+      spec::HardwareParams large;
+      large.rows = 32;
+      large.cols = 8;
+      lastmile::choose_tiles(c.d, large);
+      CHECK(result(c, large, 2, other) == expected);
+      for (const Counter k :
+           {Counter::macs_, Counter::element_ops_, Counter::perturbed_, Counter::clipped_,
+            Counter::sat_low_, Counter::sat_high_, Counter::act_write_bytes_}) {
+        CHECK(other[k] == first[k]);
+      }
+    }
+  }
+}
+
+TEST_CASE("cmodel: the longest dot product reaches exactly both ends of 40 bits") {
+  // K = 65536, every weight -2^15, every x - zero_point 255 or -255, bias at its ends
+  struct End {
+    std::int8_t x;
+    std::int32_t zp, bias;
+    std::int64_t acc;
+  };
+  for (const End& end : {End{127, -128, -0x7fffffff - 1, -(std::int64_t{1} << 39)},
+                         End{-128, 127, 0x7fffffff, (std::int64_t{1} << 39) - 1}}) {
+    for (const int act_bytes : {65536, 4096}) {
+      random_command::Case c;
+      Descriptor& d = c.d;
+      d.opcode = static_cast<std::uint32_t>(Opcode::conv2d_);
+      d.flags = spec::kFlagHasBias | spec::kFlagOut16;
+      d.n = d.groups = d.in_h = d.in_w = d.out_h = d.out_w = d.kernel_h = d.kernel_w = 1;
+      d.stride_h = d.stride_w = d.dilation_h = d.dilation_w = 1;
+      d.in_c = d.cin_group = 65536;
+      d.out_c = d.cout_group = 3;
+      d.w_pitch = 131072;
+      d.in_zp = end.zp;
+      d.act_min = -32768, d.act_max = 32767;
+      d.in_addr = 0;
+      d.w_addr = 65536;
+      d.bias_addr = d.w_addr + 3 * d.w_pitch;
+      d.rq_addr = d.bias_addr + 64;
+      d.out_addr = d.rq_addr + 64;
+      c.memory.resize(d.out_addr + 64);
+      std::memset(c.memory.data(), end.x, 65536);
+      for (std::uint32_t i = 0; i < 3 * 65536; ++i) {
+        const std::int16_t w = -32768;
+        std::memcpy(c.memory.data() + d.w_addr + 2 * i, &w, 2);
+      }
+      for (std::uint32_t o = 0; o < 3; ++o) {
+        const std::int32_t table[2] = {0x7fffffff - static_cast<std::int32_t>(o),
+                                       -25 + static_cast<std::int32_t>(o)};
+        std::memcpy(c.memory.data() + d.bias_addr + 4 * o, &end.bias, 4);
+        std::memcpy(c.memory.data() + d.rq_addr + 8 * o, table, 8);
+      }
+      spec::HardwareParams hw;
+      hw.act_bytes = act_bytes;
+      lastmile::choose_tiles(d, hw);
+      lastmile::npu::Counters counters;
+      const auto memory = result(c, hw, 1, counters);
+      for (std::uint32_t o = 0; o < 3; ++o) {
+        std::int16_t found;
+        std::memcpy(&found, memory.data() + d.out_addr + 2 * o, 2);
+        const std::int64_t y = reference::requantize(
+            end.acc, 0x7fffffff - static_cast<std::int32_t>(o), -25 + static_cast<int>(o));
+        CHECK(found == std::clamp<std::int64_t>(y, -32768, 32767));
+      }
+    }
+  }
+}
+
+TEST_CASE("cmodel: large images and long sums, where the model cuts its work") {
+  spec::HardwareParams hw;
+  hw.act_bytes = 262144;
+  random_command::Generator generator(random_command::seed_from_environment(31), hw);
+  for (int round = 0; round < 4; ++round) {
+    random_command::Case c = generator.command(Opcode::conv2d_);
+    Descriptor& d = c.d;
+    // a padded image beyond what is converted at once, and K beyond a block of 32-bit sums with
+    // full-range weights
+    d.flags = round % 2 != 0 ? std::uint32_t{spec::kFlagW8} : 0U;
+    d.n = 1, d.groups = 1;
+    d.in_h = d.in_w = round < 2 ? 3 : 5;
+    d.in_c = d.cin_group = round < 2 ? 1 : 700;
+    d.out_c = d.cout_group = round < 2 ? 2 : 17;
+    d.kernel_h = d.kernel_w = 3;
+    d.stride_h = d.stride_w = round < 2 ? 40 : 1;
+    d.dilation_h = d.dilation_w = 1;
+    d.pad_top = d.pad_left = round < 2 ? 400 : 1;
+    d.out_h = d.out_w = round < 2 ? 30 : 5;
+    d.w_pitch = (9 * d.in_c * 2 + 63) / 64 * 64;
+    d.w_keep = d.b_keep = 256;
+    d.in_addr = 0;
+    d.w_addr = 65536;
+    d.rq_addr = d.w_addr + d.out_c * d.w_pitch;
+    d.rq_addr = (d.rq_addr + 63) / 64 * 64;
+    d.out_addr = d.rq_addr + 64 * d.out_c;
+    d.act_min = -128, d.act_max = 127;
+    c.memory.assign((d.out_addr + d.out_h * d.out_w * d.out_c + 255) / 64 * 64, std::byte{0});
+    lastmile::Rng rng(static_cast<std::uint64_t>(round));
+    for (std::size_t i = 0; i < d.rq_addr; ++i)
+      c.memory[i] = static_cast<std::byte>(rng.next() & 0xff);
+    for (std::uint32_t o = 0; o < d.out_c; ++o) {
+      const std::int32_t table[2] = {1 << 30, d.has(spec::kFlagW8) ? -8 : -17};
+      std::memcpy(c.memory.data() + d.rq_addr + 8 * o, table, 8);
+    }
+    lastmile::choose_tiles(d, hw);
+    std::vector<std::byte> expected = c.memory;
+    reference::Model(expected, c.regs).run(d);
+    lastmile::npu::Counters counters;
+    INFO("round " << round << " " << describe(d));
+    CHECK(result(c, hw, 2, counters) == expected);
   }
 }
