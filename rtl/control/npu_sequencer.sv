@@ -70,7 +70,7 @@ module npu_sequencer (
   assign bus_fault = ((state_q == EXEC) || (state_q == WRITES)) && (rd_error_i || wr_error_i);
 
   // Who a transfer belongs to, and who is blamed for a stall.
-  logic [7:0] self, rd_engine, wr_engine, stalled;
+  logic [7:0] self, res_engine, rd_engine, wr_engine, stalled;
   always_comb begin
     case (opcode)
       npu_pkg::OPCODE_POOL: self = npu_pkg::ENGINE_POOL;
@@ -80,11 +80,12 @@ module npu_sequencer (
       npu_pkg::OPCODE_UPDATE: self = npu_pkg::ENGINE_UPDATE;
       default: self = npu_pkg::ENGINE_ARRAY;
     endcase
+    res_engine = (self == npu_pkg::ENGINE_ADD) ? self : npu_pkg::ENGINE_DRAIN;  // ADD reads its second addend there
     case (rd_error_client_i)
       3'd1: rd_engine = (opcode == npu_pkg::OPCODE_POOL) ? npu_pkg::ENGINE_POOL : npu_pkg::ENGINE_LOAD;
       3'd2: rd_engine = npu_pkg::ENGINE_WEIGHT;
       3'd3: rd_engine = npu_pkg::ENGINE_PARAM;
-      3'd4: rd_engine = npu_pkg::ENGINE_DRAIN;
+      3'd4: rd_engine = res_engine;
       default: rd_engine = self;
     endcase
     wr_engine = (self == npu_pkg::ENGINE_ARRAY) ? npu_pkg::ENGINE_STORE : self;
@@ -94,7 +95,7 @@ module npu_sequencer (
     else if (rd_waiting_i[1]) stalled = (opcode == npu_pkg::OPCODE_POOL) ? npu_pkg::ENGINE_POOL : npu_pkg::ENGINE_LOAD;
     else if (rd_waiting_i[2]) stalled = npu_pkg::ENGINE_WEIGHT;
     else if (rd_waiting_i[3]) stalled = npu_pkg::ENGINE_PARAM;
-    else if (rd_waiting_i[4]) stalled = npu_pkg::ENGINE_DRAIN;
+    else if (rd_waiting_i[4]) stalled = res_engine;
     else if (!wr_idle_i) stalled = wr_engine;
     else stalled = self;
   end

@@ -3,7 +3,7 @@
 PERI_OUT := build/rtl-unit/peri
 PERI_RTL := $(wildcard rtl/pkg/*.sv rtl/random/*.sv rtl/requant/*.sv rtl/bus/*.sv rtl/control/*.sv rtl/elementwise/*.sv rtl/update/*.sv)
 PERI_VERILATOR := verilator --cc --exe --build -j 2 -O3 --assert -sv -Wall --x-assign fast -CFLAGS "-std=c++20 -O1 -I$(CURDIR)" rtl/lint.vlt \
-  -Irtl/random -Irtl/requant -Irtl/bus -Irtl/control -Irtl/elementwise -Irtl/update
+  -Irtl/random -Irtl/requant -Irtl/bus -Irtl/control -Irtl/elementwise -Irtl/update -Irtl/drain
 
 # name | top | bench | Verilator parameters | other sources
 PERI_BENCHES := \
@@ -23,7 +23,13 @@ PERI_BENCHES := \
   validate_4|npu_validate|validation|-GROWS=4,-GTRAINING=0|cmodel/npu/validate.cpp,cmodel/npu/control.cpp \
   update_16|npu_update|update| \
   update_8|npu_update|update|-GBUS_BYTES=8 \
-  update_32|npu_update|update|-GBUS_BYTES=32
+  update_32|npu_update|update|-GBUS_BYTES=32 \
+  add_16|npu_add|elementwise|-CFLAGS,-DP_ENGINE=0 \
+  add_8|npu_add|elementwise|-CFLAGS,-DP_ENGINE=0,-GBUS_BYTES=8 \
+  softmax_16|npu_softmax|elementwise|-CFLAGS,-DP_ENGINE=1 \
+  softmax_8|npu_softmax|elementwise|-CFLAGS,-DP_ENGINE=1,-GBUS_BYTES=8 \
+  loss_16|npu_loss|elementwise|-CFLAGS,-DP_ENGINE=2 \
+  loss_8|npu_loss|elementwise|-CFLAGS,-DP_ENGINE=2,-GBUS_BYTES=8
 
 peri_field = $(word $(2),$(subst |, ,$(1)))
 comma := ,
@@ -33,7 +39,7 @@ $(PERI_OUT)/$(call peri_field,$(1),1)/run: tests/rtl/peri/$(call peri_field,$(1)
 	@rm -rf $$(@D)/obj; mkdir -p $$(@D)
 	@echo "  VERILATE $(call peri_field,$(1),1)"
 	@OBJCACHE=$(CCACHE) $(PERI_VERILATOR) $(subst $(comma), ,$(call peri_field,$(1),4)) --top-module $(call peri_field,$(1),2) --prefix Vtop \
-	  -CFLAGS "-DP_BENCH=1 $(patsubst -G%,-DP_%,$(subst $(comma), ,$(call peri_field,$(1),4)))" --Mdir $$(@D)/obj -o ../run rtl/pkg/npu_pkg.sv \
+	  -CFLAGS "-DP_BENCH=1 $(patsubst -G%,-DP_%,$(filter -G%,$(subst $(comma), ,$(call peri_field,$(1),4))))" --Mdir $$(@D)/obj -o ../run rtl/pkg/npu_pkg.sv \
 	  $$$$(ls rtl/*/$(call peri_field,$(1),2).sv) $(CURDIR)/$$< $(addprefix $(CURDIR)/,$(subst $(comma), ,$(call peri_field,$(1),5))) > $$(@D)/build.log 2>&1 || { grep -E -A4 'rror|arning' $$(@D)/build.log; exit 1; }
 .PHONY: rtl-unit-peri-$(call peri_field,$(1),1)
 rtl-unit-peri-$(call peri_field,$(1),1): $(PERI_OUT)/$(call peri_field,$(1),1)/run

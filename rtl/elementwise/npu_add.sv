@@ -1,0 +1,185 @@
+// ADD: two int8 tensors of n * in_c elements, four elements per cycle (CONTRACT.md, Operators). The addends come through two read
+// clients; all three tensors may begin anywhere in a bus word.
+module npu_add #(
+  parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT
+) (
+  input  logic                          clk_i,
+  input  logic                          rst_ni,
+  input  logic                          clear_i,
+  input  logic                          start_i,
+  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  output logic                          busy_o,
+  output logic                          done_o,
+  output logic                          progress_o,
+  // first addend (client ELEM), second addend (client RES)
+  output logic                          rd_req_valid_o,
+  input  logic                          rd_req_ready_i,
+  output logic [31:0]                   rd_req_addr_o,
+  output logic [23:0]                   rd_req_bytes_o,
+  input  logic                          rd_rsp_valid_i,
+  output logic                          rd_rsp_ready_o,
+  input  logic [BUS_BYTES*8-1:0]        rd_rsp_data_i,
+  output logic                          rd2_req_valid_o,
+  input  logic                          rd2_req_ready_i,
+  output logic [31:0]                   rd2_req_addr_o,
+  output logic [23:0]                   rd2_req_bytes_o,
+  input  logic                          rd2_rsp_valid_i,
+  output logic                          rd2_rsp_ready_o,
+  input  logic [BUS_BYTES*8-1:0]        rd2_rsp_data_i,
+  output logic                          wr_valid_o,
+  input  logic                          wr_ready_i,
+  output logic [31:0]                   wr_addr_o,
+  output logic [BUS_BYTES*8-1:0]        wr_data_o,
+  output logic [BUS_BYTES-1:0]          wr_strb_o,
+  // events
+  output logic [2:0]                    cnt_elements_o,
+  output logic [2:0]                    cnt_sat_low_o,
+  output logic [2:0]                    cnt_sat_high_o
+);
+
+  localparam int unsigned LANES = 4;
+  localparam int unsigned LATENCY = 9;  // of npu_add_lane
+  localparam int unsigned WB = $clog2(BUS_BYTES);
+
+  logic busy_q, launch_q;
+  logic [32:0] left_q;       // elements still to be issued
+  logic [32:0] total;
+  assign total = 33'(desc_i[npu_pkg::F_N +: 16]) * 33'(desc_i[npu_pkg::F_IN_C +: 17]);
+  assign busy_o = busy_q;
+
+  // Requests end at multiples of 64 KiB, so that no bus word is read twice.
+  logic [1:0] req_valid, req_ready;
+  logic [2*32-1:0] req_addr;
+  logic [2*24-1:0] req_bytes;
+  assign req_ready = {rd2_req_ready_i, rd_req_ready_i};
+  assign {rd2_req_valid_o, rd_req_valid_o} = req_valid;
+  assign {rd2_req_addr_o, rd_req_addr_o} = req_addr;
+  assign {rd2_req_bytes_o, rd_req_bytes_o} = req_bytes;
+  for (genvar s = 0; s < 2; s++) begin : gen_request
+    logic [31:0] addr_q;
+    logic [32:0] ask_q;
+    logic [16:0] to_end;
+    logic more;
+    assign to_end = 17'h10000 - {1'b0, addr_q[15:0]};
+    assign more = ask_q > 33'(to_end);
+    assign req_valid[s] = busy_q && (ask_q != '0);
+    assign req_addr[s*32 +: 32] = addr_q;
+    assign req_bytes[s*24 +: 24] = more ? 24'(to_end) : 24'(ask_q);
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) ask_q <= '0;
+      else if (clear_i) ask_q <= '0;
+      else if (launch_q) ask_q <= left_q;
+      else if (req_valid[s] && req_ready[s]) ask_q <= more ? ask_q - 33'(to_end) : '0;
+    end
+    always_ff @(posedge clk_i) begin
+      if (launch_q) addr_q <= (s == 0) ? desc_i[npu_pkg::F_IN_ADDR +: 32] : desc_i[npu_pkg::F_IN2_ADDR +: 32];
+      else if (req_valid[s] && req_ready[s]) addr_q <= {addr_q[31:16] + 16'd1, 16'd0};
+    end
+  end
+
+  // Streams of bytes.
+  logic [LANES*8-1:0] bytes1, bytes2;
+  logic [2:0] have1, have2, want;
+  logic issue, advance, last;
+  assign want = (left_q >= 33'(LANES)) ? 3'(LANES) : 3'(left_q);
+  assign last = left_q <= 33'(LANES);
+  assign issue = busy_q && !launch_q && (left_q != '0) && (have1 >= want) && (have2 >= want) && advance;
+  npu_unpack #(.BUS_BYTES(BUS_BYTES), .LANES(LANES)) u_first (
+    .clk_i, .rst_ni, .clear_i(clear_i || start_i), .skip_i(desc_i[npu_pkg::F_IN_ADDR +: WB]), .word_valid_i(rd_rsp_valid_i && busy_q),
+    .word_ready_o(rd_rsp_ready_o), .word_i(rd_rsp_data_i), .bytes_o(bytes1), .have_o(have1), .take_i(issue), .count_i(want)
+  );
+  npu_unpack #(.BUS_BYTES(BUS_BYTES), .LANES(LANES)) u_second (
+    .clk_i, .rst_ni, .clear_i(clear_i || start_i), .skip_i(desc_i[npu_pkg::F_IN2_ADDR +: WB]), .word_valid_i(rd2_rsp_valid_i && busy_q),
+    .word_ready_o(rd2_rsp_ready_o), .word_i(rd2_rsp_data_i), .bytes_o(bytes2), .have_o(have2), .take_i(issue), .count_i(want)
+  );
+
+  // Lanes.
+  logic [LATENCY-1:0] valid_q, en;
+  logic [LATENCY*4-1:0] tag_q;  // last, count
+  logic [LANES*8-1:0] out;
+  logic [LANES-1:0] low, high;
+  assign en = advance ? {valid_q[LATENCY-2:0], issue} : '0;
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) valid_q <= '0;
+    else if (clear_i) valid_q <= '0;
+    else if (busy_q && advance) valid_q <= {valid_q[LATENCY-2:0], issue};
+  end
+  for (genvar s = 0; s < LATENCY; s++) begin : gen_tag
+    if (s == 0) begin : gen_first
+      always_ff @(posedge clk_i) if (en[s]) tag_q[3:0] <= {last, want};
+    end else begin : gen_next
+      always_ff @(posedge clk_i) if (en[s]) tag_q[s*4 +: 4] <= tag_q[(s-1)*4 +: 4];
+    end
+  end
+  for (genvar i = 0; i < LANES; i++) begin : gen_lane
+    npu_add_lane u_lane (
+      .clk_i, .en_i(en), .x1_i(bytes1[i*8 +: 8]), .x2_i(bytes2[i*8 +: 8]),
+      .zp1_i(desc_i[npu_pkg::F_IN_ZP +: 16]), .zp2_i(desc_i[npu_pkg::F_IN2_ZP +: 16]), .zp_out_i(desc_i[npu_pkg::F_ADD_ZP +: 16]),
+      .shift_i(desc_i[npu_pkg::F_ADD_SHIFT +: 5]), .m1_i(desc_i[npu_pkg::F_M1 +: 31]), .m2_i(desc_i[npu_pkg::F_M2 +: 31]),
+      .mo_i(desc_i[npu_pkg::F_MO +: 31]), .e1_i(desc_i[npu_pkg::F_E1 +: 8]), .e2_i(desc_i[npu_pkg::F_E2 +: 8]),
+      .eo_i(desc_i[npu_pkg::F_EO +: 8]), .min_i(desc_i[npu_pkg::F_ADD_ACT_MIN +: 16]), .max_i(desc_i[npu_pkg::F_ADD_ACT_MAX +: 16]),
+      .out_o(out[i*8 +: 8]), .sat_low_o(low[i]), .sat_high_o(high[i])
+    );
+  end
+
+  // Output.
+  logic out_valid, pack_ready, pack_idle, out_last;
+  logic [2:0] out_count;
+  assign out_valid = valid_q[LATENCY-1];
+  assign {out_last, out_count} = tag_q[(LATENCY-1)*4 +: 4];
+  assign advance = !out_valid || pack_ready;
+  npu_pack #(.BUS_BYTES(BUS_BYTES), .LANES(LANES)) u_pack (
+    .clk_i, .rst_ni, .clear_i, .start_i, .addr_i(desc_i[npu_pkg::F_OUT_ADDR +: 32]), .valid_i(out_valid), .ready_o(pack_ready),
+    .bytes_i(out), .count_i(out_count), .last_i(out_last), .idle_o(pack_idle), .wr_valid_o, .wr_ready_i, .wr_addr_o, .wr_data_o, .wr_strb_o
+  );
+
+  // Start and end.
+  logic finished;
+  assign finished = busy_q && !launch_q && (left_q == '0) && (valid_q == '0) && pack_idle;
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      busy_q <= 1'b0;
+      launch_q <= 1'b0;
+      done_o <= 1'b0;
+      left_q <= '0;
+    end else if (clear_i) begin
+      busy_q <= 1'b0;
+      launch_q <= 1'b0;
+      done_o <= 1'b0;
+      left_q <= '0;
+    end else begin
+      launch_q <= start_i;
+      done_o <= finished;
+      if (start_i) begin
+        busy_q <= 1'b1;
+        left_q <= total;
+      end else if (finished) begin
+        busy_q <= 1'b0;
+      end else if (issue) begin
+        left_q <= left_q - 33'(want);
+      end
+    end
+  end
+  assign progress_o = issue || (wr_valid_o && wr_ready_i);
+
+  always_comb begin
+    cnt_elements_o = issue ? want : 3'd0;
+    cnt_sat_low_o = '0;
+    cnt_sat_high_o = '0;
+    if (out_valid && pack_ready) begin
+      for (int unsigned i = 0; i < LANES; i++) begin
+        if (3'(i) < out_count) begin
+          cnt_sat_low_o = cnt_sat_low_o + {2'd0, low[i]};
+          cnt_sat_high_o = cnt_sat_high_o + {2'd0, high[i]};
+        end
+      end
+    end
+  end
+  logic unused;
+  assign unused = ^desc_i;
+
+`ifndef SYNTHESIS
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) start_i |-> !busy_q);
+`endif
+
+endmodule

@@ -1,0 +1,103 @@
+// Collects a stream of bytes into bus words with byte enables; a stream may begin and end anywhere in a word.
+module npu_pack #(
+  parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
+  parameter int unsigned LANES = 4,  // bytes per cycle, below BUS_BYTES
+  localparam int unsigned CB = $clog2(LANES + 1)
+) (
+  input  logic                   clk_i,
+  input  logic                   rst_ni,
+  input  logic                   clear_i,
+  input  logic                   start_i,    // takes the address of the first byte; only when idle
+  input  logic [31:0]            addr_i,
+  input  logic                   valid_i,
+  output logic                   ready_o,
+  input  logic [LANES*8-1:0]     bytes_i,
+  input  logic [CB-1:0]          count_i,    // 1..LANES
+  input  logic                   last_i,     // ends the stream: what there is goes out, the next byte begins a new word access
+  output logic                   idle_o,     // nothing is held
+  output logic                   wr_valid_o,
+  input  logic                   wr_ready_i,
+  output logic [31:0]            wr_addr_o,
+  output logic [BUS_BYTES*8-1:0] wr_data_o,
+  output logic [BUS_BYTES-1:0]   wr_strb_o
+);
+
+  localparam int unsigned WB = $clog2(BUS_BYTES);
+  localparam int unsigned SIZE = BUS_BYTES + LANES;
+
+  logic [BUS_BYTES*8-1:0] data_q;
+  logic [BUS_BYTES-1:0] strb_q;
+  logic [WB-1:0] pos_q;
+  logic [31-WB:0] word_q;
+  logic flush_q;  // a last part spilled into a word of its own
+
+  logic [SIZE*8-1:0] data;
+  logic [SIZE-1:0] strb;
+  logic [LANES-1:0] lanes;
+  logic [LANES*8-1:0] byte_mask;
+  logic [WB:0] pos_end;
+  logic accept, full, emit, out_free;
+
+  always_comb begin
+    for (int unsigned i = 0; i < LANES; i++) lanes[i] = CB'(i) < count_i;
+  end
+  assign pos_end = {1'b0, pos_q} + (WB + 1)'(count_i);
+  assign full = pos_end[WB];
+  assign out_free = !wr_valid_o || wr_ready_i;
+  assign ready_o = out_free && !flush_q;
+  assign accept = valid_i && ready_o;
+  assign emit = (accept && (full || last_i)) || (flush_q && out_free);
+  assign data = accept ? ({{LANES{8'd0}}, data_q} | ({{BUS_BYTES{8'd0}}, bytes_i & byte_mask} << {pos_q, 3'd0})) : {{LANES{8'd0}}, data_q};
+  assign strb = accept ? ({{LANES{1'b0}}, strb_q} | ({{BUS_BYTES{1'b0}}, lanes} << pos_q)) : {{LANES{1'b0}}, strb_q};
+  for (genvar i = 0; i < LANES; i++) begin : gen_mask
+    assign byte_mask[i*8 +: 8] = {8{lanes[i]}};
+  end
+  assign idle_o = !wr_valid_o && !flush_q && (strb_q == '0);
+
+  logic spill;  // bytes for the next word
+  assign spill = strb[SIZE-1:BUS_BYTES] != '0;
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      data_q <= '0;
+      strb_q <= '0;
+      pos_q <= '0;
+      flush_q <= 1'b0;
+      wr_valid_o <= 1'b0;
+    end else if (clear_i) begin
+      data_q <= '0;
+      strb_q <= '0;
+      flush_q <= 1'b0;
+      wr_valid_o <= 1'b0;
+    end else begin
+      if (start_i) pos_q <= addr_i[WB-1:0];
+      else if (accept) pos_q <= pos_end[WB-1:0];
+      if (emit) begin
+        data_q <= {{(BUS_BYTES-LANES){8'd0}}, data[SIZE*8-1:BUS_BYTES*8]};
+        strb_q <= {{(BUS_BYTES-LANES){1'b0}}, strb[SIZE-1:BUS_BYTES]};
+        flush_q <= accept && last_i && spill;
+      end else if (accept) begin
+        data_q <= data[BUS_BYTES*8-1:0];
+        strb_q <= strb[BUS_BYTES-1:0];
+      end
+      if (emit) wr_valid_o <= 1'b1;
+      else if (wr_ready_i) wr_valid_o <= 1'b0;
+    end
+  end
+  always_ff @(posedge clk_i) begin
+    if (start_i) word_q <= addr_i[31:WB];
+    else if (accept && full) word_q <= word_q + 1'b1;
+    if (emit) begin
+      wr_addr_o <= {word_q, {WB{1'b0}}};
+      wr_data_o <= data[BUS_BYTES*8-1:0];
+      wr_strb_o <= strb[BUS_BYTES-1:0];
+    end
+  end
+
+`ifndef SYNTHESIS
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) valid_i |-> count_i != '0 && count_i <= CB'(LANES));
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                   wr_valid_o && !wr_ready_i |=> wr_valid_o && $stable(wr_data_o) && $stable(wr_addr_o) && $stable(wr_strb_o));
+`endif
+
+endmodule

@@ -1,0 +1,366 @@
+// SOFTMAX: int8 rows, the gemmlowp fixed-point algorithm of cmodel/numeric/softmax.hpp step by step on one 32 x 32 multiplier.
+// Each row is read three times: largest value, sum of exponentials, results.
+module npu_softmax #(
+  parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT
+) (
+  input  logic                          clk_i,
+  input  logic                          rst_ni,
+  input  logic                          clear_i,
+  input  logic                          start_i,
+  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  output logic                          busy_o,
+  output logic                          done_o,
+  output logic                          progress_o,
+  output logic                          rd_req_valid_o,
+  input  logic                          rd_req_ready_i,
+  output logic [31:0]                   rd_req_addr_o,
+  output logic [23:0]                   rd_req_bytes_o,
+  input  logic                          rd_rsp_valid_i,
+  output logic                          rd_rsp_ready_o,
+  input  logic [BUS_BYTES*8-1:0]        rd_rsp_data_i,
+  output logic                          wr_valid_o,
+  input  logic                          wr_ready_i,
+  output logic [31:0]                   wr_addr_o,
+  output logic [BUS_BYTES*8-1:0]        wr_data_o,
+  output logic [BUS_BYTES-1:0]          wr_strb_o,
+  output logic                          cnt_elements_o
+);
+
+  localparam int unsigned WB = $clog2(BUS_BYTES);
+  localparam logic signed [31:0] EXP_EIGHTH = 32'sd1895147668;  // exp(-1/8)
+  localparam logic signed [31:0] THIRD = 32'sd715827883;
+  localparam logic signed [31:0] INT_MAX = 32'sh7fff_ffff;
+
+  logic [12:0] classes;
+  logic [4:0] left_shift;
+  logic signed [31:0] multiplier, diff_min;
+  assign classes = desc_i[npu_pkg::F_IN_C +: 13];
+  assign left_shift = desc_i[npu_pkg::F_E1 +: 5];
+  assign multiplier = desc_i[npu_pkg::F_M1 +: 32];
+  assign diff_min = desc_i[npu_pkg::F_DIFF_MIN +: 32];
+
+  // Requests run ahead: each row three times.
+  logic busy_q, ask;
+  logic [15:0] ask_left_q;
+  logic [1:0] ask_step_q;
+  logic [31:0] ask_row_q;
+  assign rd_req_valid_o = busy_q && (ask_left_q != '0);
+  assign rd_req_addr_o = ask_row_q;
+  assign rd_req_bytes_o = 24'(classes);
+  assign ask = rd_req_valid_o && rd_req_ready_i;
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      ask_left_q <= '0;
+      ask_step_q <= '0;
+    end else if (clear_i) begin
+      ask_left_q <= '0;
+      ask_step_q <= '0;
+    end else if (start_i) begin
+      ask_left_q <= desc_i[npu_pkg::F_N +: 16];
+      ask_step_q <= '0;
+    end else if (ask) begin
+      ask_step_q <= (ask_step_q == 2'd2) ? 2'd0 : ask_step_q + 2'd1;
+      if (ask_step_q == 2'd2) ask_left_q <= ask_left_q - 16'd1;
+    end
+  end
+  always_ff @(posedge clk_i) begin
+    if (start_i) ask_row_q <= desc_i[npu_pkg::F_IN_ADDR +: 32];
+    else if (ask && (ask_step_q == 2'd2)) ask_row_q <= ask_row_q + 32'(classes);
+  end
+
+  localparam logic [4:0] TOP = 5'd0;      // stream: largest value
+  localparam logic [4:0] TAKE = 5'd1;     // next element of the second and third pass
+  localparam logic [4:0] SCALE = 5'd2;    // exponential of one difference
+  localparam logic [4:0] SPLIT = 5'd3;
+  localparam logic [4:0] X2 = 5'd4;
+  localparam logic [4:0] X3 = 5'd5;
+  localparam logic [4:0] X4 = 5'd6;
+  localparam logic [4:0] TAIL = 5'd7;
+  localparam logic [4:0] SERIES = 5'd8;
+  localparam logic [4:0] FACTORS = 5'd9;
+  localparam logic [4:0] USE = 5'd10;     // add to the sum, or make the result
+  localparam logic [4:0] HALF = 5'd11;    // reciprocal of the sum
+  localparam logic [4:0] GUESS = 5'd12;
+  localparam logic [4:0] ERROR = 5'd13;
+  localparam logic [4:0] REFINE = 5'd14;
+  localparam logic [4:0] OUT = 5'd15;     // the result goes to the packer
+  localparam logic [4:0] FLUSH = 5'd16;
+
+  logic [4:0] state_q;
+  logic [15:0] left_q;
+  logic [31:0] row_addr_q;
+  logic [12:0] index_q;
+  logic [WB-1:0] at_q;
+  logic third_q;  // third pass
+  logic signed [7:0] value, top_q;
+  logic signed [8:0] diff;
+  logic [BUS_BYTES*8-1:0] at_value;
+  logic taking, last_element;
+  assign at_value = rd_rsp_data_i >> {at_q, 3'd0};
+  assign value = at_value[7:0];
+  assign diff = 9'(value) - 9'(top_q);
+  assign taking = busy_q && ((state_q == TOP) || (state_q == TAKE)) && rd_rsp_valid_i;
+  assign last_element = index_q + 13'd1 == classes;
+  assign rd_rsp_ready_o = busy_q && ((state_q == TOP) || (state_q == TAKE)) && (last_element || (at_q == WB'(BUS_BYTES - 1)));
+  assign cnt_elements_o = taking && third_q && (state_q == TAKE);
+
+  // The multiplier: round(a * b / 2^31), ties by a nudge and truncation toward zero.
+  logic signed [31:0] a, b, p, x_q, x2_q, x3_q, r_q, t_q, rest_q, error_q, half_q;
+  logic signed [63:0] product, nudged;
+  logic [31:0] floor_p;
+  assign product = 64'(a) * 64'(b);
+  assign nudged = product + (product[63] ? -64'sh3fff_ffff : 64'sh4000_0000);
+  assign floor_p = nudged[62:31] + 32'(nudged[63] && (nudged[30:0] != '0));
+  assign p = ((a == 32'sh8000_0000) && (b == 32'sh8000_0000)) ? INT_MAX : floor_p;
+
+  function automatic logic signed [31:0] shr_round(input logic signed [31:0] x, input logic [5:0] n);
+    logic [63:0] mask;
+    logic signed [63:0] wide;
+    mask = (64'd1 << n) - 64'd1;
+    wide = 64'(x);
+    shr_round = 32'(wide >>> n) + (((64'(wide) & mask) > ((mask >> 1) + 64'(x[31]))) ? 32'sd1 : 32'sd0);
+  endfunction
+  function automatic logic signed [31:0] shl2_sat(input logic signed [31:0] x);
+    shl2_sat = (x[31:29] == 3'b000 || x[31:29] == 3'b111) ? {x[29:0], 2'b00} : x[31] ? 32'sh8000_0000 : 32'sh7fff_ffff;
+  endfunction
+  function automatic logic signed [31:0] factor(input logic [2:0] i);
+    case (i)
+      3'd0: factor = 32'sd1672461947;
+      3'd1: factor = 32'sd1302514674;
+      3'd2: factor = 32'sd790015084;
+      3'd3: factor = 32'sd290630308;
+      3'd4: factor = 32'sd39332535;
+      3'd5: factor = 32'sd720401;
+      default: factor = 32'sd242;
+    endcase
+  endfunction
+
+  logic [6:0] bits_q;  // factors still to be multiplied
+  logic [2:0] bit_index;
+  always_comb begin
+    bit_index = 3'd0;
+    for (int unsigned i = 7; i > 0; i--) if (bits_q[i-1]) bit_index = 3'(i - 1);
+  end
+
+  logic signed [31:0] diff_q, scale_q, x4_4, part;
+  logic [1:0] round_q;
+  always_comb begin
+    a = '0;
+    b = '0;
+    x4_4 = '0;
+    case (state_q)
+      SCALE: begin
+        a = diff_q <<< left_shift;
+        b = multiplier;
+      end
+      X2: begin
+        a = x_q;
+        b = x_q;
+      end
+      X3: begin
+        a = x2_q;
+        b = x_q;
+      end
+      X4: begin
+        a = x2_q;
+        b = x2_q;
+      end
+      TAIL: begin
+        x4_4 = shr_round(t_q, 6'd2);
+        a = x4_4 + x3_q;
+        b = THIRD;
+      end
+      SERIES: begin
+        a = EXP_EIGHTH;
+        b = x_q + shr_round(t_q, 6'd1);
+      end
+      FACTORS: begin
+        a = r_q;
+        b = factor(bit_index);
+      end
+      USE: begin
+        a = scale_q;
+        b = r_q;
+      end
+      GUESS: begin
+        a = half_q;
+        b = -32'sd1010580540;
+      end
+      ERROR: begin
+        a = half_q;
+        b = x_q;
+      end
+      REFINE: begin
+        a = x_q;
+        b = error_q;
+      end
+      default: ;
+    endcase
+  end
+  // the largest multiple of 1/4 below the argument, as a fraction of -1/4 .. 0
+  assign part = $signed({8'd0, t_q[23:0]}) - 32'sd16777216;
+
+  // Sum and reciprocal.
+  logic signed [31:0] sum_q;
+  logic [5:0] headroom, shift_out_q;
+  logic [31:0] normal;
+  always_comb begin
+    headroom = 6'd32;
+    for (int unsigned i = 0; i < 32; i++) if (sum_q[i]) headroom = 6'(31 - i);
+    normal = sum_q << headroom;
+  end
+
+  logic signed [31:0] result;
+  logic signed [31:0] series;
+  logic signed [32:0] series_full;
+  assign series_full = 33'(EXP_EIGHTH) + 33'(p);
+  assign series = (series_full[32] != series_full[31]) ? (series_full[32] ? 32'sh8000_0000 : INT_MAX) : series_full[31:0];
+  logic [7:0] out_q;
+  logic zero_q;  // the difference is below diff_min
+  logic pack_ready, pack_idle, pack_last;
+  assign pack_last = index_q == '0;
+
+  always_comb begin
+    result = -32'sd128;
+    if ((state_q == USE) && !zero_q) begin
+      result = shr_round(p, shift_out_q) - 32'sd128;
+      if (result > 32'sd127) result = 32'sd127;
+      else if (result < -32'sd128) result = -32'sd128;
+    end
+  end
+
+  logic finished;
+  assign finished = busy_q && (state_q == FLUSH) && pack_idle && (left_q == '0);
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      busy_q <= 1'b0;
+      done_o <= 1'b0;
+      state_q <= TOP;
+    end else if (clear_i) begin
+      busy_q <= 1'b0;
+      done_o <= 1'b0;
+      state_q <= TOP;
+    end else begin
+      done_o <= finished;
+      if (start_i) busy_q <= 1'b1;
+      else if (finished) busy_q <= 1'b0;
+      if (busy_q) begin
+        case (state_q)
+          TOP: if (taking && last_element) state_q <= TAKE;
+          TAKE: if (taking) state_q <= (32'(diff) < diff_min) ? USE : SCALE;
+          SCALE: state_q <= SPLIT;
+          SPLIT: state_q <= (t_q == '0) ? USE : X2;
+          X2: state_q <= X3;
+          X3: state_q <= X4;
+          X4: state_q <= TAIL;
+          TAIL: state_q <= SERIES;
+          SERIES: state_q <= FACTORS;
+          FACTORS: if (bits_q == '0) state_q <= USE;
+          USE: state_q <= third_q ? OUT : (index_q == '0) ? HALF : TAKE;
+          HALF: state_q <= GUESS;
+          GUESS: state_q <= ERROR;
+          ERROR: state_q <= REFINE;
+          REFINE: state_q <= (round_q == 2'd2) ? TAKE : ERROR;
+          OUT: if (pack_ready) state_q <= !pack_last ? TAKE : (left_q == '0) ? FLUSH : TOP;
+          default: if (finished) state_q <= TOP;
+        endcase
+      end
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (start_i) begin
+      left_q <= desc_i[npu_pkg::F_N +: 16];
+      row_addr_q <= desc_i[npu_pkg::F_IN_ADDR +: 32];
+      at_q <= desc_i[npu_pkg::F_IN_ADDR +: WB];
+      index_q <= '0;
+      third_q <= 1'b0;
+      sum_q <= '0;
+    end else if (busy_q) begin
+      if (taking) begin
+        index_q <= last_element ? '0 : index_q + 13'd1;
+        at_q <= last_element ? row_addr_q[WB-1:0] : at_q + 1'b1;
+      end
+      case (state_q)
+        TOP: if (taking && ((index_q == '0) || (value > top_q))) top_q <= value;
+        TAKE: begin
+          diff_q <= 32'(diff);
+          zero_q <= 32'(diff) < diff_min;
+          if (taking && last_element && third_q) begin  // the next element is the next row's
+            left_q <= left_q - 16'd1;
+            row_addr_q <= row_addr_q + 32'(classes);
+            at_q <= row_addr_q[WB-1:0] + WB'(classes);
+          end
+        end
+        SCALE: t_q <= p;
+        SPLIT: begin
+          x_q <= (part <<< 5) + 32'sh1000_0000;
+          rest_q <= part - t_q;
+          r_q <= INT_MAX;
+        end
+        X2: x2_q <= p;
+        X3: x3_q <= p;
+        X4: t_q <= p;
+        TAIL: t_q <= p + x2_q;
+        SERIES: begin
+          r_q <= series;
+          bits_q <= rest_q[30:24];
+        end
+        FACTORS: begin
+          if (bits_q != '0) begin
+            r_q <= p;
+            bits_q <= bits_q & (bits_q - 7'd1);
+          end
+        end
+        USE: begin
+          if (!third_q && !zero_q) sum_q <= sum_q + shr_round(r_q, 6'd12);
+          out_q <= result[7:0];
+        end
+        HALF: begin
+          // (normal - 2^31 + 2^31) / 2
+          half_q <= {1'b0, normal[31:1]};
+          shift_out_q <= 6'd35 - headroom;
+        end
+        GUESS: begin
+          x_q <= 32'sd1515870810 + p;
+          round_q <= '0;
+        end
+        ERROR: error_q <= 32'sh2000_0000 - p;
+        REFINE: begin
+          x_q <= x_q + shl2_sat(p);
+          round_q <= round_q + 2'd1;
+          // after the last round the reciprocal is doubled
+          scale_q <= double_sat;
+          third_q <= round_q == 2'd2;
+        end
+        OUT: begin
+          if (pack_ready && pack_last) begin
+            third_q <= 1'b0;
+            sum_q <= '0;
+          end
+        end
+        default: ;
+      endcase
+    end
+  end
+  logic signed [31:0] refined, double_sat;
+  assign refined = x_q + shl2_sat(p);
+  assign double_sat = (refined[31] == refined[30]) ? {refined[30:0], 1'b0} : refined[31] ? 32'sh8000_0000 : INT_MAX;
+
+  npu_pack #(.BUS_BYTES(BUS_BYTES), .LANES(1)) u_pack (
+    .clk_i, .rst_ni, .clear_i, .start_i, .addr_i(desc_i[npu_pkg::F_OUT_ADDR +: 32]), .valid_i(busy_q && (state_q == OUT)),
+    .ready_o(pack_ready), .bytes_i(out_q), .count_i(1'b1), .last_i(pack_last), .idle_o(pack_idle), .wr_valid_o, .wr_ready_i,
+    .wr_addr_o, .wr_data_o, .wr_strb_o
+  );
+
+  assign busy_o = busy_q;
+  assign progress_o = busy_q && (taking || ((state_q != TOP) && (state_q != TAKE) && (state_q != OUT) && (state_q != FLUSH)) ||
+                                 (wr_valid_o && wr_ready_i) || ((state_q == OUT) && pack_ready));
+  logic unused;
+  assign unused = ^{desc_i, at_value, normal, result, rest_q};
+
+`ifndef SYNTHESIS
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) start_i |-> !busy_q);
+`endif
+
+endmodule
