@@ -132,7 +132,7 @@ class Lowering {
       if (layer(a).op != Op::add) continue;
       const int first = layer(a).inputs[0], second = layer(a).inputs[1];
       const int producer = std::max(first, second), other = std::min(first, second);
-      if (producer == other || producer == o_.input_layer || other == o_.input_layer) continue;
+      if (producer == o_.input_layer || other == o_.input_layer) continue;
       if (!has_weights(layer(producer)) || consumers(producer) != 1) continue;
       const numeric::AddParams& p = quantized(a).add;
       if ((producer == first ? p.zp1 : p.zp2) != quantized(producer).out.zero_point) continue;

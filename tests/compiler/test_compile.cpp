@@ -251,6 +251,50 @@ TEST_CASE("compiler: an add is fused where it can be, with one command less") {
   CHECK(fused.memory.activation_bytes <= plain.memory.activation_bytes);
 }
 
+TEST_CASE(
+    "compiler: a convolution fused with its own input does not overwrite what it still reads") {
+  const Network net =
+      make_network("self", "[14, 14, 4]",
+                   layer_text("a", "conv2d", "filters = 4\nkernel = 3\npadding = \"same\"") +
+                       layer_text("b", "conv2d", "filters = 4\nkernel = 3\npadding = \"same\"") +
+                       layer_text("s", "add", "inputs = [\"a\", \"b\"]") +
+                       layer_text("g", "global_average_pool", ""));
+  const QuantizedNetwork q = quantize_random(net, 18);
+  const Program p = compile(q, small_hardware(), batch_of(2));
+  REQUIRE(p.forward[1].descriptor.has(spec::kFlagResAdd));
+  CHECK(p.forward[1].descriptor.in_addr == p.forward[1].descriptor.in2_addr);
+  CHECK(p.forward[1].descriptor.in_addr != p.forward[1].descriptor.out_addr);
+  CHECK(p.forward[1].descriptor.tile_h * p.forward[1].descriptor.tile_w <
+        14 * 14);  // more than one tile
+  const Session s = open(p);
+  const auto x = quantized_input(q, 2, 19);
+  s->load_batch(x, random_labels(q, 2, 19));
+  (void)s->forward();
+  CHECK(s->logits() == reference::run(q, x).logits);
+}
+
+TEST_CASE("compiler: the batch is a second addend only by way of a copy, and only if it must be") {
+  const auto copies = [](const std::string& inputs) {
+    const Network net = make_network("twice", "[4, 4, 2]",
+                                     layer_text("c", "conv2d", "filters = 2\nkernel = 1") +
+                                         layer_text("s", "add", "inputs = " + inputs) +
+                                         layer_text("t", "add", "inputs = [\"s\", \"c\"]"));
+    const QuantizedNetwork q = quantize_random(net, 20);
+    const Program p = compile(q, {}, batch_of(2));
+    const Session s = open(p);
+    const auto x = quantized_input(q, 2, 21);
+    s->load_batch(x, random_labels(q, 2, 21));
+    (void)s->forward();
+    CHECK(s->logits() == reference::run(q, x).logits);
+    return std::count_if(p.forward.begin(), p.forward.end(), [](const Command& c) {
+      return c.layer == kNetworkInput && c.name != "loss";
+    });
+  };
+  CHECK(copies("[\"input\", \"c\"]") == 0);
+  CHECK(copies("[\"c\", \"input\"]") == 0);
+  CHECK(copies("[\"input\", \"input\"]") == 1);
+}
+
 TEST_CASE("compiler: a program that ends in a softmax gives the probabilities") {
   const std::vector<Network> cases = operator_cases();
   const auto at = std::find_if(cases.begin(), cases.end(),

@@ -67,6 +67,30 @@ Network random_graph(Rng& rng) {
   return parse_network(text, "graph");
 }
 
+// No command writes bytes that it may still have to read, whatever its tiles: an add may stand
+// exactly in the place of an addend, everything else is apart.
+void check_hazards(const Program& p) {
+  for (const Command& c : p.forward) {
+    const spec::Descriptor& d = c.descriptor;
+    const ActivationPlace* out = nullptr;
+    for (const ActivationPlace& a : p.activations)
+      if (&c - p.forward.data() == a.first) out = &a;
+    if (out == nullptr) continue;
+    const bool add = d.opcode == static_cast<std::uint32_t>(spec::Opcode::add_);
+    const auto apart = [&](std::uint32_t address) {
+      for (const ActivationPlace& a : p.activations) {
+        if (a.address != address || a.first >= out->first || a.last < out->first) continue;
+        if (a.address < out->address + out->bytes && out->address < a.address + a.bytes)
+          return false;
+      }
+      return true;
+    };
+    CAPTURE(c.name);
+    if (!d.has(spec::kFlagInBatch)) CHECK((apart(d.in_addr) || (add && d.in_addr == d.out_addr)));
+    if (add || d.has(spec::kFlagResAdd)) CHECK((apart(d.in2_addr) || d.in2_addr == d.out_addr));
+  }
+}
+
 }  // namespace
 
 TEST_CASE("compiler: the planner never lets live buffers overlap, and stays near the least") {
@@ -115,6 +139,7 @@ TEST_CASE("compiler: random graphs give the reference's bits in shared memory, f
       const Program p = compile(q, {}, o);
       for (const Command& c : p.forward) fused += c.descriptor.has(spec::kFlagResAdd) ? 1 : 0;
       shared += p.memory.activation_bytes;
+      check_hazards(p);
       const Session s = open(p);
       s->load_batch(x, random_labels(q, 2, seed));
       (void)s->forward();
