@@ -1,0 +1,230 @@
+// npu_control: registers against the model's register file; whole queues with an engine played by the bench: order, prefetch, commit
+// points, every way to end (last, END, bad descriptor, bus errors, watchdog, soft reset), and that the next queue runs after each.
+#include <deque>
+#include <vector>
+
+#include "cmodel/npu/control.hpp"
+#include "cmodel/npu/validate.hpp"
+#include "tests/rtl/peri/bench.hpp"
+
+namespace spec = lastmile::spec;
+namespace npu = lastmile::npu;
+namespace reg = lastmile::spec::reg;
+
+namespace {
+
+constexpr int kBus = P_BUS_BYTES;
+
+bench::Bench* b;
+bench::Random* rnd;
+void tick();
+
+void write(std::uint32_t offset, std::uint32_t value) {
+  Vtop& t = *b->top;
+  t.s_axil_awvalid_i = 1, t.s_axil_awaddr_i = static_cast<std::uint16_t>(offset), t.s_axil_wvalid_i = rnd->chance(50), t.s_axil_wdata_i = value, t.s_axil_wstrb_i = 15;
+  for (int i = 0;; ++i) {
+    t.eval();
+    const bool done = t.s_axil_awready_o && t.s_axil_wready_o;
+    tick();
+    if (done) break;
+    t.s_axil_wvalid_i = 1;
+    if (i > 100) bench::fail("register write hangs", b->cycle);
+  }
+  t.s_axil_awvalid_i = 0, t.s_axil_wvalid_i = 0;
+  while (!t.s_axil_bvalid_o) tick();
+  t.s_axil_bready_i = 1;
+  tick();
+  t.s_axil_bready_i = 0;
+}
+
+std::uint32_t read(std::uint32_t offset) {
+  Vtop& t = *b->top;
+  t.s_axil_arvalid_i = 1, t.s_axil_araddr_i = static_cast<std::uint16_t>(offset);
+  for (;;) {
+    t.eval();
+    const bool done = t.s_axil_arready_o;
+    tick();
+    if (done) break;
+  }
+  t.s_axil_arvalid_i = 0;
+  while (!t.s_axil_rvalid_o) tick();
+  if (rnd->chance(30)) tick();
+  const std::uint32_t v = t.s_axil_rdata_o;
+  t.s_axil_rready_i = 1;
+  tick();
+  t.s_axil_rready_i = 0;
+  return v;
+}
+
+// What surrounds the control block in one queue.
+struct World {
+  std::vector<std::array<std::uint32_t, 48>> queue;
+  std::uint32_t base = 0;
+  int fetch_error_at = -1;   // this descriptor is answered with an error
+  int error_at = -1;         // this command meets a bus error while it runs
+  bool error_is_write = false;
+  int error_client = 1;
+  int silent_at = -1;        // this command never ends
+  bool silent_fetch = false; // the memory never answers the fetch of command silent_at
+  bool silent_writes = false;
+  // state
+  std::deque<std::pair<int, int>> words;  // descriptor, word
+  int running = -1;
+  int work = 0, writes = 0;
+  std::vector<int> started, done;
+  std::uint64_t inc = 0;
+};
+World w;
+
+void tick() {
+  Vtop& t = *b->top;
+  // fetch client
+  t.rd_req_ready_i = rnd->chance(70);
+  t.rd_error_i = 0;
+  if (!t.rd_rsp_valid_i && !w.words.empty() && rnd->chance(60) && !(w.silent_fetch && w.words.front().first == w.silent_at)) {
+    const auto [d, k] = w.words.front();
+    t.rd_rsp_valid_i = 1, t.rd_rsp_last_i = k == 192 / kBus - 1;
+    for (int i = 0; i < kBus / 4; ++i) bench::words(t.rd_rsp_data_i)[i] = w.queue[static_cast<std::size_t>(d)][static_cast<std::size_t>(k * kBus / 4 + i)];
+    if (d == w.fetch_error_at && k == 2) t.rd_error_i = 1, t.rd_error_client_i = 0;
+  }
+  // engine
+  t.engine_done_i = 0, t.progress_i = 0, t.wr_error_i = 0;
+  if (w.running >= 0 && !(w.running == w.silent_at && !w.silent_fetch && !w.silent_writes)) {
+    if (w.work > 0) --w.work, t.progress_i = 1;
+    if (w.work == 5 && w.running == w.error_at) {
+      if (w.error_is_write) t.wr_error_i = 1;
+      else t.rd_error_i = 1, t.rd_error_client_i = static_cast<std::uint8_t>(w.error_client);
+    }
+    if (w.work == 0) t.engine_done_i = 1, w.done.push_back(w.running), w.running = -1, w.writes = static_cast<int>(rnd->below(10));
+  } else if (w.writes > 0) {
+    --w.writes;
+  }
+  t.wr_idle_i = w.running < 0 && w.writes == 0 && !(w.silent_writes && !w.done.empty() && w.done.back() == w.silent_at);
+  t.rd_waiting_i = w.running >= 0 ? 4 : 0;
+  t.eval();
+  if (t.rd_req_valid_o && t.rd_req_ready_i) {
+    const std::uint32_t index = (t.rd_req_addr_o - w.base) / 192;
+    bench::equal("fetch address", t.rd_req_addr_o, w.base + index * 192, b->cycle);
+    if (index >= w.queue.size()) bench::fail("fetch behind the queue", b->cycle);
+    for (int k = 0; k < 192 / kBus; ++k) w.words.push_back({static_cast<int>(index), k});
+  }
+  const bool taken = t.rd_rsp_valid_i && t.rd_rsp_ready_o;
+  const bool abort = t.abort_o;
+  int start = -1;
+  for (int op = 0; op < 8; ++op) {
+    if (((t.engine_start_o >> op) & 1) != 0) start = op;
+  }
+  const std::uint32_t index = start >= 0 ? bench::words(t.desc_o)[1] & 0xffff : 0;  // the tag
+  b->edge();
+  if (taken) w.words.pop_front(), t.rd_rsp_valid_i = 0;
+  if (abort) w.words.clear(), t.rd_rsp_valid_i = 0, w.running = -1, w.writes = 0;
+  if (start >= 0 && !abort) {
+    bench::equal("no engine runs", w.running, -1, b->cycle);
+    bench::equal("opcode started", start, static_cast<std::int64_t>(w.queue[index][0] & 0xff), b->cycle);
+    w.running = static_cast<int>(index), w.work = static_cast<int>(rnd->between(6, 60));
+    w.started.push_back(w.running);
+  }
+}
+
+spec::Descriptor command(std::uint32_t tag) {
+  spec::Descriptor d;
+  d.opcode = static_cast<std::uint32_t>(rnd->chance(50) ? spec::Opcode::add_ : spec::Opcode::softmax_);
+  d.tag = tag, d.n = 1, d.in_c = 10, d.add_act_max = 5, d.in_addr = 64 * tag, d.flags = rnd->chance(50) ? static_cast<std::uint32_t>(spec::kFlagInBatch) : 0u;
+  return d;
+}
+
+}  // namespace
+
+int main() {
+  bench::Bench bench_top;
+  bench::Random random;
+  b = &bench_top, rnd = &random;
+  Vtop& t = *bench_top.top;
+  bench_top.reset();
+  spec::HardwareParams hw;
+  hw.bus_bytes = kBus;
+  npu::RegisterFile model(hw);
+  // registers
+  for (int i = 0; i < 3000; ++i) {
+    const auto offset = static_cast<std::uint32_t>(random.below(random.chance(90) ? 80 : 1024)) * 4;
+    if (offset == reg::kCtrl) continue;
+    if (random.chance(50)) {
+      const auto v = static_cast<std::uint32_t>(random.bits());
+      write(offset, v);
+      model.write(offset, v);
+    } else {
+      bench::equal("register " + std::to_string(offset), read(offset), model.read(offset), bench_top.cycle);
+    }
+  }
+  for (int j = 0; j < 8; ++j) {
+    bench::equal("pair seed", static_cast<std::int64_t>(bench::get(bench::words(t.pair_seed_o), j * 64, 64)), static_cast<std::int64_t>(model.pair_seed(static_cast<std::uint32_t>(j))), 0);
+    bench::equal("pair coefficient", static_cast<std::int8_t>(bench::get(bench::words(t.pair_coef_o), j * 8, 8)), model.pair_coef(static_cast<std::uint32_t>(j)), 0);
+  }
+  write(reg::kPolarity, 0), write(reg::kDistribution, 0), write(reg::kMemLimit, 1 << 20), write(reg::kBatchAddr, 4096), write(reg::kIrqEnable, 3);
+  write(reg::kIrqStatus, 3);
+
+  for (int round = 0; round < 400; ++round) {
+    w = World{};
+    w.base = 64 * static_cast<std::uint32_t>(random.below(1000));
+    const auto count = static_cast<std::uint32_t>(random.between(1, 6));
+    for (std::uint32_t i = 0; i < count; ++i) w.queue.push_back(spec::encode(command(i)));
+    const auto victim = static_cast<std::uint32_t>(random.below(count));
+    std::int64_t code = 0, info = 0, at = 0, commands = count;
+    bool reset = false;
+    std::uint32_t queue_count = count, watchdog = 2000;
+    const int kind = static_cast<int>(random.below(12));
+    const auto op = static_cast<spec::Opcode>(w.queue[victim][0] & 0xff);
+    const auto engine = static_cast<std::int64_t>(op == spec::Opcode::add_ ? spec::Engine::add_ : spec::Engine::softmax_);
+    switch (kind) {
+      case 0: w.queue[victim][0] &= ~0xffu, commands = victim; break;  // END
+      case 1: w.queue[victim][1] &= 0xffffu, code = 2, info = 4, at = commands = victim; break;  // n = 0
+      case 2: w.fetch_error_at = static_cast<int>(victim), code = 9, info = 1, at = commands = victim; break;
+      case 3: w.error_at = static_cast<int>(victim), w.error_client = static_cast<int>(random.between(1, 5)), code = 9, at = commands = victim;
+        info = std::array<std::int64_t, 6>{0, 2, 3, 4, op == spec::Opcode::add_ ? 9 : 6, engine}[static_cast<std::size_t>(w.error_client)];
+        break;
+      case 4: w.error_at = static_cast<int>(victim), w.error_is_write = true, code = 10, info = engine, at = commands = victim; break;
+      case 5: w.silent_at = static_cast<int>(victim), code = 11, info = 3, at = commands = victim, watchdog = 300; break;  // waits for WEIGHT
+      case 6: w.silent_at = static_cast<int>(victim), w.silent_fetch = true, code = 11, info = 1, at = commands = victim, watchdog = 300; break;
+      case 7: w.silent_at = static_cast<int>(victim), w.silent_writes = true, code = 11, info = engine, at = commands = victim, watchdog = 300; break;
+      case 8: reset = true; break;
+      case 9: code = 6, commands = 0, random.chance(30) ? (w.base += 4) : random.chance(50) ? (queue_count = 0) : (w.base = (1 << 20) - 192 * count + 64, w.base &= ~63u, queue_count = count + 1); break;
+      default: break;
+    }
+    write(reg::kWatchdog, watchdog), write(reg::kQueueAddr, w.base), write(reg::kQueueCount, queue_count);
+    write(reg::kCtrl, 1);
+    if (reset) {
+      const auto wait = random.below(200);
+      for (std::uint64_t i = 0; i < wait; ++i) tick();
+      write(reg::kCtrl, 2);
+      for (int i = 0; i < 5; ++i) tick();
+      bench::equal("status after reset", read(reg::kStatus), 0, bench_top.cycle);
+      bench::equal("interrupt after reset", t.irq_o, 0, bench_top.cycle);
+      bench::equal("parameters stay", read(reg::kQueueAddr), w.base, bench_top.cycle);
+      continue;
+    }
+    std::uint64_t waited = 0;
+    while (!t.irq_o) {
+      tick();
+      if (++waited > 20000) bench::fail("queue never ends, kind " + std::to_string(kind), bench_top.cycle);
+    }
+    for (int i = 0; i < 3; ++i) tick();
+    const std::string what = "kind " + std::to_string(kind);
+    bench::equal(what + " status", read(reg::kStatus), code != 0 ? 4 : 2, bench_top.cycle);
+    bench::equal(what + " interrupt", read(reg::kIrqStatus), code != 0 ? 2 : 1, bench_top.cycle);
+    bench::equal(what + " code", read(reg::kErrorCode), code, bench_top.cycle);
+    bench::equal(what + " command at fault", read(reg::kErrorCommand), at, bench_top.cycle);
+    bench::equal(what + " info", read(reg::kErrorInfo), info, bench_top.cycle);
+    bench::equal(what + " commands", read(reg::kCounter), commands, bench_top.cycle);
+    const std::int64_t fetched = kind == 9 ? 0 : kind == 0 || (code != 0 && kind != 2 && kind != 6) ? victim + 1 : commands;
+    bench::equal(what + " descriptor bytes", read(reg::kCounter + 8 * 3), fetched * 192, bench_top.cycle);
+    bench::equal(what + " index", read(reg::kCommand), kind == 9 ? 0 : code != 0 || kind == 0 ? victim : count - 1, bench_top.cycle);
+    for (std::size_t i = 0; i < w.started.size(); ++i) bench::equal("order", w.started[i], static_cast<std::int64_t>(i), bench_top.cycle);
+    if (random.chance(50)) {
+      write(reg::kIrqStatus, 3);
+    } else {
+      write(reg::kCtrl, 2);
+    }
+    bench::equal("interrupt cleared", t.irq_o, 0, bench_top.cycle);
+  }
+  return bench::done("control");
+}
