@@ -17,7 +17,7 @@ include sw/build.mk
 # `N passed, N failed` counts as that many cases, another one as a single case.
 TEST_TARGETS :=
 include tests/lint/tidy.mk
--include tests/random/random.mk tests/fuzz/fuzz.mk $(wildcard tests/rtl/*.mk) sim/sim.mk tests/bench/bench.mk
+-include tests/random/random.mk tests/fuzz/fuzz.mk $(wildcard tests/rtl/*.mk) sim/sim.mk tests/bench/bench.mk tests/campaign/campaign.mk
 
 .PHONY: setup build tests test run lint format spec spec-check clean help
 setup:                   ## install the missing distribution packages (apt)
@@ -28,7 +28,7 @@ test: setup              ## every check, release and sanitizer builds; ends with
 	@python3 tests/run.py --make "$(MAKE)" --jobs $(JOBS) --cxx $(CXX) $(TEST_TARGETS)
 run: setup               ## adapt a shifted network by fixed-point forward gradients: the main demonstration
 	@$(MAKE) --no-print-directory build
-	build/lastmile run $(RUN_ARGS)
+	build/lastmile run $(if $(DATA),--data $(DATA)) $(RUN_ARGS)
 lint:                    ## formatting, clang-tidy, layering, RTL lint: warnings are errors
 	@python3 tests/lint/lint.py --make "$(MAKE)" --jobs $(JOBS)
 format:                  ## reformat the C++ sources in place

@@ -1,0 +1,16 @@
+# Long campaigns, run by hand; their results are in the README.
+.PHONY: fashion widths speakers readme readme-check
+fashion: setup           ## DATA=fashion-mnist: fixed against float forward gradient and backpropagation, 5 seeds (about an hour)
+	@$(MAKE) --no-print-directory build
+	python3 tests/campaign/campaign.py fashion $(DATA) $(if $(SEEDS),--seeds $(SEEDS))
+widths: setup            ## 8-bit against 16-bit weights over the perturbation size (DATA= or the drawn digits)
+	@$(MAKE) --no-print-directory build
+	python3 tests/campaign/campaign.py widths $(DATA) $(if $(SEEDS),--seeds $(SEEDS))
+speakers: setup          ## DATA=speech-commands-12: adaptation to each held-out speaker
+	@$(MAKE) --no-print-directory build
+	python3 tests/campaign/campaign.py speakers $(DATA) $(if $(SEEDS),--seeds $(SEEDS))
+readme:                  ## put the tables of build/reports into README.md
+	python3 tests/campaign/readme.py
+readme-check:
+	@python3 tests/campaign/readme.py --check
+TEST_TARGETS += readme-check

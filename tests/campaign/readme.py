@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Puts the tables that reports hold into README.md, between `<!-- table NAME -->` and `<!-- end NAME -->`.
+
+usage: readme.py [--check]    --check: every marker has its table and nothing else is written (reports need not be there)
+A table whose report is not in build/reports stays as it is, and the program says so.
+"""
+import json
+import math
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+README = ROOT / "README.md"
+REPORTS = ROOT / "build" / "reports"
+
+
+def number(s):
+    error = s["standard_error"]
+    return f"{s['mean']:.2f}" + ("" if error is None or math.isnan(error) else f" ± {error:.2f}")
+
+
+def table(head, rows):
+    return "\n".join(["| " + " | ".join(head) + " |", "|" + " --- |" * len(head), *("| " + " | ".join(map(str, r)) + " |" for r in rows)])
+
+
+def run_table(r):
+    a = r["accuracy"]
+    names = {"source": "source domain, fixed point", "shifted": "shifted domain, not adapted", "fixed": "adapted: fixed-point forward gradient",
+             "float": "adapted: float forward gradient, same seeds", "backprop": "adapted: float backpropagation"}
+    return table(["", "accuracy, %"], [[text, f"{a[key]:.2f}"] for key, text in names.items() if key in a]) + \
+        f"\n\n{r['forward_passes']} forward passes of {r['batch']} examples, {r['trained_weights']} trained weights, " \
+        f"{r['host_bytes_per_step']:.0f} bytes over the host interface per step, {r['peak_bytes']} bytes of NPU memory."
+
+
+def fashion_table(r):
+    rows = []
+    for subset, s in r["subsets"].items():
+        a = s["accuracy"]
+        rows.append([subset, s["trained_weights"], s["forward_passes"], *(number(a[k]) for k in ("shifted", "fixed", "float", "fixed_minus_float", "backprop"))])
+    text = table(["trained", "weights", "forward passes", "before", "fixed", "float", "fixed - float", "backpropagation"], rows)
+    for subset, s in r["subsets"].items():
+        points = [p for p in s["curve"]]
+        text += f"\n\nAccuracy against forward passes ({subset}, seed 1): " + ", ".join(f"{p['forward_passes']}: {p['accuracy']:.1f}" for p in points) + "."
+        text += f" Settings: `{s['settings']}`."
+    return text + f"\n\n{r['seeds']} seeds; mean ± standard error, per cent."
+
+
+def widths_table(r):
+    rows = [[x["weights"], x["eps"], *(number(x[k]) for k in ("shifted", "fixed", "float"))] for x in r["rows"]]
+    return table(["weights", "e", "before", "fixed", "float, same seeds"], rows) + f"\n\n{r['data']}, {r['steps']} steps, {r['seeds']} seeds; mean ± standard error, per cent."
+
+
+def speakers_table(r):
+    rows = [[s["name"], *(number(s[k]) for k in ("shifted", "fixed", "backprop"))] for s in r["speakers"]]
+    rows.append(["all", *(number(r["accuracy"][k]) for k in ("shifted", "fixed", "backprop"))])
+    return table(["speaker", "before", "fixed", "backpropagation"], rows) + f"\n\n{r['network']}, {r['seeds']} seed(s), per cent."
+
+
+def bench_table(r):
+    return table(["", "measured"], r["table"])
+
+
+TABLES = {"run": ("run.json", run_table), "fashion": ("campaign-fashion.json", fashion_table), "widths": ("campaign-widths.json", widths_table),
+          "speakers": ("campaign-speakers.json", speakers_table)}
+
+
+def dieharder():
+    path = REPORTS / "dieharder.md"
+    return path.read_text().split("\n\n", 1)[1].strip() if path.exists() else None
+
+
+def main():
+    text = README.read_text()
+    names = re.findall(r"<!-- table (\w+) -->", text)
+    for name in names:
+        block = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end {name} -->)", re.S)
+        found = block.search(text)
+        if not found:
+            sys.exit(f"README.md: table {name} has no end marker")
+        if sys.argv[1:] == ["--check"]:
+            if name != "dieharder" and name not in TABLES:
+                sys.exit(f"README.md: no program makes table {name}")
+            continue
+        if name == "dieharder":
+            content = dieharder()
+        else:
+            file, make = TABLES[name]
+            path = REPORTS / file
+            content = make(json.loads(path.read_text())) if path.exists() else None
+        if content is None:
+            print(f"table {name}: its report is not in build/reports, left as it is")
+            continue
+        text = block.sub(lambda m: m.group(1) + content + "\n" + m.group(2), text)
+        print(f"table {name}: written")
+    if sys.argv[1:] != ["--check"]:
+        README.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
