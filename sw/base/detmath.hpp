@@ -62,8 +62,10 @@ struct SinCos {
   }
 }
 
-// e^x for |x| <= 700. Reduced by multiples of ln 2, then Taylor series.
+// e^x for x <= 700; 0 for x < -700 (where e^x is below 1e-304). Reduced by multiples of ln 2, then
+// Taylor series.
 [[nodiscard]] constexpr double det_exp(double x) noexcept {
+  if (x < -700) return 0;
   constexpr double kLn2Hi = 0x1.62e42fefap-1;
   constexpr double kLn2Lo = 0x1.cf79abc9e3b3ap-40;
   const double scaled = x * 1.4426950408889634;

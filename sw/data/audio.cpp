@@ -150,6 +150,7 @@ std::vector<std::int16_t> decode_audio(std::span<const std::uint8_t> bytes, cons
   if (sf_error(file.get()) != SF_ERR_NO_ERROR)
     fail(name,
          fmt::format("corrupt after {} samples: {}", samples.size(), sf_strerror(file.get())));
+  if (samples.empty()) fail(name, "no samples");
   return samples;
 }
 

@@ -54,7 +54,8 @@ class Shifter {
       const int radius = static_cast<int>(std::ceil(3 * shift.blur));
       double sum = 0;
       for (int i = -radius; i <= radius; ++i) {
-        kernel_.push_back(det_exp(-0.5 * i * i / (shift.blur * shift.blur)));
+        const double z = i / shift.blur;  // may be infinite; blur * blur might be 0
+        kernel_.push_back(det_exp(-0.5 * z * z));
         sum += kernel_.back();
       }
       for (auto& k : kernel_) k /= sum;

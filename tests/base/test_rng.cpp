@@ -80,6 +80,7 @@ TEST_CASE("base: own log, exp, sin and cos agree with the C library") {
     const double near = 1 + rng.uniform(-1e-3, 1e-3);
     CHECK(std::abs(lastmile::det_log(near) - std::log(near)) <= 5e-16 * std::abs(std::log(near)));
   }
+  CHECK(lastmile::det_exp(-1e300) == 0);
   CHECK(lastmile::det_log(1) == 0);
   CHECK(lastmile::det_sincos(0).cos == 1);
 }

@@ -157,6 +157,30 @@ TEST_CASE("data: wrong audio is refused with what was found and expected") {
         "no error");
 }
 
+TEST_CASE("data: a FLAC stream of unknown length is read to its end, and must have one") {
+  const TempDir dir;
+  const auto samples = tone(3000, 6);
+  lastmile::write_audio(dir / "a.flac", samples);
+  auto bytes = lastmile::read_file(dir / "a.flac");
+  bytes[21] &= 0xf0;  // STREAMINFO: the 36-bit number of samples becomes 0, which means unknown
+  for (std::size_t i = 22; i < 26; ++i) bytes[i] = 0;
+  CHECK(lastmile::decode_audio(bytes, "snd") == samples);
+  bytes.resize(42);  // no frame
+  CHECK(audio_error(bytes).find("snd: ") == 0);
+}
+
+TEST_CASE("data: a flipped bit in a FLAC file is found") {
+  const TempDir dir;
+  lastmile::write_audio(dir / "a.flac", tone(20000, 7));
+  const auto bytes = lastmile::read_file(dir / "a.flac");
+  for (std::size_t at = bytes.size() / 10; at < bytes.size(); at += bytes.size() / 10) {
+    auto flipped = bytes;
+    flipped[at] ^= 0x10;
+    CAPTURE(at);
+    CHECK(audio_error(flipped).find("snd: ") == 0);
+  }
+}
+
 TEST_CASE("data: no truncation of a WAV or FLAC file goes unnoticed") {
   const TempDir dir;
   const auto samples = tone(3000, 3);

@@ -112,6 +112,9 @@ TEST_CASE("data: blur is a normalized Gaussian in both directions") {
   CHECK(sum == doctest::Approx(1).epsilon(1e-5));
   CHECK(var_x == doctest::Approx(2.25).epsilon(0.06));  // cut at three standard deviations
   CHECK(var_y == doctest::Approx(var_x).epsilon(1e-5));
+  // A vanishing blur changes nothing, even where its square underflows.
+  for (const char* spec : {"blur=1e-3", "blur=1e-70", "blur=1e-300"})
+    check_close(shifted(image(1, 3, {.1F, .9F, .4F}), spec).x, {.1F, .9F, .4F});
   // Flat stays flat up to the edge.
   check_close(shifted(image(3, 4, std::vector<float>(12, .7F)), "blur=2").x,
               std::vector<float>(12, .7F));
