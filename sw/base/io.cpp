@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "sw/base/error.hpp"
 
@@ -48,7 +49,7 @@ class Descriptor {
 // Removes the temporary file unless the rename has happened.
 class Cleanup {
  public:
-  explicit Cleanup(const std::string& path) : path_(path) {}
+  explicit Cleanup(std::string path) : path_(std::move(path)) {}
   Cleanup(const Cleanup&) = delete;
   Cleanup& operator=(const Cleanup&) = delete;
   ~Cleanup() {

@@ -124,7 +124,8 @@ Normalization fit_normalization(const Dataset& data) {
     throw Error(ErrorKind::input,
                 fmt::format("normalization: {} values of {} channels, expected some of 1 channel",
                             data.x.size(), data.shape.c));
-  const double count = static_cast<double>(data.x.size() / columns);
+  const std::size_t rows = data.x.size() / columns;
+  const auto count = static_cast<double>(rows);
   for (std::size_t i = 0; i < data.x.size(); ++i)
     sum[i % columns] += static_cast<double>(data.x[i]);
   for (auto& s : sum) s /= count;

@@ -132,7 +132,7 @@ void draw(const Glyph& glyph, Rng& rng, std::span<std::uint8_t> out) {
   }
   for (std::size_t i = 0; i < out.size(); ++i) {
     const double v = canvas.ink()[i] * ink + rng.normal() * 0.03;
-    out[i] = static_cast<std::uint8_t>(std::clamp(v, 0.0, 1.0) * 255 + 0.5);
+    out[i] = static_cast<std::uint8_t>(std::lround(std::clamp(v, 0.0, 1.0) * 255));
   }
 }
 

@@ -49,6 +49,10 @@ TEST_CASE("base: uniform, normal and below have the right moments") {
   CHECK(std::abs(n4 / kN - 3) < 5 * std::sqrt(96.0 / kN));
   CHECK(std::abs(lag / kN) < 5 / std::sqrt(kN));
   CHECK(std::abs(tail - 0.0026998 * kN) < 5 * std::sqrt(0.0026998 * kN));
+  // Taking the remainder alone would give the lower third of this range half of the numbers.
+  int low = 0;
+  for (int i = 0; i < 3000; ++i) low += rng.below(std::uint64_t{3} << 62) < std::uint64_t{1} << 62;
+  CHECK(std::abs(low - 1000) < 150);
   std::vector<int> counts(6);
   for (int i = 0; i < 60000; ++i) ++counts[rng.below(6)];
   for (const int c : counts) CHECK(std::abs(c - 10000) < 5 * std::sqrt(60000 * 5.0 / 36));

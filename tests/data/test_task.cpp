@@ -41,19 +41,20 @@ void write_audio_set(const TempDir& dir) {
   std::string index = "file,start,length,class,class_name,speaker,split\n";
   std::vector<std::int16_t> all;
   lastmile::Rng rng(1);
-  const auto add = [&](const char* speaker, const char* split) {
+  const auto add = [&](const char* speaker, const char* split, double loudness = 1) {
     for (int i = 0; i < 8; ++i) {
       const int label = i % 2;
       index += "a.flac," + std::to_string(all.size()) + ",1600," + std::to_string(label) +
                (label == 0 ? ",low," : ",high,") + speaker + "," + split + "\n";
       for (int t = 0; t < 1600; ++t)
-        all.push_back(static_cast<std::int16_t>(5000 * std::sin(t * (label == 0 ? 0.1 : 0.9)) +
-                                                300 * rng.normal()));
+        all.push_back(
+            static_cast<std::int16_t>(loudness * 5000 * std::sin(t * (label == 0 ? 0.1 : 0.9)) +
+                                      loudness * 300 * rng.normal()));
     }
   };
   add("ann", "train");
   add("bob", "train");
-  add("cyd", "test");
+  add("cyd", "test", 0.1);
   add("eve", "adapt");
   add("dan", "adapt");
   lastmile::write_audio(dir / "a.flac", all);
@@ -166,6 +167,11 @@ TEST_CASE("data: an audio folder gives features and held-out speakers") {
   for (std::size_t i = 0; i < t.pretrain.x.size(); i += 40)
     sum += static_cast<double>(t.pretrain.x[i]);
   CHECK(sum / 64 == doctest::Approx(0).scale(1).epsilon(1e-5));
+  // The test speaker is quieter, and stays so.
+  double quiet = 0;
+  for (std::size_t i = 0; i < t.source_test.x.size(); i += 40)
+    quiet += static_cast<double>(t.source_test.x[i]);
+  CHECK(quiet / 32 < -0.5);
   o.threads = 2;
   CHECK(load_task(o).pretrain.x == t.pretrain.x);
   o.seed = 5;
