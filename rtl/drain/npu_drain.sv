@@ -1,0 +1,266 @@
+// Drain: takes finished blocks of accumulators, RQ_LANES outputs per cycle: bias, requantization, clamp, optional fused addition, and
+// hands segments of consecutive bytes to the write combiner. Works on one half of the accumulators while the array fills the other.
+// Registers behind the issue of (position, group): 0 accumulator read, 1 group selected, 2 bias added, 3..6 requantization,
+// 7..15 addition (only with RES_ADD). All advance together.
+module npu_drain #(
+  parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
+  parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
+  parameter int unsigned ACC_DEPTH = npu_pkg::ACC_DEPTH_DEFAULT,
+  parameter int unsigned RQ_LANES = npu_pkg::RQ_LANES_DEFAULT,
+  localparam int unsigned LC = $clog2(COLS),
+  localparam int unsigned PW = $clog2(ACC_DEPTH),
+  localparam int unsigned GROUPS = (COLS > RQ_LANES) ? COLS / RQ_LANES : 1,
+  localparam int unsigned GB = (GROUPS > 1) ? $clog2(GROUPS) : 1,
+  localparam int unsigned SEG = RQ_LANES * 2,
+  localparam int unsigned SW = $clog2(SEG + 1),
+  localparam int unsigned GEO_BITS = 3 * 16 + 32
+) (
+  input  logic                          clk_i,
+  input  logic                          rst_ni,
+  input  logic                          clear_i,
+  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  input  logic [31:0]                   out_row_i,
+  input  logic [31:0]                   out_img_i,
+  // tiles: {out_base, tw, th, tn}
+  input  logic                          tile_valid_i,
+  output logic                          tile_ready_o,
+  input  logic [GEO_BITS-1:0]           tile_i,
+  // parameters of the block
+  input  logic                          par_valid_i,
+  output logic                          par_free_o,
+  input  logic [16:0]                   par_first_i,
+  input  logic [LC:0]                   par_channels_i,
+  input  logic                          par_tile_end_i,
+  input  logic                          par_end_i,
+  output logic                          par_read_o,
+  output logic [GB-1:0]                 par_group_o,
+  input  logic [RQ_LANES*32-1:0]        bias_i,
+  input  logic [RQ_LANES*31-1:0]        mult_i,
+  input  logic [RQ_LANES*8-1:0]         exp_i,
+  // accumulators: see npu_array
+  input  logic [1:0]                    block_valid_i,
+  input  logic [2*PW-1:0]               block_last_i,
+  output logic [1:0]                    block_free_o,
+  output logic                          dr_read_o,
+  output logic                          dr_half_o,
+  output logic [PW-1:0]                 dr_pos_o,
+  output logic                          dr_select_o,
+  output logic [GB-1:0]                 dr_group_o,
+  output logic                          dr_select_half_o,
+  input  logic [RQ_LANES*40-1:0]        dr_acc_i,
+  // second addend
+  output logic                          rd_req_valid_o,
+  input  logic                          rd_req_ready_i,
+  output logic [31:0]                   rd_req_addr_o,
+  output logic [23:0]                   rd_req_bytes_o,
+  input  logic                          rd_rsp_valid_i,
+  output logic                          rd_rsp_ready_o,
+  input  logic [BUS_BYTES*8-1:0]        rd_rsp_data_i,
+  input  logic                          rd_rsp_last_i,
+  // output segments
+  output logic                          seg_valid_o,
+  input  logic                          seg_ready_i,
+  output logic [31:0]                   seg_addr_o,
+  output logic [SW-1:0]                 seg_bytes_o,
+  output logic [SEG*8-1:0]              seg_data_o,
+  output logic                          seg_last_o,
+  output logic                          end_o,          // pulse: the last segment of the command was taken
+  output logic                          busy_o,
+  // events
+  output logic                          cnt_active_o,
+  output logic [6:0]                    cnt_sat_low_o,
+  output logic [6:0]                    cnt_sat_high_o,
+  output logic [6:0]                    cnt_ops_o       // fused additions
+);
+
+  localparam int unsigned RQ = 7;    // requantized values are in register RQ - 1
+  localparam int unsigned ADD = 16;  // sums in register ADD - 1
+
+  logic [23:0] flags;
+  logic add, wide;
+  logic [31:0] out_c;
+  assign flags = desc_i[npu_pkg::F_FLAGS +: 24];
+  assign add = flags[npu_pkg::FLAG_RES_ADD];
+  assign wide = flags[npu_pkg::FLAG_OUT16];
+  assign out_c = desc_i[npu_pkg::F_OUT_C +: 32];
+
+  // A block at a time.
+  localparam logic [1:0] D_WAIT = 2'd0, D_LOAD = 2'd1, D_RUN = 2'd2, D_FLUSH = 2'd3;
+  logic [1:0] state_q;
+  logic half_q, advance, issue, last_issue, last_out;
+  logic [PW-1:0] pos_q, last_pos;
+  logic [GB-1:0] group_q, last_group;
+  assign last_group = GB'((32'(par_channels_i) - 32'd1) / RQ_LANES);
+  assign last_pos = half_q ? block_last_i[2*PW-1:PW] : block_last_i[PW-1:0];
+  assign issue = (state_q == D_RUN) && advance;
+  assign last_issue = issue && (pos_q == last_pos) && (group_q == last_group);
+  assign block_free_o[0] = last_issue && !half_q;
+  assign block_free_o[1] = last_issue && half_q;
+  assign tile_ready_o = last_out && par_tile_end_i;
+  assign par_free_o = last_out;
+  assign end_o = last_out && par_end_i;
+  assign busy_o = (state_q != D_WAIT);
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      state_q <= D_WAIT;
+      half_q <= 1'b0;
+    end else if (clear_i) begin
+      state_q <= D_WAIT;
+      half_q <= 1'b0;
+    end else begin
+      case (state_q)
+        D_WAIT: if (block_valid_i[half_q] && par_valid_i && tile_valid_i) state_q <= D_LOAD;
+        D_LOAD: state_q <= D_RUN;
+        D_RUN: if (last_issue) begin
+          state_q <= D_FLUSH;
+          half_q <= !half_q;
+        end
+        default: if (last_out) state_q <= D_WAIT;
+      endcase
+    end
+  end
+  always_ff @(posedge clk_i) begin
+    if (state_q == D_LOAD) begin
+      pos_q <= '0;
+      group_q <= '0;
+    end else if (issue) begin
+      group_q <= (group_q == last_group) ? '0 : group_q + GB'(1);
+      if (group_q == last_group) pos_q <= pos_q + PW'(1);
+    end
+  end
+  assign dr_read_o = issue && (group_q == '0);
+  assign dr_half_o = half_q;
+  assign dr_pos_o = pos_q;
+
+  // The pipeline.
+  logic [ADD-1:0] v_q, en;
+  logic [ADD*GB-1:0] group_pipe_q;
+  logic half_pipe_q;
+  assign en = advance ? {v_q[ADD-2:0], 1'b0} : '0;  // enable of register s: its predecessor is valid
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) v_q <= '0;
+    else if (clear_i) v_q <= '0;
+    else if (advance && (issue || v_q != '0)) v_q <= {add ? v_q[ADD-2:RQ-1] : '0, v_q[RQ-2:0], issue};
+  end
+  always_ff @(posedge clk_i) begin
+    if (advance && (issue || v_q != '0)) group_pipe_q <= {group_pipe_q[(ADD-1)*GB-1:0], group_q};
+    if (issue) half_pipe_q <= half_q;
+  end
+  assign dr_select_o = en[1];
+  assign dr_group_o = group_pipe_q[GB-1:0];
+  assign dr_select_half_o = half_pipe_q;
+  assign par_read_o = en[1];
+  assign par_group_o = group_pipe_q[GB-1:0];
+
+  // Valid lanes of a group.
+  logic [RQ_LANES-1:0] lanes_rq, lanes_add;
+  logic [GB-1:0] group_rq, group_add, group_out;
+  assign group_rq = group_pipe_q[(RQ-1)*GB +: GB];
+  assign group_add = group_pipe_q[(ADD-1)*GB +: GB];
+  assign group_out = add ? group_add : group_rq;
+  for (genvar l = 0; l < RQ_LANES; l++) begin : gen_valid
+    assign lanes_rq[l] = 32'(group_rq) * 32'(RQ_LANES) + 32'(l) < 32'(par_channels_i);
+    assign lanes_add[l] = 32'(group_add) * 32'(RQ_LANES) + 32'(l) < 32'(par_channels_i);
+  end
+
+  logic [RQ_LANES*8-1:0] res_data;
+  logic res_valid, res_take;
+  logic [RQ_LANES*16-1:0] rq_out;
+  logic [RQ_LANES*8-1:0] add_out;
+  logic [RQ_LANES-1:0] rq_low, rq_high, add_low, add_high;
+  for (genvar l = 0; l < RQ_LANES; l++) begin : gen_lane
+    logic signed [39:0] sum_q;
+    logic [30:0] mult_q;
+    logic [7:0] exp_q;
+    always_ff @(posedge clk_i) begin
+      if (en[2]) begin
+        sum_q <= $signed(dr_acc_i[l*40 +: 40]) + 40'($signed(bias_i[l*32 +: 32]));
+        mult_q <= mult_i[l*31 +: 31];
+        exp_q <= exp_i[l*8 +: 8];
+      end
+    end
+    npu_requant u_requant (
+      .clk_i, .en_i(en[6:3]), .acc_i(sum_q), .mult_i(mult_q), .exp_i(exp_q),
+      .zp_i(desc_i[npu_pkg::F_OUT_ZP +: 16]), .min_i(desc_i[npu_pkg::F_ACT_MIN +: 16]), .max_i(desc_i[npu_pkg::F_ACT_MAX +: 16]),
+      .wide_i(wide), .out_o(rq_out[l*16 +: 16]), .sat_low_o(rq_low[l]), .sat_high_o(rq_high[l])
+    );
+    npu_add_lane u_add (
+      .clk_i, .en_i(add ? en[ADD-1:RQ] : '0), .x1_i(rq_out[l*16 +: 8]), .x2_i(res_data[l*8 +: 8]),
+      .zp1_i(desc_i[npu_pkg::F_OUT_ZP +: 16]), .zp2_i(desc_i[npu_pkg::F_IN2_ZP +: 16]), .zp_out_i(desc_i[npu_pkg::F_ADD_ZP +: 16]),
+      .shift_i(desc_i[npu_pkg::F_ADD_SHIFT +: 5]), .m1_i(desc_i[npu_pkg::F_M1 +: 31]), .m2_i(desc_i[npu_pkg::F_M2 +: 31]),
+      .mo_i(desc_i[npu_pkg::F_MO +: 31]), .e1_i(desc_i[npu_pkg::F_E1 +: 8]), .e2_i(desc_i[npu_pkg::F_E2 +: 8]),
+      .eo_i(desc_i[npu_pkg::F_EO +: 8]), .min_i(desc_i[npu_pkg::F_ADD_ACT_MIN +: 16]), .max_i(desc_i[npu_pkg::F_ADD_ACT_MAX +: 16]),
+      .out_o(add_out[l*8 +: 8]), .sat_low_o(add_low[l]), .sat_high_o(add_high[l])
+    );
+  end
+
+  // Second addend, needed when a requantized group enters the adders.
+  assign res_take = add && en[RQ];
+  npu_residual #(.COLS(COLS), .BUS_BYTES(BUS_BYTES), .RQ_LANES(RQ_LANES)) u_residual (
+    .clk_i, .rst_ni, .clear_i, .start_i(state_q == D_LOAD && add), .addr_i(desc_i[npu_pkg::F_IN2_ADDR +: 32]),
+    .base_i(tile_i[48 +: 32] + 32'(par_first_i)), .channels_i(par_channels_i), .tn_i(tile_i[15:0]), .th_i(tile_i[31:16]), .tw_i(tile_i[47:32]),
+    .col_i(out_c), .row_i(out_row_i), .img_i(out_img_i),
+    .rd_req_valid_o, .rd_req_ready_i, .rd_req_addr_o, .rd_req_bytes_o, .rd_rsp_valid_i, .rd_rsp_ready_o, .rd_rsp_data_i, .rd_rsp_last_i,
+    .valid_o(res_valid), .ready_i(res_take), .last_i(group_rq == last_group), .data_o(res_data)
+  );
+
+  // Output.
+  logic out_valid, walk_last;
+  logic [31:0] at, element;
+  logic [LC:0] count;
+  assign out_valid = add ? v_q[ADD-1] : v_q[RQ-1];
+  assign advance = !(out_valid && !seg_ready_i) && !(add && v_q[RQ-1] && !res_valid);
+  assign seg_valid_o = out_valid && !(add && v_q[RQ-1] && !res_valid);
+  assign seg_last_o = (group_out == last_group);
+  assign count = seg_last_o ? par_channels_i - (LC + 1)'(32'(group_out) * 32'(RQ_LANES)) : (LC + 1)'(RQ_LANES);
+  assign seg_bytes_o = wide ? SW'({count, 1'b0}) : SW'(count);
+  assign element = at + 32'(group_out) * 32'(RQ_LANES);
+  assign seg_addr_o = desc_i[npu_pkg::F_OUT_ADDR +: 32] + (wide ? {element[30:0], 1'b0} : element);
+  assign last_out = seg_valid_o && seg_ready_i && seg_last_o && walk_last;
+  npu_walk u_out (
+    .clk_i, .load_i(state_q == D_LOAD), .base_i(tile_i[48 +: 32] + 32'(par_first_i)), .tn_i(tile_i[15:0]), .th_i(tile_i[31:16]),
+    .tw_i(tile_i[47:32]), .step_i(seg_valid_o && seg_ready_i && seg_last_o), .col_i(out_c), .row_i(out_row_i), .img_i(out_img_i),
+    .at_o(at), .last_o(walk_last)
+  );
+  always_comb begin
+    seg_data_o = '0;
+    if (seg_valid_o) begin
+      for (int unsigned l = 0; l < RQ_LANES; l++) begin
+        if (wide) seg_data_o[l*16 +: 16] = rq_out[l*16 +: 16];
+        else seg_data_o[l*8 +: 8] = add ? add_out[l*8 +: 8] : rq_out[l*16 +: 8];
+      end
+    end
+  end
+
+  // Events. A group counts when it leaves a stage.
+  function automatic logic [6:0] ones(input logic [RQ_LANES-1:0] v);
+    ones = 7'd0;
+    for (int unsigned i = 0; i < RQ_LANES; i++) ones = ones + {6'd0, v[i]};
+  endfunction
+  logic leave_rq, leave_add;
+  assign leave_rq = v_q[RQ-1] && advance;
+  assign leave_add = add && v_q[ADD-1] && advance;
+  always_comb begin
+    cnt_sat_low_o = '0;
+    cnt_sat_high_o = '0;
+    cnt_ops_o = '0;
+    if (leave_rq) begin
+      cnt_sat_low_o = ones(rq_low & lanes_rq);
+      cnt_sat_high_o = ones(rq_high & lanes_rq);
+    end
+    if (leave_add) begin
+      cnt_sat_low_o = cnt_sat_low_o + ones(add_low & lanes_add);
+      cnt_sat_high_o = cnt_sat_high_o + ones(add_high & lanes_add);
+      cnt_ops_o = 7'(count);
+    end
+  end
+  assign cnt_active_o = advance && (issue || v_q != '0);
+
+`ifndef SYNTHESIS
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) last_out |-> (state_q == D_FLUSH));
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                   seg_valid_o && !seg_ready_i |=> seg_valid_o && $stable(seg_addr_o) && $stable(seg_data_o) && $stable(seg_bytes_o));
+`endif
+
+endmodule

@@ -1,0 +1,271 @@
+// Parameters of a channel block: bias (perturbed on the way) and requantization entries, double-buffered, so that the next block's wait
+// when a block's accumulators are complete. Walks tiles and blocks in the order of the array.
+// A bus word's elements of 4 bytes are stored one per cycle: a block needs far fewer cycles than its k-tiles take.
+module npu_params #(
+  parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
+  parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
+  parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
+  parameter int unsigned RQ_LANES = npu_pkg::RQ_LANES_DEFAULT,
+  parameter int unsigned TRAINING = npu_pkg::TRAINING_DEFAULT,
+  localparam int unsigned LC = $clog2(COLS),
+  localparam int unsigned GROUPS = (COLS > RQ_LANES) ? COLS / RQ_LANES : 1,
+  localparam int unsigned GB = (GROUPS > 1) ? $clog2(GROUPS) : 1
+) (
+  input  logic                          clk_i,
+  input  logic                          rst_ni,
+  input  logic                          clear_i,
+  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  input  logic [1:0]                    polarity_i,
+  input  logic                          dist_i,
+  input  logic [63:0]                   seed_i,
+  input  logic [63:0]                   mask_seed_i,
+  // tiles: is it the last?
+  input  logic                          tile_valid_i,
+  output logic                          tile_ready_o,
+  input  logic                          tile_last_i,
+  output logic                          busy_o,
+  // memory
+  output logic                          rd_req_valid_o,
+  input  logic                          rd_req_ready_i,
+  output logic [31:0]                   rd_req_addr_o,
+  output logic [23:0]                   rd_req_bytes_o,
+  input  logic                          rd_rsp_valid_i,
+  output logic                          rd_rsp_ready_o,
+  input  logic [BUS_BYTES*8-1:0]        rd_rsp_data_i,
+  input  logic                          rd_rsp_last_i,
+  // the oldest block
+  output logic                          block_valid_o,
+  input  logic                          block_free_i,
+  output logic [16:0]                   block_first_o,    // its first channel
+  output logic [LC:0]                   block_channels_o,
+  output logic                          block_tile_end_o, // last of its tile
+  output logic                          block_end_o,      // last of the command
+  input  logic                          read_i,
+  input  logic [GB-1:0]                 group_i,
+  output logic [RQ_LANES*32-1:0]        bias_o,           // one cycle after read_i
+  output logic [RQ_LANES*31-1:0]        mult_o,
+  output logic [RQ_LANES*8-1:0]         exp_o,
+  // events
+  output logic [6:0]                    cnt_perturbed_o,
+  output logic [6:0]                    cnt_clipped_o,
+  output logic [5:0]                    cnt_random_o
+);
+
+  localparam int unsigned E = BUS_BYTES / 4;  // elements of a bus word
+  localparam int unsigned LE = $clog2(E);
+  localparam int unsigned DW_CH = (ROWS < COLS) ? ROWS : COLS;
+  localparam int unsigned LQ = (RQ_LANES > 1) ? $clog2(RQ_LANES) : 1;
+
+  logic [23:0] flags;
+  logic depthwise, has_bias, perturb;
+  logic [16:0] per_group, limit;
+  logic [15:0] groups;
+  assign flags = desc_i[npu_pkg::F_FLAGS +: 24];
+  assign depthwise = (desc_i[npu_pkg::F_OPCODE +: 8] == npu_pkg::OPCODE_DEPTHWISE);
+  assign has_bias = flags[npu_pkg::FLAG_HAS_BIAS];
+  assign perturb = (polarity_i != 2'd0) && flags[npu_pkg::FLAG_B_TRAIN] && has_bias;
+  assign per_group = depthwise ? desc_i[npu_pkg::F_OUT_C +: 17] : desc_i[npu_pkg::F_COUT_GROUP +: 17];
+  assign groups = depthwise ? 16'd1 : desc_i[npu_pkg::F_GROUPS +: 16];
+  assign limit = depthwise ? 17'(DW_CH) : 17'(COLS);
+
+  localparam logic [2:0] T_TILE = 3'd0, T_BLOCK = 3'd1, T_BIAS = 3'd2, T_TABLE = 3'd3, T_DONE = 3'd4;
+  logic [2:0] state_q;
+  logic first_tile_q, last_tile_q;
+  logic [16:0] o_q, ob_q;
+  logic [15:0] group_q;
+  logic [LC:0] nc_q;
+  logic [16:0] left;
+  logic block_last_in_group, block_last;
+  assign left = per_group - ob_q;
+  assign block_last_in_group = (left == 17'(nc_q));
+  assign block_last = block_last_in_group && (group_q + 16'd1 == groups);
+
+  // Two buffers.
+  logic wr_buf_q, rd_buf_q;
+  logic [1:0] valid_q;
+  logic [2*17-1:0] first_q;
+  logic [2*(LC+1)-1:0] channels_q;
+  logic [1:0] tile_end_q, end_q;
+
+  // Requests of a block: bias, then table.
+  logic req_bias_q, req_table_q;
+  assign rd_req_valid_o = req_bias_q || req_table_q;
+  assign rd_req_addr_o = req_bias_q ? desc_i[npu_pkg::F_BIAS_ADDR +: 32] + {13'd0, o_q, 2'd0}
+                                    : desc_i[npu_pkg::F_RQ_ADDR +: 32] + {12'd0, o_q, 3'd0};
+  assign rd_req_bytes_o = req_bias_q ? 24'({nc_q, 2'd0}) : 24'({nc_q, 3'd0});
+
+  // Elements.
+  logic in_table;
+  logic [LC+1:0] el_q, el_count;  // elements stored, of the phase
+  logic [LE-1:0] at_q;            // place in the word
+  logic word_valid, word_pop, phase_done, store;
+  logic [BUS_BYTES*8-1:0] word;
+  logic [31:0] element;
+  logic p_in_ready, p_in_valid, p_out_valid, p_busy;
+  logic [BUS_BYTES*8-1:0] p_data;
+  assign in_table = (state_q == T_TABLE);
+  assign el_count = in_table ? {nc_q, 1'b0} : {1'b0, nc_q};
+  assign word_valid = in_table ? rd_rsp_valid_i : p_out_valid;
+  assign word = in_table ? rd_rsp_data_i : p_data;
+  assign element = store ? word[at_q*32 +: 32] : 32'd0;
+  assign store = word_valid && (state_q == T_BIAS || in_table);
+  assign phase_done = store && (el_q + (LC + 2)'(1) == el_count);
+  assign word_pop = store && (at_q == '1 || phase_done);
+  assign rd_rsp_ready_o = in_table ? word_pop : (state_q == T_BIAS) && p_in_ready && (in_left_q != '0);
+
+  // Bias words on their way in.
+  logic [LC:0] in_left_q;  // channels not yet sent
+  logic [16:0] in_col_q;   // first channel of the next word
+  logic in_first_q;
+  logic [LE:0] in_skip;
+  logic [BUS_BYTES-1:0] lanes;
+  assign in_skip = in_first_q ? (LE + 1)'(o_q[LE-1:0]) : '0;
+  assign p_in_valid = (state_q == T_BIAS) && rd_rsp_valid_i && (in_left_q != '0);
+  always_comb begin
+    for (int unsigned e = 0; e < BUS_BYTES; e++) begin
+      lanes[e] = p_in_valid && (e < E) && (32'(e) >= 32'(in_skip)) && (32'(e) < 32'(in_skip) + 32'(in_left_q));
+    end
+  end
+  logic unused_side;
+  npu_perturb #(.BUS_BYTES(BUS_BYTES), .BIAS(1), .SIDE_BITS(1), .TRAINING(TRAINING)) u_perturb (
+    .clk_i, .rst_ni, .clear_i,
+    .active_i(perturb), .minus_i(polarity_i == 2'd2), .gaussian_i(dist_i), .w8_i(1'b0),
+    .eps_i(desc_i[npu_pkg::F_B_EPS +: 24]), .shift_i(desc_i[npu_pkg::F_B_EPS_SHIFT +: 5]), .keep_i(desc_i[npu_pkg::F_B_KEEP +: 9]),
+    .seed_i, .mask_seed_i, .tensor_i(desc_i[npu_pkg::F_B_TENSOR +: 16]),
+    .in_valid_i(p_in_valid), .in_ready_o(p_in_ready), .in_data_i(rd_rsp_data_i), .in_row_i(16'd0), .in_col_i(in_col_q[15:0]),
+    .in_lanes_i(lanes), .in_count_i(first_tile_q), .in_side_i(1'b0),
+    .out_valid_o(p_out_valid), .out_ready_i((state_q == T_BIAS) && word_pop), .out_data_o(p_data), .out_side_o(unused_side), .busy_o(p_busy),
+    .cnt_perturbed_o, .cnt_clipped_o, .cnt_random_o
+  );
+  assign tile_ready_o = (state_q == T_TILE);
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      state_q <= T_TILE;
+      first_tile_q <= 1'b1;
+      wr_buf_q <= 1'b0;
+      rd_buf_q <= 1'b0;
+      valid_q <= '0;
+      req_bias_q <= 1'b0;
+      req_table_q <= 1'b0;
+    end else if (clear_i) begin
+      state_q <= T_TILE;
+      first_tile_q <= 1'b1;
+      wr_buf_q <= 1'b0;
+      rd_buf_q <= 1'b0;
+      valid_q <= '0;
+      req_bias_q <= 1'b0;
+      req_table_q <= 1'b0;
+    end else begin
+      if (block_free_i) begin
+        valid_q[rd_buf_q] <= 1'b0;
+        rd_buf_q <= !rd_buf_q;
+      end
+      if (rd_req_ready_i && rd_req_valid_o) begin
+        req_bias_q <= 1'b0;
+        if (!req_bias_q) req_table_q <= 1'b0;
+      end
+      case (state_q)
+        T_TILE: if (tile_valid_i) state_q <= T_BLOCK;
+        T_BLOCK: if (!valid_q[wr_buf_q]) begin
+          state_q <= has_bias ? T_BIAS : T_TABLE;
+          req_bias_q <= has_bias;
+          req_table_q <= 1'b1;
+        end
+        T_BIAS: if (phase_done) state_q <= T_TABLE;
+        T_TABLE: if (phase_done) state_q <= T_DONE;
+        default: begin  // T_DONE
+          valid_q[wr_buf_q] <= 1'b1;
+          wr_buf_q <= !wr_buf_q;
+          state_q <= block_last ? T_TILE : T_BLOCK;
+          if (block_last) first_tile_q <= last_tile_q;
+        end
+      endcase
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    case (state_q)
+      T_TILE: if (tile_valid_i) begin
+        last_tile_q <= tile_last_i;
+        o_q <= '0;
+        ob_q <= '0;
+        group_q <= '0;
+      end
+      T_BLOCK: begin
+        nc_q <= (left > limit) ? limit[LC:0] : left[LC:0];
+        el_q <= '0;
+        at_q <= has_bias ? o_q[LE-1:0] : LE'({o_q, 1'b0});
+        in_left_q <= (left > limit) ? limit[LC:0] : left[LC:0];
+        in_first_q <= 1'b1;
+        in_col_q <= {o_q[16:LE], LE'(0)};
+      end
+      T_BIAS, T_TABLE: begin
+        if (store) begin
+          el_q <= phase_done ? '0 : el_q + (LC + 2)'(1);
+          at_q <= phase_done ? LE'({o_q, 1'b0}) : at_q + LE'(1);
+        end
+        if (p_in_valid && p_in_ready) begin
+          in_first_q <= 1'b0;
+          in_col_q <= in_col_q + 17'(E);
+          in_left_q <= (32'(in_left_q) + 32'(in_skip) > 32'(E)) ? in_left_q - ((LC + 1)'(E) - (LC + 1)'(in_skip)) : '0;
+        end
+      end
+      T_DONE: begin
+        first_q[wr_buf_q*17 +: 17] <= o_q;
+        channels_q[wr_buf_q*(LC+1) +: LC+1] <= nc_q;
+        tile_end_q[wr_buf_q] <= block_last;
+        end_q[wr_buf_q] <= block_last && last_tile_q;
+        o_q <= o_q + 17'(nc_q);
+        ob_q <= block_last_in_group ? '0 : ob_q + 17'(nc_q);
+        if (block_last_in_group) group_q <= group_q + 16'd1;
+      end
+      default: begin end
+    endcase
+  end
+
+  // Storage: channel c of a block in lane c mod RQ_LANES. Exponents are kept in -40..30, as the contract defines them.
+  logic signed [31:0] exp_raw;
+  logic [7:0] exponent;
+  logic [LC:0] channel;
+  assign exp_raw = 32'($signed(element[7:0]));
+  assign exponent = (exp_raw < -32'sd40) ? -8'sd40 : (exp_raw > 32'sd30) ? 8'd30 : exp_raw[7:0];
+  assign channel = in_table ? el_q[LC+1:1] : el_q[LC:0];
+  logic [GB:0] wr_entry, rd_entry;
+  assign wr_entry = {wr_buf_q, (GROUPS > 1) ? GB'(32'(channel[LC-1:0]) / RQ_LANES) : GB'(0)};
+  assign rd_entry = {rd_buf_q, (GROUPS > 1) ? group_i : GB'(0)};
+  for (genvar l = 0; l < RQ_LANES; l++) begin : gen_lane
+    logic [31:0] bias_mem [2**(GB+1)];
+    logic [30:0] mult_mem [2**(GB+1)];
+    logic [7:0] exp_mem [2**(GB+1)];
+    logic hit;
+    assign hit = store && (RQ_LANES == 1 || channel[LQ-1:0] == LQ'(l));
+    always_ff @(posedge clk_i) begin
+      if (hit && !in_table) bias_mem[wr_entry] <= element;
+      if (hit && in_table && !el_q[0]) mult_mem[wr_entry] <= element[30:0];
+      if (hit && in_table && el_q[0]) exp_mem[wr_entry] <= exponent;
+      if (read_i) begin
+        bias_o[l*32 +: 32] <= has_bias ? bias_mem[rd_entry] : 32'd0;
+        mult_o[l*31 +: 31] <= mult_mem[rd_entry];
+        exp_o[l*8 +: 8] <= exp_mem[rd_entry];
+      end
+    end
+  end
+
+  assign block_valid_o = valid_q[rd_buf_q];
+  assign block_first_o = first_q[rd_buf_q*17 +: 17];
+  assign block_channels_o = channels_q[rd_buf_q*(LC+1) +: LC+1];
+  assign block_tile_end_o = tile_end_q[rd_buf_q];
+  assign block_end_o = end_q[rd_buf_q];
+  assign busy_o = (state_q != T_TILE) || p_busy;
+
+  logic unused;
+  assign unused = ^{rd_rsp_last_i, in_col_q[16], exp_raw[31:8], unused_side, channel[LC]};
+
+`ifndef SYNTHESIS
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) store && in_table && phase_done |-> rd_rsp_last_i);
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) block_free_i |-> block_valid_o);
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                   rd_req_valid_o && !rd_req_ready_i |=> rd_req_valid_o && $stable(rd_req_addr_o));
+`endif
+
+endmodule

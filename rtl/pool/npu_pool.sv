@@ -1,0 +1,341 @@
+// Pooling: one tap of a block of channels per cycle from the scratchpad, positions back to back. Taps outside the image are read like the
+// others and ignored. Finished windows wait in a short queue, are divided (average: eight steps, all lanes at once), clamped and handed to
+// the write combiner.
+module npu_pool #(
+  parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
+  parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
+  parameter int unsigned ACT_BYTES = npu_pkg::ACT_BYTES_DEFAULT,
+  parameter int unsigned RQ_LANES = npu_pkg::RQ_LANES_DEFAULT,
+  localparam int unsigned AW = $clog2(ACT_BYTES),
+  localparam int unsigned LR = $clog2(ROWS),
+  localparam int unsigned SEG = RQ_LANES * 2,
+  localparam int unsigned SW = $clog2(SEG + 1),
+  localparam int unsigned TILE_BITS = 3 * 16 + AW + 2 * 26 + 32 + 1
+) (
+  input  logic                          clk_i,
+  input  logic                          rst_ni,
+  input  logic                          clear_i,
+  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  input  logic [AW-1:0]                 step_y_i,
+  input  logic [AW-1:0]                 tap_x_i,
+  input  logic [AW-1:0]                 tap_y_i,
+  input  logic [31:0]                   out_row_i,
+  input  logic [31:0]                   out_img_i,
+  // tiles: see npu_load
+  input  logic                          tile_valid_i,
+  output logic                          tile_ready_o,
+  input  logic [TILE_BITS-1:0]          tile_i,
+  // scratchpad
+  input  logic [1:0]                    full_i,
+  input  logic [2*AW-1:0]               step_x_i,
+  output logic [1:0]                    release_o,
+  output logic                          rd_valid_o,
+  output logic                          rd_half_o,
+  output logic [AW-1:0]                 rd_base_o,
+  output logic [AW-1:0]                 rd_off_o,
+  output logic [LR:0]                   rd_lanes_o,
+  input  logic [ROWS*9-1:0]             act_i,       // three cycles after rd_valid_o, zero point 0
+  // output segments
+  output logic                          seg_valid_o,
+  input  logic                          seg_ready_i,
+  output logic [31:0]                   seg_addr_o,
+  output logic [SW-1:0]                 seg_bytes_o,
+  output logic [SEG*8-1:0]              seg_data_o,
+  output logic                          seg_last_o,
+  output logic                          end_o,       // pulse: the last segment of the command was taken
+  output logic                          busy_o,
+  output logic [LR:0]                   cnt_ops_o
+);
+
+  localparam int unsigned LANES = (ROWS < COLS) ? ROWS : COLS;
+  localparam int unsigned SUM = 24;  // 65535 taps of -128
+  localparam int unsigned CW = 26;
+
+  logic maximum;
+  logic [16:0] channels;
+  logic [15:0] kernel_h, kernel_w, in_h, in_w;
+  logic [CW-1:0] stride_h, stride_w, dil_h, dil_w;
+  assign maximum = desc_i[npu_pkg::F_FLAGS + npu_pkg::FLAG_MAX];
+  assign channels = desc_i[npu_pkg::F_IN_C +: 17];
+  assign kernel_h = desc_i[npu_pkg::F_KERNEL_H +: 16];
+  assign kernel_w = desc_i[npu_pkg::F_KERNEL_W +: 16];
+  assign in_h = desc_i[npu_pkg::F_IN_H +: 16];
+  assign in_w = desc_i[npu_pkg::F_IN_W +: 16];
+  assign stride_h = CW'(desc_i[npu_pkg::F_STRIDE_H +: 8]);
+  assign stride_w = CW'(desc_i[npu_pkg::F_STRIDE_W +: 8]);
+  assign dil_h = CW'(desc_i[npu_pkg::F_DILATION_H +: 8]);
+  assign dil_w = CW'(desc_i[npu_pkg::F_DILATION_W +: 8]);
+
+  logic [15:0] tn, th, tw;
+  logic [AW-1:0] img_pitch;
+  logic signed [CW-1:0] iy0, ix0;
+  logic [31:0] out_base;
+  logic tile_last;
+  assign {tile_last, out_base, ix0, iy0, img_pitch, tw, th, tn} = tile_i;
+
+  // Reader.
+  localparam logic [1:0] P_WAIT = 2'd0, P_BLOCK = 2'd1, P_RUN = 2'd2, P_DRAIN = 2'd3;
+  logic [1:0] state_q;
+  logic half_q;
+  logic [16:0] o_q, left;
+  logic [LR:0] nc_q;
+  logic [15:0] n_q, y_q, x_q, ky_q, kx_q;
+  logic [AW-1:0] px, p_q, py_q, pn_q, tap_q, tap_row_q;
+  logic signed [CW-1:0] iy_pos_q, ix_pos_q, iy_q, ix_q;
+  logic first_tap, last_kx, last_tap, last_x, last_y, last_pos, last_block, issue, in_image, slot, block_end, out_done;
+  assign px = step_x_i[half_q*AW +: AW];
+  assign left = channels - o_q;
+  assign last_block = (left == 17'(nc_q));
+  assign last_kx = (kx_q == 16'd1);
+  assign last_tap = last_kx && (ky_q == 16'd1);
+  assign first_tap = (kx_q == kernel_w) && (ky_q == kernel_h);
+  assign last_x = (x_q == 16'd1);
+  assign last_y = (y_q == 16'd1);
+  assign last_pos = last_x && last_y && (n_q == 16'd1);
+  assign in_image = !iy_q[CW-1] && (iy_q < $signed(CW'(in_h))) && !ix_q[CW-1] && (ix_q < $signed(CW'(in_w)));
+  assign issue = (state_q == P_RUN) && (!last_tap || slot);
+  assign block_end = issue && last_tap && last_pos;
+  assign tile_ready_o = (state_q == P_DRAIN) && out_done && last_block;
+  assign busy_o = (state_q != P_WAIT);
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      state_q <= P_WAIT;
+      half_q <= 1'b0;
+    end else if (clear_i) begin
+      state_q <= P_WAIT;
+      half_q <= 1'b0;
+    end else begin
+      case (state_q)
+        P_WAIT: if (tile_valid_i && full_i[half_q]) state_q <= P_BLOCK;
+        P_BLOCK: state_q <= P_RUN;
+        P_RUN: if (block_end) state_q <= P_DRAIN;
+        default: if (out_done) begin
+          state_q <= last_block ? P_WAIT : P_BLOCK;
+          if (last_block) half_q <= !half_q;
+        end
+      endcase
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    case (state_q)
+      P_WAIT: o_q <= '0;
+      P_BLOCK: begin
+        nc_q <= (left > 17'(LANES)) ? (LR + 1)'(LANES) : left[LR:0];
+        n_q <= tn;
+        y_q <= th;
+        x_q <= tw;
+        ky_q <= kernel_h;
+        kx_q <= kernel_w;
+        p_q <= AW'(o_q);
+        py_q <= AW'(o_q);
+        pn_q <= AW'(o_q);
+        tap_q <= '0;
+        tap_row_q <= '0;
+        iy_pos_q <= iy0;
+        ix_pos_q <= ix0;
+        iy_q <= iy0;
+        ix_q <= ix0;
+      end
+      P_RUN: if (issue) begin
+        kx_q <= last_kx ? kernel_w : kx_q - 16'd1;
+        if (!last_kx) begin
+          tap_q <= tap_q + tap_x_i;
+          ix_q <= ix_q + $signed(dil_w);
+        end else if (!last_tap) begin
+          ky_q <= ky_q - 16'd1;
+          tap_q <= tap_row_q + tap_y_i;
+          tap_row_q <= tap_row_q + tap_y_i;
+          ix_q <= ix_pos_q;
+          iy_q <= iy_q + $signed(dil_h);
+        end else begin
+          ky_q <= kernel_h;
+          tap_q <= '0;
+          tap_row_q <= '0;
+          if (!last_x) begin
+            x_q <= x_q - 16'd1;
+            p_q <= p_q + px;
+            ix_pos_q <= ix_pos_q + $signed(stride_w);
+            ix_q <= ix_pos_q + $signed(stride_w);
+            iy_q <= iy_pos_q;
+          end else begin
+            x_q <= tw;
+            ix_pos_q <= ix0;
+            ix_q <= ix0;
+            if (!last_y) begin
+              y_q <= y_q - 16'd1;
+              p_q <= py_q + step_y_i;
+              py_q <= py_q + step_y_i;
+              iy_pos_q <= iy_pos_q + $signed(stride_h);
+              iy_q <= iy_pos_q + $signed(stride_h);
+            end else begin
+              y_q <= th;
+              n_q <= n_q - 16'd1;
+              p_q <= pn_q + img_pitch;
+              py_q <= pn_q + img_pitch;
+              pn_q <= pn_q + img_pitch;
+              iy_pos_q <= iy0;
+              iy_q <= iy0;
+            end
+          end
+        end
+      end
+      default: if (out_done) o_q <= o_q + 17'(nc_q);
+    endcase
+  end
+
+  assign rd_valid_o = issue;
+  assign rd_half_o = half_q;
+  assign rd_base_o = p_q;
+  assign rd_off_o = tap_q;
+  assign rd_lanes_o = nc_q;
+  assign cnt_ops_o = issue ? nc_q : '0;
+  assign release_o[0] = tile_ready_o && !half_q;
+  assign release_o[1] = tile_ready_o && half_q;
+
+  // Window: valid, first, last, inside travel with the read.
+  logic [3:1] v_q, first_q, last_q, in_q;
+  logic [LANES*SUM-1:0] sum_q;
+  logic [15:0] count_q;
+  logic window_q;
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      v_q <= '0;
+      window_q <= 1'b0;
+    end else if (clear_i) begin
+      v_q <= '0;
+      window_q <= 1'b0;
+    end else begin
+      v_q <= {v_q[2:1], issue};
+      window_q <= v_q[3] && last_q[3];
+    end
+  end
+  always_ff @(posedge clk_i) begin
+    if (issue || v_q != '0) begin
+      first_q <= {first_q[2:1], first_tap};
+      last_q <= {last_q[2:1], last_tap};
+      in_q <= {in_q[2:1], in_image};
+    end
+    if (v_q[3]) begin
+      count_q <= (first_q[3] ? 16'd0 : count_q) + 16'(in_q[3]);
+      for (int unsigned l = 0; l < LANES; l++) begin
+        if (first_q[3]) begin
+          sum_q[l*SUM +: SUM] <= in_q[3] ? SUM'($signed(act_i[l*9 +: 9])) : maximum ? -SUM'(128) : '0;
+        end else if (in_q[3]) begin
+          if (!maximum) sum_q[l*SUM +: SUM] <= sum_q[l*SUM +: SUM] + SUM'($signed(act_i[l*9 +: 9]));
+          else if ($signed(SUM'($signed(act_i[l*9 +: 9]))) > $signed(sum_q[l*SUM +: SUM])) sum_q[l*SUM +: SUM] <= SUM'($signed(act_i[l*9 +: 9]));
+        end
+      end
+    end
+  end
+
+  // Finished windows. A place is reserved before a window's last tap is read.
+  localparam int unsigned SLOTS = 4;
+  logic [2:0] used_q;
+  logic q_ready, q_valid, q_pop;
+  logic [LANES*SUM+15:0] q_data;
+  assign slot = (used_q != 3'(SLOTS));
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) used_q <= '0;
+    else if (clear_i) used_q <= '0;
+    else if ((issue && last_tap) && !q_pop) used_q <= used_q + 3'd1;
+    else if (!(issue && last_tap) && q_pop) used_q <= used_q - 3'd1;
+  end
+  npu_queue #(.WIDTH(LANES * SUM + 16), .DEPTH(SLOTS)) u_windows (
+    .clk_i, .rst_ni, .clear_i, .push_valid_i(window_q), .push_ready_o(q_ready), .push_data_i({count_q, sum_q}),
+    .pop_valid_o(q_valid), .pop_ready_i(q_pop), .pop_data_o(q_data)
+  );
+
+  // Division: quotient bit 7 first. |sum| + n / 2 <= 128 n + n / 2, so the quotient has eight bits.
+  logic out_valid_q, dividing_q, res_load, res_free, seg_take;
+  logic [2:0] bit_q;
+  logic [15:0] div_q;
+  logic [LANES*(SUM+1)-1:0] rem_q;
+  logic [LANES*8-1:0] quot_q;
+  logic [LANES-1:0] neg_q;
+  logic [LANES*8-1:0] result;
+  assign res_load = q_valid && !dividing_q && (!out_valid_q || res_free);
+  assign q_pop = res_load;
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      dividing_q <= 1'b0;
+      out_valid_q <= 1'b0;
+    end else if (clear_i) begin
+      dividing_q <= 1'b0;
+      out_valid_q <= 1'b0;
+    end else begin
+      if (res_load && !maximum) dividing_q <= 1'b1;
+      else if (dividing_q && bit_q == 3'd0) dividing_q <= 1'b0;
+      if ((res_load && maximum) || (dividing_q && bit_q == 3'd0)) out_valid_q <= 1'b1;
+      else if (res_free) out_valid_q <= 1'b0;
+    end
+  end
+  always_ff @(posedge clk_i) begin
+    if (res_load) begin
+      bit_q <= 3'd7;
+      div_q <= q_data[LANES*SUM +: 16];
+      for (int unsigned l = 0; l < LANES; l++) begin
+        neg_q[l] <= q_data[l*SUM+SUM-1];
+        quot_q[l*8 +: 8] <= q_data[l*SUM +: 8];  // of a maximum
+        rem_q[l*(SUM+1) +: SUM+1] <= {1'b0, q_data[l*SUM+SUM-1] ? -q_data[l*SUM +: SUM] : q_data[l*SUM +: SUM]} +
+                                     (SUM + 1)'(q_data[LANES*SUM+1 +: 15]);
+      end
+    end else if (dividing_q) begin
+      bit_q <= bit_q - 3'd1;
+      for (int unsigned l = 0; l < LANES; l++) begin
+        quot_q[l*8 + 32'(bit_q)] <= (rem_q[l*(SUM+1) +: SUM+1] >= ((SUM + 1)'(div_q) << bit_q));
+        if (rem_q[l*(SUM+1) +: SUM+1] >= ((SUM + 1)'(div_q) << bit_q)) begin
+          rem_q[l*(SUM+1) +: SUM+1] <= rem_q[l*(SUM+1) +: SUM+1] - ((SUM + 1)'(div_q) << bit_q);
+        end
+      end
+    end
+  end
+  logic signed [15:0] act_min, act_max;
+  assign act_min = $signed(desc_i[npu_pkg::F_ACT_MIN +: 16]);
+  assign act_max = $signed(desc_i[npu_pkg::F_ACT_MAX +: 16]);
+  for (genvar l = 0; l < LANES; l++) begin : gen_clamp
+    logic signed [15:0] value;
+    always_comb begin
+      if (!out_valid_q) value = '0;
+      else if (maximum) value = 16'($signed(quot_q[l*8 +: 8]));
+      else if (div_q == '0) value = '0;
+      else value = neg_q[l] ? -$signed({8'd0, quot_q[l*8 +: 8]}) : $signed({8'd0, quot_q[l*8 +: 8]});
+      result[l*8 +: 8] = (value < act_min) ? act_min[7:0] : (value > act_max) ? act_max[7:0] : value[7:0];
+    end
+  end
+
+  // Output: a position's channels in segments.
+  logic [LR:0] done_q, rest;
+  logic [31:0] at;
+  logic walk_last;
+  assign rest = nc_q - done_q;
+  assign seg_valid_o = out_valid_q;
+  assign seg_last_o = (32'(rest) <= 32'(SEG));
+  assign seg_bytes_o = seg_last_o ? SW'(rest) : SW'(SEG);
+  logic [LANES*8-1:0] result_rest;
+  assign result_rest = result >> {done_q, 3'd0};
+  assign seg_data_o = (SEG * 8)'(result_rest);
+  assign seg_addr_o = desc_i[npu_pkg::F_OUT_ADDR +: 32] + at + 32'(done_q);
+  assign seg_take = seg_valid_o && seg_ready_i;
+  assign res_free = seg_take && seg_last_o;
+  assign out_done = res_free && walk_last;
+  assign end_o = out_done && last_block && tile_last;
+  always_ff @(posedge clk_i) begin
+    if (state_q == P_BLOCK) done_q <= '0;
+    else if (seg_take) done_q <= seg_last_o ? '0 : done_q + (LR + 1)'(SEG);
+  end
+  npu_walk u_out (
+    .clk_i, .load_i(state_q == P_BLOCK), .base_i(out_base + 32'(o_q)), .tn_i(tn), .th_i(th), .tw_i(tw), .step_i(res_free),
+    .col_i(desc_i[npu_pkg::F_IN_C +: 32]), .row_i(out_row_i), .img_i(out_img_i), .at_o(at), .last_o(walk_last)
+  );
+
+  logic unused;
+  assign unused = ^{act_i, q_ready, result_rest};
+
+`ifndef SYNTHESIS
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) window_q |-> q_ready);
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) out_done |-> state_q == P_DRAIN);
+`endif
+
+endmodule

@@ -1,0 +1,491 @@
+// Weights: for each tile, channel block and k-tile of CONV2D and DEPTHWISE (CONTRACT.md, Tiles) reads the rows of the block, perturbs
+// them on the way, and writes them into the array's shadow registers, one column (output channel) at a time.
+// The requester walks the loops and runs ahead of the data by up to META_DEPTH rows and KT_DEPTH k-tiles.
+// DEPTHWISE: a k-tile is one tap; its weights are one memory row, and column j gets its weight in the lane of its input channel.
+module npu_weight #(
+  parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
+  parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
+  parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
+  parameter int unsigned ACT_BYTES = npu_pkg::ACT_BYTES_DEFAULT,
+  parameter int unsigned TRAINING = npu_pkg::TRAINING_DEFAULT,
+  localparam int unsigned AW = $clog2(ACT_BYTES),
+  localparam int unsigned LR = $clog2(ROWS),
+  localparam int unsigned LC = $clog2(COLS),
+  localparam int unsigned MB = LR + LC + 1
+) (
+  input  logic                          clk_i,
+  input  logic                          rst_ni,
+  input  logic                          clear_i,
+  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  input  logic [1:0]                    polarity_i,
+  input  logic                          dist_i,
+  input  logic [63:0]                   seed_i,
+  input  logic [63:0]                   mask_seed_i,
+  input  logic [AW-1:0]                 tap_x_i,
+  input  logic [AW-1:0]                 tap_y_i,
+  input  logic [31:0]                   run_bytes_i,
+  input  logic [31:0]                   packed_k_i,
+  // tiles: is it the last?
+  input  logic                          tile_valid_i,
+  output logic                          tile_ready_o,
+  input  logic                          tile_last_i,
+  output logic                          busy_o,
+  // memory
+  output logic                          rd_req_valid_o,
+  input  logic                          rd_req_ready_i,
+  output logic [31:0]                   rd_req_addr_o,
+  output logic [23:0]                   rd_req_bytes_o,
+  input  logic                          rd_rsp_valid_i,
+  output logic                          rd_rsp_ready_o,
+  input  logic [BUS_BYTES*8-1:0]        rd_rsp_data_i,
+  input  logic                          rd_rsp_last_i,
+  // array: see npu_array
+  output logic                          kt_valid_o,
+  input  logic                          kt_ready_i,
+  output logic [ROWS*AW-1:0]            kt_off_o,
+  output logic [LR:0]                   kt_lanes_o,
+  output logic [MB-1:0]                 kt_weights_o,
+  output logic                          kt_first_o,
+  output logic                          kt_last_o,
+  output logic                          kt_load_o,
+  output logic                          kt_unload_o,
+  output logic                          kt_tile_o,
+  output logic                          kt_end_o,
+  output logic                          kt_packed_o,
+  output logic                          shadow_we_o,
+  output logic [LC-1:0]                 shadow_col_o,
+  output logic [ROWS*16-1:0]            shadow_o,
+  input  logic                          swap_i,
+  // events
+  output logic [6:0]                    cnt_perturbed_o,
+  output logic [6:0]                    cnt_clipped_o,
+  output logic [5:0]                    cnt_random_o
+);
+
+  localparam int unsigned LB = $clog2(BUS_BYTES);
+  localparam int unsigned DW_CH = (ROWS < COLS) ? ROWS : COLS;  // channels of a depthwise block
+  localparam int unsigned META_DEPTH = 32;
+  localparam int unsigned KT_DEPTH = 4;
+
+  // Fields.
+  logic depthwise, w8, packed_k, chunked;
+  logic [23:0] flags;
+  logic [31:0] in_c, cin_group, tile_c, pitch;
+  logic [16:0] cout_group, out_c;
+  logic [15:0] groups, kernel_h, kernel_w;
+  assign flags = desc_i[npu_pkg::F_FLAGS +: 24];
+  assign depthwise = (desc_i[npu_pkg::F_OPCODE +: 8] == npu_pkg::OPCODE_DEPTHWISE);
+  assign w8 = flags[npu_pkg::FLAG_W8];
+  assign packed_k = flags[npu_pkg::FLAG_PACKED] && !depthwise;
+  assign in_c = desc_i[npu_pkg::F_IN_C +: 32];
+  assign out_c = desc_i[npu_pkg::F_OUT_C +: 17];
+  assign tile_c = desc_i[npu_pkg::F_TILE_C +: 32];
+  assign chunked = (tile_c < in_c) && !depthwise;
+  assign cin_group = desc_i[npu_pkg::F_CIN_GROUP +: 32];
+  assign cout_group = desc_i[npu_pkg::F_COUT_GROUP +: 17];
+  assign groups = depthwise ? 16'd1 : desc_i[npu_pkg::F_GROUPS +: 16];
+  assign kernel_h = desc_i[npu_pkg::F_KERNEL_H +: 16];
+  assign kernel_w = desc_i[npu_pkg::F_KERNEL_W +: 16];
+  assign pitch = desc_i[npu_pkg::F_W_PITCH +: 32];
+
+  // ---- Requester -------------------------------------------------------------------------------------------------------------
+  localparam logic [2:0] R_TILE = 3'd0, R_BLOCK = 3'd1, R_LANES = 3'd2, R_KT = 3'd3, R_ROWS = 3'd4;
+  logic [2:0] state_q;
+  logic first_tile_q, last_tile_q, tile_start_q;
+  logic [15:0] group_q;
+  logic [16:0] o_q, ob_q;           // first channel of the block: of all, in its group
+  logic [16:0] k_q, c_q, c_end_q;   // weight column, channel within its tap, end of the chunk
+  logic [16:0] c_base_q;            // first channel of the chunk
+  logic [15:0] ky_q, kx_q;
+  logic [AW-1:0] group_off_q, row_off_q, tap_off_q;
+  logic [31:0] block_addr_q, row_addr_q, tap_addr_q;
+  logic [LC:0] nc_q, row_q;
+  logic [16:0] mod_q, lane_mod_q;   // depthwise: first channel modulo the multiplier; running
+  logic [LR:0] lane_q;              // lanes that a depthwise block reads
+  logic [LC:0] lane_count_q;
+  logic [31:0] c0_q;                // depthwise: input channel of the block's first channel
+
+  logic [16:0] block_left, run_left;
+  logic [LC:0] nc;
+  logic [LR:0] run;
+  logic [31:0] lim;
+  logic tap_end, last_kx, last_ky, k_end, chunk_end, block_last_in_group, block_last, unload, kt_push_ready, first_k;
+  assign block_left = depthwise ? out_c - ob_q : cout_group - ob_q;
+  assign nc = (block_left > (depthwise ? 17'(DW_CH) : 17'(COLS))) ? (depthwise ? (LC + 1)'(DW_CH) : (LC + 1)'(COLS)) : block_left[LC:0];
+  assign lim = packed_k ? packed_k_i : 32'(c_end_q);
+  assign run_left = packed_k ? lim[16:0] - k_q : lim[16:0] - c_q;
+  assign run = (run_left > 17'(ROWS)) ? (LR + 1)'(ROWS) : run_left[LR:0];
+  assign last_kx = (kx_q + 16'd1 == kernel_w);
+  assign last_ky = (ky_q + 16'd1 == kernel_h);
+  assign chunk_end = (run_left <= 17'(ROWS));
+  assign tap_end = depthwise || (chunk_end && (c_end_q == 17'(cin_group)));
+  assign k_end = packed_k ? chunk_end : tap_end && last_kx && last_ky;
+  assign first_k = (k_q == '0);
+  assign block_last_in_group = (block_left == 17'(nc_q));
+  assign block_last = block_last_in_group && (group_q + 16'd1 == groups);
+  assign unload = chunked ? chunk_end : k_end && block_last;
+
+  logic [31:0] k_bytes;
+  assign k_bytes = depthwise ? (w8 ? 32'(o_q) : {14'd0, o_q, 1'b0}) : (w8 ? 32'(k_q) : {14'd0, k_q, 1'b0});
+
+  // Requests: the rows of the block. A row's metadata waits for its data.
+  localparam int unsigned META = 17 + (LR + 1) + 16 + LC + 2;  // {column, run, row, j, last row of the k-tile, count}
+  logic meta_push_ready, meta_valid, meta_pop, row_fire, row_last;
+  logic [META-1:0] meta;
+  logic [15:0] tap_index_q;
+  logic [LR:0] width;
+  assign width = depthwise ? (LR + 1)'(nc_q) : run;
+  assign rd_req_valid_o = (state_q == R_ROWS) && meta_push_ready;
+  assign rd_req_addr_o = row_addr_q;
+  assign rd_req_bytes_o = w8 ? 24'(width) : {23'(width), 1'b0};
+  assign row_fire = rd_req_valid_o && rd_req_ready_i;
+  assign row_last = depthwise || (row_q + (LC + 1)'(1) == nc_q);
+  npu_queue #(.WIDTH(META), .DEPTH(META_DEPTH)) u_meta (
+    .clk_i, .rst_ni, .clear_i, .push_valid_i(row_fire), .push_ready_o(meta_push_ready),
+    .push_data_i({depthwise ? o_q : k_q, width, depthwise ? tap_index_q : 16'(o_q) + 16'(row_q), row_q[LC-1:0], row_last, first_tile_q}),
+    .pop_valid_o(meta_valid), .pop_ready_i(meta_pop), .pop_data_o(meta)
+  );
+
+  localparam int unsigned KT = AW + (LR + 1) + MB + (LC + 1) + 17 + 6;
+  logic kt_push, kt_valid, kt_pop;
+  logic [KT-1:0] kt_in, kt;
+  logic [AW-1:0] off;
+  logic [MB-1:0] kt_macs;
+  assign off = packed_k ? '0 : tap_off_q + (depthwise ? c0_q[AW-1:0] : AW'(c_q) - AW'(c_base_q));
+  assign kt_macs = depthwise ? MB'(nc_q) : MB'(run) * MB'(nc_q);
+  assign kt_push = (state_q == R_KT);
+  assign kt_in = {off, depthwise ? lane_q : run, kt_macs, nc_q, mod_q, first_k, k_end,
+                  chunked ? (c_q == c_base_q) : tile_start_q, unload, tile_start_q, unload && block_last && k_end && last_tile_q};
+  npu_queue #(.WIDTH(KT), .DEPTH(KT_DEPTH)) u_kt (
+    .clk_i, .rst_ni, .clear_i, .push_valid_i(kt_push), .push_ready_o(kt_push_ready), .push_data_i(kt_in),
+    .pop_valid_o(kt_valid), .pop_ready_i(kt_pop), .pop_data_o(kt)
+  );
+
+  assign tile_ready_o = (state_q == R_TILE);
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      state_q <= R_TILE;
+      first_tile_q <= 1'b1;
+    end else if (clear_i) begin
+      state_q <= R_TILE;
+      first_tile_q <= 1'b1;
+    end else begin
+      case (state_q)
+        R_TILE: if (tile_valid_i) state_q <= R_BLOCK;
+        R_BLOCK: state_q <= depthwise ? R_LANES : R_KT;
+        R_LANES: if (lane_count_q + (LC + 1)'(1) == nc_q) state_q <= R_KT;
+        R_KT: if (kt_push_ready) state_q <= R_ROWS;
+        R_ROWS: if (row_fire && row_last) begin
+          state_q <= !k_end ? R_KT : block_last ? R_TILE : R_BLOCK;
+          if (k_end && block_last) first_tile_q <= last_tile_q;
+        end
+        default: state_q <= R_TILE;
+      endcase
+    end
+  end
+
+  logic lane_step;
+  assign lane_step = (lane_mod_q + 17'd1 == cout_group);
+  always_ff @(posedge clk_i) begin
+    case (state_q)
+      R_TILE: if (tile_valid_i) begin
+        last_tile_q <= tile_last_i;
+        tile_start_q <= 1'b1;
+        group_q <= '0;
+        o_q <= '0;
+        ob_q <= '0;
+        group_off_q <= '0;
+        block_addr_q <= desc_i[npu_pkg::F_W_ADDR +: 32];
+        mod_q <= '0;
+        c0_q <= '0;
+      end
+      R_BLOCK: begin
+        nc_q <= nc;
+        k_q <= '0;
+        c_q <= '0;
+        c_base_q <= '0;
+        c_end_q <= chunked ? tile_c[16:0] : cin_group[16:0];
+        ky_q <= '0;
+        kx_q <= '0;
+        tap_index_q <= '0;
+        row_off_q <= group_off_q;
+        tap_off_q <= group_off_q;
+        tap_addr_q <= block_addr_q;
+        lane_q <= (LR + 1)'(1);
+        lane_mod_q <= mod_q;
+        lane_count_q <= '0;
+      end
+      R_LANES: begin
+        // The lane of channel o_q + lane_count_q is lane_q - 1; after the last one: the next block's first channel.
+        lane_count_q <= lane_count_q + (LC + 1)'(1);
+        lane_mod_q <= lane_step ? '0 : lane_mod_q + 17'd1;
+        if (lane_step && lane_count_q + (LC + 1)'(1) != nc_q) lane_q <= lane_q + (LR + 1)'(1);
+      end
+      R_KT: if (kt_push_ready) begin
+        row_q <= '0;
+        row_addr_q <= tap_addr_q + k_bytes;
+        tile_start_q <= 1'b0;
+      end
+      R_ROWS: if (row_fire) begin
+        row_q <= row_q + (LC + 1)'(1);
+        row_addr_q <= row_addr_q + pitch;
+        if (row_last) begin
+          k_q <= k_q + 17'(run);
+          c_q <= c_q + 17'(run);
+          if (!packed_k && chunk_end && !tap_end) begin
+            // next chunk of the channels
+            c_base_q <= c_end_q;
+            c_end_q <= (17'(cin_group) - c_end_q > tile_c[16:0]) ? c_end_q + tile_c[16:0] : 17'(cin_group);
+          end
+          if (tap_end) begin
+            c_q <= '0;
+            kx_q <= last_kx ? '0 : kx_q + 16'd1;
+            if (last_kx) ky_q <= ky_q + 16'd1;
+            tap_off_q <= last_kx ? row_off_q + tap_y_i : tap_off_q + tap_x_i;
+            if (last_kx) row_off_q <= row_off_q + tap_y_i;
+            if (depthwise) begin
+              k_q <= 17'd1;  // not the first
+              tap_addr_q <= tap_addr_q + pitch;
+              tap_index_q <= tap_index_q + 16'd1;
+            end
+          end
+          if (k_end) begin
+            o_q <= o_q + 17'(nc_q);
+            ob_q <= block_last_in_group ? '0 : ob_q + 17'(nc_q);
+            if (block_last_in_group) begin
+              group_q <= group_q + 16'd1;
+              group_off_q <= group_off_q + cin_group[AW-1:0];
+            end
+            mod_q <= lane_mod_q;
+            if (depthwise) c0_q <= c0_q + 32'(lane_q) - ((lane_mod_q == '0) ? 32'd0 : 32'd1);
+            else block_addr_q <= row_addr_q + pitch - k_bytes;
+          end
+        end
+      end
+      default: begin end
+    endcase
+  end
+
+  // ---- Words through the perturbation unit -------------------------------------------------------------------------------------
+  logic [16:0] m_col;
+  logic [LR:0] m_run;
+  logic [15:0] m_row;
+  logic [LC-1:0] m_j;
+  logic m_last_row, m_count;
+  assign {m_col, m_run, m_row, m_j, m_last_row, m_count} = meta;
+
+  localparam int unsigned EB = LB + 1;
+  localparam int unsigned SIDE = EB + (LR + 1) + (LR + 1) + LC + 3;  // {element of the word, lane, elements, j, first, last word, last row}
+  logic word_first_q;
+  logic [LR:0] w_lane_q;       // lane of this word's first element of the run
+  logic [16:0] w_col_q, w_col, col_low;
+  logic [LB:0] per_word;
+  logic [EB-1:0] sh;
+  logic [LR:0] w_lane, left;
+  logic [LR:0] take;
+  logic [LB:0] room;
+  logic [BUS_BYTES-1:0] lanes;
+  logic [SIDE-1:0] side_in, side_out;
+  logic p_in_valid, p_in_ready, p_out_valid, p_out_ready, p_busy;
+  logic [BUS_BYTES*8-1:0] p_data;
+  assign per_word = w8 ? (LB + 1)'(BUS_BYTES) : (LB + 1)'(BUS_BYTES / 2);
+  assign col_low = m_col & (17'(per_word) - 17'd1);
+  assign sh = word_first_q ? EB'(col_low) : '0;
+  assign w_col = word_first_q ? m_col - col_low : w_col_q;
+  assign w_lane = word_first_q ? '0 : w_lane_q;
+  assign left = m_run - w_lane;
+  assign room = per_word - (LB + 1)'(sh);
+  assign take = (32'(left) > 32'(room)) ? (LR + 1)'(room) : left;
+  always_comb begin
+    for (int unsigned e = 0; e < BUS_BYTES; e++) begin
+      lanes[e] = p_in_valid && (32'(e) >= 32'(sh)) && (32'(e) < 32'(sh) + 32'(take));
+    end
+  end
+  assign side_in = {sh, w_lane, take, m_j, word_first_q, rd_rsp_last_i, m_last_row};
+  assign p_in_valid = rd_rsp_valid_i && meta_valid;
+  assign rd_rsp_ready_o = meta_valid && p_in_ready;
+  assign meta_pop = rd_rsp_valid_i && p_in_ready && rd_rsp_last_i;
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) word_first_q <= 1'b1;
+    else if (clear_i) word_first_q <= 1'b1;
+    else if (p_in_valid && p_in_ready) word_first_q <= rd_rsp_last_i;
+  end
+  always_ff @(posedge clk_i) begin
+    if (p_in_valid && p_in_ready) begin
+      w_lane_q <= w_lane + take;
+      w_col_q <= w_col + 17'(per_word);
+    end
+  end
+
+  npu_perturb #(.BUS_BYTES(BUS_BYTES), .BIAS(0), .SIDE_BITS(SIDE), .TRAINING(TRAINING)) u_perturb (
+    .clk_i, .rst_ni, .clear_i,
+    .active_i(polarity_i != 2'd0 && flags[npu_pkg::FLAG_W_TRAIN]), .minus_i(polarity_i == 2'd2), .gaussian_i(dist_i), .w8_i(w8),
+    .eps_i({8'd0, desc_i[npu_pkg::F_W_EPS +: 16]}), .shift_i(desc_i[npu_pkg::F_W_EPS_SHIFT +: 5]), .keep_i(desc_i[npu_pkg::F_W_KEEP +: 9]),
+    .seed_i, .mask_seed_i, .tensor_i(desc_i[npu_pkg::F_W_TENSOR +: 16]),
+    .in_valid_i(p_in_valid), .in_ready_o(p_in_ready), .in_data_i(rd_rsp_data_i), .in_row_i(m_row), .in_col_i(w_col[15:0]),
+    .in_lanes_i(lanes), .in_count_i(m_count), .in_side_i(side_in),
+    .out_valid_o(p_out_valid), .out_ready_i(p_out_ready), .out_data_o(p_data), .out_side_o(side_out), .busy_o(p_busy),
+    .cnt_perturbed_o, .cnt_clipped_o, .cnt_random_o
+  );
+
+  // ---- Columns: elements of a row's words gathered by lane ----------------------------------------------------------------------
+  logic [EB-1:0] s_sh;
+  logic [LR:0] s_lane, s_take;
+  logic [LC-1:0] s_j;
+  logic s_first, s_last, s_last_row;
+  assign {s_sh, s_lane, s_take, s_j, s_first, s_last, s_last_row} = side_out;
+
+  // Word as 16-bit elements, the run's first one moved to its lane.
+  localparam int unsigned WIDE = ((BUS_BYTES > ROWS) ? BUS_BYTES : ROWS) * 16;
+  logic [WIDE-1:0] elements, down, up;
+  logic gather;
+  always_comb begin
+    elements = '0;
+    for (int unsigned e = 0; e < BUS_BYTES; e++) begin
+      if (w8) elements[e*16 +: 16] = 16'($signed(p_data[e*8 +: 8]));
+      else if (e < BUS_BYTES / 2) elements[e*16 +: 16] = p_data[(e % (BUS_BYTES / 2))*16 +: 16];
+    end
+    if (!gather) elements = '0;
+  end
+  assign down = elements >> {s_sh, 4'd0};
+  assign up = down << {s_lane, 4'd0};
+
+  logic col_valid_q, col_last_q, col_go, placing_q, busy_q, taken_q;
+  logic [LC-1:0] col_q;
+  logic [ROWS*16-1:0] gather_q;
+  logic shadow_free;
+  // A depthwise row spreads over the diagonal, one column per cycle.
+  logic [LR:0] pl_lane_q;
+  logic [16:0] pl_mod_q;
+  logic [LC-1:0] pl_j_q;
+  logic pl_start_q, pl_last;
+  logic [ROWS*16-1:0] pl_element;
+  logic [LC:0] head_nc;
+  logic [16:0] head_mod;
+  assign shadow_free = !busy_q || swap_i;
+  assign col_go = col_valid_q && shadow_free && (!depthwise || (placing_q && pl_last));
+  assign p_out_ready = !col_valid_q || col_go;
+  assign gather = p_out_valid && p_out_ready;
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) col_valid_q <= 1'b0;
+    else if (clear_i) col_valid_q <= 1'b0;
+    else if (gather) col_valid_q <= s_last;
+    else if (col_go) col_valid_q <= 1'b0;
+  end
+  always_ff @(posedge clk_i) begin
+    if (gather) begin
+      for (int unsigned i = 0; i < ROWS; i++) begin
+        if ((LR + 1)'(i) >= s_lane && (LR + 1)'(i) < s_lane + s_take) gather_q[i*16 +: 16] <= up[i*16 +: 16];
+        else if (s_first) gather_q[i*16 +: 16] <= 16'd0;
+      end
+      col_q <= s_j;
+      col_last_q <= s_last_row;
+    end
+  end
+
+  assign pl_last = ((LC + 1)'(pl_j_q) + (LC + 1)'(1) == head_nc);
+  assign pl_element = gather_q >> {pl_j_q, 4'd0};
+  logic place_fire;
+  assign place_fire = placing_q && shadow_free;
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) placing_q <= 1'b0;
+    else if (clear_i) placing_q <= 1'b0;
+    else if (!placing_q) placing_q <= depthwise && col_valid_q && kt_valid && !taken_q && !pl_start_q;
+    else if (place_fire && pl_last) placing_q <= 1'b0;
+  end
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) pl_start_q <= 1'b0;  // the k-tile at the head of the queue is already placed
+    else if (clear_i) pl_start_q <= 1'b0;
+    else if (kt_pop) pl_start_q <= 1'b0;
+    else if (place_fire && pl_last) pl_start_q <= 1'b1;
+  end
+  always_ff @(posedge clk_i) begin
+    if (!placing_q && depthwise) begin
+      pl_j_q <= '0;
+      pl_lane_q <= '0;
+      pl_mod_q <= head_mod;
+    end else if (place_fire) begin
+      pl_j_q <= pl_j_q + LC'(1);
+      pl_mod_q <= (pl_mod_q + 17'd1 == cout_group) ? '0 : pl_mod_q + 17'd1;
+      if (pl_mod_q + 17'd1 == cout_group) pl_lane_q <= pl_lane_q + (LR + 1)'(1);
+    end
+  end
+
+  logic last_col;
+  always_comb begin
+    shadow_we_o = depthwise ? place_fire : col_go;
+    shadow_col_o = depthwise ? pl_j_q : col_q;
+    shadow_o = '0;
+    if (depthwise && place_fire) shadow_o = (ROWS * 16)'(pl_element[15:0]) << {pl_lane_q, 4'd0};
+    else if (shadow_we_o) shadow_o = gather_q;
+  end
+  assign last_col = shadow_we_o && (depthwise ? pl_last : col_last_q);
+
+  // ---- The k-tile whose weights are in the shadow registers ---------------------------------------------------------------------
+  logic [AW-1:0] h_off;
+  logic offs_ready_q, offs_run;
+  logic [ROWS*AW-1:0] off_q;
+  logic [LR:0] off_count_q;
+  logic [AW-1:0] pk_base_q;
+  logic [31:0] pk_r_q;
+  assign {h_off, kt_lanes_o, kt_weights_o, head_nc, head_mod, kt_first_o, kt_last_o, kt_load_o, kt_unload_o, kt_tile_o, kt_end_o} = kt;
+  assign kt_valid_o = kt_valid && busy_q && !taken_q && (offs_ready_q || !packed_k);
+  assign kt_pop = kt_valid_o && kt_ready_i;
+  assign kt_packed_o = packed_k;
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      busy_q <= 1'b0;   // all columns written
+      taken_q <= 1'b0;  // and the array has begun
+      offs_ready_q <= 1'b0;
+      off_count_q <= '0;
+    end else if (clear_i) begin
+      busy_q <= 1'b0;
+      taken_q <= 1'b0;
+      offs_ready_q <= 1'b0;
+      off_count_q <= '0;
+    end else begin
+      if (last_col) busy_q <= 1'b1;
+      else if (swap_i) busy_q <= 1'b0;
+      if (kt_pop) taken_q <= 1'b1;
+      else if (swap_i) taken_q <= 1'b0;
+      if (kt_pop) begin
+        offs_ready_q <= 1'b0;
+        off_count_q <= '0;
+      end else if (offs_run) begin
+        off_count_q <= off_count_q + (LR + 1)'(1);
+        offs_ready_q <= (off_count_q == (LR + 1)'(ROWS - 1));
+      end
+    end
+  end
+
+  // Packed: lane i is element i of the k-tile; a kernel row of the input is run_bytes long, the next one tap_y_i further on.
+  assign offs_run = packed_k && kt_valid && !offs_ready_q;
+  logic pk_first;
+  logic [AW-1:0] pk_base;
+  logic [31:0] pk_r;
+  assign pk_first = kt_first_o && (off_count_q == '0);
+  assign pk_base = pk_first ? '0 : pk_base_q;
+  assign pk_r = pk_first ? '0 : pk_r_q;
+  always_ff @(posedge clk_i) begin
+    if (offs_run) begin
+      off_q <= {pk_base + pk_r[AW-1:0], off_q[ROWS*AW-1:AW]};
+      pk_r_q <= (pk_r + 32'd1 == run_bytes_i) ? '0 : pk_r + 32'd1;
+      pk_base_q <= (pk_r + 32'd1 == run_bytes_i) ? pk_base + tap_y_i : pk_base;
+    end
+  end
+  assign kt_off_o = packed_k ? off_q : (ROWS * AW)'(h_off);
+
+  assign busy_o = (state_q != R_TILE) || kt_valid || meta_valid || p_busy;
+
+  logic unused;
+  assign unused = ^{lim[31:17], up, c0_q[31:AW], pl_element[ROWS*16-1:16], w_col[16], cin_group[31:17]};
+
+`ifndef SYNTHESIS
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) p_in_valid |-> rd_rsp_last_i == (left == take));
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) shadow_we_o |-> kt_valid);
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                   kt_valid_o && !kt_ready_i |=> kt_valid_o && $stable(kt_off_o) && $stable(kt_lanes_o));
+`endif
+
+endmodule
