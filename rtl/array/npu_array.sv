@@ -122,7 +122,8 @@ module npu_array #(
     end else begin
       if (take) active_q <= 1'b1;
       else if (last_pos) active_q <= 1'b0;
-      if (take && kt_load_i) load_half_q <= !load_half_q;
+      if (!run_i) load_half_q <= 1'b0;
+      else if (take && kt_load_i) load_half_q <= !load_half_q;
       if (take && kt_first_i) acc_half_q <= !acc_half_q;
       if (take) expect_load_q <= kt_unload_i;
       if (take) end_q <= kt_end_i;
@@ -230,14 +231,17 @@ module npu_array #(
   assign rd0_pos = (dr_read_i && !dr_half_i) ? dr_pos_i : pos4;
   assign rd1_pos = (dr_read_i && dr_half_i) ? dr_pos_i : pos4;
 
+  logic [COLS*32-1:0] dot;
+  npu_dot #(.ROWS(ROWS), .COLS(COLS)) u_dot (
+    .clk_i, .shadow_we_i, .shadow_col_i, .shadow_i, .swap_i(swap_o), .act_i, .mul_i(v_q[3]), .sum_i(v_q[4]), .dot_o(dot)
+  );
+
   logic sel_half;
   assign sel_half = dr_select_half_i;
   for (genvar j = 0; j < COLS; j++) begin : gen_column
     logic signed [39:0] acc0, acc1, acc;
-    npu_column #(.ROWS(ROWS), .ACC_DEPTH(ACC_DEPTH)) u_column (
-      .clk_i,
-      .shadow_we_i(shadow_we_i && shadow_col_i == LC'(j)), .shadow_i, .swap_i(swap_o),
-      .act_i, .mul_i(v_q[3]), .sum_i(v_q[4]), .add_i(v_q[5]), .first_i(first_q[5]), .half_i(halves_q[5]), .wr_pos_i(pos5),
+    npu_accumulator #(.ACC_DEPTH(ACC_DEPTH)) u_accumulator (
+      .clk_i, .dot_i(dot[j*32 +: 32]), .add_i(v_q[5]), .first_i(first_q[5]), .half_i(halves_q[5]), .wr_pos_i(pos5),
       .rd0_i(rd0), .rd1_i(rd1), .rd0_pos_i(rd0_pos), .rd1_pos_i(rd1_pos), .rd0_o(acc0), .rd1_o(acc1)
     );
     assign acc = sel_half ? acc1 : acc0;

@@ -221,6 +221,7 @@ module npu_load #(
         IDLE: if (start_i) begin
           state_q <= MULTIPLY;
           pc_q <= '0;
+          half_q <= 1'b0;
         end
         SETUP: begin
           state_q <= MULTIPLY;

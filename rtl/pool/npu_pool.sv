@@ -15,6 +15,7 @@ module npu_pool #(
   input  logic                          clk_i,
   input  logic                          rst_ni,
   input  logic                          clear_i,
+  input  logic                          start_i,
   input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
   input  logic [AW-1:0]                 step_y_i,
   input  logic [AW-1:0]                 tap_x_i,
@@ -115,6 +116,7 @@ module npu_pool #(
           if (last_block) half_q <= !half_q;
         end
       endcase
+      if (start_i) half_q <= 1'b0;
     end
   end
 

@@ -240,7 +240,7 @@ module npu_core #(
   // Pool.
   logic pool_busy;
   npu_pool #(.ROWS(ROWS), .COLS(COLS), .ACT_BYTES(ACT_BYTES), .RQ_LANES(RQ_LANES)) u_pool (
-    .clk_i, .rst_ni, .clear_i, .desc_i, .step_y_i(step_y), .tap_x_i(tap_x), .tap_y_i(tap_y), .out_row_i(out_row), .out_img_i(out_img),
+    .clk_i, .rst_ni, .clear_i, .start_i, .desc_i, .step_y_i(step_y), .tap_x_i(tap_x), .tap_y_i(tap_y), .out_row_i(out_row), .out_img_i(out_img),
     .tile_valid_i(q_tile_valid), .tile_ready_o(q_tile_ready), .tile_i(q_tile),
     .full_i(full), .step_x_i(step_x), .release_o(release_pool),
     .rd_valid_o(q_rd_valid), .rd_half_o(q_rd_half), .rd_base_o(q_rd_base), .rd_off_o(q_rd_off), .rd_lanes_o(q_rd_lanes), .act_i(act),

@@ -1,0 +1,65 @@
+// The multipliers: COLS dot products of ROWS 16 x 9 bit products per cycle. Weights are double-buffered: the weight loader writes shadow
+// registers, a column at a time; swap_i moves all of them into the multipliers.
+// Cycle 0 (mul_i): products, summed in fours. Cycle 1 (sum_i): their sum.
+// Sums are kept in 32 bits (|sum| <= 32 * 2^15 * 255 < 2^28), weights sign-extended; synthesis drops the copies of the sign.
+module npu_dot #(
+  parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
+  parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
+  localparam int unsigned LC = $clog2(COLS)
+) (
+  input  logic               clk_i,
+  input  logic               shadow_we_i,
+  input  logic [LC-1:0]      shadow_col_i,
+  input  logic [ROWS*16-1:0] shadow_i,
+  input  logic               swap_i,
+  input  logic [ROWS*9-1:0]  act_i,
+  input  logic               mul_i,
+  input  logic               sum_i,
+  output logic [COLS*32-1:0] dot_o
+);
+
+  localparam int unsigned G = 4;  // products summed in the multiplier's cycle
+  localparam int unsigned PARTS = ROWS / G;
+
+  logic signed [31:0] weight_q [ROWS*COLS];  // row-major: what one activation meets lies together
+  logic signed [31:0] part_q [PARTS*COLS];
+
+  for (genvar j = 0; j < COLS; j++) begin : gen_weight
+    logic [ROWS*16-1:0] shadow_q;
+    always_ff @(posedge clk_i) if (shadow_we_i && shadow_col_i == LC'(j)) shadow_q <= shadow_i;
+    always_ff @(posedge clk_i) begin
+      if (swap_i) begin
+        for (int unsigned i = 0; i < ROWS; i++) weight_q[i*COLS+j] <= 32'($signed(shadow_q[i*16 +: 16]));
+      end
+    end
+  end
+
+  for (genvar g = 0; g < PARTS; g++) begin : gen_part
+    logic signed [31:0] act0, act1, act2, act3;
+    assign act0 = 32'($signed(act_i[(g*G+0)*9 +: 9]));
+    assign act1 = 32'($signed(act_i[(g*G+1)*9 +: 9]));
+    assign act2 = 32'($signed(act_i[(g*G+2)*9 +: 9]));
+    assign act3 = 32'($signed(act_i[(g*G+3)*9 +: 9]));
+    always_ff @(posedge clk_i) begin
+      if (mul_i) begin
+        for (int unsigned j = 0; j < COLS; j++) begin
+          part_q[g*COLS+j] <= weight_q[(g*G+0)*COLS+j] * act0 + weight_q[(g*G+1)*COLS+j] * act1 +
+                              weight_q[(g*G+2)*COLS+j] * act2 + weight_q[(g*G+3)*COLS+j] * act3;
+        end
+      end
+    end
+  end
+
+  // Up to eight parts.
+  always_ff @(posedge clk_i) begin
+    if (sum_i) begin
+      for (int unsigned j = 0; j < COLS; j++) begin
+        dot_o[j*32 +: 32] <= part_q[j] + ((PARTS > 1) ? part_q[(1%PARTS)*COLS+j] : 32'sd0) +
+                             ((PARTS > 2) ? part_q[(2%PARTS)*COLS+j] : 32'sd0) + ((PARTS > 2) ? part_q[(3%PARTS)*COLS+j] : 32'sd0) +
+                             ((PARTS > 4) ? part_q[(4%PARTS)*COLS+j] : 32'sd0) + ((PARTS > 4) ? part_q[(5%PARTS)*COLS+j] : 32'sd0) +
+                             ((PARTS > 4) ? part_q[(6%PARTS)*COLS+j] : 32'sd0) + ((PARTS > 4) ? part_q[(7%PARTS)*COLS+j] : 32'sd0);
+      end
+    end
+  end
+
+endmodule
