@@ -133,7 +133,7 @@ module npu_params #(
     .eps_i(desc_i[npu_pkg::F_B_EPS +: 24]), .shift_i(desc_i[npu_pkg::F_B_EPS_SHIFT +: 5]), .keep_i(desc_i[npu_pkg::F_B_KEEP +: 9]),
     .seed_i, .mask_seed_i, .tensor_i(desc_i[npu_pkg::F_B_TENSOR +: 16]),
     .in_valid_i(p_in_valid), .in_ready_o(p_in_ready), .in_data_i(rd_rsp_data_i), .in_row_i(16'd0), .in_col_i(in_col_q[15:0]),
-    .in_lanes_i(lanes), .in_count_i(first_tile_q), .in_first_i(1'b1), .in_side_i(1'b0),
+    .in_lanes_i(lanes), .in_count_i(first_tile_q), .in_side_i(1'b0),
     .out_valid_o(p_out_valid), .out_ready_i((state_q == T_BIAS) && word_pop), .out_data_o(p_data), .out_side_o(unused_side), .busy_o(p_busy),
     .cnt_perturbed_o, .cnt_clipped_o, .cnt_random_o
   );

@@ -324,7 +324,7 @@ module npu_weight #(
     .eps_i({8'd0, desc_i[npu_pkg::F_W_EPS +: 16]}), .shift_i(desc_i[npu_pkg::F_W_EPS_SHIFT +: 5]), .keep_i(desc_i[npu_pkg::F_W_KEEP +: 9]),
     .seed_i, .mask_seed_i, .tensor_i(desc_i[npu_pkg::F_W_TENSOR +: 16]),
     .in_valid_i(p_in_valid), .in_ready_o(p_in_ready), .in_data_i(rd_rsp_data_i), .in_row_i(m_row), .in_col_i(w_col[15:0]),
-    .in_lanes_i(lanes), .in_count_i(m_count), .in_first_i(1'b1), .in_side_i(side_in),
+    .in_lanes_i(lanes), .in_count_i(m_count), .in_side_i(side_in),
     .out_valid_o(p_out_valid), .out_ready_i(p_out_ready), .out_data_o(p_data), .out_side_o(side_out), .busy_o(p_busy),
     .cnt_perturbed_o, .cnt_clipped_o, .cnt_random_o
   );

@@ -1,0 +1,291 @@
+// The NPU: AXI4-Lite registers, AXI4 master, level interrupt. Joins control, bus masters, the tensor core and the element engines.
+// cmd_done_o / cmd_index_o are commit points: a pulse when a command's results are acknowledged by memory.
+module npu #(
+  parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
+  parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
+  parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
+  parameter int unsigned ACT_BYTES = npu_pkg::ACT_BYTES_DEFAULT,
+  parameter int unsigned ACC_DEPTH = npu_pkg::ACC_DEPTH_DEFAULT,
+  parameter int unsigned RQ_LANES = npu_pkg::RQ_LANES_DEFAULT,
+  parameter int unsigned TRAINING = npu_pkg::TRAINING_DEFAULT
+) (
+  input  logic                   clk_i,
+  input  logic                   rst_ni,
+  output logic                   irq_o,
+  // AXI4-Lite slave
+  input  logic                   s_axil_awvalid_i,
+  output logic                   s_axil_awready_o,
+  input  logic [11:0]            s_axil_awaddr_i,
+  input  logic                   s_axil_wvalid_i,
+  output logic                   s_axil_wready_o,
+  input  logic [31:0]            s_axil_wdata_i,
+  input  logic [3:0]             s_axil_wstrb_i,
+  output logic                   s_axil_bvalid_o,
+  input  logic                   s_axil_bready_i,
+  output logic [1:0]             s_axil_bresp_o,
+  input  logic                   s_axil_arvalid_i,
+  output logic                   s_axil_arready_o,
+  input  logic [11:0]            s_axil_araddr_i,
+  output logic                   s_axil_rvalid_o,
+  input  logic                   s_axil_rready_i,
+  output logic [31:0]            s_axil_rdata_o,
+  output logic [1:0]             s_axil_rresp_o,
+  // AXI4 master
+  output logic                   m_axi_arvalid_o,
+  input  logic                   m_axi_arready_i,
+  output logic [3:0]             m_axi_arid_o,
+  output logic [31:0]            m_axi_araddr_o,
+  output logic [7:0]             m_axi_arlen_o,
+  output logic [2:0]             m_axi_arsize_o,
+  output logic [1:0]             m_axi_arburst_o,
+  input  logic                   m_axi_rvalid_i,
+  output logic                   m_axi_rready_o,
+  input  logic [3:0]             m_axi_rid_i,
+  input  logic [BUS_BYTES*8-1:0] m_axi_rdata_i,
+  input  logic [1:0]             m_axi_rresp_i,
+  input  logic                   m_axi_rlast_i,
+  output logic                   m_axi_awvalid_o,
+  input  logic                   m_axi_awready_i,
+  output logic [3:0]             m_axi_awid_o,
+  output logic [31:0]            m_axi_awaddr_o,
+  output logic [7:0]             m_axi_awlen_o,
+  output logic [2:0]             m_axi_awsize_o,
+  output logic [1:0]             m_axi_awburst_o,
+  output logic                   m_axi_wvalid_o,
+  input  logic                   m_axi_wready_i,
+  output logic [BUS_BYTES*8-1:0] m_axi_wdata_o,
+  output logic [BUS_BYTES-1:0]   m_axi_wstrb_o,
+  output logic                   m_axi_wlast_o,
+  input  logic                   m_axi_bvalid_i,
+  output logic                   m_axi_bready_o,
+  input  logic [3:0]             m_axi_bid_i,
+  input  logic [1:0]             m_axi_bresp_i,
+  // commit points
+  output logic                   cmd_done_o,
+  output logic [31:0]            cmd_index_o
+);
+
+  localparam int unsigned DATA = BUS_BYTES * 8;
+  localparam int unsigned INC = 16;
+  localparam int unsigned LR = $clog2(ROWS);
+  localparam int unsigned MB = LR + $clog2(COLS) + 1;
+  // Element engines share one read and one write client: only one of them runs.
+  localparam int unsigned ENGINES = 4;
+  localparam int unsigned ADD = 0, LOSS = 2, UPDATE = 3;
+
+  // Control.
+  logic abort, progress, done, core_done;
+  logic [npu_pkg::DESC_BITS-1:0] desc;
+  logic [7:0] start;
+  logic [1:0] polarity;
+  logic gaussian;
+  logic [63:0] seed, mask_seed;
+  logic [3:0] pairs;
+  logic [npu_pkg::MAX_PAIRS*64-1:0] pair_seed;
+  logic [npu_pkg::MAX_PAIRS*8-1:0] pair_coef;
+  logic [15:0] step;
+  logic [5:0] step_shift;
+  logic loss_we;
+  logic [63:0] loss_sum;
+  logic [31:0] loss_correct, loss_examples;
+  logic [npu_pkg::COUNTERS*INC-1:0] inc;
+  logic busy;
+
+  // Bus.
+  logic [5:0] rd_req_valid, rd_req_ready, rd_rsp_valid, rd_rsp_ready, rd_rsp_last, rd_waiting, rd_words;
+  logic [6*32-1:0] rd_req_addr;
+  logic [6*24-1:0] rd_req_bytes;
+  logic [6*DATA-1:0] rd_rsp_data;
+  logic rd_error, rd_progress, rd_beats;
+  logic [2:0] rd_error_client;
+  logic [1:0] wr_valid, wr_ready;
+  logic [63:0] wr_addr;
+  logic [2*DATA-1:0] wr_data;
+  logic [2*BUS_BYTES-1:0] wr_strb;
+  logic wr_idle, wr_error, wr_error_client, wr_waiting, wr_progress, wr_beats, wr_flush;
+  logic [6:0] wr_bytes;
+
+  npu_control #(
+    .ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH), .RQ_LANES(RQ_LANES), .TRAINING(TRAINING),
+    .INC_BITS(INC)
+  ) u_control (
+    .clk_i, .rst_ni,
+    .s_axil_awvalid_i, .s_axil_awready_o, .s_axil_awaddr_i, .s_axil_wvalid_i, .s_axil_wready_o, .s_axil_wdata_i, .s_axil_wstrb_i,
+    .s_axil_bvalid_o, .s_axil_bready_i, .s_axil_bresp_o, .s_axil_arvalid_i, .s_axil_arready_o, .s_axil_araddr_i, .s_axil_rvalid_o,
+    .s_axil_rready_i, .s_axil_rdata_o, .s_axil_rresp_o, .irq_o,
+    .rd_req_valid_o(rd_req_valid[0]), .rd_req_ready_i(rd_req_ready[0]), .rd_req_addr_o(rd_req_addr[31:0]), .rd_req_bytes_o(rd_req_bytes[23:0]),
+    .rd_rsp_valid_i(rd_rsp_valid[0]), .rd_rsp_ready_o(rd_rsp_ready[0]), .rd_rsp_data_i(rd_rsp_data[DATA-1:0]), .rd_rsp_last_i(rd_rsp_last[0]),
+    .rd_error_i(rd_error), .rd_error_client_i(rd_error_client), .rd_waiting_i(rd_waiting), .wr_error_i(wr_error), .wr_idle_i(wr_idle),
+    .wr_flush_o(wr_flush), .abort_o(abort), .desc_o(desc), .engine_start_o(start), .engine_done_i(done), .progress_i(progress), .busy_o(busy),
+    .polarity_o(polarity), .dist_o(gaussian), .seed_o(seed), .mask_seed_o(mask_seed), .pairs_o(pairs), .pair_seed_o(pair_seed),
+    .pair_coef_o(pair_coef), .step_o(step), .step_shift_o(step_shift),
+    .loss_we_i(loss_we), .loss_sum_i(loss_sum), .loss_correct_i(loss_correct), .loss_examples_i(loss_examples),
+    .inc_i(inc), .cmd_done_o, .cmd_index_o
+  );
+
+  npu_axi_read #(.BUS_BYTES(BUS_BYTES)) u_read (
+    .clk_i, .rst_ni, .clear_i(abort),
+    .req_valid_i(rd_req_valid), .req_ready_o(rd_req_ready), .req_addr_i(rd_req_addr), .req_bytes_i(rd_req_bytes),
+    .rsp_valid_o(rd_rsp_valid), .rsp_ready_i(rd_rsp_ready), .rsp_data_o(rd_rsp_data), .rsp_last_o(rd_rsp_last),
+    .arvalid_o(m_axi_arvalid_o), .arready_i(m_axi_arready_i), .arid_o(m_axi_arid_o), .araddr_o(m_axi_araddr_o), .arlen_o(m_axi_arlen_o),
+    .arsize_o(m_axi_arsize_o), .arburst_o(m_axi_arburst_o), .rvalid_i(m_axi_rvalid_i), .rready_o(m_axi_rready_o), .rid_i(m_axi_rid_i),
+    .rdata_i(m_axi_rdata_i), .rresp_i(m_axi_rresp_i), .rlast_i(m_axi_rlast_i),
+    .error_o(rd_error), .error_client_o(rd_error_client), .waiting_o(rd_waiting), .progress_o(rd_progress), .cnt_words_o(rd_words),
+    .cnt_beats_o(rd_beats)
+  );
+
+  npu_axi_write #(.BUS_BYTES(BUS_BYTES)) u_write (
+    .clk_i, .rst_ni, .clear_i(abort), .flush_i(wr_flush),
+    .wr_valid_i(wr_valid), .wr_ready_o(wr_ready), .wr_addr_i(wr_addr), .wr_data_i(wr_data), .wr_strb_i(wr_strb),
+    .awvalid_o(m_axi_awvalid_o), .awready_i(m_axi_awready_i), .awid_o(m_axi_awid_o), .awaddr_o(m_axi_awaddr_o), .awlen_o(m_axi_awlen_o),
+    .awsize_o(m_axi_awsize_o), .awburst_o(m_axi_awburst_o), .wvalid_o(m_axi_wvalid_o), .wready_i(m_axi_wready_i), .wdata_o(m_axi_wdata_o),
+    .wstrb_o(m_axi_wstrb_o), .wlast_o(m_axi_wlast_o), .bvalid_i(m_axi_bvalid_i), .bready_o(m_axi_bready_o), .bid_i(m_axi_bid_i),
+    .bresp_i(m_axi_bresp_i),
+    .idle_o(wr_idle), .error_o(wr_error), .error_client_o(wr_error_client), .waiting_o(wr_waiting), .progress_o(wr_progress),
+    .cnt_beats_o(wr_beats), .cnt_bytes_o(wr_bytes)
+  );
+
+  // Tensor core: read clients 1..4, write client 0.
+  logic core_busy, core_moving;
+  logic [7:0] core_waiting;
+  logic [MB-1:0] c_macs, c_weight_loads;
+  logic [6:0] c_ops, c_random, c_sat_low, c_sat_high;
+  logic [7:0] c_perturbed, c_clipped;
+  logic [LR:0] c_sram_writes;
+  logic [1:0] c_acc_reads;
+  logic c_sram_read, c_acc_write, c_array, c_stall_load, c_stall_weight, c_stall_drain, c_drain, c_pool;
+  npu_core #(
+    .ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH), .RQ_LANES(RQ_LANES), .TRAINING(TRAINING)
+  ) u_core (
+    .clk_i, .rst_ni, .clear_i(abort),
+    .start_i(start[npu_pkg::OPCODE_CONV2D[2:0]] || start[npu_pkg::OPCODE_DEPTHWISE[2:0]] || start[npu_pkg::OPCODE_POOL[2:0]]), .desc_i(desc),
+    .polarity_i(polarity), .dist_i(gaussian), .seed_i(seed), .mask_seed_i(mask_seed), .busy_o(core_busy), .done_o(core_done),
+    .rd_req_valid_o(rd_req_valid[4:1]), .rd_req_ready_i(rd_req_ready[4:1]), .rd_req_addr_o(rd_req_addr[5*32-1:32]),
+    .rd_req_bytes_o(rd_req_bytes[5*24-1:24]), .rd_rsp_valid_i(rd_rsp_valid[4:1]), .rd_rsp_ready_o(rd_rsp_ready[4:1]),
+    .rd_rsp_data_i(rd_rsp_data[5*DATA-1:DATA]), .rd_rsp_last_i(rd_rsp_last[4:1]),
+    .wr_valid_o(wr_valid[0]), .wr_ready_i(wr_ready[0]), .wr_addr_o(wr_addr[31:0]), .wr_data_o(wr_data[DATA-1:0]), .wr_strb_o(wr_strb[BUS_BYTES-1:0]),
+    .moving_o(core_moving), .waiting_o(core_waiting),
+    .cnt_macs_o(c_macs), .cnt_ops_o(c_ops), .cnt_sram_read_o(c_sram_read), .cnt_sram_writes_o(c_sram_writes), .cnt_acc_reads_o(c_acc_reads),
+    .cnt_acc_write_o(c_acc_write), .cnt_weight_loads_o(c_weight_loads), .cnt_random_o(c_random), .cnt_perturbed_o(c_perturbed),
+    .cnt_clipped_o(c_clipped), .cnt_sat_low_o(c_sat_low), .cnt_sat_high_o(c_sat_high), .cnt_array_active_o(c_array),
+    .cnt_stall_load_o(c_stall_load), .cnt_stall_weight_o(c_stall_weight), .cnt_stall_drain_o(c_stall_drain), .cnt_drain_active_o(c_drain),
+    .cnt_pool_active_o(c_pool)
+  );
+
+  // Element engines.
+  logic [ENGINES-1:0] e_busy, e_done, e_progress, e_req_valid, e_rsp_ready, e_wr_valid;
+  logic [ENGINES*32-1:0] e_req_addr, e_wr_addr;
+  logic [ENGINES*24-1:0] e_req_bytes;
+  logic [ENGINES*DATA-1:0] e_wr_data;
+  logic [ENGINES*BUS_BYTES-1:0] e_wr_strb;
+  logic [ENGINES*8-1:0] e_elements;
+  logic [ENGINES-1:0] e_sel;
+  for (genvar e = 0; e < ENGINES; e++) begin : gen_sel
+    assign e_sel[e] = (desc[npu_pkg::F_OPCODE +: 8] == npu_pkg::OPCODE_ADD + 8'(e));
+  end
+
+  logic [6:0] a_sat_low, a_sat_high, u_updated, u_zero, u_clipped, u_elements;
+  logic [7:0] u_random;
+  assign e_elements[UPDATE*8 +: 8] = 8'(u_elements);
+  if (TRAINING != 0) begin : gen_update
+    npu_update #(.BUS_BYTES(BUS_BYTES)) u_update (
+      .clk_i, .rst_ni, .clear_i(abort), .start_i(start[npu_pkg::OPCODE_UPDATE[2:0]]), .desc_i(desc), .dist_i(gaussian), .mask_seed_i(mask_seed),
+      .pairs_i(pairs), .pair_seed_i(pair_seed), .pair_coef_i(pair_coef), .step_i(step), .step_shift_i(step_shift),
+      .busy_o(e_busy[UPDATE]), .done_o(e_done[UPDATE]), .progress_o(e_progress[UPDATE]),
+      .rd_req_valid_o(e_req_valid[UPDATE]), .rd_req_ready_i(rd_req_ready[5] && e_sel[UPDATE]), .rd_req_addr_o(e_req_addr[UPDATE*32 +: 32]),
+      .rd_req_bytes_o(e_req_bytes[UPDATE*24 +: 24]), .rd_rsp_valid_i(rd_rsp_valid[5] && e_sel[UPDATE]), .rd_rsp_ready_o(e_rsp_ready[UPDATE]),
+      .rd_rsp_data_i(rd_rsp_data[5*DATA +: DATA]), .rd_rsp_last_i(rd_rsp_last[5]),
+      .wr_valid_o(e_wr_valid[UPDATE]), .wr_ready_i(wr_ready[1] && e_sel[UPDATE]), .wr_addr_o(e_wr_addr[UPDATE*32 +: 32]),
+      .wr_data_o(e_wr_data[UPDATE*DATA +: DATA]), .wr_strb_o(e_wr_strb[UPDATE*BUS_BYTES +: BUS_BYTES]),
+      .cnt_elements_o(u_elements), .cnt_updated_o(u_updated), .cnt_zero_o(u_zero), .cnt_clipped_o(u_clipped), .cnt_random_o(u_random)
+    );
+  end else begin : gen_no_update
+    assign {e_busy[UPDATE], e_done[UPDATE], e_progress[UPDATE], e_req_valid[UPDATE], e_rsp_ready[UPDATE], e_wr_valid[UPDATE]} = '0;
+    assign e_req_addr[UPDATE*32 +: 32] = '0;
+    assign e_req_bytes[UPDATE*24 +: 24] = '0;
+    assign e_wr_addr[UPDATE*32 +: 32] = '0;
+    assign e_wr_data[UPDATE*DATA +: DATA] = '0;
+    assign e_wr_strb[UPDATE*BUS_BYTES +: BUS_BYTES] = '0;
+    assign {u_elements, u_updated, u_zero, u_clipped, u_random} = '0;
+  end
+  for (genvar e = ADD; e <= LOSS; e++) begin : gen_tie
+    assign {e_busy[e], e_done[e], e_progress[e], e_req_valid[e], e_rsp_ready[e], e_wr_valid[e]} = '0;
+    assign e_req_addr[e*32 +: 32] = '0;
+    assign e_req_bytes[e*24 +: 24] = '0;
+    assign e_wr_addr[e*32 +: 32] = '0;
+    assign e_wr_data[e*DATA +: DATA] = '0;
+    assign e_wr_strb[e*BUS_BYTES +: BUS_BYTES] = '0;
+    assign e_elements[e*8 +: 8] = '0;
+  end
+  assign {loss_we, loss_sum, loss_correct, loss_examples, a_sat_low, a_sat_high} = '0;
+  // The running engine's side of the shared clients.
+  always_comb begin
+    rd_req_valid[5] = 1'b0;
+    rd_req_addr[5*32 +: 32] = '0;
+    rd_req_bytes[5*24 +: 24] = '0;
+    rd_rsp_ready[5] = 1'b0;
+    wr_valid[1] = 1'b0;
+    wr_addr[63:32] = '0;
+    wr_data[2*DATA-1:DATA] = '0;
+    wr_strb[2*BUS_BYTES-1:BUS_BYTES] = '0;
+    for (int unsigned e = 0; e < ENGINES; e++) begin
+      if (e_busy[e] && e_sel[e]) begin
+        rd_req_valid[5] = e_req_valid[e];
+        rd_req_addr[5*32 +: 32] = e_req_addr[e*32 +: 32];
+        rd_req_bytes[5*24 +: 24] = e_req_bytes[e*24 +: 24];
+        rd_rsp_ready[5] = e_rsp_ready[e];
+        wr_valid[1] = e_wr_valid[e];
+        wr_addr[63:32] = e_wr_addr[e*32 +: 32];
+        wr_data[2*DATA-1:DATA] = e_wr_data[e*DATA +: DATA];
+        wr_strb[2*BUS_BYTES-1:BUS_BYTES] = e_wr_strb[e*BUS_BYTES +: BUS_BYTES];
+      end
+    end
+  end
+
+  assign done = core_done || (e_done != '0);
+  assign progress = core_moving || rd_progress || wr_progress || (e_progress != '0);
+
+  // Events.
+  logic update, element_busy;
+  assign update = e_sel[UPDATE];
+  assign element_busy = c_pool || (e_busy != '0);
+  always_comb begin
+    inc = '0;
+    inc[npu_pkg::CNT_MACS*INC +: INC] = INC'(c_macs);
+    inc[npu_pkg::CNT_ELEMENT_OPS*INC +: INC] = INC'(c_ops);
+    for (int unsigned e = 0; e < ENGINES; e++) begin
+      if (e_elements[e*8 +: 8] != '0) inc[npu_pkg::CNT_ELEMENT_OPS*INC +: INC] = INC'(e_elements[e*8 +: 8]);
+    end
+    inc[npu_pkg::CNT_ACT_READ_BYTES*INC +: INC] = (rd_words[1] || rd_words[4] || (rd_words[5] && !update)) ? INC'(BUS_BYTES) : '0;
+    inc[npu_pkg::CNT_WEIGHT_READ_BYTES*INC +: INC] = rd_words[2] ? INC'(BUS_BYTES) : '0;
+    inc[npu_pkg::CNT_PARAM_READ_BYTES*INC +: INC] = rd_words[3] ? INC'(BUS_BYTES) : '0;
+    inc[npu_pkg::CNT_UPDATE_READ_BYTES*INC +: INC] = (rd_words[5] && update) ? INC'(BUS_BYTES) : '0;
+    inc[npu_pkg::CNT_ACT_WRITE_BYTES*INC +: INC] = update ? '0 : INC'(wr_bytes);
+    inc[npu_pkg::CNT_UPDATE_WRITE_BYTES*INC +: INC] = update ? INC'(wr_bytes) : '0;
+    inc[npu_pkg::CNT_SRAM_READS*INC +: INC] = INC'(c_sram_read);
+    inc[npu_pkg::CNT_SRAM_WRITES*INC +: INC] = INC'(c_sram_writes);
+    inc[npu_pkg::CNT_ACC_READS*INC +: INC] = INC'(c_acc_reads);
+    inc[npu_pkg::CNT_ACC_WRITES*INC +: INC] = INC'(c_acc_write);
+    inc[npu_pkg::CNT_WEIGHT_LOADS*INC +: INC] = INC'(c_weight_loads);
+    inc[npu_pkg::CNT_RANDOM_WORDS*INC +: INC] = INC'(c_random) + INC'(u_random);
+    inc[npu_pkg::CNT_PERTURBED*INC +: INC] = INC'(c_perturbed);
+    inc[npu_pkg::CNT_CLIPPED*INC +: INC] = INC'(c_clipped);
+    inc[npu_pkg::CNT_SAT_LOW*INC +: INC] = INC'(c_sat_low) + INC'(a_sat_low);
+    inc[npu_pkg::CNT_SAT_HIGH*INC +: INC] = INC'(c_sat_high) + INC'(a_sat_high);
+    inc[npu_pkg::CNT_UPDATED*INC +: INC] = INC'(u_updated);
+    inc[npu_pkg::CNT_UPDATE_ZERO*INC +: INC] = INC'(u_zero);
+    inc[npu_pkg::CNT_UPDATE_CLIPPED*INC +: INC] = INC'(u_clipped);
+    inc[npu_pkg::CNT_ARRAY_CYCLES*INC +: INC] = INC'(c_array);
+    inc[npu_pkg::CNT_STALL_LOAD*INC +: INC] = INC'(c_stall_load);
+    inc[npu_pkg::CNT_STALL_WEIGHT*INC +: INC] = INC'(c_stall_weight);
+    inc[npu_pkg::CNT_STALL_DRAIN*INC +: INC] = INC'(c_stall_drain);
+    inc[npu_pkg::CNT_DRAIN_CYCLES*INC +: INC] = INC'(c_drain);
+    inc[npu_pkg::CNT_ELEMENT_CYCLES*INC +: INC] = INC'(element_busy);
+    inc[npu_pkg::CNT_BUS_READ_BEATS*INC +: INC] = INC'(rd_beats);
+    inc[npu_pkg::CNT_BUS_WRITE_BEATS*INC +: INC] = INC'(wr_beats);
+  end
+
+  logic unused;
+  assign unused = ^{busy, core_busy, core_waiting, wr_error_client, wr_waiting, start, rd_words[0]};
+
+endmodule
