@@ -28,6 +28,11 @@ rtl/drain/npu_add_lane.sv
 rtl/drain/npu_drain.sv
 rtl/drain/npu_store.sv
 rtl/pool/npu_pool.sv
+rtl/elementwise/npu_unpack.sv
+rtl/elementwise/npu_pack.sv
+rtl/elementwise/npu_add.sv
+rtl/elementwise/npu_softmax.sv
+rtl/elementwise/npu_loss.sv
 rtl/update/npu_update_lane.sv
 rtl/update/npu_update.sv
 rtl/top/npu_queue.sv

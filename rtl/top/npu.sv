@@ -71,7 +71,7 @@ module npu #(
   localparam int unsigned MB = LR + $clog2(COLS) + 1;
   // Element engines share one read and one write client: only one of them runs.
   localparam int unsigned ENGINES = 4;
-  localparam int unsigned ADD = 0, LOSS = 2, UPDATE = 3;
+  localparam int unsigned ADD = 0, SOFTMAX = 1, LOSS = 2, UPDATE = 3;
 
   // Control.
   logic abort, progress, done, core_done;
@@ -145,7 +145,22 @@ module npu #(
     .cnt_beats_o(wr_beats), .cnt_bytes_o(wr_bytes)
   );
 
+  // Element engines.
+  logic [ENGINES-1:0] e_busy, e_done, e_progress, e_req_valid, e_rsp_ready, e_wr_valid;
+  logic [ENGINES*32-1:0] e_req_addr, e_wr_addr;
+  logic [ENGINES*24-1:0] e_req_bytes;
+  logic [ENGINES*DATA-1:0] e_wr_data;
+  logic [ENGINES*BUS_BYTES-1:0] e_wr_strb;
+  logic [ENGINES*8-1:0] e_elements;
+  logic [ENGINES-1:0] e_sel;
+  for (genvar e = 0; e < ENGINES; e++) begin : gen_sel
+    assign e_sel[e] = (desc[npu_pkg::F_OPCODE +: 8] == npu_pkg::OPCODE_ADD + 8'(e));
+  end
+
   // Tensor core: read clients 1..4, write client 0.
+  logic [3:0] c_req_valid, c_rsp_ready;
+  logic [4*32-1:0] c_req_addr;
+  logic [4*24-1:0] c_req_bytes;
   logic core_busy, core_moving;
   logic [7:0] core_waiting;
   logic [MB-1:0] c_macs, c_weight_loads;
@@ -160,8 +175,8 @@ module npu #(
     .clk_i, .rst_ni, .clear_i(abort),
     .start_i(start[npu_pkg::OPCODE_CONV2D[2:0]] || start[npu_pkg::OPCODE_DEPTHWISE[2:0]] || start[npu_pkg::OPCODE_POOL[2:0]]), .desc_i(desc),
     .polarity_i(polarity), .dist_i(gaussian), .seed_i(seed), .mask_seed_i(mask_seed), .busy_o(core_busy), .done_o(core_done),
-    .rd_req_valid_o(rd_req_valid[4:1]), .rd_req_ready_i(rd_req_ready[4:1]), .rd_req_addr_o(rd_req_addr[5*32-1:32]),
-    .rd_req_bytes_o(rd_req_bytes[5*24-1:24]), .rd_rsp_valid_i(rd_rsp_valid[4:1]), .rd_rsp_ready_o(rd_rsp_ready[4:1]),
+    .rd_req_valid_o(c_req_valid), .rd_req_ready_i({rd_req_ready[4] && !e_sel[ADD], rd_req_ready[3:1]}), .rd_req_addr_o(c_req_addr),
+    .rd_req_bytes_o(c_req_bytes), .rd_rsp_valid_i({rd_rsp_valid[4] && !e_sel[ADD], rd_rsp_valid[3:1]}), .rd_rsp_ready_o(c_rsp_ready),
     .rd_rsp_data_i(rd_rsp_data[5*DATA-1:DATA]), .rd_rsp_last_i(rd_rsp_last[4:1]),
     .wr_valid_o(wr_valid[0]), .wr_ready_i(wr_ready[0]), .wr_addr_o(wr_addr[31:0]), .wr_data_o(wr_data[DATA-1:0]), .wr_strb_o(wr_strb[BUS_BYTES-1:0]),
     .moving_o(core_moving), .waiting_o(core_waiting),
@@ -172,53 +187,89 @@ module npu #(
     .cnt_pool_active_o(c_pool)
   );
 
-  // Element engines.
-  logic [ENGINES-1:0] e_busy, e_done, e_progress, e_req_valid, e_rsp_ready, e_wr_valid;
-  logic [ENGINES*32-1:0] e_req_addr, e_wr_addr;
-  logic [ENGINES*24-1:0] e_req_bytes;
-  logic [ENGINES*DATA-1:0] e_wr_data;
-  logic [ENGINES*BUS_BYTES-1:0] e_wr_strb;
-  logic [ENGINES*8-1:0] e_elements;
-  logic [ENGINES-1:0] e_sel;
-  for (genvar e = 0; e < ENGINES; e++) begin : gen_sel
-    assign e_sel[e] = (desc[npu_pkg::F_OPCODE +: 8] == npu_pkg::OPCODE_ADD + 8'(e));
-  end
-
-  logic [6:0] a_sat_low, a_sat_high, u_updated, u_zero, u_clipped, u_elements;
+  logic [2:0] a_elements, a_sat_low, a_sat_high;
+  logic [6:0] u_elements, u_updated, u_zero, u_clipped;
   logic [7:0] u_random;
+  logic s_element, l_element;
+  assign e_elements[ADD*8 +: 8] = 8'(a_elements);
+  assign e_elements[SOFTMAX*8 +: 8] = 8'(s_element);
+  assign e_elements[LOSS*8 +: 8] = 8'(l_element);
   assign e_elements[UPDATE*8 +: 8] = 8'(u_elements);
-  if (TRAINING != 0) begin : gen_update
+
+  // ADD reads its second addend through client RES, which is the core's otherwise.
+  logic a_req2_valid, a_rsp2_ready;
+  logic [31:0] a_req2_addr;
+  logic [23:0] a_req2_bytes;
+  npu_add #(.BUS_BYTES(BUS_BYTES)) u_add (
+    .clk_i, .rst_ni, .clear_i(abort), .start_i(start[npu_pkg::OPCODE_ADD[2:0]]), .desc_i(desc),
+    .busy_o(e_busy[ADD]), .done_o(e_done[ADD]), .progress_o(e_progress[ADD]),
+    .rd_req_valid_o(e_req_valid[ADD]), .rd_req_ready_i(rd_req_ready[5] && e_sel[ADD]), .rd_req_addr_o(e_req_addr[ADD*32 +: 32]),
+    .rd_req_bytes_o(e_req_bytes[ADD*24 +: 24]), .rd_rsp_valid_i(rd_rsp_valid[5] && e_sel[ADD]), .rd_rsp_ready_o(e_rsp_ready[ADD]),
+    .rd_rsp_data_i(rd_rsp_data[5*DATA +: DATA]),
+    .wr_valid_o(e_wr_valid[ADD]), .wr_ready_i(wr_ready[1] && e_sel[ADD]), .wr_addr_o(e_wr_addr[ADD*32 +: 32]),
+    .wr_data_o(e_wr_data[ADD*DATA +: DATA]), .wr_strb_o(e_wr_strb[ADD*BUS_BYTES +: BUS_BYTES]),
+    .rd2_req_valid_o(a_req2_valid), .rd2_req_ready_i(rd_req_ready[4] && e_sel[ADD]), .rd2_req_addr_o(a_req2_addr), .rd2_req_bytes_o(a_req2_bytes),
+    .rd2_rsp_valid_i(rd_rsp_valid[4] && e_sel[ADD]), .rd2_rsp_ready_o(a_rsp2_ready), .rd2_rsp_data_i(rd_rsp_data[4*DATA +: DATA]),
+    .cnt_elements_o(a_elements), .cnt_sat_low_o(a_sat_low), .cnt_sat_high_o(a_sat_high)
+  );
+  npu_softmax #(.BUS_BYTES(BUS_BYTES)) u_softmax (
+    .clk_i, .rst_ni, .clear_i(abort), .start_i(start[npu_pkg::OPCODE_SOFTMAX[2:0]]), .desc_i(desc),
+    .busy_o(e_busy[SOFTMAX]), .done_o(e_done[SOFTMAX]), .progress_o(e_progress[SOFTMAX]),
+    .rd_req_valid_o(e_req_valid[SOFTMAX]), .rd_req_ready_i(rd_req_ready[5] && e_sel[SOFTMAX]), .rd_req_addr_o(e_req_addr[SOFTMAX*32 +: 32]),
+    .rd_req_bytes_o(e_req_bytes[SOFTMAX*24 +: 24]), .rd_rsp_valid_i(rd_rsp_valid[5] && e_sel[SOFTMAX]), .rd_rsp_ready_o(e_rsp_ready[SOFTMAX]),
+    .rd_rsp_data_i(rd_rsp_data[5*DATA +: DATA]),
+    .wr_valid_o(e_wr_valid[SOFTMAX]), .wr_ready_i(wr_ready[1] && e_sel[SOFTMAX]), .wr_addr_o(e_wr_addr[SOFTMAX*32 +: 32]),
+    .wr_data_o(e_wr_data[SOFTMAX*DATA +: DATA]), .wr_strb_o(e_wr_strb[SOFTMAX*BUS_BYTES +: BUS_BYTES]),
+    .cnt_elements_o(s_element)
+  );
+  if (TRAINING != 0) begin : gen_training
+    npu_loss #(.BUS_BYTES(BUS_BYTES)) u_loss (
+      .clk_i, .rst_ni, .clear_i(abort), .start_i(start[npu_pkg::OPCODE_LOSS[2:0]]), .desc_i(desc),
+      .busy_o(e_busy[LOSS]), .done_o(e_done[LOSS]), .progress_o(e_progress[LOSS]),
+      .rd_req_valid_o(e_req_valid[LOSS]), .rd_req_ready_i(rd_req_ready[5] && e_sel[LOSS]), .rd_req_addr_o(e_req_addr[LOSS*32 +: 32]),
+      .rd_req_bytes_o(e_req_bytes[LOSS*24 +: 24]), .rd_rsp_valid_i(rd_rsp_valid[5] && e_sel[LOSS]), .rd_rsp_ready_o(e_rsp_ready[LOSS]),
+      .rd_rsp_data_i(rd_rsp_data[5*DATA +: DATA]),
+      .wr_valid_o(e_wr_valid[LOSS]), .wr_ready_i(wr_ready[1] && e_sel[LOSS]), .wr_addr_o(e_wr_addr[LOSS*32 +: 32]),
+      .wr_data_o(e_wr_data[LOSS*DATA +: DATA]), .wr_strb_o(e_wr_strb[LOSS*BUS_BYTES +: BUS_BYTES]),
+      .loss_sum_o(loss_sum), .loss_correct_o(loss_correct), .loss_examples_o(loss_examples), .cnt_elements_o(l_element)
+    );
     npu_update #(.BUS_BYTES(BUS_BYTES)) u_update (
-      .clk_i, .rst_ni, .clear_i(abort), .start_i(start[npu_pkg::OPCODE_UPDATE[2:0]]), .desc_i(desc), .dist_i(gaussian), .mask_seed_i(mask_seed),
-      .pairs_i(pairs), .pair_seed_i(pair_seed), .pair_coef_i(pair_coef), .step_i(step), .step_shift_i(step_shift),
+      .clk_i, .rst_ni, .clear_i(abort), .start_i(start[npu_pkg::OPCODE_UPDATE[2:0]]), .desc_i(desc),
       .busy_o(e_busy[UPDATE]), .done_o(e_done[UPDATE]), .progress_o(e_progress[UPDATE]),
       .rd_req_valid_o(e_req_valid[UPDATE]), .rd_req_ready_i(rd_req_ready[5] && e_sel[UPDATE]), .rd_req_addr_o(e_req_addr[UPDATE*32 +: 32]),
       .rd_req_bytes_o(e_req_bytes[UPDATE*24 +: 24]), .rd_rsp_valid_i(rd_rsp_valid[5] && e_sel[UPDATE]), .rd_rsp_ready_o(e_rsp_ready[UPDATE]),
-      .rd_rsp_data_i(rd_rsp_data[5*DATA +: DATA]), .rd_rsp_last_i(rd_rsp_last[5]),
+      .rd_rsp_data_i(rd_rsp_data[5*DATA +: DATA]),
       .wr_valid_o(e_wr_valid[UPDATE]), .wr_ready_i(wr_ready[1] && e_sel[UPDATE]), .wr_addr_o(e_wr_addr[UPDATE*32 +: 32]),
       .wr_data_o(e_wr_data[UPDATE*DATA +: DATA]), .wr_strb_o(e_wr_strb[UPDATE*BUS_BYTES +: BUS_BYTES]),
+      .rd_rsp_last_i(rd_rsp_last[5]), .dist_i(gaussian), .mask_seed_i(mask_seed), .pairs_i(pairs), .pair_seed_i(pair_seed), .pair_coef_i(pair_coef),
+      .step_i(step), .step_shift_i(step_shift),
       .cnt_elements_o(u_elements), .cnt_updated_o(u_updated), .cnt_zero_o(u_zero), .cnt_clipped_o(u_clipped), .cnt_random_o(u_random)
     );
-  end else begin : gen_no_update
+    assign loss_we = e_done[LOSS];
+  end else begin : gen_inference
+    logic unused_training;
+    assign unused_training = ^{rd_rsp_last[5], pairs, pair_seed, pair_coef, step, step_shift};
+    assign {e_busy[LOSS], e_done[LOSS], e_progress[LOSS], e_req_valid[LOSS], e_rsp_ready[LOSS], e_wr_valid[LOSS]} = '0;
+    assign e_req_addr[LOSS*32 +: 32] = '0;
+    assign e_req_bytes[LOSS*24 +: 24] = '0;
+    assign e_wr_addr[LOSS*32 +: 32] = '0;
+    assign e_wr_data[LOSS*DATA +: DATA] = '0;
+    assign e_wr_strb[LOSS*BUS_BYTES +: BUS_BYTES] = '0;
     assign {e_busy[UPDATE], e_done[UPDATE], e_progress[UPDATE], e_req_valid[UPDATE], e_rsp_ready[UPDATE], e_wr_valid[UPDATE]} = '0;
     assign e_req_addr[UPDATE*32 +: 32] = '0;
     assign e_req_bytes[UPDATE*24 +: 24] = '0;
     assign e_wr_addr[UPDATE*32 +: 32] = '0;
     assign e_wr_data[UPDATE*DATA +: DATA] = '0;
     assign e_wr_strb[UPDATE*BUS_BYTES +: BUS_BYTES] = '0;
+    assign {loss_we, loss_sum, loss_correct, loss_examples, l_element} = '0;
     assign {u_elements, u_updated, u_zero, u_clipped, u_random} = '0;
   end
-  for (genvar e = ADD; e <= LOSS; e++) begin : gen_tie
-    assign {e_busy[e], e_done[e], e_progress[e], e_req_valid[e], e_rsp_ready[e], e_wr_valid[e]} = '0;
-    assign e_req_addr[e*32 +: 32] = '0;
-    assign e_req_bytes[e*24 +: 24] = '0;
-    assign e_wr_addr[e*32 +: 32] = '0;
-    assign e_wr_data[e*DATA +: DATA] = '0;
-    assign e_wr_strb[e*BUS_BYTES +: BUS_BYTES] = '0;
-    assign e_elements[e*8 +: 8] = '0;
-  end
-  assign {loss_we, loss_sum, loss_correct, loss_examples, a_sat_low, a_sat_high} = '0;
+
   // The running engine's side of the shared clients.
+  assign rd_req_valid[4:1] = {e_sel[ADD] ? a_req2_valid : c_req_valid[3], c_req_valid[2:0]};
+  assign rd_req_addr[5*32-1:32] = {e_sel[ADD] ? a_req2_addr : c_req_addr[127:96], c_req_addr[95:0]};
+  assign rd_req_bytes[5*24-1:24] = {e_sel[ADD] ? a_req2_bytes : c_req_bytes[95:72], c_req_bytes[71:0]};
+  assign rd_rsp_ready[4:1] = {e_sel[ADD] ? a_rsp2_ready : c_rsp_ready[3], c_rsp_ready[2:0]};
   always_comb begin
     rd_req_valid[5] = 1'b0;
     rd_req_addr[5*32 +: 32] = '0;
