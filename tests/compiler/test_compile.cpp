@@ -104,9 +104,9 @@ TEST_CASE("compiler: perturbed passes and updates are the reference's, element b
         }
         CHECK(moved);
         s->update(seeds, coefficients, step);
-        for (const auto& [tensor, values] : expected) {
-          CAPTURE(tensor_name(q.network, tensor));
-          CHECK(s->read_tensor(tensor) == values);
+        for (const auto& tensor : expected) {
+          CAPTURE(tensor_name(q.network, tensor.first));
+          CHECK(s->read_tensor(tensor.first) == tensor.second);
         }
         // And the next pass runs on the moved weights.
         s->read_weights(q);

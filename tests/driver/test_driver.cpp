@@ -77,9 +77,9 @@ TEST_CASE("driver: the host moves only seeds, scalars and register words in a st
   for (std::uint32_t j = 0; j < 8; ++j)
     for (const std::uint32_t base : {reg::kPairSeedLo, reg::kPairSeedHi, reg::kPairCoef})
       allowed.insert(base + 16 * j);
-  for (const auto& [offset, value] : device.written) {
-    CAPTURE(offset);
-    CHECK(allowed.contains(offset));
+  for (const auto& access : device.written) {
+    CAPTURE(access.first);
+    CHECK(allowed.contains(access.first));
   }
   // The driver's account is what the device saw.
   const HostTraffic moved = driver.traffic(Traffic::step) - before;
