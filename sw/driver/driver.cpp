@@ -357,9 +357,8 @@ std::vector<std::int32_t> Driver::read_tensor(std::uint32_t tensor) {
   for (std::size_t r = 0, k = 0; r < rows; ++r) {
     read_memory(t.address + static_cast<std::uint32_t>(r) * t.pitch, row, Traffic::debug);
     for (std::size_t c = 0; c < columns; ++c, ++k) {
-      std::int8_t narrow = 0;
       std::int16_t middle = 0;
-      if (t.bits == 8) std::memcpy(&narrow, row.data() + c, 1), out[k] = narrow;
+      if (t.bits == 8) out[k] = (std::to_integer<std::int32_t>(row[c]) ^ 0x80) - 0x80;
       if (t.bits == 16) std::memcpy(&middle, row.data() + 2 * c, 2), out[k] = middle;
       if (t.bits == 32) std::memcpy(&out[k], row.data() + 4 * c, 4);
     }

@@ -22,10 +22,10 @@ class Checker {
     throw Error(ErrorKind::input, fmt::format("{}: layer '{}': {} is {}, expected {}", origin_,
                                               layer_, field, found, expected));
   }
-  void range(const std::string& field, std::int64_t value, std::int64_t low,
-             std::int64_t high) const {
-    if (value < low || value > high)
-      fail(field, std::to_string(value), fmt::format("{} to {}", low, high));
+  void range(const std::string& field, std::int64_t value, std::int64_t least,
+             std::int64_t most) const {
+    if (value < least || value > most)
+      fail(field, std::to_string(value), fmt::format("{} to {}", least, most));
   }
   void count(const std::string& field, std::size_t found, std::size_t expected) const {
     if (found != expected)
@@ -39,10 +39,10 @@ class Checker {
     scale(field + " scale", q.scale);
     range(field + " zero point", q.zero_point, -128, 127);
   }
-  void clamp(const std::string& field, std::int32_t low, std::int32_t high, std::int32_t min,
-             std::int32_t max) const {
-    range(field + " minimum", low, min, max);
-    range(field + " maximum", high, low, max);
+  void clamp(const std::string& field, std::int32_t low, std::int32_t high, std::int32_t type_min,
+             std::int32_t type_max) const {
+    range(field + " minimum", low, type_min, type_max);
+    range(field + " maximum", high, low, type_max);
   }
   void requant(const std::string& field, const std::vector<Requant>& table) const {
     for (std::size_t i = 0; i < table.size(); ++i) {
