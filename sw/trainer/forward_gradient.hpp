@@ -92,7 +92,7 @@ using StepCallback = std::function<void(const StepReport&)>;
 // differences at the start, on the batch of step 0 with seeds that training does not use. The
 // journal records it.
 inline constexpr int kScaleProbes = 16;
-inline constexpr double kScaleOverRms = 3;
+inline constexpr double kScaleOverRms = 1;
 
 // Where a run goes on; the default is the start.
 struct TrainingPosition {
