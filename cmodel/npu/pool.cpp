@@ -96,6 +96,7 @@ void run_pool(Memory& memory, const spec::Descriptor& d, Workers& workers) {
   }
   workers.split(std::uint64_t{d.n} * d.out_h, [&](int, std::uint64_t begin, std::uint64_t end) {
     Window w{};
+    w.first = memory.int8(d.in_addr);  // windows without any tap still have an address
     w.row_step = channels * d.in_w * d.dilation_h;
     w.column_step = channels * d.dilation_w;
     for (std::uint64_t line = begin; line < end; ++line) {
