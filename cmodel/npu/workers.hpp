@@ -2,7 +2,7 @@
 // runs it.
 #pragma once
 
-#include <tbb/blocked_range.h>
+#include <tbb/info.h>
 #include <tbb/parallel_for.h>
 #include <tbb/partitioner.h>
 #include <tbb/task_arena.h>
@@ -14,7 +14,9 @@ namespace lastmile::npu {
 
 class Workers {
  public:
-  explicit Workers(int threads) : threads_(std::clamp(threads, 1, 256)), arena_(threads_) {}
+  explicit Workers(int threads)
+      : threads_(std::clamp(threads, 1, 256)),
+        arena_(std::min(threads_, tbb::info::default_concurrency())) {}
 
   [[nodiscard]] int threads() const { return threads_; }
 

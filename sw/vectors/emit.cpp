@@ -216,7 +216,7 @@ Sheet perturb16() {
     if (i % 3 == 0) w = edges[rng.below(edges.size())];
     if (bias && i % 5 == 0) w = i % 2 == 0 ? numeric::kBiasMax : -numeric::kBiasMax - 1;
     const auto eps =
-        static_cast<std::uint32_t>(rng.below(bias ? 1U << 24 : 1U << (1 + rng.below(16))));
+        static_cast<std::uint32_t>(rng.below(std::uint64_t{1} << (bias ? 24 : 1 + rng.below(16))));
     const int shift = static_cast<int>(rng.below(32));
     const auto z = static_cast<std::int32_t>(i % 2 == 0 ? (rng.below(2) == 0 ? 1 : -1)
                                                         : between(rng, -127, 127));
@@ -271,8 +271,8 @@ Sheet loss() {
     for (auto& l : logits)
       l = static_cast<std::int16_t>(static_cast<std::int16_t>(rng.next()) >> spread);
     if (i % 20 == 1) std::fill(logits.begin(), logits.end(), logits[0]);
-    const auto m =
-        static_cast<std::uint32_t>(i % 10 == 0 ? rng.below(65536) : between(rng, 32768, 65535));
+    const auto m = static_cast<std::uint32_t>(i % 10 == 0 ? between(rng, 0, 65535)
+                                                          : between(rng, 32768, 65535));
     const int shift = static_cast<int>(i % 10 == 0 ? rng.below(32) : rng.below(16));
     const auto label = static_cast<std::uint32_t>(rng.below(classes));
     const numeric::ExampleLoss e = numeric::cross_entropy(logits, label, m, shift);
