@@ -33,7 +33,7 @@ SOURCE_CHECKS = [
     ("python syntax", LINT + ["python"]),
     ("format", LINT + ["format"]),
 ]
-TIMEOUT = 1200  # seconds for one check: only a hang reaches it
+TIMEOUT = 3600  # seconds for one check: only a hang reaches it
 HEARTBEAT = 20  # seconds between "still running" lines
 COUNTS = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$", re.M)
 DOCTEST = re.compile(r"^\[doctest\] test cases:\s*(\d+)\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed", re.M)

@@ -150,7 +150,7 @@ TEST_CASE("numeric: softmax equals the correctly rounded one") {
     }
   }
   INFO("softmax: " << different << " of " << outputs
-                      << " outputs differ from the correctly rounded float");
+                   << " outputs differ from the correctly rounded float");
   CHECK(far == 0);
   CHECK(different <= outputs / 10000);
 }
