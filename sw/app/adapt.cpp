@@ -6,10 +6,12 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
+#include "sw/base/rng.hpp"
 #include "sw/quantizer/file.hpp"
 #include "sw/trainer/journal.hpp"
 
@@ -56,7 +58,7 @@ Dataset head_of(const Dataset& data, int examples) {
   return slice(data, 0, std::min(data.size(), static_cast<std::size_t>(std::max(examples, 1))));
 }
 
-nlohmann::json journal_config(const AdaptOptions& o, const std::vector<TensorTraining>& plan,
+nlohmann::json journal_config(const AdaptOptions& o, std::span<const TensorTraining> plan,
                               std::uint64_t data_digest) {
   nlohmann::json tensors = nlohmann::json::array();
   for (const TensorTraining& t : plan)
@@ -81,19 +83,75 @@ std::uint64_t data_digest(const Dataset& data) {
 
 }  // namespace
 
-std::vector<TensorTraining> plan_training(const QuantizedNetwork& network, const AdaptOptions& o) {
+namespace {
+
+constexpr double kProbeAmplitude = 0.05;  // of a tensor's RMS, where its curvature is measured
+constexpr double kLeastAmplitude = 0.001,
+                 kMostAmplitude = 0.2;  // of a tensor's RMS, whatever was measured
+constexpr std::uint64_t kCurvatureStream = 0x63757276;
+
+// Mean rise of the loss, nats, when one tensor alone is perturbed by its `eps_lsb`.
+double loss_rise(const QuantizedNetwork& network, const TensorTraining& tensor,
+                 const Dataset& train, const AdaptOptions& o, const DeviceOpener& open) {
+  FixedOptions fixed = o.fixed;
+  fixed.batch = static_cast<int>(std::min<std::size_t>(kCurvatureBatch, train.size()));
+  FixedTarget target(network, std::span(&tensor, 1), head_of(train, fixed.batch), open, fixed);
+  std::vector<std::uint32_t> batch(static_cast<std::size_t>(fixed.batch));
+  std::iota(batch.begin(), batch.end(), 0U);
+  target.set_batch(batch);
+  const double base = target.loss(spec::Polarity::none_, 0);
+  double rise = 0;
+  for (std::uint64_t i = 0; i < kCurvatureProbes; ++i) {
+    const std::uint64_t seed = sub_seed(o.forward.seed, kCurvatureStream + i);
+    rise +=
+        (target.loss(spec::Polarity::plus_, seed) + target.loss(spec::Polarity::minus_, seed)) / 2 -
+        base;
+  }
+  return rise / kCurvatureProbes;
+}
+
+}  // namespace
+
+std::vector<TensorTraining> plan_training(const QuantizedNetwork& network, const AdaptOptions& o,
+                                          const Dataset& train, const DeviceOpener& open) {
   if (!(o.keep > 0 && o.keep <= 1))
     throw Error(ErrorKind::usage,
                 fmt::format("keep is {}, expected above 0 and at most 1", o.keep));
+  const double step =
+      o.step /
+      (o.forward.pairs * (o.forward.estimator == Estimator::scaled ? 127.0 / kScaleOverRms : 1.0));
+  const bool measured = o.unit == AmplitudeUnit::curvature;
   TrainingRule rule;
   rule.layers = trainable_layers(network.network, o.layers);
   rule.biases = o.biases;
-  rule.eps = o.eps;
-  rule.step = o.step / (o.forward.pairs *
-                        (o.forward.estimator == Estimator::scaled ? 127.0 / kScaleOverRms : 1.0));
+  rule.eps = measured ? kProbeAmplitude : o.eps;
+  rule.step = measured ? kProbeAmplitude : step;
   rule.keep = std::max(1, static_cast<int>(std::lround(256 * o.keep)));
   rule.bias_keep = 256;
-  return training_plan(network, rule);
+  std::vector<TensorTraining> plan = training_plan(network, rule);
+  const auto head = static_cast<std::uint32_t>(network.network.logits_layer());
+  const auto scale_inner = [&] {
+    for (TensorTraining& t : plan)
+      if (t.tensor / 2 != head) t.eps_lsb *= o.inner, t.step_lsb *= o.inner;
+    return plan;
+  };
+  if (!(o.inner > 0))
+    throw Error(ErrorKind::usage, fmt::format("inner is {}, expected more than 0", o.inner));
+  if (!measured) return scale_inner();
+  if (!(o.eps > 0) || !(o.step > 0))
+    throw Error(ErrorKind::usage,
+                fmt::format("eps is {} and step {}, expected more than 0", o.eps, o.step));
+  const double share = kCurvatureBudget / static_cast<double>(plan.size());
+  for (TensorTraining& t : plan) {
+    const double rise = loss_rise(network, t, train, o, open);
+    const double most = kMostAmplitude / kProbeAmplitude;
+    const double factor = rise > share / (most * most)
+                              ? std::max(std::sqrt(share / rise), kLeastAmplitude / kProbeAmplitude)
+                              : most;
+    t.eps_lsb *= factor * o.eps;
+    t.step_lsb *= factor * step;
+  }
+  return scale_inner();
 }
 
 std::int64_t trained_weights(const QuantizedNetwork& network,
@@ -106,12 +164,11 @@ std::int64_t trained_weights(const QuantizedNetwork& network,
   return n;
 }
 
-FixedResult adapt_fixed(const QuantizedNetwork& start, const Dataset& train, const Dataset& test,
-                        const AdaptOptions& o, const DeviceOpener& open,
-                        const std::filesystem::path& journal_path, bool resume,
-                        const ProgressOptions& progress, const Say& say) {
+FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTraining> plan,
+                        const Dataset& train, const Dataset& test, const AdaptOptions& o,
+                        const DeviceOpener& open, const std::filesystem::path& journal_path,
+                        bool resume, const ProgressOptions& progress, const Say& say) {
   validate(o.forward, train.size());
-  const std::vector<TensorTraining> plan = plan_training(start, o);
   FixedResult result;
   result.before = evaluate_fixed(start, test, open, o.fixed);
 
@@ -227,14 +284,13 @@ QuantizedNetwork replay_journal(const QuantizedNetwork& base, const std::filesys
   return target.network();
 }
 
-AdaptResult adapt_float(const QuantizedNetwork& network, FloatParams<float> params,
-                        const Dataset& train, const Dataset& test, const AdaptOptions& o,
-                        const ProgressOptions& progress) {
+AdaptResult adapt_float(const QuantizedNetwork& network, std::span<const TensorTraining> plan,
+                        FloatParams<float> params, const Dataset& train, const Dataset& test,
+                        const AdaptOptions& o, const ProgressOptions& progress) {
   const Golden<float> golden(network.network, o.fixed.threads);
   AdaptResult result;
   result.before = evaluate_float(golden, params, test);
-  FloatTarget target(golden, params, network, plan_training(network, o), train,
-                     o.fixed.distribution, o.fixed.mask_seed);
+  FloatTarget target(golden, params, network, plan, train, o.fixed.distribution, o.fixed.mask_seed);
   const Dataset curve_test = head_of(test, o.evaluation_examples);
   CurveRecorder recorder(o, result);
   Progress bar("adapting (float)", o.forward.steps, progress);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,11 +14,26 @@
 
 namespace lastmile {
 
+// What eps and step count in.
+enum class AmplitudeUnit {
+  rms,        // of the tensor's own root mean square (the paper's kernel-wise normalization)
+  curvature,  // of the amplitude at which perturbing the tensor raises the loss by its share of
+              // kCurvatureBudget: measured by forward passes at the start, so that no tensor's
+              // curvature takes the whole step (an early convolution does, otherwise)
+};
+inline constexpr double kCurvatureBudget =
+    0.01;  // nats, mean of L+ and L- over L, all trained tensors together
+inline constexpr int kCurvatureProbes = 8;   // pairs per tensor
+inline constexpr int kCurvatureBatch = 256;  // examples of each
+
 struct AdaptOptions {
   std::vector<std::string> layers = {"all"};  // "all", "head" or names
   bool biases = true;
-  double eps = 0.02;   // e: perturbation relative to a tensor's RMS
-  double step = 0.03;  // first step relative to a tensor's RMS, for the sum of all pairs
+  AmplitudeUnit unit = AmplitudeUnit::curvature;
+  double eps = 3;      // e, in units of `unit`
+  double step = 0.5;   // first step of the sum of all pairs, in units of `unit`
+  double inner = 1.0;  // factor on both for tensors before the last layer with weights: the head
+                       // learns with fewer pairs, so its share may be larger
   double keep = 1.0;   // share of the weights that train (sparsity mask)
   ForwardGradientOptions forward;
   FixedOptions fixed;
@@ -48,16 +64,21 @@ struct FixedResult : AdaptResult {
   std::string memory_text;  // what makes the peak
 };
 
-// Trainable tensors with their amplitudes. `step` is divided among the pairs (and by 127 for the
-// scaled estimator).
+// Trainable tensors with their amplitudes. `step` is divided among the pairs (and for the scaled
+// estimator so that it is the step of a pair whose difference is the root mean square of those at
+// the start). Unit curvature measures on `train` with fixed-point passes: the same plan on every
+// backend.
 [[nodiscard]] std::vector<TensorTraining> plan_training(const QuantizedNetwork& network,
-                                                        const AdaptOptions& options);
+                                                        const AdaptOptions& options,
+                                                        const Dataset& train,
+                                                        const DeviceOpener& open);
 [[nodiscard]] std::int64_t trained_weights(const QuantizedNetwork& network,
                                            const std::vector<TensorTraining>& plan);
 
 // journal: written if not empty. resume: continue that journal if it exists (Error(journal) if it
 // is of another run); else it is replaced.
-[[nodiscard]] FixedResult adapt_fixed(const QuantizedNetwork& start, const Dataset& train,
+[[nodiscard]] FixedResult adapt_fixed(const QuantizedNetwork& start,
+                                      std::span<const TensorTraining> plan, const Dataset& train,
                                       const Dataset& test, const AdaptOptions& options,
                                       const DeviceOpener& open,
                                       const std::filesystem::path& journal, bool resume,
@@ -72,9 +93,11 @@ struct FixedResult : AdaptResult {
                                               const ProgressOptions& progress);
 
 // `start`: the float parameters of the folded network.
-[[nodiscard]] AdaptResult adapt_float(const QuantizedNetwork& network, FloatParams<float> start,
-                                      const Dataset& train, const Dataset& test,
-                                      const AdaptOptions& options, const ProgressOptions& progress);
+[[nodiscard]] AdaptResult adapt_float(const QuantizedNetwork& network,
+                                      std::span<const TensorTraining> plan,
+                                      FloatParams<float> start, const Dataset& train,
+                                      const Dataset& test, const AdaptOptions& options,
+                                      const ProgressOptions& progress);
 
 struct BackpropAdaptOptions {
   double learning_rate = 0.01;

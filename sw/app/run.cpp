@@ -90,7 +90,6 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
   const Golden<float> golden(network, o.task.threads);
   const Accuracy float_source = evaluate_float(golden, pretrained.params, task.source_test);
   const Accuracy source = evaluate_fixed(quantized, task.source_test, open, o.adapt.fixed);
-  const std::vector<TensorTraining> plan = plan_training(quantized, o.adapt);
   tell(fmt::format("source: float {}, fixed point {} ({} weights, {})",
                    percent(float_source.percent()), percent(source.percent()),
                    weight_count(network), name_of(quantized.weight_type)));
@@ -99,15 +98,18 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
   Sum shifted, fixed, floating, backprop, float_shifted;
   json per_domain = json::array();
   FixedResult first;
+  std::int64_t trained = 0;
   double fixed_seconds = 0;
   const std::vector<Domain> domains = domains_of(task, o.speaker);
   for (std::size_t d = 0; d < domains.size(); ++d) {
     const Domain& domain = domains[d];
     AdaptOptions adapt = o.adapt;
     adapt.forward.batch = std::min(adapt.forward.batch, static_cast<int>(domain.train.size()));
+    const std::vector<TensorTraining> plan = plan_training(quantized, adapt, domain.train, open);
+    if (d == 0) trained = trained_weights(quantized, plan);
     const std::string suffix = domains.size() == 1 ? "" : "-" + domain.name;
     FixedResult f =
-        adapt_fixed(quantized, domain.train, domain.test, adapt, open,
+        adapt_fixed(quantized, plan, domain.train, domain.test, adapt, open,
                     o.out / ("journal" + suffix + ".lmj"), false, progress, d == 0 ? say : Say{});
     save_quantized(o.out / ("adapted" + suffix + ".lmq"), f.network);
     fixed_seconds += f.seconds;
@@ -122,7 +124,7 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
                                    percent(f.before.percent()), percent(f.after.percent()));
     if (o.with_float) {
       const AdaptResult r =
-          adapt_float(quantized, folded, domain.train, domain.test, adapt, progress);
+          adapt_float(quantized, plan, folded, domain.train, domain.test, adapt, progress);
       floating.add(r.after);
       float_shifted.add(r.before);
       j["accuracy"]["float"] = r.after.percent();
@@ -155,11 +157,12 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
       {"network", network.name},
       {"weights", weight_count(network)},
       {"weight_type", name_of(quantized.weight_type)},
-      {"trained_weights", trained_weights(quantized, plan)},
+      {"trained_weights", trained},
       {"layers", o.adapt.layers},
       {"steps", o.adapt.forward.steps},
       {"pairs", o.adapt.forward.pairs},
       {"batch", o.adapt.forward.batch},
+      {"unit", o.adapt.unit == AmplitudeUnit::rms ? "rms" : "curvature"},
       {"eps", o.adapt.eps},
       {"step_size", o.adapt.step},
       {"keep", o.adapt.keep},

@@ -183,9 +183,10 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
         const Task task = load_task(s->run.task);
         const SpeakerData data = adaptation_data(task, s->run);
         AdaptOptions adapt = s->run.adapt;
+        const DeviceOpener open = find_backend(s->common, model);
         const FixedResult r =
-            adapt_fixed(start, data.adapt, data.test, adapt, find_backend(s->common, model),
-                        s->journal, s->resume, s->common.progress(), s->common.say());
+            adapt_fixed(start, plan_training(start, adapt, data.adapt, open), data.adapt, data.test,
+                        adapt, open, s->journal, s->resume, s->common.progress(), s->common.say());
         if (!s->output.empty()) save_quantized(s->output, r.network);
         if (s->common.json) {
           print({{"before", accuracy_json(r.before)},

@@ -94,7 +94,9 @@ Subcommand info_command(CLI::App& app) {
               const QuantizedNetwork q = load_quantized(s->file);
               CompileOptions o;
               o.batch = s->run.adapt.forward.batch;
-              o.training = plan_training(q, s->run.adapt);
+              AdaptOptions adapt = s->run.adapt;
+              adapt.unit = AmplitudeUnit::rms;  // the other unit is measured on data
+              o.training = plan_training(q, adapt, {}, {});
               o.distribution = s->run.adapt.fixed.distribution;
               fmt::print("{}", to_text(compile(q, s->run.adapt.fixed.hardware, o), q.network));
               return 0;

@@ -113,9 +113,16 @@ void add_adapt(CLI::App& app, RunOptions& o) {
       ->delimiter(',')
       ->capture_default_str();
   app.add_flag("!--no-biases", a.biases, "train weights only");
-  app.add_option("--eps", a.eps, "perturbation e, relative to a tensor's RMS")
+  choice<AmplitudeUnit>(app, "--unit", a.unit,
+                        {{"rms", AmplitudeUnit::rms}, {"curvature", AmplitudeUnit::curvature}},
+                        "what --eps and --step count in: a tensor's RMS, or the amplitude that "
+                        "raises the loss by the tensor's share of 0.01 nats "
+                        "(measured at the start)");
+  app.add_option("--eps", a.eps, "perturbation e, in units of --unit")->capture_default_str();
+  app.add_option("--step", a.step, "first step of the sum of all pairs, in units of --unit")
       ->capture_default_str();
-  app.add_option("--step", a.step, "first step, relative to a tensor's RMS")->capture_default_str();
+  app.add_option("--inner", a.inner, "factor on --eps and --step for all layers before the head")
+      ->capture_default_str();
   app.add_option("--keep", a.keep,
                  "share of the weights that train (the paper's sparse setting: 0.1)")
       ->capture_default_str();

@@ -45,7 +45,7 @@ struct ForwardGradientOptions {
   std::uint32_t steps = 1000;
   int pairs = 1;  // m, 1..8
   int batch = 64;
-  Estimator estimator = Estimator::sign;
+  Estimator estimator = Estimator::scaled;
   StepSchedule schedule = StepSchedule::cosine;
   double final_factor = 0.0;  // the cosine ends at this fraction of the first step
   std::uint64_t seed = 1;     // of perturbations and batches

@@ -87,8 +87,8 @@ def curve(result):
 
 # Settings found by float pilots and confirmed in fixed point; `lastmile run` takes the same names.
 FASHION = {
-    "head": ["--layers", "head", "--steps", 10000, "--pairs", 1, "--eps", 0.05, "--step", 0.05, "--estimator", "scaled"],
-    "all": ["--layers", "all", "--steps", 20000, "--pairs", 1, "--eps", 0.05, "--step", 0.03, "--estimator", "scaled"],
+    "head": ["--layers", "head", "--steps", 20000, "--step", 0.5],
+    "all": ["--layers", "all", "--steps", 30000, "--step", 1, "--inner", 0.3],
 }
 
 
@@ -121,8 +121,8 @@ def widths(folder, options):
     for weights in ("w8", "w16"):
         for eps in WIDTHS["eps"]:
             for seed in range(1, options.seeds + 1):
-                jobs[f"{weights}-{eps}-{seed}"] = [*data, "--checkpoint", start, "--weights", weights, "--eps", eps, "--seed", seed, "--steps", WIDTHS["steps"],
-                                                   "--step", 0.02, "--estimator", "sign", "--no-backprop", "--evaluations", 0]
+                jobs[f"{weights}-{eps}-{seed}"] = [*data, "--checkpoint", start, "--weights", weights, "--unit", "rms", "--eps", eps, "--seed", seed,
+                                                   "--steps", WIDTHS["steps"], "--step", 0.02, "--estimator", "sign", "--no-backprop", "--evaluations", 0]
     results = run_all(folder, jobs, options.workers)
     rows = []
     for weights in ("w8", "w16"):
@@ -134,8 +134,7 @@ def widths(folder, options):
 
 def speakers(folder, options):
     data = ["--data", options.data]
-    jobs = {f"{network}-{seed}": [*data, "--network", network, "--seed", seed, "--steps", 3000, "--eps", 0.05, "--step", 0.03, "--batch", 32,
-                                  "--estimator", "scaled", "--no-float", "--evaluations", 0]
+    jobs = {f"{network}-{seed}": [*data, "--network", network, "--seed", seed, "--steps", 3000, "--batch", 32, "--no-float", "--evaluations", 0]
             for network in ("ds-cnn",) for seed in range(1, options.seeds + 1)}
     results = run_all(folder, jobs, options.workers)
     runs = list(results.values())
