@@ -122,8 +122,8 @@ inline std::vector<std::int8_t> pool(const Layer& l, const QuantizedLayer& q, in
               const int iy = y * l.stride_h - l.pad_top + ky;
               const int ix = xo * l.stride_w - l.pad_left + kx;
               if (iy < 0 || iy >= l.in.h || ix < 0 || ix >= l.in.w) continue;
-              const std::int32_t v = in[at((std::int64_t{iy} * l.in.w + ix) * l.in.c + c)];
-              sum += v, ++count, largest = std::max(largest, v);
+              const std::int8_t v = in[at((std::int64_t{iy} * l.in.w + ix) * l.in.c + c)];
+              sum += v, ++count, largest = std::max<std::int32_t>(largest, v);
             }
           }
           const std::int32_t v =
