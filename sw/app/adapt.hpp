@@ -31,7 +31,7 @@ struct AdaptOptions {
   bool biases = true;
   AmplitudeUnit unit = AmplitudeUnit::curvature;
   double eps = 3;      // e, in units of `unit`
-  double step = 0.5;   // first step of the sum of all pairs, in units of `unit`
+  double step = 0.2;   // first step of the sum of all pairs, in units of `unit`
   double inner = 1.0;  // factor on both for tensors before the last layer with weights: the head
                        // learns with fewer pairs, so its share may be larger
   double keep = 1.0;   // share of the weights that train (sparsity mask)

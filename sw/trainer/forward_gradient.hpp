@@ -42,7 +42,7 @@ enum class Estimator {
 enum class StepSchedule { constant, cosine };
 
 struct ForwardGradientOptions {
-  std::uint32_t steps = 1000;
+  std::uint32_t steps = 10000;
   int pairs = 1;  // m, 1..8
   int batch = 64;
   Estimator estimator = Estimator::scaled;

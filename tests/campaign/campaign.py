@@ -12,6 +12,7 @@ import argparse
 import concurrent.futures
 import json
 import math
+import os
 import pathlib
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-PROGRAM = ROOT / "build" / "lastmile"
+PROGRAM = pathlib.Path(os.environ.get("LASTMILE", ROOT / "build" / "lastmile"))
 lock = threading.Lock()
 started = time.monotonic()
 
