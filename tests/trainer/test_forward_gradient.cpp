@@ -61,7 +61,7 @@ TEST_CASE(
     "trainer: a step is batch, m times plus and minus with consecutive seeds, then one update") {
   Quadratic target;
   ForwardGradientOptions o;
-  o.steps = 2, o.pairs = 2, o.batch = 3, o.seed = 10;
+  o.steps = 2, o.pairs = 2, o.batch = 3, o.seed = 10, o.estimator = Estimator::sign;
   train_forward_gradient(target, 9, o, {}, nullptr, {});
   CHECK(target.log == std::vector<std::string>{"batch 3", "+10", "-10", "+11", "-11", "update",
                                                "batch 3", "+12", "-12", "+13", "-13", "update"});
