@@ -134,6 +134,8 @@ module npu_weight #(
   logic [META-1:0] meta;
   logic [15:0] tap_index_q;
   logic [LR:0] width;
+  logic [15:0] hash_row;
+  assign hash_row = depthwise ? tap_index_q : o_q[15:0] + 16'(row_q);
   assign width = depthwise ? (LR + 1)'(nc_q) : run;
   assign rd_req_valid_o = (state_q == R_ROWS) && meta_push_ready;
   assign rd_req_addr_o = row_addr_q;
@@ -142,7 +144,7 @@ module npu_weight #(
   assign row_last = depthwise || (row_q + (LC + 1)'(1) == nc_q);
   npu_queue #(.WIDTH(META), .DEPTH(META_DEPTH)) u_meta (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(row_fire), .push_ready_o(meta_push_ready),
-    .push_data_i({depthwise ? o_q : k_q, width, depthwise ? tap_index_q : 16'(o_q) + 16'(row_q), row_q[LC-1:0], row_last, first_tile_q}),
+    .push_data_i({depthwise ? o_q : k_q, width, hash_row, row_q[LC-1:0], row_last, first_tile_q}),
     .pop_valid_o(meta_valid), .pop_ready_i(meta_pop), .pop_data_o(meta)
   );
 
