@@ -1,11 +1,11 @@
 # The tensor core and the whole NPU against the C++ model, in Verilator, with random commands and stalls:
 #   make rtl-unit-core rtl-unit-npu          every build below
-#   make rtl-unit-npu-16x16 RUN="200 0 30"   200 queues from number 0 with 30 % stalls (LASTMILE_SEED, TRACE=file.fst, OPCODES=mask)
-CORE_OUT := build/rtl-unit
+#   make rtl-unit-npu-16x16 RUN="200 0 30"   200 queues from number 0 with 30 % stalls (LASTMILE_SEED, TRACE=file.fst: another build; OPCODES=mask)
+CORE_OUT := build/rtl-unit$(if $(TRACE),-trace)
 CORE_ALL := $(shell cat rtl/npu.f)
 CORE_RTL := $(filter-out rtl/bus/% rtl/control/% rtl/elementwise/% rtl/update/% rtl/top/npu.sv,$(CORE_ALL))
 # -fno-reloop: Verilator 5.006 forgets to declare the loop variable when an assertion samples a long vector.
-CORE_VERILATOR := verilator --cc --exe --build -j 2 -O3 -fno-reloop --assert -sv -Wall --x-assign fast --trace-fst rtl/lint.vlt \
+CORE_VERILATOR := verilator --cc --exe --build -j 2 -O3 -fno-reloop --assert -sv -Wall --x-assign fast $(if $(TRACE),--trace-fst) rtl/lint.vlt \
   -MAKEFLAGS "OPT_FAST=-O2 OPT_SLOW=-O1 CXX=$(CXX)"
 # name | ROWS COLS BUS_BYTES ACT_BYTES ACC_DEPTH RQ_LANES
 CORE_BUILDS := 16x16|16|16|16|65536|512|8 4x4|4|4|8|4096|64|4 8x16|8|16|16|8192|64|2 16x8|16|8|32|4096|128|8 32x32|32|32|64|65536|256|16 4x32|4|32|16|4096|64|1

@@ -2,7 +2,9 @@
 // counters must be equal. Read clients answer from a plain memory, in order, each at its own pace.
 //   run [commands] [first] [stall percent]     LASTMILE_SEED sets the seed
 #include <verilated.h>
+#if VM_TRACE
 #include <verilated_fst_c.h>
+#endif
 
 #include <algorithm>
 #include <chrono>
@@ -36,13 +38,15 @@ struct Word {
 class Bench {
  public:
   Bench() : context_(std::make_unique<VerilatedContext>()) {
-    context_->traceEverOn(std::getenv("TRACE") != nullptr);
+    context_->traceEverOn(VM_TRACE != 0);
     top_ = std::make_unique<Vtop>(context_.get());
+#if VM_TRACE
     if (const char* file = std::getenv("TRACE")) {
       trace_ = std::make_unique<VerilatedFstC>();
       top_->trace(trace_.get(), 99);
       trace_->open(file);
     }
+#endif
     top_->rst_ni = 0;
     tick();
     tick();
@@ -50,7 +54,7 @@ class Bench {
     tick();
   }
   ~Bench() {
-    if (trace_) trace_->close();
+    dump_end();
   }
 
   // Runs one command; returns cycles, 0 on a hang.
@@ -150,16 +154,27 @@ class Bench {
   void tick() {
     top_->clk_i = 0;
     top_->eval();
-    if (trace_) trace_->dump(time_++);
+    dump();
     top_->clk_i = 1;
     top_->eval();
-    if (trace_) trace_->dump(time_++);
+    dump();
   }
 
   std::unique_ptr<VerilatedContext> context_;
   std::unique_ptr<Vtop> top_;
+#if VM_TRACE
   std::unique_ptr<VerilatedFstC> trace_;
   std::uint64_t time_ = 0;
+  void dump() {
+    if (trace_) trace_->dump(time_++);
+  }
+  void dump_end() {
+    if (trace_) trace_->close();
+  }
+#else
+  void dump() {}
+  void dump_end() {}
+#endif
   bool busy_[4] = {};
 };
 

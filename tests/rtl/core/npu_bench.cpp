@@ -2,7 +2,9 @@
 // event counters must be equal.
 //   run [queues] [first] [stall percent]     LASTMILE_SEED sets the seed, TRACE a waveform file
 #include <verilated.h>
+#if VM_TRACE
 #include <verilated_fst_c.h>
+#endif
 
 #include <chrono>
 #include <cstdio>
@@ -29,13 +31,15 @@ const spec::HardwareParams kHw{.rows = P_ROWS, .cols = P_COLS, .bus_bytes = P_BU
 class Bench {
  public:
   explicit Bench(std::uint64_t seed) : context_(std::make_unique<VerilatedContext>()), axi(memory, seed) {
-    context_->traceEverOn(std::getenv("TRACE") != nullptr);
+    context_->traceEverOn(VM_TRACE != 0);
     top_ = std::make_unique<Vtop>(context_.get());
+#if VM_TRACE
     if (const char* file = std::getenv("TRACE")) {
       trace_ = std::make_unique<VerilatedFstC>();
       top_->trace(trace_.get(), 99);
       trace_->open(file);
     }
+#endif
     top_->rst_ni = 0;
     cycle();
     cycle();
@@ -43,7 +47,7 @@ class Bench {
     cycle();
   }
   ~Bench() {
-    if (trace_) trace_->close();
+    dump_end();
   }
 
   void write(std::uint32_t offset, std::uint32_t value) {
@@ -96,17 +100,28 @@ class Bench {
     top_->clk_i = 0;
     top_->eval();
     axi.sample(*top_);
-    if (trace_) trace_->dump(time_++);
+    dump();
     top_->clk_i = 1;
     top_->eval();
-    if (trace_) trace_->dump(time_++);
+    dump();
     ++cycles;
   }
 
   std::unique_ptr<VerilatedContext> context_;
   std::unique_ptr<Vtop> top_;
+#if VM_TRACE
   std::unique_ptr<VerilatedFstC> trace_;
   std::uint64_t time_ = 0;
+  void dump() {
+    if (trace_) trace_->dump(time_++);
+  }
+  void dump_end() {
+    if (trace_) trace_->close();
+  }
+#else
+  void dump() {}
+  void dump_end() {}
+#endif
 
  public:
   bench::AxiMemory<Vtop, P_BUS_BYTES> axi;
@@ -135,6 +150,7 @@ struct Queue {
   std::vector<std::byte> memory;
   reference::Registers regs;
   std::uint32_t address = 0, count = 0;
+  bool has_loss = false;  // the registers of the last LOSS outlive a queue; the model of each queue is new
 };
 
 Queue make_queue(std::uint64_t seed, unsigned opcodes) {
@@ -151,6 +167,7 @@ Queue make_queue(std::uint64_t seed, unsigned opcodes) {
     q.memory.insert(q.memory.end(), c.memory.begin(), c.memory.end());
     q.memory.resize((q.memory.size() + 63) / 64 * 64);
     commands.push_back(c.d);
+    q.has_loss = q.has_loss || op == 6;
     q.regs = c.regs;
   }
   q.address = static_cast<std::uint32_t>(q.memory.size());
@@ -288,6 +305,7 @@ int main(int argc, char** argv) {
     }
     for (std::uint32_t r : {reg::kStatus, reg::kErrorCode, reg::kErrorCommand, reg::kErrorInfo, reg::kCommand, reg::kLossLo, reg::kLossHi, reg::kCorrect, reg::kExamples}) {
       if (!ok) break;
+      if (r >= reg::kLossLo && r <= reg::kExamples && !q.has_loss) continue;
       const std::uint32_t a = rtl.read(r), b = model.read_register(r);
       if (a != b) std::printf("register %#x: %#x, model %#x\n", r, a, b), ok = false;
     }
