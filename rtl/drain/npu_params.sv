@@ -122,8 +122,9 @@ module npu_params #(
   assign in_skip = in_first_q ? (LE + 1)'(o_q[LE-1:0]) : '0;
   assign p_in_valid = (state_q == T_BIAS) && rd_rsp_valid_i && (in_left_q != '0);
   always_comb begin
-    for (int unsigned e = 0; e < BUS_BYTES; e++) begin
-      lanes[e] = p_in_valid && (e < E) && (32'(e) >= 32'(in_skip)) && (32'(e) < 32'(in_skip) + 32'(in_left_q));
+    lanes = '0;
+    if (p_in_valid) begin
+      for (int unsigned e = 0; e < E; e++) lanes[e] = (32'(e) >= 32'(in_skip)) && (32'(e) < 32'(in_skip) + 32'(in_left_q));
     end
   end
   logic unused_side;

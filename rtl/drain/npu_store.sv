@@ -45,10 +45,15 @@ module npu_store #(
   assign accept = in_valid_i && (!emit || !wr_valid_o || wr_ready_i);
   assign in_ready_o = fits && (!emit || !wr_valid_o || wr_ready_i);
   logic [SEG_BYTES*8-1:0] rest;
-  assign rest = in_data_i >> {done_q, 3'd0};
-  assign piece = accept ? (WIDE * 8)'(rest) << {off, 3'd0} : '0;
   always_comb begin
-    for (int unsigned b = 0; b < BUS_BYTES; b++) piece_strb[b] = accept && ((LB + 1)'(b) >= (LB + 1)'(off)) && ((LB + 1)'(b) < end_off);
+    rest = '0;
+    piece = '0;
+    piece_strb = '0;
+    if (accept) begin
+      rest = in_data_i >> {done_q, 3'd0};
+      piece = (WIDE * 8)'(rest) << {off, 3'd0};
+      for (int unsigned b = 0; b < BUS_BYTES; b++) piece_strb[b] = ((LB + 1)'(b) >= (LB + 1)'(off)) && ((LB + 1)'(b) < end_off);
+    end
   end
 
   always_ff @(posedge clk_i or negedge rst_ni) begin

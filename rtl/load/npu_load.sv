@@ -108,7 +108,7 @@ module npu_load #(
   always_comb begin
     mul_a = '0;
     mul_b = '0;
-    case (pc_q)
+    if (state_q == MULTIPLY) case (pc_q)
       5'd0: begin mul_a = 32'(in_w); mul_b = in_c; end
       5'd1: begin mul_a = 32'(kernel_h) - 32'd1; mul_b = 32'(desc_i[npu_pkg::F_DILATION_H +: 8]); end
       5'd2: begin mul_a = in_row_q; mul_b = 32'(in_h); end
@@ -433,7 +433,10 @@ module npu_load #(
   logic fire;
   logic [LR:0] lo, hi;
   logic [BUS_BYTES*8-1:0] part;
-  assign part = data_fire ? rd_rsp_data_i >> {part_from, 3'd0} : '0;
+  always_comb begin
+    part = '0;
+    if (data_fire) part = rd_rsp_data_i >> {part_from, 3'd0};
+  end
   assign fire = (place_q == P_FILL) || data_fire;
   assign lo = (place_q == P_FILL) ? (LR + 1)'(fill_low) : part_lo;
   assign hi = (place_q == P_FILL) ? (LR + 1)'(fill_low) + fill_bytes : part_hi;

@@ -59,12 +59,18 @@ module npu_scratchpad #(
     end
   end
 
-  for (genvar i = 0; i < ROWS; i++) begin : gen_lane_word
-    logic [AW-1:0] sum;
-    logic [LR-1:0] unused_low;
-    assign sum = rd_packed_i ? rd_base_i + rd_off_i[i*AW +: AW] : '0;
-    assign lane_word[i*WW +: WW] = sum[AW-1:LR];
-    assign unused_low = sum[LR-1:0];
+  logic [AW-1:0] lane_addr;
+  logic unused_low;
+  assign unused_low = ^lane_addr[LR-1:0];
+  always_comb begin
+    lane_word = '0;
+    lane_addr = '0;
+    if (rd_packed_i && rd_valid_i) begin
+      for (int unsigned i = 0; i < ROWS; i++) begin
+        lane_addr = rd_base_i + rd_off_i[i*AW +: AW];
+        lane_word[i*WW +: WW] = lane_addr[AW-1:LR];
+      end
+    end
   end
 
   // Write side: byte j of bank b.
@@ -76,10 +82,16 @@ module npu_scratchpad #(
   logic [LR-1:0] wr_back;
   assign wr_rot = wr_addr_i[LR-1:0];
   assign wr_back = LR'(0) - wr_rot;
-  assign wr_twice = {wr_data_i, wr_data_i} >> {wr_back, 3'd0};
-  assign mask_twice = {wr_mask_i, wr_mask_i} >> wr_back;
-  assign wr_banks = wr_valid_i ? wr_twice[ROWS*8-1:0] : '0;
-  assign mask_banks = wr_valid_i ? mask_twice[ROWS-1:0] : '0;
+  always_comb begin
+    wr_twice = '0;
+    mask_twice = '0;
+    if (wr_valid_i) begin
+      wr_twice = {wr_data_i, wr_data_i} >> {wr_back, 3'd0};
+      mask_twice = {wr_mask_i, wr_mask_i} >> wr_back;
+    end
+  end
+  assign wr_banks = wr_twice[ROWS*8-1:0];
+  assign mask_banks = mask_twice[ROWS-1:0];
   logic unused_twice;
   assign unused_twice = ^{wr_twice[2*ROWS*8-1:ROWS*8], mask_twice[2*ROWS-1:ROWS]};
 
@@ -105,7 +117,10 @@ module npu_scratchpad #(
   // Cycle 2: banks to lanes, zero point, gates.
   logic [2*ROWS*8-1:0] rd_twice;
   logic unused_rd;
-  assign rd_twice = valid2_q ? {bank_data_q, bank_data_q} >> {rot2_q, 3'd0} : '0;
+  always_comb begin
+    rd_twice = '0;
+    if (valid2_q) rd_twice = {bank_data_q, bank_data_q} >> {rot2_q, 3'd0};
+  end
   assign unused_rd = ^rd_twice[2*ROWS*8-1:ROWS*8];
   always_ff @(posedge clk_i) begin
     if (valid2_q) begin

@@ -296,14 +296,17 @@ module npu_pool #(
   logic signed [15:0] act_min, act_max;
   assign act_min = $signed(desc_i[npu_pkg::F_ACT_MIN +: 16]);
   assign act_max = $signed(desc_i[npu_pkg::F_ACT_MAX +: 16]);
-  for (genvar l = 0; l < LANES; l++) begin : gen_clamp
-    logic signed [15:0] value;
-    always_comb begin
-      if (!out_valid_q) value = '0;
-      else if (maximum) value = 16'($signed(quot_q[l*8 +: 8]));
-      else if (div_q == '0) value = '0;
-      else value = neg_q[l] ? -$signed({8'd0, quot_q[l*8 +: 8]}) : $signed({8'd0, quot_q[l*8 +: 8]});
-      result[l*8 +: 8] = (value < act_min) ? act_min[7:0] : (value > act_max) ? act_max[7:0] : value[7:0];
+  logic signed [15:0] value;
+  always_comb begin
+    result = '0;
+    value = '0;
+    if (out_valid_q) begin
+      for (int unsigned l = 0; l < LANES; l++) begin
+        if (maximum) value = 16'($signed(quot_q[l*8 +: 8]));
+        else if (div_q == '0) value = '0;
+        else value = neg_q[l] ? -$signed({8'd0, quot_q[l*8 +: 8]}) : $signed({8'd0, quot_q[l*8 +: 8]});
+        result[l*8 +: 8] = (value < act_min) ? act_min[7:0] : (value > act_max) ? act_max[7:0] : value[7:0];
+      end
     end
   end
 
@@ -333,7 +336,7 @@ module npu_pool #(
   );
 
   logic unused;
-  assign unused = ^{act_i, q_ready, result_rest};
+  assign unused = ^{act_i, q_ready, result_rest, value};
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) window_q |-> q_ready);

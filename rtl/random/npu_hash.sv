@@ -27,12 +27,47 @@ module npu_hash #(
     endcase
   endfunction
 
+  // Rounds first .. first + PER_STAGE - 1. A function, so that the work is under the register's enable for simulators too.
+  function automatic logic [63:0] rounds(input logic [63:0] state, input logic [63:0] key, input logic [3:0] first);
+    logic [31:0] a, b, k0, k1, k2;
+    logic [3:0] r;
+    k0 = key[31:0];
+    k1 = key[63:32];
+    k2 = 32'h1BD11BDA ^ k0 ^ k1;
+    a = state[31:0];
+    b = state[63:32];
+    for (int unsigned i = 0; i < PER_STAGE; i++) begin
+      r = first + 4'(i);
+      a = a + b;
+      b = rotate(b, r[2:0]) ^ a;
+      if (r[1:0] == 2'd3) begin  // injection r / 4 + 1 adds keys (r / 4 + 1) mod 3 and the next
+        case (r[3:2])
+          2'd0: begin
+            a = a + k1;
+            b = b + k2 + 32'd1;
+          end
+          2'd1: begin
+            a = a + k2;
+            b = b + k0 + 32'd2;
+          end
+          2'd2: begin
+            a = a + k0;
+            b = b + k1 + 32'd3;
+          end
+          default: begin
+            a = a + k1;
+            b = b + k2 + 32'd4;
+          end
+        endcase
+      end
+    end
+    rounds = {b, a};
+  endfunction
+
   logic [STAGES*64-1:0] state_q;
 
   for (genvar s = 0; s < STAGES; s++) begin : gen_stage
     logic [63:0] key, prev;
-    logic [31:0] a, b, k0, k1, k2;
-
     if (s == 0) begin : gen_first
       assign key = key_i;
       assign prev = {ctr_i[63:32] + key_i[63:32], ctr_i[31:0] + key_i[31:0]};
@@ -46,36 +81,7 @@ module npu_hash #(
         assign key = key_i;
       end
     end
-
-    assign k0 = key[31:0];
-    assign k1 = key[63:32];
-    assign k2 = 32'h1BD11BDA ^ k0 ^ k1;
-
-    always_comb begin
-      a = prev[31:0];
-      b = prev[63:32];
-      for (int unsigned r = s * PER_STAGE; r < (s + 1) * PER_STAGE; r++) begin
-        a = a + b;
-        b = rotate(b, r[2:0]) ^ a;
-        if (r[1:0] == 2'd3) begin  // injection r / 4 + 1 adds keys (r / 4 + 1) mod 3 and the next
-          if (r / 4 == 0) begin
-            a = a + k1;
-            b = b + k2 + 32'd1;
-          end else if (r / 4 == 1) begin
-            a = a + k2;
-            b = b + k0 + 32'd2;
-          end else if (r / 4 == 2) begin
-            a = a + k0;
-            b = b + k1 + 32'd3;
-          end else begin
-            a = a + k1;
-            b = b + k2 + 32'd4;
-          end
-        end
-      end
-    end
-
-    always_ff @(posedge clk_i) if (en_i[s]) state_q[s*64 +: 64] <= {b, a};
+    always_ff @(posedge clk_i) if (en_i[s]) state_q[s*64 +: 64] <= rounds(prev, key, 4'(s * PER_STAGE));
   end
 
   assign word_o = state_q[(STAGES-1)*64 +: 64];

@@ -181,7 +181,7 @@ module npu_perturb #(
       logic [B-1:0] w, w_new;
 
       assign lane_on = CAN_WIDE || w8_i;
-      npu_gaussian u_gaussian (.bits_i(gaussian_i ? gauss_bits[i*16 +: 16] : 16'd0), .negative_o(z_neg), .magnitude_o(z_mag));
+      npu_gaussian u_gaussian (.en_i(gaussian_i && lane_on && en[H]), .bits_i(gauss_bits[i*16 +: 16]), .negative_o(z_neg), .magnitude_o(z_mag));
       assign keep = !masked || ({1'b0, mask_bits[i*8 +: 8]} < keep_i);
 
       always_ff @(posedge clk_i) begin

@@ -12,50 +12,46 @@ module npu_rescale (
   localparam logic signed [39:0] ACC_MAX = {1'b0, {39{1'b1}}};
   localparam logic signed [39:0] ACC_MIN = {1'b1, 39'd0};
 
+  // Functions, so that the work is under the registers' enables for simulators too.
   // Left shift with saturation.
-  logic [4:0] left;
-  logic signed [39:0] shifted, a_q;
+  function automatic logic signed [39:0] shift_left(input logic signed [39:0] acc, input logic [4:0] left);
+    if (acc > (ACC_MAX >>> left)) shift_left = ACC_MAX;
+    else if (acc < (ACC_MIN >>> left)) shift_left = ACC_MIN;
+    else shift_left = acc <<< left;
+  endfunction
+
+  // floor((a * m + 2^30) / 2^31) in two parts of 20 bits of the accumulator:
+  // floor((hi * 2^20 + lo + 2^30) / 2^31) = (hi + floor((lo + 2^30) / 2^20)) >> 11.
+  function automatic logic signed [39:0] high_mul(input logic signed [39:0] a, input logic [30:0] m);
+    logic signed [51:0] hi;
+    logic [51:0] lo;
+    hi = 52'($signed(a[39:20])) * $signed({21'd0, m});
+    lo = 52'(a[19:0]) * 52'(m) + 52'h4000_0000;
+    high_mul = 40'((hi + $signed(lo >> 20)) >>> 11);
+  endfunction
+
+  // Right shift that rounds ties away from zero.
+  function automatic logic signed [39:0] round_shift(input logic signed [39:0] h, input logic [5:0] right);
+    logic [39:0] mask, threshold;
+    mask = (40'd1 << right) - 40'd1;
+    threshold = (mask >> 1) + 40'(h[39]);
+    round_shift = (h >>> right) + (((h & mask) > threshold) ? 40'sd1 : 40'sd0);
+  endfunction
+
+  logic signed [39:0] a_q, h_q;
   logic [30:0] mult_q;
-  logic [5:0] right, right1_q, right2_q;
-  assign left = exp_i[7] ? 5'd0 : exp_i[4:0];
-  assign right = exp_i[7] ? 6'(-exp_i) : 6'd0;
-  always_comb begin
-    if (acc_i > (ACC_MAX >>> left)) shifted = ACC_MAX;
-    else if (acc_i < (ACC_MIN >>> left)) shifted = ACC_MIN;
-    else shifted = acc_i <<< left;
-  end
+  logic [5:0] right1_q, right2_q;
   always_ff @(posedge clk_i) begin
     if (en_i[0]) begin
-      a_q <= shifted;
+      a_q <= shift_left(acc_i, exp_i[7] ? 5'd0 : exp_i[4:0]);
       mult_q <= mult_i;
-      right1_q <= right;
+      right1_q <= exp_i[7] ? 6'(-exp_i) : 6'd0;
     end
-  end
-
-  // Product in two parts of 20 bits of the accumulator: floor((hi * 2^20 + lo + 2^30) / 2^31) = (hi + floor((lo + 2^30) / 2^20)) >> 11.
-  logic signed [51:0] hi;
-  logic [51:0] lo;
-  logic signed [51:0] sum;
-  logic signed [39:0] h_q;
-  logic unused;
-  assign hi = 52'($signed(a_q[39:20])) * 52'($signed({1'b0, mult_q}));
-  assign lo = 52'(a_q[19:0]) * 52'(mult_q) + 52'h4000_0000;
-  assign sum = hi + $signed({20'd0, lo[51:20]});
-  assign unused = ^{lo[19:0], sum[51], sum[10:0]};
-  always_ff @(posedge clk_i) begin
     if (en_i[1]) begin
-      h_q <= sum[50:11];
+      h_q <= high_mul(a_q, mult_q);
       right2_q <= right1_q;
     end
+    if (en_i[2]) y_o <= round_shift(h_q, right2_q);
   end
-
-  // Rounding right shift.
-  logic [39:0] mask, threshold, rest;
-  logic signed [39:0] floor_q;
-  assign mask = (40'd1 << right2_q) - 40'd1;
-  assign rest = h_q & mask;
-  assign threshold = (mask >> 1) + 40'(h_q[39]);
-  assign floor_q = h_q >>> right2_q;
-  always_ff @(posedge clk_i) if (en_i[2]) y_o <= floor_q + ((rest > threshold) ? 40'sd1 : 40'sd0);
 
 endmodule

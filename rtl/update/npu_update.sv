@@ -326,7 +326,7 @@ module npu_update #(
     logic [15:0] round_q;
     logic [B-1:0] w, w_new;
 
-    npu_gaussian u_gaussian (.bits_i(dist_i ? gauss_bits[i*16 +: 16] : 16'd0), .negative_o(z_neg), .magnitude_o(z_mag));
+    npu_gaussian u_gaussian (.en_i(dist_i && en[SZ]), .bits_i(gauss_bits[i*16 +: 16]), .negative_o(z_neg), .magnitude_o(z_mag));
     assign keep = !masked || ({1'b0, mask_bits[i*8 +: 8]} < keep_below);
     always_ff @(posedge clk_i) begin
       if (en[SZ]) begin

@@ -300,8 +300,9 @@ module npu_weight #(
   assign room = per_word - (LB + 1)'(sh);
   assign take = (32'(left) > 32'(room)) ? (LR + 1)'(room) : left;
   always_comb begin
-    for (int unsigned e = 0; e < BUS_BYTES; e++) begin
-      lanes[e] = p_in_valid && (32'(e) >= 32'(sh)) && (32'(e) < 32'(sh) + 32'(take));
+    lanes = '0;
+    if (p_in_valid) begin
+      for (int unsigned e = 0; e < BUS_BYTES; e++) lanes[e] = (32'(e) >= 32'(sh)) && (32'(e) < 32'(sh) + 32'(take));
     end
   end
   assign side_in = {sh, w_lane, take, m_j, word_first_q, rd_rsp_last_i, m_last_row};
@@ -340,18 +341,19 @@ module npu_weight #(
 
   // Word as 16-bit elements, the run's first one moved to its lane.
   localparam int unsigned WIDE = ((BUS_BYTES > ROWS) ? BUS_BYTES : ROWS) * 16;
-  logic [WIDE-1:0] elements, down, up;
+  logic [WIDE-1:0] elements, up;
   logic gather;
   always_comb begin
     elements = '0;
-    for (int unsigned e = 0; e < BUS_BYTES; e++) begin
-      if (w8) elements[e*16 +: 16] = 16'($signed(p_data[e*8 +: 8]));
-      else if (e < BUS_BYTES / 2) elements[e*16 +: 16] = p_data[(e % (BUS_BYTES / 2))*16 +: 16];
+    up = '0;
+    if (gather) begin
+      for (int unsigned e = 0; e < BUS_BYTES; e++) begin
+        if (w8) elements[e*16 +: 16] = 16'($signed(p_data[e*8 +: 8]));
+        else if (e < BUS_BYTES / 2) elements[e*16 +: 16] = p_data[(e % (BUS_BYTES / 2))*16 +: 16];
+      end
+      up = (elements >> {s_sh, 4'd0}) << {s_lane, 4'd0};
     end
-    if (!gather) elements = '0;
   end
-  assign down = elements >> {s_sh, 4'd0};
-  assign up = down << {s_lane, 4'd0};
 
   logic col_valid_q, col_last_q, col_go, placing_q, busy_q, taken_q;
   logic [LC-1:0] col_q;
@@ -362,7 +364,6 @@ module npu_weight #(
   logic [16:0] pl_mod_q;
   logic [LC-1:0] pl_j_q;
   logic pl_start_q, pl_last;
-  logic [ROWS*16-1:0] pl_element;
   logic [LC:0] head_nc;
   logic [16:0] head_mod;
   assign shadow_free = !busy_q || swap_i;
@@ -387,7 +388,6 @@ module npu_weight #(
   end
 
   assign pl_last = ((LC + 1)'(pl_j_q) + (LC + 1)'(1) == head_nc);
-  assign pl_element = gather_q >> {pl_j_q, 4'd0};
   logic place_fire;
   assign place_fire = placing_q && shadow_free;
   always_ff @(posedge clk_i or negedge rst_ni) begin
@@ -419,7 +419,7 @@ module npu_weight #(
     shadow_we_o = depthwise ? place_fire : col_go;
     shadow_col_o = depthwise ? pl_j_q : col_q;
     shadow_o = '0;
-    if (depthwise && place_fire) shadow_o = (ROWS * 16)'(pl_element[15:0]) << {pl_lane_q, 4'd0};
+    if (depthwise && place_fire) shadow_o = (ROWS * 16)'(gather_q[pl_j_q*16 +: 16]) << {pl_lane_q, 4'd0};
     else if (shadow_we_o) shadow_o = gather_q;
   end
   assign last_col = shadow_we_o && (depthwise ? pl_last : col_last_q);
@@ -481,7 +481,7 @@ module npu_weight #(
   assign busy_o = (state_q != R_TILE) || kt_valid || meta_valid || p_busy;
 
   logic unused;
-  assign unused = ^{lim[31:17], up, c0_q[31:AW], pl_element[ROWS*16-1:16], w_col[16], cin_group[31:17]};
+  assign unused = ^{lim[31:17], up, c0_q[31:AW], w_col[16], cin_group[31:17]};
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) p_in_valid |-> rd_rsp_last_i == (left == take));
