@@ -89,7 +89,7 @@ def curve(result):
 # Settings found by float pilots and confirmed in fixed point; `lastmile run` takes the same names.
 FASHION = {
     "head": ["--layers", "head", "--steps", 20000, "--step", 0.5],
-    "all": ["--layers", "all", "--steps", 30000, "--step", 1, "--inner", 0.3],
+    "all": ["--layers", "all", "--steps", 30000, "--step", 0.6, "--inner", 0.12],
 }
 
 
