@@ -8,6 +8,7 @@
 
 #include "sw/base/error.hpp"
 #include "sw/cli/commands.hpp"
+#include "sw/vectors/emit.hpp"
 #include "sw/vectors/vectors.hpp"
 
 namespace lastmile {
@@ -16,13 +17,17 @@ Subcommand vectors_command(CLI::App& app, const DeviceOpener& model) {
   struct State {
     CommonOptions common;
     std::vector<std::filesystem::path> files;
+    std::filesystem::path emit;
   };
   auto* sub = app.add_subcommand("vectors",
                                  "run golden vectors (JSON, one operator or a network each) on a "
                                  "backend and compare every bit");
   auto s = std::make_shared<State>();
   add_common(*sub, s->common);
-  sub->add_option("files", s->files, "JSON files")->required();
+  sub->add_option("files", s->files, "JSON files");
+  sub->add_option(
+      "--emit", s->emit,
+      "write scalar vectors of the numeric contract (for RTL benches) to this folder instead");
   return {
       sub, [s, model] {
         const DeviceOpener open = find_backend(s->common, model);
