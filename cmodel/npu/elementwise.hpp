@@ -27,7 +27,7 @@ class AddUnit {
 
  private:
   numeric::AddParams p_;
-  bool narrow_ = false;  // exponents -30..0, and every sum of two addends fits 32 bits
+  bool narrow_ = false;  // all exponents are in -30..0
   Rescale first_, second_, sum_;
   Clamp clamp_;
 };

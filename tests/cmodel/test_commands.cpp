@@ -228,3 +228,92 @@ TEST_CASE("cmodel: large images and long sums, where the model cuts its work") {
     CHECK(result(c, hw, 2, counters) == expected);
   }
 }
+
+TEST_CASE("cmodel: one machine keeps nothing of a command that the next one could see") {
+  const std::uint64_t seed = random_command::seed_from_environment(55);
+  random_command::Generator generator(seed, spec::HardwareParams{});
+  std::vector<std::byte> memory(1 << 21);
+  Npu npu({}, memory, 2);
+  for (int i = 0; i < 150; ++i) {
+    const random_command::Case c = generator.command(static_cast<Opcode>(generator.in(1, 3)));
+    INFO("seed " << seed << " case " << i << ": " << describe(c.d));
+    REQUIRE(c.memory.size() + spec::kDescBytes < memory.size());
+    std::copy(c.memory.begin(), c.memory.end(), memory.begin());
+    std::vector<std::byte> expected = c.memory;
+    reference::Model(expected, c.regs).run(c.d);
+    bench::write_registers(npu, c.regs);
+    bench::queue(npu, memory, static_cast<std::uint32_t>(c.memory.size()), std::array{c.d});
+    REQUIRE(bench::run(npu).code == spec::Error::none_);
+    REQUIRE(std::equal(expected.begin(), expected.end(), memory.begin()));
+  }
+}
+
+TEST_CASE("cmodel: sums around 2^31, where the array changes to 64 bits") {
+  // all products have the same sign: with K = 256 their sum is just inside 32 bits, the bias takes
+  // it out
+  for (const std::uint32_t k : {255U, 256U, 257U, 258U, 511U, 512U, 513U, 1025U}) {
+    for (const std::int32_t bias : {0, 8388607, 8388608, 8388609, 0x7fffffff, -0x7fffffff}) {
+      for (const bool depthwise : {false, true}) {
+        for (const int sign : {1, -1}) {
+          random_command::Case c;
+          Descriptor& d = c.d;
+          d.opcode = static_cast<std::uint32_t>(depthwise ? Opcode::depthwise_ : Opcode::conv2d_);
+          d.flags = spec::kFlagHasBias | spec::kFlagOut16;
+          d.n = d.groups = d.out_h = d.out_w = d.stride_h = d.stride_w = d.dilation_h =
+              d.dilation_w = 1;
+          d.in_h = d.kernel_h = depthwise ? k : 1;
+          d.in_w = d.kernel_w = 1;
+          d.in_c = depthwise ? 3 : k;
+          d.cin_group = k;
+          d.out_c = 3;
+          d.cout_group = depthwise ? 1 : 3;
+          d.w_pitch = depthwise ? 64 : (2 * k + 63) / 64 * 64;
+          const std::uint32_t rows = depthwise ? k : 3;
+          d.in_zp = sign > 0 ? 127 : -128;
+          d.act_min = -32768, d.act_max = 32767;
+          d.w_addr = 8192;
+          d.bias_addr = d.w_addr + rows * d.w_pitch;
+          d.rq_addr = d.bias_addr + 64;
+          d.out_addr = d.rq_addr + 64;
+          c.memory.resize(d.out_addr + 64);
+          std::memset(c.memory.data(), sign > 0 ? -128 : 127, d.w_addr);
+          for (std::uint32_t i = d.w_addr; i < d.bias_addr; i += 2) {
+            const std::int16_t w = -32768;
+            std::memcpy(c.memory.data() + i, &w, 2);
+          }
+          for (std::uint32_t o = 0; o < 3; ++o) {
+            const std::int32_t table[2] = {0x7fffffff, -17};
+            std::memcpy(c.memory.data() + d.bias_addr + 4 * o, &bias, 4);
+            std::memcpy(c.memory.data() + d.rq_addr + 8 * o, table, 8);
+          }
+          lastmile::choose_tiles(d, {});
+          std::vector<std::byte> expected = c.memory;
+          reference::Model(expected, c.regs).run(d);
+          lastmile::npu::Counters counters;
+          INFO("K " << k << " bias " << bias << " sign " << sign << " depthwise " << depthwise);
+          CHECK(result(c, {}, 1, counters) == expected);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("cmodel: the all-ones label is ignored even where it could be a class") {
+  random_command::Case c;
+  Descriptor& d = c.d;
+  d.opcode = static_cast<std::uint32_t>(Opcode::loss_);
+  d.n = 2;
+  d.in_c = 65536;
+  d.m1 = 40000;
+  d.in2_addr = 4 * 65536;
+  c.memory.resize(d.in2_addr + 64);
+  const std::uint16_t labels[2] = {65535, 65534};
+  std::memcpy(c.memory.data() + d.in2_addr, labels, sizeof labels);
+  std::vector<std::byte> memory = c.memory;
+  memory.resize(memory.size() + spec::kDescBytes);
+  Npu npu({}, memory);
+  bench::queue(npu, memory, static_cast<std::uint32_t>(c.memory.size()), std::array{d});
+  REQUIRE(bench::run(npu).code == spec::Error::none_);
+  CHECK(npu.read_register(reg::kExamples) == 1);
+  CHECK(npu.read_register(reg::kLossLo) == 16U << 20);
+}
