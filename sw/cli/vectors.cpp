@@ -30,6 +30,13 @@ Subcommand vectors_command(CLI::App& app, const DeviceOpener& model) {
       "write scalar vectors of the numeric contract (for RTL benches) to this folder instead");
   return {
       sub, [s, model] {
+        if (!s->emit.empty()) {
+          for (const std::string& name : emit_vectors(s->emit))
+            fmt::print("{}\n", (s->emit / name).string());
+          return 0;
+        }
+        if (s->files.empty())
+          throw Error(ErrorKind::usage, "no files: expected JSON vectors, or --emit FOLDER");
         const DeviceOpener open = find_backend(s->common, model);
         DeviceOptions options;
         options.hardware = parse_hardware(s->common.hardware);
