@@ -127,8 +127,11 @@ module npu_axi_read #(
     end
   end
 
-  // Bursts in flight of both values of ID bit 3. A value is used again only when its last burst has ended.
+  // Bursts in flight of both values of ID bit 3. A value is used again only when its last burst has ended, or when none of its beats has
+  // come for PATIENCE cycles: then the memory has lost them.
+  localparam logic [11:0] PATIENCE = 12'hfff;
   logic [7:0] flight0_q, flight1_q;
+  logic [11:0] patience_q;
   logic done0, done1;
   assign done0 = rvalid_i && rlast_i && !rid_i[3];
   assign done1 = rvalid_i && rlast_i && rid_i[3];
@@ -138,6 +141,7 @@ module npu_axi_read #(
       stale_q <= 1'b0;
       flight0_q <= '0;
       flight1_q <= '0;
+      patience_q <= '0;
     end else begin
       if (issue || rvalid_i) begin
         flight0_q <= flight0_q + 8'(issue && !epoch_q) - 8'(done0);
@@ -148,7 +152,13 @@ module npu_axi_read #(
         stale_q <= (epoch_q ? flight0_q : flight1_q) != '0;
       end else if (stale_q && (epoch_q ? flight1_q : flight0_q) == '0) begin
         stale_q <= 1'b0;
+      end else if (stale_q && (patience_q == PATIENCE)) begin
+        stale_q <= 1'b0;
+        if (epoch_q) flight1_q <= '0;
+        else flight0_q <= '0;
       end
+      if (stale_q) patience_q <= (rvalid_i || clear_i) ? '0 : patience_q + 12'd1;
+      else if (clear_i) patience_q <= '0;
     end
   end
 

@@ -125,6 +125,8 @@ module npu_axi_write #(
 
   logic epoch_q, stale_q, drained;
   logic [BB-1:0] flight0_q, flight1_q, flight;
+  localparam logic [11:0] LOST = 12'hfff;  // cycles after which answers from before a clear are taken to be lost
+  logic [11:0] patience_q;
   logic done;
   assign flight = epoch_q ? flight1_q : flight0_q;
   assign awvalid_o = burst_valid && beats_ready && (flight != BB'(BURSTS)) && !stale_q;
@@ -160,6 +162,7 @@ module npu_axi_write #(
       drop_q <= 1'b0;
       flight0_q <= '0;
       flight1_q <= '0;
+      patience_q <= '0;
     end else begin
       if (burst_pop || bvalid_i) begin
         flight0_q <= flight0_q + BB'(burst_pop && !epoch_q) - BB'(bvalid_i && !bid_i[3]);
@@ -175,7 +178,13 @@ module npu_axi_write #(
         end
       end else if (stale_q && flight == '0) begin
         stale_q <= 1'b0;
+      end else if (stale_q && (patience_q == LOST)) begin
+        stale_q <= 1'b0;
+        if (epoch_q) flight1_q <= '0;
+        else flight0_q <= '0;
       end
+      if (stale_q) patience_q <= bvalid_i ? '0 : patience_q + 12'd1;
+      else if (clear_i) patience_q <= '0;
     end
   end
 
