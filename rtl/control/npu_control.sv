@@ -114,10 +114,11 @@ module npu_control #(
   logic [31:0] fetch_addr, fetch_info;
   logic [7:0] fetch_code;
   logic [npu_pkg::DESC_BITS-1:0] fetch_desc;
+  logic [95:0] fetch_resolved;
   npu_fetch #(.ROWS(ROWS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH), .TRAINING(TRAINING)) u_fetch (
     .clk_i, .rst_ni, .clear_i(abort_o), .start_i(fetch_start), .addr_i(fetch_addr),
     .busy_o(fetch_busy), .moving_o(fetch_moving), .valid_o(fetch_valid),
-    .take_i(fetch_take), .desc_o(fetch_desc), .code_o(fetch_code), .info_o(fetch_info),
+    .take_i(fetch_take), .desc_o(fetch_desc), .addr_o(fetch_resolved), .code_o(fetch_code), .info_o(fetch_info),
     .bus_error_i(rd_error_i && (rd_error_client_i == 3'd0)), .polarity_i(polarity), .distribution_i(distribution), .pairs_i(pairs),
     .step_shift_i(step[21:16]), .batch_addr_i(batch_addr), .label_addr_i(label_addr), .out_addr_i(out_addr), .mem_limit_i(mem_limit),
     .rd_req_valid_o, .rd_req_ready_i, .rd_req_addr_o, .rd_req_bytes_o, .rd_rsp_valid_i, .rd_rsp_ready_o, .rd_rsp_data_i, .rd_rsp_last_i
@@ -127,7 +128,8 @@ module npu_control #(
     .clk_i, .rst_ni, .start_i(start), .soft_reset_i(soft_reset), .queue_addr_i(queue_addr), .queue_count_i(queue_count),
     .mem_limit_i(mem_limit), .watchdog_i(watchdog), .begin_o(queue_begin), .finish_o(finish), .fail_o(fail), .fail_code_o(fail_code),
     .fail_info_o(fail_info), .busy_o, .command_o(command), .fetch_start_o(fetch_start), .fetch_addr_o(fetch_addr),
-    .fetch_valid_i(fetch_valid), .fetch_take_o(fetch_take), .fetch_desc_i(fetch_desc), .fetch_code_i(fetch_code),
+    .fetch_valid_i(fetch_valid), .fetch_take_o(fetch_take), .fetch_desc_i(fetch_desc), .fetch_resolved_i(fetch_resolved),
+    .fetch_code_i(fetch_code),
     .fetch_info_i(fetch_info), .abort_o, .desc_o, .engine_start_o, .engine_done_i, .progress_i(progress_i || fetch_moving),
     .rd_error_i(rd_error_i && (rd_error_client_i != 3'd0)), .rd_error_client_i, .rd_waiting_i(rd_waiting_i[5:1]), .wr_error_i, .wr_idle_i, .wr_flush_o,
     .cmd_done_o, .cmd_index_o

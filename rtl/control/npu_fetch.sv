@@ -15,7 +15,8 @@ module npu_fetch #(
   output logic                          moving_o,     // a word came, or rules are being checked
   output logic                          valid_o,
   input  logic                          take_i,
-  output logic [npu_pkg::DESC_BITS-1:0] desc_o,       // register bases added
+  output logic [npu_pkg::DESC_BITS-1:0] desc_o,       // as it lies in memory
+  output logic [95:0]                   addr_o,       // its out, in2 and in addresses with the register bases added
   output logic [7:0]                    code_o,       // error, or npu_pkg::ERROR_NONE
   output logic [31:0]                   info_o,
   input  logic                          bus_error_i,  // an answer to this client was an error
@@ -109,7 +110,8 @@ module npu_fetch #(
 
   assign code_o = error_q ? npu_pkg::ERROR_BUS_READ : check_code;
   assign info_o = error_q ? 32'(npu_pkg::ENGINE_FETCH) : check_info;
-  assign desc_o = {desc_q[npu_pkg::DESC_BITS-1:npu_pkg::F_W_ADDR], out_addr, in2_addr, in_addr, desc_q[npu_pkg::F_IN_ADDR-1:0]};
+  assign desc_o = desc_q;
+  assign addr_o = {out_addr, in2_addr, in_addr};
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) start_i |-> !busy_o && !valid_o);

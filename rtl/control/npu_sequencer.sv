@@ -23,6 +23,7 @@ module npu_sequencer (
   input  logic                          fetch_valid_i,
   output logic                          fetch_take_o,
   input  logic [npu_pkg::DESC_BITS-1:0] fetch_desc_i,
+  input  logic [95:0]                   fetch_resolved_i,  // replaces the out, in2 and in addresses
   input  logic [7:0]                    fetch_code_i,
   input  logic [31:0]                   fetch_info_i,
   // engines
@@ -204,7 +205,12 @@ module npu_sequencer (
       cmd_done_o <= 1'b0;
     end
   end
-  always_ff @(posedge clk_i) if (good) desc_o <= fetch_desc_i;
+  always_ff @(posedge clk_i) begin
+    if (good) begin
+      desc_o <= fetch_desc_i;
+      desc_o[npu_pkg::F_W_ADDR-1:npu_pkg::F_IN_ADDR] <= fetch_resolved_i;
+    end
+  end
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni) state_q <= FAIL);

@@ -103,8 +103,13 @@ module npu_loss #(
   logic [15:0] first_q;
 
   logic [BUS_BYTES*8-1:0] at_label, at_logit;
-  assign at_label = rd_rsp_data_i >> {label_addr_q[WB-1:0], 3'd0};
-  assign at_logit = rd_rsp_data_i >> {at_q, 3'd0};
+  // combinational work of an idle engine is skipped
+  always_comb begin
+    at_label = '0;
+    at_logit = '0;
+    if (busy_q && (state_q == LABEL)) at_label = rd_rsp_data_i >> {label_addr_q[WB-1:0], 3'd0};
+    if (busy_q && (state_q != LABEL)) at_logit = rd_rsp_data_i >> {at_q, 3'd0};
+  end
   assign label = wide_label ? at_label[15:0] : {8'd0, at_label[7:0]};
   assign logit = at_logit[15:0];
   assign element = busy_q && ((state_q == TOP) || (state_q == SUM)) && rd_rsp_valid_i;

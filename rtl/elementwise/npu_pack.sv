@@ -47,8 +47,14 @@ module npu_pack #(
   assign ready_o = out_free && !flush_q;
   assign accept = valid_i && ready_o;
   assign emit = (accept && (full || last_i)) || (flush_q && out_free);
-  assign data = accept ? ({{LANES{8'd0}}, data_q} | ({{BUS_BYTES{8'd0}}, bytes_i & byte_mask} << {pos_q, 3'd0})) : {{LANES{8'd0}}, data_q};
-  assign strb = accept ? ({{LANES{1'b0}}, strb_q} | ({{BUS_BYTES{1'b0}}, lanes} << pos_q)) : {{LANES{1'b0}}, strb_q};
+  always_comb begin
+    data = {{LANES{8'd0}}, data_q};
+    strb = {{LANES{1'b0}}, strb_q};
+    if (accept) begin
+      data = data | ({{BUS_BYTES{8'd0}}, bytes_i & byte_mask} << {pos_q, 3'd0});
+      strb = strb | ({{BUS_BYTES{1'b0}}, lanes} << pos_q);
+    end
+  end
   for (genvar i = 0; i < LANES; i++) begin : gen_mask
     assign byte_mask[i*8 +: 8] = {8{lanes[i]}};
   end

@@ -96,7 +96,11 @@ module npu_softmax #(
   logic signed [8:0] diff;
   logic [BUS_BYTES*8-1:0] at_value;
   logic taking, last_element;
-  assign at_value = rd_rsp_data_i >> {at_q, 3'd0};
+  // combinational work of an idle engine is skipped
+  always_comb begin
+    at_value = '0;
+    if (busy_q) at_value = rd_rsp_data_i >> {at_q, 3'd0};
+  end
   assign value = at_value[7:0];
   assign diff = 9'(value) - 9'(top_q);
   assign taking = busy_q && ((state_q == TOP) || (state_q == TAKE)) && rd_rsp_valid_i;
@@ -139,7 +143,7 @@ module npu_softmax #(
   logic [2:0] bit_index;
   always_comb begin
     bit_index = 3'd0;
-    for (int unsigned i = 7; i > 0; i--) if (bits_q[i-1]) bit_index = 3'(i - 1);
+    if (state_q == FACTORS) for (int unsigned i = 7; i > 0; i--) if (bits_q[i-1]) bit_index = 3'(i - 1);
   end
 
   logic signed [31:0] diff_q, scale_q, x4_4, part;
@@ -206,8 +210,11 @@ module npu_softmax #(
   logic [31:0] normal;
   always_comb begin
     headroom = 6'd32;
-    for (int unsigned i = 0; i < 32; i++) if (sum_q[i]) headroom = 6'(31 - i);
-    normal = sum_q << headroom;
+    normal = '0;
+    if (state_q == HALF) begin
+      for (int unsigned i = 0; i < 32; i++) if (sum_q[i]) headroom = 6'(31 - i);
+      normal = sum_q << headroom;
+    end
   end
 
   logic signed [31:0] result;

@@ -29,8 +29,12 @@ module npu_unpack #(
   assign left = take_i ? fill_q - FB'(count_i) : fill_q;
   assign word_ready_o = left <= FB'(LANES);
   assign load = word_valid_i && word_ready_o;
-  assign kept = take_i ? buffer_q >> {count_i, 3'd0} : buffer_q;
-  assign word = first_q ? {{(LANES*8){1'b0}}, word_i >> {skip_i, 3'd0}} : {{(LANES*8){1'b0}}, word_i} << {left, 3'd0};
+  always_comb begin
+    kept = buffer_q;
+    word = '0;
+    if (take_i) kept = buffer_q >> {count_i, 3'd0};
+    if (load) word = first_q ? {{(LANES*8){1'b0}}, word_i >> {skip_i, 3'd0}} : {{(LANES*8){1'b0}}, word_i} << {left, 3'd0};
+  end
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -48,7 +52,7 @@ module npu_unpack #(
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) buffer_q <= '0;
     else if (clear_i) buffer_q <= '0;
-    else if (load || take_i) buffer_q <= kept | (load ? word : '0);
+    else if (load || take_i) buffer_q <= kept | word;
   end
 
 `ifndef SYNTHESIS

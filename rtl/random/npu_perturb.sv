@@ -176,20 +176,17 @@ module npu_perturb #(
     for (genvar i = 0; i < LANES; i++) begin : gen_lane
       localparam bit CAN_WIDE = i < WIDE;
       localparam int unsigned B = CAN_WIDE ? BITS : 8;
-      logic lane_on, z_neg, z_neg_q, keep;
-      logic [6:0] z_mag, z_mag_q;
+      logic lane_on, z_neg_q;
+      logic [6:0] z_mag_q;
       logic [B-1:0] w, w_new;
 
       assign lane_on = CAN_WIDE || w8_i;
-      npu_gaussian u_gaussian (.en_i(gaussian_i && lane_on && en[H]), .bits_i(gauss_bits[i*16 +: 16]), .negative_o(z_neg), .magnitude_o(z_mag));
-      assign keep = !masked || ({1'b0, mask_bits[i*8 +: 8]} < keep_i);
-
+      npu_gaussian u_gaussian (
+        .clk_i, .en_i(en[H] && lane_on), .gaussian_i, .bits_i(gauss_bits[i*16 +: 16]), .sign_i(sign_bits[i]), .flip_i(minus_i),
+        .negative_o(z_neg_q), .magnitude_o(z_mag_q)
+      );
       always_ff @(posedge clk_i) begin
-        if (en[H] && lane_on) begin
-          z_mag_q <= gaussian_i ? z_mag : 7'd1;
-          z_neg_q <= (gaussian_i ? z_neg : sign_bits[i]) ^ minus_i;
-          take_q[i] <= keep;
-        end
+        if (en[H] && lane_on) take_q[i] <= !masked || ({1'b0, mask_bits[i*8 +: 8]} < keep_i);
         if (en[H+1]) taken_q[i] <= lane_on && take_q[i] && lanes_mag[i];
       end
 

@@ -21,39 +21,35 @@ module npu_perturb_lane #(
   localparam int unsigned MAG = EPS_BITS + 7;
   localparam int unsigned SUM = ((MAG > BITS) ? MAG : BITS) + 2;
 
-  logic [MAG-1:0] product;
-  logic [31:0] rounded;
-  logic [31:MAG] unused_rounded;
-  logic [31:0] half;
+  // |delta|: at most eps * |z|, so the upper bits of the rounded quotient are zero.
+  function automatic logic [31:0] magnitude(input logic [EPS_BITS-1:0] eps, input logic [6:0] z, input logic [4:0] shift);
+    logic [31:0] half;
+    half = (shift == 5'd0) ? 32'd0 : (32'd1 << (shift - 5'd1));
+    magnitude = (32'(eps) * 32'(z) + half) >> shift;
+  endfunction
+
+  // {clipped, value}
+  function automatic logic [BITS:0] move(input logic [BITS-1:0] w, input logic [MAG-1:0] mag, input logic neg, input logic narrow);
+    logic signed [SUM-1:0] delta, moved, limit;
+    delta = $signed({{(SUM - MAG) {1'b0}}, mag});
+    if (neg) delta = -delta;
+    limit = narrow ? $signed(SUM'(127)) : $signed({{(SUM - BITS + 1) {1'b0}}, {(BITS - 1) {1'b1}}});
+    moved = SUM'($signed(w)) + delta;
+    if (mag == '0) move = {1'b0, w};
+    else if (moved > limit) move = {1'b1, limit[BITS-1:0]};
+    else if (moved < -limit) move = {1'b1, -limit[BITS-1:0]};
+    else move = {1'b0, moved[BITS-1:0]};
+  endfunction
+
+  logic [31:MAG] unused_mag;
   logic [MAG-1:0] mag_q;
   logic neg_q;
-  logic signed [SUM-1:0] delta, moved, limit, w_ext;
-  logic over, under;
-
-  assign product = MAG'(eps_i) * MAG'(z_mag_i);
-  assign half = (shift_i == 5'd0) ? 32'd0 : (32'd1 << (shift_i - 5'd1));
-  assign rounded = (32'(product) + half) >> shift_i;
-  assign unused_rounded = rounded[31:MAG];
-
   always_ff @(posedge clk_i) begin
     if (en_mag_i) begin
-      mag_q <= take_i ? MAG'(rounded) : '0;
+      {unused_mag, mag_q} <= take_i ? magnitude(eps_i, z_mag_i, shift_i) : 32'd0;
       neg_q <= z_neg_i;
     end
-  end
-
-  assign w_ext = SUM'($signed(w_i));
-  assign delta = neg_q ? -$signed(SUM'(mag_q)) : $signed(SUM'(mag_q));
-  assign limit = narrow_i ? $signed(SUM'(127)) : $signed({{(SUM - BITS + 1) {1'b0}}, {(BITS - 1) {1'b1}}});
-  assign moved = w_ext + delta;
-  assign over = (mag_q != '0) && (moved > limit);
-  assign under = (mag_q != '0) && (moved < -limit);
-
-  always_ff @(posedge clk_i) begin
-    if (en_out_i) begin
-      w_o <= over ? BITS'(limit) : under ? BITS'(-limit) : BITS'(moved);
-      clipped_o <= over || under;
-    end
+    if (en_out_i) {clipped_o, w_o} <= move(w_i, mag_q, neg_q, narrow_i);
   end
 
 endmodule

@@ -19,20 +19,21 @@ module npu_requant #(
 );
 
   logic signed [39:0] y;
-  logic signed [40:0] sum, type_min, type_max;
-
   npu_rescale u_rescale (.clk_i, .en_i(en_i[2:0]), .acc_i, .mult_i, .exp_i, .y_o(y));
 
-  assign sum = 41'(y) + 41'(zp_i);
-  assign type_min = wide_i ? -41'sd32768 : -41'sd128;
-  assign type_max = wide_i ? 41'sd32767 : 41'sd127;
+  // {high, low, output}
+  function automatic logic [17:0] clamp(input logic signed [39:0] v, input logic signed [15:0] zp, input logic signed [15:0] low,
+                                        input logic signed [15:0] high, input logic wide);
+    logic signed [40:0] sum;
+    logic signed [40:0] type_min, type_max;
+    sum = 41'(v) + 41'(zp);
+    type_min = wide ? -41'sd32768 : -41'sd128;
+    type_max = wide ? 41'sd32767 : 41'sd127;
+    clamp[17] = sum > type_max;
+    clamp[16] = sum < type_min;
+    clamp[15:0] = (sum < 41'(low)) ? low : (sum > 41'(high)) ? high : sum[15:0];
+  endfunction
 
-  always_ff @(posedge clk_i) begin
-    if (en_i[3]) begin
-      out_o <= (sum < 41'(min_i)) ? min_i : (sum > 41'(max_i)) ? max_i : sum[15:0];
-      sat_low_o <= sum < type_min;
-      sat_high_o <= sum > type_max;
-    end
-  end
+  always_ff @(posedge clk_i) if (en_i[3]) {sat_high_o, sat_low_o, out_o} <= clamp(y, zp_i, min_i, max_i, wide_i);
 
 endmodule

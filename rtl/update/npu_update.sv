@@ -132,7 +132,8 @@ module npu_update #(
   assign bytes_left = row_bytes - byte_q;
   assign column = ((width == 2'd0) ? byte_q[16:0] : (width == 2'd1) ? byte_q[17:1] : byte_q[18:2]) + (half_q ? 17'(LANES) : 17'd0);
   always_comb begin
-    for (int unsigned i = 0; i < BUS_BYTES; i++) strb[i] = 19'(i) < bytes_left;
+    strb = '0;
+    if (issue) for (int unsigned i = 0; i < BUS_BYTES; i++) strb[i] = 19'(i) < bytes_left;
   end
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
@@ -313,48 +314,60 @@ module npu_update #(
     .out_data_o({old_strb, old_addr, old_data}), .count_o(unused_count)
   );
 
+  // g + coef * z
+  function automatic logic signed [17:0] accumulate(input logic signed [17:0] g, input logic signed [7:0] c, input logic [6:0] mag,
+                                                    input logic neg, input logic first);
+    logic signed [17:0] term;
+    term = 18'(c) * $signed({11'd0, mag});
+    if (neg) term = -term;
+    accumulate = first ? term : g + term;
+  endfunction
+
   logic [LANES-1:0] updated, zero, clipped;
   logic [DATA-1:0] wide_out, byte_out;
   logic [LANES*8-1:0] low_q;  // results of an int8 word's first group
   for (genvar i = 0; i < LANES; i++) begin : gen_lane
     localparam int unsigned B = (i < LANES / 2) ? 32 : 16;
-    logic z_neg, present, take_q, keep;
-    logic [6:0] z_mag;
-    logic signed [8:0] z;
-    logic signed [16:0] term;
+    logic present, take_q;
     logic signed [17:0] g_q;
     logic [15:0] round_q;
     logic [B-1:0] w, w_new;
 
-    npu_gaussian u_gaussian (.en_i(dist_i && en[SZ]), .bits_i(gauss_bits[i*16 +: 16]), .negative_o(z_neg), .magnitude_o(z_mag));
-    assign keep = !masked || ({1'b0, mask_bits[i*8 +: 8]} < keep_below);
+    npu_gaussian u_gaussian (
+      .clk_i, .en_i(en[SZ]), .gaussian_i(dist_i), .bits_i(gauss_bits[i*16 +: 16]), .sign_i(sign_bits[i]), .flip_i(1'b0),
+      .negative_o(z_neg_q[i]), .magnitude_o(z_mag_q[i*7 +: 7])
+    );
     always_ff @(posedge clk_i) begin
-      if (en[SZ]) begin
-        z_mag_q[i*7 +: 7] <= dist_i ? z_mag : 7'd1;
-        z_neg_q[i] <= dist_i ? z_neg : sign_bits[i];
-        if (tag_hash[7]) keep_z_q[i] <= keep;
-      end
-    end
-
-    assign z = z_neg_q[i] ? -$signed({2'b00, z_mag_q[i*7 +: 7]}) : $signed({2'b00, z_mag_q[i*7 +: 7]});
-    assign term = 17'(z) * 17'(coef);
-    always_ff @(posedge clk_i) begin
+      if (en[SZ] && tag_hash[7]) keep_z_q[i] <= {1'b0, mask_bits[i*8 +: 8]} < keep_below;
       if (en[SG]) begin
-        g_q <= z_first ? 18'(term) : g_q + 18'(term);
+        g_q <= accumulate(g_q, coef, z_mag_q[i*7 +: 7], z_neg_q[i], z_first);
         if (z_first) round_q <= r_bits_q[i*16 +: 16];
         if (z_mask || !masked) take_q <= !masked || keep_z_q[i];
       end
     end
 
+    always_comb begin
+      present = 1'b0;
+      w = '0;
+      if (en[SW]) begin
+        case (width)
+          2'd0: begin
+            present = half_d_q ? old_strb[LANES+i] : old_strb[i];
+            w = half_d_q ? B'($signed(old_data[(LANES+i)*8 +: 8])) : B'($signed(old_data[i*8 +: 8]));
+          end
+          2'd1: begin
+            present = old_strb[i*2];
+            w = B'($signed(old_data[i*16 +: 16]));
+          end
+          default: begin
+            present = (i < LANES / 2) && old_strb[(i*4)%BUS_BYTES];
+            w = old_data[(i*32)%DATA +: B];
+          end
+        endcase
+      end
+    end
     if (i < LANES / 2) begin : gen_wide
-      assign present = (width == 2'd2) ? old_strb[i*4] : (width == 2'd1) ? old_strb[i*2] : half_d_q ? old_strb[LANES+i] : old_strb[i];
-      assign w = (width == 2'd2) ? old_data[i*32 +: 32] : (width == 2'd1) ? 32'($signed(old_data[i*16 +: 16]))
-                                 : half_d_q ? 32'($signed(old_data[(LANES+i)*8 +: 8])) : 32'($signed(old_data[i*8 +: 8]));
       assign wide_out[i*32 +: 32] = (width == 2'd2) ? w_new : {gen_lane[2*i+1].w_new[15:0], gen_lane[2*i].w_new[15:0]};
-    end else begin : gen_narrow
-      assign present = (width == 2'd2) ? 1'b0 : (width == 2'd1) ? old_strb[i*2] : half_d_q ? old_strb[LANES+i] : old_strb[i];
-      assign w = (width == 2'd1) ? old_data[i*16 +: 16]
-                                 : half_d_q ? 16'($signed(old_data[(LANES+i)*8 +: 8])) : 16'($signed(old_data[i*8 +: 8]));
     end
 
     npu_update_lane #(.BITS(B)) u_lane (

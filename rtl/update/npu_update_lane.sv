@@ -24,56 +24,59 @@ module npu_update_lane #(
 
   localparam int unsigned SUM = BITS + 3;
 
-  logic [17:0] mag;
+  function automatic logic [32:0] scale(input logic signed [17:0] g, input logic [15:0] mantissa);
+    logic [17:0] mag;
+    mag = g[17] ? 18'(-g) : 18'(g);
+    scale = 33'(mag) * 33'(mantissa);
+  endfunction
+
+  // The quotient, or all ones if it moves any element beyond its limits.
+  function automatic logic [BITS:0] divide(input logic [32:0] p, input logic [15:0] random, input logic [5:0] shift);
+    logic [63:0] dither, quotient;
+    dither = {47'd0, random, 1'b1};
+    dither = (shift >= 6'd17) ? (dither << (shift - 6'd17)) : (dither >> (6'd17 - shift));
+    quotient = ((64'(p) << npu_pkg::STEP_PRESHIFT) + dither) >> shift;
+    divide = (quotient[63:BITS+1] != '0) ? '1 : quotient[BITS:0];
+  endfunction
+
+  // {clipped, value}
+  function automatic logic [BITS:0] move(input logic [BITS-1:0] w, input logic [BITS:0] q, input logic neg, input logic [1:0] width);
+    logic signed [SUM-1:0] delta, moved, limit;
+    limit = $signed({{(SUM - BITS + 1) {1'b0}}, {(BITS - 1) {1'b1}}});
+    if (width == 2'd0) limit = $signed(SUM'(127));
+    else if (width == 2'd1) limit = $signed(SUM'(32767));
+    delta = $signed({{(SUM - BITS - 1) {1'b0}}, q});
+    moved = neg ? SUM'($signed(w)) + delta : SUM'($signed(w)) - delta;
+    if (moved > limit) move = {1'b1, limit[BITS-1:0]};
+    else if (moved < -limit) move = {1'b1, -limit[BITS-1:0]};
+    else move = {1'b0, moved[BITS-1:0]};
+  endfunction
+
   logic [32:0] p_q;
   logic [15:0] round_q;
+  logic [BITS:0] q_q;
   logic neg_q, neg2_q, take_q, take2_q;
-  assign mag = g_i[17] ? 18'(-g_i) : 18'(g_i);
   always_ff @(posedge clk_i) begin
     if (en_i[0]) begin
-      p_q <= 33'(mag[16:0]) * 33'(step_i);
+      p_q <= scale(g_i, step_i);
       neg_q <= g_i[17];
       round_q <= round_i;
       take_q <= take_i;
     end
-  end
-
-  logic [63:0] odd, dither, total, quotient;
-  logic [BITS:0] q_q;  // all ones moves any element beyond its limits
-  assign odd = {47'd0, round_q, 1'b1};
-  assign dither = (shift_i >= 6'd17) ? (odd << (shift_i - 6'd17)) : (odd >> (6'd17 - shift_i));
-  assign total = (64'(p_q) << npu_pkg::STEP_PRESHIFT) + dither;
-  assign quotient = total >> shift_i;
-  always_ff @(posedge clk_i) begin
     if (en_i[1]) begin
-      q_q <= (quotient[63:BITS+1] != '0) ? '1 : quotient[BITS:0];
+      q_q <= divide(p_q, round_q, shift_i);
       neg2_q <= neg_q;
       take2_q <= take_q;
     end
-  end
-
-  logic signed [SUM-1:0] w_ext, delta, moved, limit;
-  logic act, over, under;
-  assign w_ext = SUM'($signed(w_i));
-  assign delta = $signed({2'b00, q_q});
-  assign moved = neg2_q ? w_ext + delta : w_ext - delta;
-  if (BITS == 32) begin : gen_wide
-    assign limit = (width_i == 2'd0) ? 35'sd127 : (width_i == 2'd1) ? 35'sd32767 : 35'sd2147483647;
-  end else begin : gen_narrow
-    assign limit = (width_i == 2'd0) ? 19'sd127 : 19'sd32767;
-  end
-  assign act = take2_q && (q_q != '0);
-  assign over = act && (moved > limit);
-  assign under = act && (moved < -limit);
-  always_ff @(posedge clk_i) begin
     if (en_i[2]) begin
-      w_o <= !act ? w_i : over ? BITS'(limit) : under ? BITS'(-limit) : BITS'(moved);
       updated_o <= present_i && take2_q;
       zero_o <= present_i && take2_q && (q_q == '0);
-      clipped_o <= present_i && (over || under);
+      if (take2_q && (q_q != '0)) begin
+        {clipped_o, w_o} <= move(w_i, q_q, neg2_q, width_i) & {present_i, {BITS{1'b1}}};
+      end else begin
+        {clipped_o, w_o} <= {1'b0, w_i};
+      end
     end
   end
-  logic unused;
-  assign unused = mag[17];
 
 endmodule

@@ -52,3 +52,13 @@ $(foreach b,$(PERI_BENCHES),$(eval $(call PERI_RULE,$(b))))
 BENCH ?= _
 .PHONY: rtl-unit-peri
 rtl-unit-peri: $(foreach b,$(PERI_BENCHES),$(if $(findstring $(BENCH),_$(call peri_field,$(b),1)),rtl-unit-peri-$(call peri_field,$(b),1)))  ## unit benches of bus, control, random, requant, elementwise, update
+
+# The whole NPU when things go wrong, on the default build of the NPU bench.
+FAULTS_OBJ := build/rtl-unit/npu/16x16/obj
+$(PERI_OUT)/faults: tests/rtl/peri/faults.cpp tests/rtl/core/axi_memory.hpp build/rtl-unit/npu/16x16/run $(LIB)
+	@mkdir -p $(@D)
+	@$(CCACHE) $(CXX) -std=c++20 -O1 -I. -isystem $(FAULTS_OBJ) -isystem /usr/share/verilator/include -c $< -o $@.o
+	@$(CXX) $@.o $(FAULTS_OBJ)/Vtop__ALL.a $(FAULTS_OBJ)/verilated*.o $(LIB) $(LIBS) -latomic -o $@
+.PHONY: rtl-unit-faults
+rtl-unit-faults: $(PERI_OUT)/faults  ## the whole NPU: malformed commands, bus errors, silent memory, resets
+	@$< $(RUN)
