@@ -75,6 +75,31 @@ nlohmann::json journal_config(const AdaptOptions& o, std::span<const TensorTrain
           {"tensors", tensors}};
 }
 
+// The journal to continue must be of this run; the error names the first field that differs, outer
+// ones first.
+void require_same_run(const std::string& name, const JournalHeader& found,
+                      const JournalHeader& expected) {
+  const auto fields = [](const JournalHeader& h) {
+    nlohmann::json j = {{"seed", h.seed}, {"pairs", h.pairs}, {"base_digest", h.base_digest}};
+    return std::pair{j, h.config};
+  };
+  const auto compare = [&](const nlohmann::json& a, const nlohmann::json& b) {
+    if (a == b) return;
+    const std::string at = nlohmann::json::diff(a, b).at(0).at("path").get<std::string>();
+    const auto value = [&](const nlohmann::json& j) {
+      const nlohmann::json::json_pointer pointer(at);
+      return j.contains(pointer) ? j.at(pointer).dump() : "missing";
+    };
+    throw Error(ErrorKind::journal,
+                fmt::format("{}: it is the journal of another run: {} is {}, expected {}", name,
+                            at.empty() ? "config" : at.substr(1), value(a), value(b)));
+  };
+  const auto [a, a_config] = fields(found);
+  const auto [b, b_config] = fields(expected);
+  compare(a, b);
+  compare(a_config, b_config);
+}
+
 std::uint64_t network_digest(const QuantizedNetwork& network) { return xxh64(serialize(network)); }
 
 std::uint64_t data_digest(const Dataset& data) {
@@ -117,6 +142,12 @@ std::vector<TensorTraining> plan_training(const QuantizedNetwork& network, const
   if (!(o.keep > 0 && o.keep <= 1))
     throw Error(ErrorKind::usage,
                 fmt::format("keep is {}, expected above 0 and at most 1", o.keep));
+  for (const auto& [name, value] :
+       {std::pair{"eps", o.eps}, std::pair{"step", o.step}, std::pair{"inner", o.inner}}) {
+    if (!(value > 0 && std::isfinite(value)))
+      throw Error(ErrorKind::usage,
+                  fmt::format("{} is {}, expected a number above 0", name, value));
+  }
   const double step =
       o.step /
       (o.forward.pairs * (o.forward.estimator == Estimator::scaled ? 127.0 / kScaleOverRms : 1.0));
@@ -185,11 +216,7 @@ FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTra
   CurveRecorder recorder(o, result);
   if (resume && !journal_path.empty() && std::filesystem::exists(journal_path)) {
     const Journal journal = read_journal(journal_path);
-    if (!(journal.header == header))
-      throw Error(
-          ErrorKind::journal,
-          fmt::format("{}: it is the journal of another run: header {}, expected {}",
-                      journal_path.string(), journal.header.config.dump(), header.config.dump()));
+    require_same_run(journal_path.string(), journal.header, header);
     from.step =
         static_cast<std::uint32_t>(std::min<std::size_t>(journal.records.size(), o.forward.steps));
     if (from.step != 0) from.scale = journal.records.back().scale;
@@ -275,7 +302,14 @@ QuantizedNetwork replay_journal(const QuantizedNetwork& base, const std::filesys
   Dataset nothing;
   nothing.shape = base.network.input;
   nothing.classes = base.network.classes;
-  FixedTarget target(base, plan, nothing, open, fixed);
+  std::optional<FixedTarget> loaded;
+  try {
+    loaded.emplace(base, plan, nothing, open, fixed);
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::input && e.kind() != ErrorKind::usage) throw;
+    throw Error(ErrorKind::journal, fmt::format("{}: header config: {}", name, e.what()));
+  }
+  FixedTarget& target = *loaded;
   Progress bar("replaying", to, progress);
   for (std::uint32_t s = 0; s < to; ++s) {
     replay(target, journal, s, s + 1);

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,12 @@ int run_cli(int argc, char** argv, const DeviceOpener& model) {
   try {
     app.parse(argc, argv);
     for (const Subcommand& c : commands)
-      if (c.app->parsed()) return c.run();
+      if (c.app->parsed()) {
+        const int code = c.run();
+        if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+          throw std::runtime_error("the output cannot be written to stdout");
+        return code;
+      }
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : static_cast<int>(ErrorKind::usage);
   } catch (const Error& e) {

@@ -120,6 +120,7 @@ Subcommand pretrain_command(CLI::App& app) {
   sub->add_option("--output", s->output, "float weights to write")->required();
   return {sub, [s] {
             settle(s->run, s->common);
+            require_writable(s->output);
             const Task task = load_task(s->run.task);
             const Pretrained p =
                 pretrain(task, load_network(s->run.network, task), s->run.pretrain,
@@ -147,6 +148,7 @@ Subcommand quantize_command(CLI::App& app) {
   return {
       sub, [s] {
         settle(s->run, s->common);
+        require_writable(s->output);
         const Task task = load_task(s->run.task);
         Pretrained p{load_network(s->run.network, task), {}};
         p.params = load_checkpoint(s->checkpoint, p.network);
@@ -179,6 +181,8 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
   return {
       sub, [s, model] {
         settle(s->run, s->common);
+        require_writable(s->journal);
+        require_writable(s->output);
         const QuantizedNetwork start = load_quantized(s->input);
         const Task task = load_task(s->run.task);
         const SpeakerData data = adaptation_data(task, s->run);
@@ -213,6 +217,7 @@ Subcommand replay_command(CLI::App& app, const DeviceOpener& model) {
   sub->add_option("--steps", s->steps, "stop after so many steps (default: all)");
   sub->add_option("--output", s->output, "network to write");
   return {sub, [s, model] {
+            require_writable(s->output);
             const QuantizedNetwork base = load_quantized(s->input);
             const QuantizedNetwork q =
                 replay_journal(base, s->journal, s->steps, find_backend(s->common, model),

@@ -6,8 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "sw/base/error.hpp"
+#include "sw/base/io.hpp"
 #include "sw/cli/commands.hpp"
 #include "sw/compiler/compile.hpp"
+#include "sw/golden/checkpoint.hpp"
 #include "sw/graph/reader.hpp"
 #include "sw/quantizer/file.hpp"
 #include "sw/trainer/journal.hpp"
@@ -65,23 +67,32 @@ json describe(const State& s) {
             {"seed", journal.header.seed},     {"pairs", journal.header.pairs},
             {"bytes", journal.valid_bytes},    {"config", journal.header.config}};
   }
+  if (extension == ".lmc") {
+    const CheckpointContents c = describe_checkpoint(read_file(s.file), s.file.string());
+    json tensors = json::array();
+    for (const CheckpointContents::Tensor& t : c.tensors)
+      tensors.push_back({{"name", t.name}, {"shape", t.shape}});
+    return {{"network", c.network},
+            {"fingerprint", fmt::format("{:016x}", c.fingerprint)},
+            {"tensors", tensors}};
+  }
   if (extension == ".toml")
-    return describe_network(read_network(s.file.string(), TaskShape{{28, 28, 1}, 10}));
+    return describe_network(read_network(s.file.string(), TaskShape{{28, 28, 1}, 10, false}));
   throw Error(ErrorKind::usage,
-              fmt::format("{}: expected a .lmq, .lmj or .toml file", s.file.string()));
+              fmt::format("{}: expected a .lmc, .lmq, .lmj or .toml file", s.file.string()));
 }
 
 }  // namespace
 
 Subcommand info_command(CLI::App& app) {
   auto* sub = app.add_subcommand("info",
-                                 "version and hardware parameters, or what is in a quantized "
-                                 "network, journal or network description");
+                                 "version and hardware parameters, or what is in float weights, a "
+                                 "quantized network, a journal or a network description");
   auto s = std::make_shared<State>();
   add_common(*sub, s->common);
   sub->add_option(
       "file", s->file,
-      ".lmq, .lmj or .toml (a task-shaped network is shown for 28 x 28 x 1, 10 classes)");
+      ".lmc, .lmq, .lmj or .toml (a task-shaped network is shown for 28 x 28 x 1, 10 classes)");
   sub->add_flag(
       "--listing", s->listing,
       "with a .lmq: the compiled command stream and memory map of a training step of all layers");

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <map>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -34,6 +35,19 @@ void choice(CLI::App& app, const std::string& option, T& value,
 }
 
 }  // namespace
+
+void require_writable(const std::filesystem::path& path) {
+  namespace fs = std::filesystem;
+  if (path.empty()) return;
+  std::error_code ignored;
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  if (!fs::is_directory(folder, ignored))
+    throw Error(ErrorKind::input,
+                fmt::format("{}: there is no folder {}", path.string(), folder.string()));
+  if (fs::is_directory(path, ignored))
+    throw Error(ErrorKind::input,
+                fmt::format("{}: is a folder, expected a file name", path.string()));
+}
 
 Say CommonOptions::say() const {
   if (quiet) return {};
@@ -79,6 +93,7 @@ void add_task(CLI::App& app, RunOptions& o) {
 
 void add_pretrain(CLI::App& app, RunOptions& o) {
   app.add_option("--epochs", o.pretrain.epochs, "epochs of pre-training (0: as the task needs)")
+      ->check(CLI::Range(0, 100000))
       ->capture_default_str();
   app.add_option("--learning-rate", o.pretrain.learning_rate, "of pre-training")
       ->capture_default_str();
@@ -141,6 +156,9 @@ void add_adapt(CLI::App& app, RunOptions& o) {
       {{"sign", spec::Distribution::sign_}, {"gaussian", spec::Distribution::gaussian_}},
       "of the perturbation z");
   app.add_option("--mask-seed", a.fixed.mask_seed, "of the sparsity mask")->capture_default_str();
+  app.add_flag(
+      "!--no-feature-cache", a.fixed.cache_features,
+      "run layers that do not train in every pass instead of once per example (same bits)");
   app.add_option("--evaluations", a.evaluations, "points of the accuracy curve")
       ->check(CLI::Range(0, 1000))
       ->capture_default_str();
@@ -150,6 +168,7 @@ void add_adapt(CLI::App& app, RunOptions& o) {
                  "learning rate of the backpropagation baseline")
       ->capture_default_str();
   app.add_option("--backprop-epochs", o.backprop.epochs, "epochs of the backpropagation baseline")
+      ->check(CLI::Range(1, 100000))
       ->capture_default_str();
 }
 
@@ -217,11 +236,16 @@ DeviceOpener find_backend(const CommonOptions& common, const DeviceOpener& model
       return std::unique_ptr<Device>(entry(options));
     };
   }
-  return [open, extra = common.backend_options](const DeviceOptions& options) {
-    DeviceOptions with = options;
-    with.extra = extra;
-    return open(with);
-  };
+  return
+      [open, name = common.backend, extra = common.backend_options](const DeviceOptions& options) {
+        DeviceOptions with = options;
+        with.extra = extra;
+        try {
+          return open(with);
+        } catch (const std::invalid_argument& e) {
+          throw Error(ErrorKind::usage, fmt::format("backend \"{}\": {}", name, e.what()));
+        }
+      };
 }
 
 }  // namespace lastmile

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -31,6 +32,10 @@ void add_quantize(CLI::App& app, RunOptions& o);
 void add_adapt(CLI::App& app, RunOptions& o);
 // After parsing: seeds, threads and hardware into every part.
 void settle(RunOptions& o, const CommonOptions& common);
+
+// Error(input) if a file cannot be written there because the folder is missing or the path is one:
+// asked before the work whose result goes there. Nothing for an empty path.
+void require_writable(const std::filesystem::path& path);
 
 // "name=value,..." over the names of HardwareParams; Error(usage) names what is unknown or not
 // allowed.

@@ -79,11 +79,15 @@ class Reader {
     throw Error(ErrorKind::input, fmt::format("{}: {}", name_, text));
   }
   void raw(void* to, std::size_t size, const std::string& what) {
+    const std::size_t at = at_;
+    skip(size, what);
+    if (size > 0) std::memcpy(to, bytes_.data() + at, size);
+  }
+  void skip(std::size_t size, const std::string& what) {
     if (bytes_.size() - at_ < size) {
       fail(fmt::format("{} needs {} bytes at offset {}, but {} are left", what, size, at_,
                        bytes_.size() - at_));
     }
-    if (size > 0) std::memcpy(to, bytes_.data() + at_, size);
     at_ += size;
   }
   template <class T>
@@ -112,6 +116,33 @@ std::string shape_text(const std::vector<std::uint32_t>& shape) {
   std::string text;
   for (const std::uint32_t d : shape) text += fmt::format("{}{}", text.empty() ? "" : "x", d);
   return text;
+}
+
+// Mark, version and checksum; what follows is the network's name.
+void read_prefix(Reader& in, std::span<const std::uint8_t> bytes) {
+  if (bytes.size() < kShortest || std::memcmp(bytes.data(), kMagic, sizeof kMagic) != 0) {
+    in.fail(fmt::format("{} bytes without the mark LMFLOAT, expected a checkpoint of float weights",
+                        bytes.size()));
+  }
+  char magic[sizeof kMagic];
+  in.raw(magic, sizeof magic, "mark");
+  const auto version = in.value<std::uint32_t>("version");
+  if (version != kCheckpointVersion) {
+    in.fail(fmt::format("version is {}, expected {}", version, kCheckpointVersion));
+  }
+  std::uint64_t stored = 0;
+  std::memcpy(&stored, bytes.data() + bytes.size() - sizeof stored, sizeof stored);
+  const std::uint64_t sum = xxh64(bytes.first(bytes.size() - sizeof stored));
+  if (stored != sum) {
+    in.fail(fmt::format("checksum is {:016x}, expected {:016x}: the file is damaged or cut short",
+                        stored, sum));
+  }
+}
+
+void read_end(const Reader& in) {
+  constexpr std::size_t checksum = 8;
+  if (in.left() != checksum)
+    in.fail(fmt::format("{} bytes after the last tensor", in.left() - checksum));
 }
 
 void read_tensor(Reader& in, const Slot& slot) {
@@ -157,23 +188,7 @@ std::vector<std::uint8_t> encode_checkpoint(const Network& network,
 FloatParams<float> decode_checkpoint(std::span<const std::uint8_t> bytes, const std::string& name,
                                      const Network& network) {
   Reader in(bytes, name);
-  if (bytes.size() < kShortest || std::memcmp(bytes.data(), kMagic, sizeof kMagic) != 0) {
-    in.fail(fmt::format("{} bytes without the mark LMFLOAT, expected a checkpoint of float weights",
-                        bytes.size()));
-  }
-  char magic[sizeof kMagic];
-  in.raw(magic, sizeof magic, "mark");
-  const auto version = in.value<std::uint32_t>("version");
-  if (version != kCheckpointVersion) {
-    in.fail(fmt::format("version is {}, expected {}", version, kCheckpointVersion));
-  }
-  std::uint64_t stored = 0;
-  std::memcpy(&stored, bytes.data() + bytes.size() - sizeof stored, sizeof stored);
-  const std::uint64_t sum = xxh64(bytes.first(bytes.size() - sizeof stored));
-  if (stored != sum) {
-    in.fail(fmt::format("checksum is {:016x}, expected {:016x}: the file is damaged or cut short",
-                        stored, sum));
-  }
+  read_prefix(in, bytes);
   const std::string network_name = in.text("network name");
   if (network_name != network.name) {
     in.fail(fmt::format("weights of network '{}', expected '{}'", network_name, network.name));
@@ -191,10 +206,38 @@ FloatParams<float> decode_checkpoint(std::span<const std::uint8_t> bytes, const 
   const auto count = in.value<std::uint32_t>("number of tensors");
   if (count != slots.size()) in.fail(fmt::format("{} tensors, expected {}", count, slots.size()));
   for (const Slot& slot : slots) read_tensor(in, slot);
-  if (in.left() != sizeof stored)
-    in.fail(fmt::format("{} bytes after the last tensor", in.left() - sizeof stored));
+  read_end(in);
   check_params(network, params, name);
   return params;
+}
+
+CheckpointContents describe_checkpoint(std::span<const std::uint8_t> bytes,
+                                       const std::string& name) {
+  Reader in(bytes, name);
+  read_prefix(in, bytes);
+  CheckpointContents out;
+  out.network = in.text("network name");
+  out.fingerprint = in.value<std::uint64_t>("fingerprint");
+  const auto count = in.value<std::uint32_t>("number of tensors");
+  for (std::uint32_t i = 0; i < count; ++i) {
+    CheckpointContents::Tensor t{in.text("tensor name"), {}};
+    const auto rank = in.value<std::uint32_t>(fmt::format("'{}' dimension count", t.name));
+    if (rank == 0 || rank > 4)
+      in.fail(fmt::format("'{}' has {} dimensions, expected 1 to 4", t.name, rank));
+    std::uint64_t size = sizeof(float);
+    for (std::uint32_t d = 0; d < rank; ++d) {
+      t.shape.push_back(in.value<std::uint32_t>(fmt::format("'{}' shape", t.name)));
+      if (t.shape.back() == 0 || size > in.left() / t.shape.back()) {
+        in.fail(fmt::format("'{}' has shape {}, but {} bytes are left", t.name, shape_text(t.shape),
+                            in.left()));
+      }
+      size *= t.shape.back();
+    }
+    in.skip(size, fmt::format("'{}' values", t.name));
+    out.tensors.push_back(std::move(t));
+  }
+  read_end(in);
+  return out;
 }
 
 void save_checkpoint(const std::filesystem::path& path, const Network& network,

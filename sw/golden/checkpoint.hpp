@@ -42,4 +42,18 @@ void save_checkpoint(const std::filesystem::path& path, const Network& network,
 [[nodiscard]] FloatParams<float> decode_checkpoint(std::span<const std::uint8_t> bytes,
                                                    const std::string& name, const Network& network);
 
+// What a file holds, without the network it belongs to. Error(input) as above, but values are not
+// looked at.
+struct CheckpointContents {
+  struct Tensor {
+    std::string name;
+    std::vector<std::uint32_t> shape;
+  };
+  std::string network;
+  std::uint64_t fingerprint = 0;
+  std::vector<Tensor> tensors;
+};
+[[nodiscard]] CheckpointContents describe_checkpoint(std::span<const std::uint8_t> bytes,
+                                                     const std::string& name);
+
 }  // namespace lastmile

@@ -330,7 +330,7 @@ void read_header(Table& table, const std::optional<TaskShape>& task, Network& ne
     network.input = {table.integer_of(a[0], "input", 1, input_text),
                      table.integer_of(a[1], "input", 1, input_text),
                      table.integer_of(a[2], "input", 1, input_text)};
-    if (task && task->input != network.input) {
+    if (task && task->binding && task->input != network.input) {
       table.wrong("input", fmt::format("[{}, {}, {}], the shape of the task, or \"task\"",
                                        task->input.h, task->input.w, task->input.c));
     }
@@ -343,7 +343,7 @@ void read_header(Table& table, const std::optional<TaskShape>& task, Network& ne
     network.classes = task->classes;
   } else {
     network.classes = table.integer_of(*classes, "classes", 2, classes_text);
-    if (task && task->classes != network.classes) {
+    if (task && task->binding && task->classes != network.classes) {
       table.wrong("classes",
                   fmt::format("{}, the classes of the task, or \"task\"", task->classes));
     }

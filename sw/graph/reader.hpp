@@ -13,11 +13,12 @@ namespace lastmile {
 struct TaskShape {
   Shape input;
   int classes = 0;
+  bool binding = true;  // false: a file that fixes its own input or classes need not agree
 };
 
 // Reads, infers every shape and validates. Throws Error(input): the message names file, line,
 // layer, field, the value found and what was expected. Unknown keys are errors. A file that fixes
-// input or classes must agree with `task` when it is given.
+// input or classes must agree with `task` when it is given and binding.
 [[nodiscard]] Network read_network(const std::string& path, std::optional<TaskShape> task = {});
 // The same from text; `file` only appears in messages.
 [[nodiscard]] Network parse_network(std::string_view text, const std::string& file,

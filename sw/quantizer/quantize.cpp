@@ -27,7 +27,8 @@ constexpr double kLn2 = 0.69314718055994531;
 void check_options(const QuantizeOptions& o) {
   const auto check = [](const char* name, double value, double low, double high) {
     if (!(value >= low && value <= high))
-      fail(fmt::format("{} is {}, expected {} to {}", name, value, low, high));
+      throw Error(ErrorKind::usage,
+                  fmt::format("quantizer: {} is {}, expected {} to {}", name, value, low, high));
   };
   check("percentile", o.percentile, 50, 100);
   check("weight headroom", o.weight_headroom, 1, 1000);

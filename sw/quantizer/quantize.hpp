@@ -73,8 +73,8 @@ struct QuantizeOptions {
 };
 
 // Folds batch norm and quantizes. Error(input) naming layer, tensor and element for parameters that
-// are not finite, for options outside their ranges, and for scales that the requantization cannot
-// represent.
+// are not finite, and for scales that the requantization cannot represent; Error(usage) for options
+// outside their ranges.
 [[nodiscard]] QuantizedNetwork quantize(const Network& network, const FloatParams<float>& params,
                                         const CalibrationRanges& ranges,
                                         const QuantizeOptions& options = {});

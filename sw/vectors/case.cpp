@@ -303,6 +303,10 @@ class Reader {
       read_window(node, out);
     number(node, "act_min", out.act_min, -128, 127);
     number(node, "act_max", out.act_max, -128, 127);
+    if (out.act_min > out.act_max) {
+      node.fail("act_min", std::to_string(out.act_min),
+                fmt::format("at most act_max, {}", out.act_max));
+    }
     if (out.op == VectorOp::add) read_add(node, out);
     if (out.op == VectorOp::softmax) {
       number(node, "input_multiplier", out.multiplier1, 0, 0x7fffffff, true);
