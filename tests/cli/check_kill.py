@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""An adaptation that is killed at any instant and continued ends with the same bits as one that was not.
+
+usage: check_kill.py PROGRAM [TRIALS]      ends with `N passed, N failed`
+
+Adapts on the built-in task in three settings. Every trial sends SIGKILL at a random time, or as soon as the journal has a random
+length (just created, in the header's company only, or anywhere up to the end), continues with --resume, possibly kills that as well, and
+compares journal, weights and what `replay` makes of the journal with those of the undisturbed run. Before that, journals cut at every
+length around the first records stand for kills that no clock hits. LASTMILE_SEED repeats a run.
+"""
+import os
+import random
+import signal
+import sys
+import time
+
+from harness import TINY, Checks, Program, Workspace
+
+COMMON = ["--network", "tiny.toml", "--adapt-examples", 400, "--evaluations", 0, "--quiet"]
+SETTINGS = {
+    "sign, m=1": ["--steps", 400, "--batch", 64, "--pairs", 1, "--estimator", "sign"],
+    "scaled, m=4, gaussian, keep 0.1": ["--steps", 150, "--batch", 48, "--pairs", 4, "--estimator", "scaled", "--distribution", "gaussian",
+                                        "--keep", 0.1, "--mask-seed", 9],
+    "head, m=2": ["--steps", 500, "--batch", 64, "--pairs", 2, "--layers", "head", "--schedule", "constant"],
+}
+
+
+class Reference:
+    """The run that nobody disturbs."""
+
+    def __init__(self, program, folder, name, options):
+        self.name, self.folder = name, folder
+        self.args = ["adapt", "--input", "q.lmq", *COMMON, *options]
+        begin = time.monotonic()
+        self.hash = program.json(*self.args, "--journal", "ref.lmj", "--output", "ref.lmq", cwd=folder)["weights_hash"]
+        self.seconds = time.monotonic() - begin
+        self.journal = (folder / "ref.lmj").read_bytes()
+        self.weights = (folder / "ref.lmq").read_bytes()
+        info = program.json("info", "ref.lmj", cwd=folder)
+        self.steps, self.record = info["steps"], 20 + info["pairs"]
+        self.head = len(self.journal) - self.steps * self.record
+
+
+def size_of(path):
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+class Trials:
+    def __init__(self, program, folder, seed):
+        self.p, self.dir, self.random, self.checks = program, folder, random.Random(seed), Checks()
+        self.journal, self.output = folder / "k.lmj", folder / "k.lmq"
+        self.kills = {"before the journal": 0, "header only": 0, "between": 0, "all records": 0, "too late": 0}
+
+    def clean(self):
+        for f in self.dir.glob("k.*"):
+            f.unlink()
+
+    def args(self, ref):
+        return [*ref.args, "--journal", "k.lmj", "--output", "k.lmq", "--resume"]
+
+    def killed(self, ref):
+        """One start that is killed; whether it came to its end before."""
+        at_length = self.random.random() < 0.6
+        length = self.random.choice([1, ref.head, self.random.randint(ref.head, len(ref.journal)), len(ref.journal)])
+        delay = self.random.uniform(0, 1.1 * ref.seconds)
+        child = self.p.start(*self.args(ref), cwd=self.dir)
+        deadline = time.monotonic() + (10 * ref.seconds + 60 if at_length else delay)
+        while child.poll() is None and time.monotonic() < deadline and not (at_length and size_of(self.journal) >= length):
+            time.sleep(0 if at_length else min(0.001, max(0.0, deadline - time.monotonic())))
+        child.send_signal(signal.SIGKILL)
+        finished = child.wait() == 0
+        size = size_of(self.journal)
+        self.kills["too late" if finished else "before the journal" if size == 0 else "header only" if size == ref.head else
+                   "all records" if size == len(ref.journal) else "between"] += 1
+        assert finished or child.returncode == -signal.SIGKILL, f"{ref.name}: it ended by itself with {child.returncode}"
+        assert (self.journal.read_bytes() if size else b"") == ref.journal[:size], \
+            f"{ref.name}: after the kill the journal ({size} bytes) is no beginning of the undisturbed one"
+        if self.output.exists():
+            assert self.output.read_bytes() == ref.weights, f"{ref.name}: a killed run left other weights"
+        return finished
+
+    def same_end(self, ref):
+        """The last continuation, which nobody disturbs."""
+        r = self.p.json(*self.args(ref), cwd=self.dir)
+        assert r["weights_hash"] == ref.hash, f"{ref.name}: weights {r['weights_hash']}, undisturbed {ref.hash}"
+        assert self.journal.read_bytes() == ref.journal, f"{ref.name}: the journal differs from the undisturbed one"
+        assert self.output.read_bytes() == ref.weights, f"{ref.name}: the network file differs from the undisturbed one"
+        replayed = self.p.json("replay", "--base", "q.lmq", "--journal", "k.lmj", "--output", "k.replayed", cwd=self.dir)
+        assert replayed["weights_hash"] == ref.hash, f"{ref.name}: replay gives {replayed['weights_hash']}, undisturbed {ref.hash}"
+        assert (self.dir / "k.replayed").read_bytes() == ref.weights
+
+    def trial(self, ref):
+        self.clean()
+        for _ in range(self.random.randint(1, 3)):
+            if self.killed(ref):
+                break
+        self.same_end(ref)
+
+    def cut(self, ref, length):
+        self.clean()
+        self.journal.write_bytes(ref.journal[:length])
+        self.same_end(ref)
+
+    def run(self, trials):
+        (self.dir / "tiny.toml").write_text(TINY)
+        task = ["--network", "tiny.toml", "--quiet"]
+        self.p.ok("pretrain", *task, "--epochs", 1, "--output", "t.lmc", cwd=self.dir)
+        self.p.ok("quantize", *task, "--checkpoint", "t.lmc", "--output", "q.lmq", cwd=self.dir)
+        refs = [Reference(self.p, self.dir, *s) for s in SETTINGS.items()]
+        assert len({r.hash for r in refs}) == len(refs), "the settings do not differ"
+        for ref in refs:
+            cuts = [ref.head, ref.head + self.random.randint(1, ref.record - 1), ref.head + ref.record,
+                    self.random.randint(ref.head, len(ref.journal)), len(ref.journal) - 1]
+            for length in self.random.sample(cuts, 3):
+                self.checks.case(f"{ref.name}: journal cut at byte {length}", self.cut, ref, length)
+        for i in range(trials):
+            ref = refs[i % len(refs)]
+            self.checks.case(f"kill trial {i} ({ref.name})", self.trial, ref)
+        print("killed: " + ", ".join(f"{n} {k}" for k, n in self.kills.items()))
+
+        def hit():
+            assert self.kills["between"] * 8 >= trials, f"only {self.kills['between']} of {trials} trials were killed between two records"
+        self.checks.case("kills hit the adaptation", hit)
+        self.checks.finish()
+
+
+def main():
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
+    seed = int(os.environ.get("LASTMILE_SEED") or random.SystemRandom().randrange(2 ** 32))
+    print(f"LASTMILE_SEED={seed}")
+    with Workspace() as folder:
+        Trials(Program(sys.argv[1]), folder, seed).run(int(sys.argv[2]) if len(sys.argv) == 3 else 12)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+# The program as its users meet it: Python scripts without other packages, each ends with `N passed, N failed`.
+DEBUG_BIN    := build/debug-$(notdir $(CXX))/lastmile
+PORTABLE_BIN := $(if $(filter x86_64,$(shell uname -m)),build/portable-$(notdir $(CXX))/lastmile)
+TEST_TARGETS += cli-test kill-test determinism-test
+
+.PHONY: cli-test kill-test determinism-test determinism
+cli-test: $(BIN)         ## the program with every kind of bad input; exit codes, messages, JSON, nothing left behind
+	@python3 tests/cli/check_cli.py $<
+kill-test: $(BIN)        ## adaptation killed at random instants and continued (LASTMILE_SEED repeats)
+	@python3 tests/cli/check_kill.py $<
+determinism-test: $(BIN)
+	@$(MAKE) --no-print-directory VARIANT=debug build
+	@python3 tests/cli/check_determinism.py $< $(DEBUG_BIN)
+determinism: $(BIN)      ## the same bits from release, debug, clang++ and portable builds, any threads and hardware
+	@$(MAKE) --no-print-directory VARIANT=debug build
+	@$(MAKE) --no-print-directory CXX=clang++ build
+	@$(if $(PORTABLE_BIN),$(MAKE) --no-print-directory ARCH=x86-64 OUT=$(patsubst %/,%,$(dir $(PORTABLE_BIN))) build)
+	@ln -sf $(OUT:build/%=%)/lastmile build/lastmile
+	@python3 tests/cli/check_determinism.py $< $(DEBUG_BIN) build/release-clang++/lastmile $(PORTABLE_BIN)
