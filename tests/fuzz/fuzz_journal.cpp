@@ -1,0 +1,79 @@
+// Any bytes either are a journal, or are refused with an Error. Checksums are made right in a
+// second go, so that the header's fields and the chain of records are reached.
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sw/base/io.hpp"
+#include "sw/trainer/journal.hpp"
+#include "tests/fuzz/fuzz.hpp"
+
+namespace {
+
+using lastmile::fuzz::require;
+
+constexpr char kMagic[] = "LMJRNL1\n";
+constexpr std::size_t kMagicBytes = 8;
+
+void put32(std::vector<std::uint8_t>& to, std::uint32_t v) {
+  for (int i = 0; i < 4; ++i) to.push_back(static_cast<std::uint8_t>(v >> (8 * i)));
+}
+
+void check(std::span<const std::uint8_t> bytes) {
+  lastmile::fuzz::accepts([&] {
+    const lastmile::Journal j = lastmile::parse_journal(bytes, "fuzz");
+    require(j.header.pairs >= 1 && j.header.pairs <= 8);
+    require(j.valid_bytes <= bytes.size() && j.torn == (j.valid_bytes != bytes.size()));
+    for (std::size_t i = 0; i < j.records.size(); ++i) {
+      require(j.records[i].step == i);
+      require(j.records[i].coefficients.size() == static_cast<std::size_t>(j.header.pairs));
+    }
+    // The whole part alone is the same journal, and any tear is noticed as one.
+    const lastmile::Journal whole =
+        lastmile::parse_journal(bytes.first(static_cast<std::size_t>(j.valid_bytes)), "whole");
+    require(!whole.torn && whole.records.size() == j.records.size() && whole.header == j.header);
+    if (!j.records.empty()) {
+      const auto cut =
+          lastmile::parse_journal(bytes.first(static_cast<std::size_t>(j.valid_bytes) - 1), "cut");
+      require(cut.torn && cut.records.size() + 1 == j.records.size());
+    }
+  });
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  check({data, size});
+  if (size < 2) return 0;
+  // First byte: kind of header; second: length of what is taken of the input for it; then records.
+  static constexpr const char* kHeaders[] = {
+      R"({"base_digest":1,"config":{},"pairs":1,"seed":2})",
+      R"({"base_digest":18446744073709551615,"config":{"steps":3},"pairs":8,"seed":0})"};
+  const std::size_t taken = std::min<std::size_t>(data[1], size - 2);
+  const std::string header = data[0] < 2
+                                 ? std::string(kHeaders[data[0]])
+                                 : std::string(reinterpret_cast<const char*>(data) + 2, taken);
+  std::vector<std::uint8_t> bytes(kMagic, kMagic + kMagicBytes);
+  put32(bytes, static_cast<std::uint32_t>(header.size()));
+  bytes.insert(bytes.end(), header.begin(), header.end());
+  std::uint32_t chain = lastmile::crc32(bytes);
+  put32(bytes, chain);
+  std::size_t record = 0;  // bytes before its checksum; 0: the header is refused
+  lastmile::fuzz::accepts([&] {
+    record = 16 + static_cast<std::size_t>(lastmile::parse_journal(bytes, "header").header.pairs);
+  });
+  std::size_t at = 2 + (data[0] < 2 ? 0 : taken);
+  for (std::uint32_t step = 0; record != 0 && at + record <= size; ++step, at += record) {
+    std::vector<std::uint8_t> body(data + at, data + at + record);
+    if (body[3] != 0xff) std::memcpy(body.data(), &step, sizeof step);
+    chain = lastmile::crc32(body, chain);
+    bytes.insert(bytes.end(), body.begin(), body.end());
+    put32(bytes, chain);
+  }
+  bytes.insert(bytes.end(), data + at, data + size);
+  check(bytes);
+  return 0;
+}
