@@ -1,0 +1,376 @@
+// `make bench`: the model's speed beside what the machine and a float implementation can do, the
+// cost of a training step in forward passes, and the journal. Everything that is compared runs in
+// one process, its repetitions in random order, so that other load on the machine hits both sides;
+// medians are compared. Single-thread figures are CPU time, two-thread ones wall-clock time.
+// Arguments: --out FILE and Google Benchmark's own.
+// Eigen's matrix product of AVX-512 machines sets g++ off.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cmodel/device/model_device.hpp"
+#include "sw/base/error.hpp"
+#include "sw/base/io.hpp"
+#include "sw/base/rng.hpp"
+#include "sw/compiler/compile.hpp"
+#include "sw/driver/driver.hpp"
+#include "sw/golden/golden.hpp"
+#include "sw/graph/reader.hpp"
+#include "sw/quantizer/quantize.hpp"
+#include "sw/trainer/journal.hpp"
+#include "tests/base/temp_dir.hpp"
+#include "tests/bench/limits.hpp"
+
+namespace lastmile::bench {
+namespace {
+
+constexpr int kBatch = 64;
+constexpr std::uint32_t kStep = 0x8000;  // register STEP: factor 1/2
+
+// A network on its devices, with one batch loaded. Weights are random: speed does not depend on
+// them.
+class Subject {
+ public:
+  Subject(const std::string& network_file, const TaskShape& task, WeightType width)
+      : network_(read_network("sw/networks/" + network_file + ".toml", task)),
+        folded_(fold_network(network_)),
+        golden_(folded_, 1) {
+    const FloatParams<float> params = init_params<float>(network_, 1);
+    folded_params_ = fold_params(network_, params);
+    Rng rng(1);
+    x_.resize(static_cast<std::size_t>(kBatch) * static_cast<std::size_t>(task.input.elements()));
+    for (float& v : x_) v = static_cast<float>(rng.uniform());
+    logits_.resize(static_cast<std::size_t>(kBatch) * static_cast<std::size_t>(task.classes));
+    for (int i = 0; i < kBatch; ++i) labels_.push_back(i % task.classes);
+    QuantizeOptions options;
+    options.weight_type = width;
+    quantized_ =
+        quantize(network_, params, calibrate(Golden<float>(network_, 1), params, x_), options);
+    quantized_x_.resize(x_.size());
+    quantize_activations(x_, quantized_.input, quantized_x_);
+    one_ = open(1);
+    two_ = open(2);
+  }
+
+  [[nodiscard]] Driver& driver(int threads) { return *(threads == 1 ? one_ : two_).driver; }
+  [[nodiscard]] double batch_macs() const { return static_cast<double>(macs(folded_)) * kBatch; }
+  void golden_forward() { golden_.forward(folded_params_, x_, logits_); }
+  void upload(Driver& driver) const { driver.load_batch(quantized_x_, labels_); }
+  // Two passes and the update; steps back what the step before moved, so that weights stay.
+  void step(Driver& driver) {
+    const std::uint64_t seed = 1 + calls_ / 2;
+    const auto plus = driver.forward(spec::Polarity::plus_, seed);
+    const auto minus = driver.forward(spec::Polarity::minus_, seed);
+    benchmark::DoNotOptimize(plus.loss_sum - minus.loss_sum);
+    update(driver);
+  }
+  void update(Driver& driver) {
+    const std::uint64_t seed = 1 + calls_ / 2;
+    const std::int8_t coefficient = calls_++ % 2 == 0 ? 1 : -1;
+    driver.update({&seed, 1}, {&coefficient, 1}, kStep);
+  }
+
+ private:
+  struct Opened {
+    std::unique_ptr<Device> device;
+    std::unique_ptr<Driver> driver;
+  };
+  Opened open(int threads) const {
+    CompileOptions options;
+    options.batch = kBatch;
+    options.training = training_plan(quantized_, {});
+    Program program = compile(quantized_, {}, options);
+    DeviceOptions device;
+    device.memory_bytes = program.memory.total_bytes;
+    device.threads = threads;
+    Opened o;
+    o.device = open_model(device);
+    o.driver = std::make_unique<Driver>(*o.device, std::move(program));
+    upload(*o.driver);
+    return o;
+  }
+
+  Network network_, folded_;
+  Golden<float> golden_;
+  FloatParams<float> folded_params_;
+  std::vector<float> x_, logits_;
+  std::vector<int> labels_;
+  QuantizedNetwork quantized_;
+  std::vector<std::int8_t> quantized_x_;
+  Opened one_, two_;
+  std::uint64_t calls_ = 0;
+};
+
+// Appends to a journal in a folder of its own.
+class JournalBench {
+ public:
+  JournalBench()
+      : writer_(
+            JournalWriter::create(folder_ / "journal.lmj", {1, 4, 0, nlohmann::json::object()})),
+        record_{0, kStep, {1, -1, 1, -1}, 1.0F, 0.0F} {}
+  void append() {
+    writer_.append(record_);
+    ++record_.step;
+  }
+
+ private:
+  testing::TempDir folder_;
+  JournalWriter writer_;
+  JournalRecord record_;
+};
+
+// What was measured, by name: seconds per call of every repetition.
+struct Measured {
+  std::vector<double> cpu, real;
+  double macs = 0;  // of one call
+};
+double median(std::vector<double> v) {
+  std::sort(v.begin(), v.end());
+  return v.empty() ? std::nan("") : v[v.size() / 2];
+}
+double best(const std::vector<double>& v) {
+  return v.empty() ? std::nan("") : *std::min_element(v.begin(), v.end());
+}
+
+class Collector final : public benchmark::BenchmarkReporter {
+ public:
+  explicit Collector(std::map<std::string, Measured>& results) : results_(results) {}
+  bool ReportContext(const Context&) override { return true; }
+  void ReportRuns(const std::vector<Run>& runs) override {
+    for (const Run& r : runs) {
+      if (r.run_type != Run::RT_Iteration || r.error_occurred) continue;
+      Measured& m = results_[r.run_name.function_name];
+      const auto calls = static_cast<double>(r.iterations);
+      m.cpu.push_back(r.cpu_accumulated_time / calls);
+      m.real.push_back(r.real_accumulated_time / calls);
+    }
+  }
+
+ private:
+  std::map<std::string, Measured>& results_;
+};
+
+using Results = std::map<std::string, Measured>;
+
+template <class Body>
+void add(Results& results, const std::string& name, double macs, const Body& body) {
+  results[name].macs = macs;
+#ifndef __clang_analyzer__  // which takes the library's list of benchmarks for a leak
+  benchmark::RegisterBenchmark(name.c_str(), [body](benchmark::State& state) {
+    for (auto _ : state) body();
+  })->MeasureProcessCPUTime();
+#endif
+}
+
+void add_subject(Results& results, const std::string& name, const std::shared_ptr<Subject>& s,
+                 bool training) {
+  const double macs = s->batch_macs();
+  for (const int threads : {1, 2}) {
+    add(results, fmt::format("{}/model/threads={}", name, threads), macs,
+        [s, threads] { benchmark::DoNotOptimize(s->driver(threads).forward()); });
+  }
+  add(results, name + "/float", macs, [s] { s->golden_forward(); });
+  if (!training) return;
+  add(results, name + "/model/perturbed", macs,
+      [s] { benchmark::DoNotOptimize(s->driver(1).forward(spec::Polarity::plus_, 7)); });
+  add(results, name + "/update", 0, [s] { s->update(s->driver(1)); });
+  add(results, name + "/step", 0, [s] { s->step(s->driver(1)); });
+  add(results, name + "/upload", 0, [s] { s->upload(s->driver(1)); });
+  add(results, name + "/step with upload", 0, [s] {
+    s->upload(s->driver(1));
+    s->step(s->driver(1));
+  });
+}
+
+struct Target {
+  std::string what;
+  double value, wanted;
+  bool at_least;
+  [[nodiscard]] bool holds() const { return at_least ? value >= wanted : value <= wanted; }
+};
+
+// The figures out of the measurements; benchmarks that were filtered out are left out.
+class Summary {
+ public:
+  explicit Summary(const Results& results) : results_(results) {}
+
+  void print_and_save(const std::filesystem::path& file) {
+    nlohmann::json all = nlohmann::json::object();
+    fmt::print("{:<58}{:>12}{:>12}{:>10}\n", "median of one call", "CPU us", "wall us", "GMAC/s");
+    for (const auto& [name, m] : results_) {
+      if (m.cpu.empty()) continue;
+      const double cpu = median(m.cpu), real = median(m.real), rate = gmacs(name);
+      const bool wall = name.ends_with("threads=2");
+      fmt::print("{:<58}{:>12.1f}{:>12.1f}{:>10}\n", name, cpu * 1e6, real * 1e6,
+                 m.macs > 0 ? fmt::format("{:.1f}", rate) : "");
+      all[name] = {{"cpu_us", cpu * 1e6},
+                   {"wall_us", real * 1e6},
+                   {"best_wall_us", best(m.real) * 1e6},
+                   {"repetitions", m.cpu.size()}};
+      if (m.macs > 0) all[name]["gmacs_per_second"] = rate, all[name]["by_wall_clock"] = wall;
+    }
+    for (const char* n : {"small-cnn w16", "resnet8 w16"}) network(n);
+    for (const char* n : {"small-cnn w8", "resnet8 w8"}) forwards(n);
+    if (const double t = cpu("journal/append"); t > 0)
+      ratio("journal records per second", 1 / median(results_.at("journal/append").real));
+
+    double load[3] = {0, 0, 0};
+    const bool known = ::getloadavg(load, 3) == 3;
+    fmt::print("\n{:<70}{:>12}\n", "ratio", "");
+    for (const auto& [name, value] : ratios_) fmt::print("{:<70}{:>12.3f}\n", name, value);
+    fmt::print("\n{:<58}{:>12}{:>12}{:>10}\n", "target", "measured", "wanted", "");
+    nlohmann::json targets = nlohmann::json::array();
+    for (const Target& t : targets_) {
+      fmt::print("{:<58}{:>12.3f}{:>12}{:>10}\n", t.what, t.value,
+                 fmt::format("{} {}", t.at_least ? ">=" : "<=", t.wanted),
+                 t.holds() ? "holds" : "MISSED");
+      targets.push_back({{"what", t.what},
+                         {"measured", t.value},
+                         {t.at_least ? "at_least" : "at_most", t.wanted},
+                         {"holds", t.holds()}});
+    }
+    if (known) {
+      fmt::print("load average of the last minute {:.1f} on {} processors{}\n", load[0],
+                 ::sysconf(_SC_NPROCESSORS_ONLN),
+                 load[0] > 1.5 ? ": two-thread figures need an idle machine" : "");
+    }
+    nlohmann::json ratios = nlohmann::json::object();
+    for (const auto& [name, value] : ratios_) ratios[name] = value;
+    const nlohmann::json report = {{"schema", 1},
+                                   {"batch", kBatch},
+                                   {"load_average", load[0]},
+                                   {"processors", ::sysconf(_SC_NPROCESSORS_ONLN)},
+                                   {"benchmarks", all},
+                                   {"ratios", ratios},
+                                   {"targets", targets}};
+    write_file_atomic(file, report.dump(2) + "\n");
+    fmt::print("{}\n", file.string());
+  }
+
+ private:
+  [[nodiscard]] double cpu(const std::string& name) const {
+    const auto at = results_.find(name);
+    return at == results_.end() ? std::nan("") : median(at->second.cpu);
+  }
+  // By CPU time, except of two threads.
+  [[nodiscard]] double gmacs(const std::string& name) const {
+    const auto at = results_.find(name);
+    if (at == results_.end()) return std::nan("");
+    const Measured& m = at->second;
+    return m.macs / median(name.ends_with("threads=2") ? m.real : m.cpu) / 1e9;
+  }
+  void ratio(const std::string& name, double value) {
+    if (std::isfinite(value)) ratios_.emplace_back(name, value);
+  }
+  void target(const std::string& what, double value, double wanted, bool at_least) {
+    if (std::isfinite(value)) targets_.push_back({what, value, wanted, at_least});
+  }
+  void forwards(const std::string& n) {
+    const std::string model = n + "/model/threads=1";
+    ratio(n + ": model / 16-bit multiply-add limit", gmacs(model) / gmacs("limit/madd"));
+    ratio(n + ": model / widest 16-bit multiply-add", gmacs(model) / gmacs("limit/vnni"));
+    ratio(n + ": model / Eigen float matrix product", gmacs(model) / gmacs("limit/eigen"));
+    ratio(n + ": model / float forward", gmacs(model) / gmacs(n + "/float"));
+    ratio(n + ": CPU time of two threads / of one", cpu(n + "/model/threads=2") / cpu(model));
+  }
+  void network(const std::string& n) {
+    forwards(n);
+    const std::string model = n + "/model/threads=1";
+    const double forward = cpu(model);
+    target(n + ": model / float forward", gmacs(model) / gmacs(n + "/float"), 1, true);
+    const auto one = results_.find(model), two = results_.find(n + "/model/threads=2");
+    if (one != results_.end() && two != results_.end()) {
+      // The best repetition of each: the others say more about what else ran.
+      target(n + ": two threads / one", best(one->second.real) / best(two->second.real), 1.8, true);
+      ratio(n + ": two threads / one, medians",
+            median(one->second.real) / median(two->second.real));
+    }
+    target(n + ": training step, m = 1, in forwards", cpu(n + "/step") / forward, 2.1, false);
+    target(n + ": the same with the batch's upload", cpu(n + "/step with upload") / forward, 2.1,
+           false);
+    ratio(n + ": perturbed forward / forward", cpu(n + "/model/perturbed") / forward);
+    ratio(n + ": update / forward", cpu(n + "/update") / forward);
+    ratio(n + ": upload / forward", cpu(n + "/upload") / forward);
+  }
+
+  const Results& results_;
+  std::vector<std::pair<std::string, double>> ratios_;
+  std::vector<Target> targets_;
+};
+
+int run(int argc, char** argv) {
+  std::filesystem::path out = "build/reports/bench.json";
+  // Defaults first, so that the command line can override them.
+  std::vector<std::string> words = {argv[0], "--benchmark_enable_random_interleaving=true",
+                                    "--benchmark_repetitions=15", "--benchmark_min_time=0.03"};
+  for (int i = 1; i < argc; ++i) {
+    if (std::string(argv[i]) == "--out" && i + 1 < argc) {
+      out = argv[++i];
+    } else {
+      words.emplace_back(argv[i]);
+    }
+  }
+  std::vector<char*> args;
+  for (std::string& w : words) args.push_back(w.data());
+  int count = static_cast<int>(args.size());
+  benchmark::Initialize(&count, args.data());
+  if (benchmark::ReportUnrecognizedArguments(count, args.data())) return 2;
+
+  Results results;
+  add(results, "limit/madd", static_cast<double>(kMaddPerCall),
+      [] { benchmark::DoNotOptimize(madd_rounds()); });
+#if defined(LASTMILE_BENCH_VNNI)
+  add(results, "limit/vnni", static_cast<double>(kVnniPerCall),
+      [] { benchmark::DoNotOptimize(vnni_rounds()); });
+#endif
+  const auto gemm = std::make_shared<Gemm>(512);
+  add(results, "limit/eigen", static_cast<double>(gemm->macs()),
+      [gemm] { benchmark::DoNotOptimize(gemm->run()); });
+  const TaskShape grey{{28, 28, 1}, 10}, colour{{32, 32, 3}, 10};
+  const auto subject = [](const char* network, const TaskShape& task, WeightType width) {
+    return std::make_shared<Subject>(network, task, width);
+  };
+  add_subject(results, "small-cnn w16", subject("small-cnn", grey, WeightType::w16), true);
+  add_subject(results, "resnet8 w16", subject("resnet8", colour, WeightType::w16), true);
+  add_subject(results, "small-cnn w8", subject("small-cnn", grey, WeightType::w8), false);
+  add_subject(results, "resnet8 w8", subject("resnet8", colour, WeightType::w8), false);
+  const auto journal = std::make_shared<JournalBench>();
+  add(results, "journal/append", 0, [journal] { journal->append(); });
+
+  Collector collector(results);
+  benchmark::RunSpecifiedBenchmarks(&collector);
+  std::filesystem::create_directories(out.parent_path());
+  fmt::print("limit/madd: {}; limit/eigen: float32, 512 x 512 x 512; batch {}\n\n", kMaddName,
+             kBatch);
+  Summary(results).print_and_save(out);
+  return 0;
+}
+
+}  // namespace
+}  // namespace lastmile::bench
+
+int main(int argc, char** argv) {
+  try {
+    return lastmile::bench::run(argc, argv);
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "bench: {}\n", e.what());
+    return 1;
+  }
+}
