@@ -24,14 +24,14 @@ module npu_requant #(
   // {high, low, output}
   function automatic logic [17:0] clamp(input logic signed [39:0] v, input logic signed [15:0] zp, input logic signed [15:0] low,
                                         input logic signed [15:0] high, input logic wide);
-    logic signed [40:0] sum;
+    logic signed [40:0] offset_y;
     logic signed [40:0] type_min, type_max;
-    sum = 41'(v) + 41'(zp);
+    offset_y = 41'(v) + 41'(zp);
     type_min = wide ? -41'sd32768 : -41'sd128;
     type_max = wide ? 41'sd32767 : 41'sd127;
-    clamp[17] = sum > type_max;
-    clamp[16] = sum < type_min;
-    clamp[15:0] = (sum < 41'(low)) ? low : (sum > 41'(high)) ? high : sum[15:0];
+    clamp[17] = offset_y > type_max;
+    clamp[16] = offset_y < type_min;
+    clamp[15:0] = (offset_y < 41'(low)) ? low : (offset_y > 41'(high)) ? high : offset_y[15:0];
   endfunction
 
   always_ff @(posedge clk_i) if (en_i[3]) {sat_high_o, sat_low_o, out_o} <= clamp(y, zp_i, min_i, max_i, wide_i);
