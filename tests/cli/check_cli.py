@@ -91,7 +91,7 @@ class Suite:
         bad("adapt: journal missing", USAGE, ["--journal is required"], "adapt", "--input", "q.lmq")
         bad("replay: base missing", USAGE, ["--base is required"], "replay", "--journal", "j.lmj")
         bad("eval: input missing", USAGE, ["--input is required"], "eval")
-        bad("vectors: no file", USAGE, ["files is required"], "vectors")
+        bad("vectors: no file", USAGE, ["no files: expected JSON vectors, or --emit"], "vectors")
         for option, value, says in (
                 ("--steps", "many", "--steps"), ("--steps", "-1", "--steps"), ("--threads", "-1", "--threads"),
                 ("--pairs", "0", "pairs is 0, expected 1..8"), ("--pairs", "9", "pairs is 9, expected 1..8"),
