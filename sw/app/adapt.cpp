@@ -99,6 +99,7 @@ void require_same_run(const std::string& name, const JournalHeader& found,
   compare(a, b);
   compare(a_config, b_config);
 }
+}  // namespace
 
 std::uint64_t network_digest(const QuantizedNetwork& network) { return xxh64(serialize(network)); }
 
@@ -106,7 +107,11 @@ std::uint64_t data_digest(const Dataset& data) {
   return xxh64(bytes_of(std::span(data.y)), xxh64(bytes_of(std::span(data.x))));
 }
 
-}  // namespace
+JournalHeader journal_header(const QuantizedNetwork& start, const Dataset& train,
+                             const AdaptOptions& o, std::span<const TensorTraining> plan) {
+  return {o.forward.seed, o.forward.pairs, network_digest(start),
+          journal_config(o, plan, data_digest(train))};
+}
 
 namespace {
 
@@ -209,8 +214,7 @@ FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTra
   if (say)
     for (const std::string& note : target.driver().program().notes) say("note: " + note);
 
-  const JournalHeader header{o.forward.seed, o.forward.pairs, network_digest(start),
-                             journal_config(o, plan, data_digest(train))};
+  const JournalHeader header = journal_header(start, train, o, plan);
   std::optional<JournalWriter> writer;
   TrainingPosition from;
   CurveRecorder recorder(o, result);

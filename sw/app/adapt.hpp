@@ -75,6 +75,13 @@ struct FixedResult : AdaptResult {
 [[nodiscard]] std::int64_t trained_weights(const QuantizedNetwork& network,
                                            const std::vector<TensorTraining>& plan);
 
+// What the journal of an adaptation says of where it starts.
+[[nodiscard]] std::uint64_t network_digest(const QuantizedNetwork& network);
+[[nodiscard]] std::uint64_t data_digest(const Dataset& data);
+[[nodiscard]] JournalHeader journal_header(const QuantizedNetwork& start, const Dataset& train,
+                                           const AdaptOptions& options,
+                                           std::span<const TensorTraining> plan);
+
 // journal: written if not empty. resume: continue that journal if it exists (Error(journal) if it
 // is of another run); else it is replaced.
 [[nodiscard]] FixedResult adapt_fixed(const QuantizedNetwork& start,

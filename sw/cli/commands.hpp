@@ -24,6 +24,7 @@ Subcommand replay_command(CLI::App& app, const DeviceOpener& model);
 Subcommand eval_command(CLI::App& app, const DeviceOpener& model);
 
 Subcommand vectors_command(CLI::App& app, const DeviceOpener& model);  // vectors.cpp
+Subcommand cosim_command(CLI::App& app, const DeviceOpener& model);    // cosim.cpp
 Subcommand info_command(CLI::App& app);                                // info.cpp
 
 }  // namespace lastmile

@@ -35,8 +35,11 @@ class Device {
   [[nodiscard]] virtual bool wait_interrupt() = 0;
 
   // Step, phase and the like for backends that compare or trace; others ignore it. `what` is shown
-  // in reports.
+  // in reports; "step <k>" begins a step, anything else names the queue that comes next.
   virtual void annotate(const std::string& what) { static_cast<void>(what); }
+  // What a backend measured since it was opened, as a JSON object (documented by the backend);
+  // empty if it measures nothing.
+  [[nodiscard]] virtual std::string report() const { return {}; }
 };
 
 struct DeviceOptions {

@@ -1,0 +1,105 @@
+#include "sim/checkers/compare.hpp"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+namespace lastmile::sim {
+namespace {
+
+using spec::Descriptor;
+using spec::Opcode;
+
+std::int64_t value(std::span<const std::byte> memory, std::uint64_t address, std::uint32_t bytes) {
+  std::int64_t v = 0;
+  std::memcpy(&v, memory.data() + address, bytes);
+  const unsigned unused = 64 - 8 * bytes;
+  return v << unused >> unused;
+}
+
+}  // namespace
+
+bool Region::holds(const Range& r) const {
+  if (rows == 0 || r.first < first) return false;
+  const std::uint64_t row = (r.first - first) / pitch;
+  return row < rows && r.last <= first + row * pitch + row_bytes;
+}
+
+Region output_region(const Descriptor& d) {
+  Region r;
+  r.first = d.out_addr;
+  r.rows = 1;
+  switch (static_cast<Opcode>(d.opcode)) {
+    case Opcode::end_:
+      return {};
+    case Opcode::conv2d_:
+    case Opcode::depthwise_:
+      r.element_bytes = d.has(spec::kFlagOut16) ? 2 : 1;
+      r.row_bytes = std::uint64_t{d.n} * d.out_h * d.out_w * d.out_c * r.element_bytes;
+      break;
+    case Opcode::pool_:
+      r.row_bytes = std::uint64_t{d.n} * d.out_h * d.out_w * d.in_c;
+      break;
+    case Opcode::add_:
+    case Opcode::softmax_:
+      r.row_bytes = std::uint64_t{d.n} * d.in_c;
+      break;
+    case Opcode::loss_:
+      if (!d.has(spec::kFlagLosses)) return {};
+      r.element_bytes = 4;
+      r.row_bytes = std::uint64_t{d.n} * 4;
+      break;
+    case Opcode::update_:
+      r.first = d.w_addr;
+      r.element_bytes = d.has(spec::kFlagW8) ? 1 : d.has(spec::kFlagW32) ? 4 : 2;
+      r.rows = d.out_c;
+      r.row_bytes = std::uint64_t{d.in_c} * r.element_bytes;
+      r.pitch = d.w_pitch;
+      if (r.pitch != r.row_bytes) return r;
+      r.row_bytes *= r.rows;  // without gaps it is one row
+      r.rows = 1;
+      break;
+  }
+  r.pitch = r.row_bytes;
+  return r;
+}
+
+std::string element_text(const Descriptor& d, const Region& region, std::uint64_t address) {
+  const std::uint64_t offset = address - region.first;
+  const std::uint64_t element = offset / region.element_bytes;
+  switch (static_cast<Opcode>(d.opcode)) {
+    case Opcode::conv2d_:
+    case Opcode::depthwise_:
+    case Opcode::pool_: {
+      const std::uint64_t channels =
+          static_cast<Opcode>(d.opcode) == Opcode::pool_ ? d.in_c : d.out_c;
+      const std::uint64_t position = element / channels;
+      return fmt::format("output [image {}][row {}][column {}][channel {}]",
+                         position / d.out_w / d.out_h, position / d.out_w % d.out_h,
+                         position % d.out_w, element % channels);
+    }
+    case Opcode::loss_:
+      return fmt::format("loss of example {}", element);
+    case Opcode::update_:
+      return fmt::format("tensor {} [row {}][column {}]", d.w_tensor, offset / d.w_pitch,
+                         offset % d.w_pitch / region.element_bytes);
+    default:
+      return fmt::format("output [row {}][{}]", element / d.in_c, element % d.in_c);
+  }
+}
+
+std::optional<MemoryDifference> compare_region(const Region& region, std::span<const std::byte> rtl,
+                                               std::span<const std::byte> model) {
+  for (std::uint64_t row = 0; row < region.rows; ++row) {
+    const std::uint64_t at = region.first + row * region.pitch;
+    if (std::memcmp(rtl.data() + at, model.data() + at, region.row_bytes) == 0) continue;
+    std::uint64_t i = at;
+    while (rtl[i] == model[i]) ++i;
+    i -= (i - at) % region.element_bytes;
+    return MemoryDifference{i, value(rtl, i, region.element_bytes),
+                            value(model, i, region.element_bytes)};
+  }
+  return std::nullopt;
+}
+
+}  // namespace lastmile::sim

@@ -1,0 +1,315 @@
+// Backend `lockstep`: the C++ model and the Verilated NPU side by side behind one Device
+// (liblastmile_lockstep.so). Options: sim/verilator/backend.hpp.
+//
+// A queue runs inside the register write that starts it. Whenever the RTL commits a command, the
+// model executes the same one, and outputs, every byte written and all event counters must be
+// equal; at the end of the queue status, error and loss registers. Before and after, both memories
+// hold the same bytes, so the host reads those of the RTL. The first difference is an
+// Error(mismatch). Bus errors and a watchdog that the options asked for (read_error, ...) are not
+// differences: the model then takes over the RTL's memory.
+#include <fmt/format.h>
+
+#include <array>
+#include <cstring>
+#include <ctime>
+#include <stdexcept>
+#include <vector>
+
+#include "cmodel/npu/npu.hpp"
+#include "sim/checkers/compare.hpp"
+#include "sim/verilator/backend.hpp"
+#include "sw/base/error.hpp"
+
+namespace lastmile::sim {
+namespace {
+
+namespace reg = spec::reg;
+using spec::Counter;
+
+// Wall time, and processor time of all threads: on a busy machine only the second says anything.
+class Stopwatch {
+ public:
+  void start() { wall_ -= now(CLOCK_MONOTONIC), cpu_ -= now(CLOCK_PROCESS_CPUTIME_ID); }
+  void stop() { wall_ += now(CLOCK_MONOTONIC), cpu_ += now(CLOCK_PROCESS_CPUTIME_ID); }
+  [[nodiscard]] double wall() const { return 1e-9 * static_cast<double>(wall_); }
+  [[nodiscard]] double cpu() const { return 1e-9 * static_cast<double>(cpu_); }
+
+ private:
+  static std::int64_t now(clockid_t clock) {
+    timespec t{};
+    ::clock_gettime(clock, &t);
+    return std::int64_t{t.tv_sec} * 1000000000 + t.tv_nsec;
+  }
+  std::int64_t wall_ = 0, cpu_ = 0;
+};
+double rate(std::uint64_t cycles, double seconds) {
+  return seconds <= 0 ? 0.0 : static_cast<double>(cycles) / seconds;
+}
+
+struct Named {
+  std::uint32_t offset;
+  const char* name;
+};
+// What the end of a queue leaves in registers.
+constexpr std::array<Named, 10> kResults = {{{reg::kStatus, "STATUS"},
+                                             {reg::kIrqStatus, "IRQ_STATUS"},
+                                             {reg::kErrorCode, "ERROR_CODE"},
+                                             {reg::kErrorCommand, "ERROR_COMMAND"},
+                                             {reg::kErrorInfo, "ERROR_INFO"},
+                                             {reg::kCommand, "COMMAND"},
+                                             {reg::kLossLo, "LOSS_LO"},
+                                             {reg::kLossHi, "LOSS_HI"},
+                                             {reg::kCorrect, "CORRECT"},
+                                             {reg::kExamples, "EXAMPLES"}}};
+
+class LockstepDevice final : public Device {
+ public:
+  explicit LockstepDevice(const DeviceOptions& options)
+      : options_(parse_options(options)),
+        simulation_(open_simulation(options_)),
+        memory_(simulation_->memory().size()),
+        model_(options.hardware, memory_, options.threads) {}
+
+  std::uint32_t read_register(std::uint32_t offset) override {
+    const std::uint32_t rtl = simulation_->read_register(offset);
+    const bool counter =
+        offset >= reg::kCounter && offset < reg::kCounter + reg::kCounterStride * spec::kCounters;
+    if (!faulty_ &&
+        !(counter && !spec::kCounterIsEvent[(offset - reg::kCounter) / reg::kCounterStride]))
+      same_register(offset, "", rtl);
+    return rtl;
+  }
+
+  void write_register(std::uint32_t offset, std::uint32_t value) override {
+    const bool control = offset == reg::kCtrl;
+    const bool start = control && (value & 3) == 1;
+    if (control && (value & 2) != 0) faulty_ = false;
+    if (start) begin_queue();
+    simulation_->write_register(offset, value);
+    if (!start) {
+      model_.write_register(offset, value);
+      return;
+    }
+    queue_time_.start();
+    model_.start();
+    run_queue();
+    queue_time_.stop();
+    queue_cycles_ += simulation_->cycles() - queue_cycle_;
+  }
+
+  void read_memory(std::uint32_t address, std::span<std::byte> to) override {
+    const auto from = range(simulation_->memory(), address, to.size());
+    if (to.empty()) return;
+    std::memcpy(to.data(), from.data(), to.size());
+    if (!faulty_ && std::memcmp(memory_.data() + address, to.data(), to.size()) != 0)
+      differ("host read", fmt::format("{} bytes at 0x{:x}", to.size(), address), {}, {});
+  }
+  void write_memory(std::uint32_t address, std::span<const std::byte> from) override {
+    const auto to = range(simulation_->memory(), address, from.size());
+    if (from.empty()) return;
+    std::memcpy(to.data(), from.data(), from.size());
+    std::memcpy(memory_.data() + address, from.data(), from.size());
+  }
+  std::uint64_t memory_size() const override { return memory_.size(); }
+  bool wait_interrupt() override { return simulation_->interrupt(); }
+
+  void annotate(const std::string& what) override {
+    position_.annotate(what);
+    if (what != position_.step()) return;
+    simulation_->mark();
+    step_cycle_ = simulation_->cycles();
+  }
+
+  std::string report() const override {
+    const spec::HardwareParams& hw = options_.simulation.hardware;
+    const std::uint64_t cycles = profile_.total(Counter::cycles_);
+    nlohmann::json j = {
+        {"cycles", cycles},
+        {"simulated_cycles", simulation_->cycles()},
+        {"queues", queues_},
+        {"commands", commands_},
+        {"compared", compared_},
+        {"differences", differences_},
+        {"macs", profile_.total(Counter::macs_)},
+        {"utilisation", cycles == 0 ? 0.0
+                                    : static_cast<double>(profile_.total(Counter::macs_)) /
+                                          (static_cast<double>(cycles) * hw.rows * hw.cols)},
+        {"seconds", queue_time_.wall()},
+        {"cpu_seconds", queue_time_.cpu()},
+        {"cpu_seconds_checking", checking_time_.cpu()},
+        {"cycles_per_second", rate(queue_cycles_, queue_time_.wall())},
+        {"cycles_per_cpu_second", rate(queue_cycles_, queue_time_.cpu())},
+        {"cycles_per_cpu_second_rtl",
+         rate(queue_cycles_, queue_time_.cpu() - checking_time_.cpu())},
+        {"phases", profile_.json(hw)}};
+    if (!difference_.is_null()) j["difference"] = difference_;
+    return j.dump();
+  }
+
+ private:
+  void begin_queue() {
+    position_.begin_queue();
+    profile_.begin_queue();
+    MemoryOptions memory = options_.simulation.memory;
+    memory.seed = position_.seed(memory.seed);
+    if (queues_ != 0) memory.read_error = memory.write_error = memory.flip = memory.hang = 0;
+    injected_ = memory.read_error != 0 || memory.write_error != 0 || memory.hang != 0;
+    ++queues_;
+    simulation_->restart(memory);
+    simulation_->clear_written();
+    command_ = 0;
+    queue_cycle_ = simulation_->cycles();
+  }
+
+  void run_queue() {
+    for (;;) {
+      const std::uint64_t used = simulation_->cycles() - queue_cycle_;
+      if (used >= options_.max_cycles)
+        differ("no end", fmt::format("the queue runs for {} cycles", used), {}, {});
+      const Stop stop = simulation_->run(options_.max_cycles - used);
+      checking_time_.start();
+      if (stop == Stop::commit) commit();
+      if (stop == Stop::interrupt || stop == Stop::idle) end_queue();
+      checking_time_.stop();
+      if (stop == Stop::interrupt || stop == Stop::idle) return;
+    }
+  }
+
+  void commit() {
+    if (simulation_->committed() != command_)
+      differ("commit", "index of the command", simulation_->committed(), command_);
+    model_.step();
+    const auto code = model_.read_register(reg::kErrorCode);
+    if (code != 0)
+      differ("commit",
+             fmt::format("the model ends in error {}",
+                         spec::to_string(static_cast<spec::Error>(code))),
+             0, code);
+    const spec::Descriptor& d = model_.last_command();
+    opcode_ = d.opcode;
+    check_memory(d);
+    Simulation::Counters rtl = simulation_->counters();
+    ++rtl[static_cast<std::size_t>(Counter::commands_)];
+    // The next descriptor may be on its way already.
+    check_counters(rtl, static_cast<std::uint64_t>(spec::kDescBytes / model_.hardware().bus_bytes));
+    profile_.commit(position_.phase(), command_, d.opcode, rtl);
+    simulation_->clear_written();
+    ++command_;
+    ++commands_;
+  }
+
+  void check_memory(const spec::Descriptor& d) {
+    const Region region = output_region(d);
+    if (const auto found = compare_region(region, simulation_->memory(), memory_))
+      differ(element_text(d, region, found->address), fmt::format("at 0x{:x}", found->address),
+             found->rtl, found->model);
+    compared_ += region.elements();
+    for (const Range& r : simulation_->written()) {
+      if (!region.holds(r))
+        differ("write outside the output", fmt::format("0x{:x} to 0x{:x}", r.first, r.last), {},
+               {});
+    }
+    if (simulation_->written_bytes() != region.bytes())
+      differ("bytes written", "by the command",
+             static_cast<std::int64_t>(simulation_->written_bytes()),
+             static_cast<std::int64_t>(region.bytes()));
+  }
+
+  // fetched: read beats that the RTL may be ahead.
+  void check_counters(const Simulation::Counters& rtl, std::uint64_t fetched = 0) {
+    const npu::Counters& expected = model_.counters();
+    for (std::size_t i = 0; i < rtl.size(); ++i) {
+      if (!spec::kCounterIsEvent[i]) continue;
+      ++compared_;
+      const bool reads = static_cast<Counter>(i) == Counter::bus_read_beats_;
+      if (rtl[i] - expected.value[i] > (reads ? fetched : 0))
+        differ(fmt::format("counter {}", spec::kCounterName[i]), "since the start of the queue",
+               static_cast<std::int64_t>(rtl[i]), static_cast<std::int64_t>(expected.value[i]));
+    }
+  }
+
+  void end_queue() {
+    const auto code = static_cast<spec::Error>(simulation_->read_register(reg::kErrorCode));
+    if (injected_ && (code == spec::Error::bus_read_ || code == spec::Error::bus_write_ ||
+                      code == spec::Error::watchdog_)) {
+      faulty_ = true;
+      model_.write_register(reg::kCtrl, 2);
+      const auto bytes = simulation_->memory();
+      std::memcpy(memory_.data(), bytes.data(), bytes.size());
+      return;
+    }
+    // END and commands that are refused do not commit; the model reaches them here.
+    if (model_.step()) differ("end of the queue", "the model would go on", {}, {});
+    for (const Named& r : kResults)
+      same_register(r.offset, r.name, simulation_->read_register(r.offset));
+    check_counters(simulation_->counters());
+    if (!simulation_->written().empty())
+      differ("write after the last command",
+             fmt::format("at 0x{:x}", simulation_->written().front().first), {}, {});
+  }
+
+  void same_register(std::uint32_t offset, const char* name, std::uint32_t rtl) {
+    const std::uint32_t expected = model_.read_register(offset);
+    ++compared_;
+    if (rtl != expected)
+      differ(fmt::format("register 0x{:03x} {}", offset, name), "", rtl, expected);
+  }
+
+  [[noreturn]] void differ(const std::string& what, const std::string& where,
+                           std::optional<std::int64_t> rtl, std::optional<std::int64_t> model) {
+    ++differences_;
+    simulation_->flush_trace();
+    const std::uint64_t cycle = simulation_->cycles();
+    difference_ = {{"step", position_.step()},
+                   {"phase", position_.phase()},
+                   {"command", command_},
+                   {"opcode", spec::to_string(static_cast<spec::Opcode>(opcode_))},
+                   {"what", what},
+                   {"where", where},
+                   {"cycle", cycle},
+                   {"cycle_in_queue", cycle - queue_cycle_},
+                   {"cycle_in_step", cycle - step_cycle_}};
+    std::string values;
+    if (rtl && model) {
+      difference_["rtl"] = *rtl;
+      difference_["model"] = *model;
+      values = fmt::format(": RTL {}, model {}", *rtl, *model);
+    }
+    throw Error(
+        ErrorKind::mismatch,
+        fmt::format("lockstep: {}: command {} ({}): {}{}{}{}; cycle {} ({} of the queue, "
+                    "{} of the step)",
+                    position_.text(), command_, spec::to_string(static_cast<spec::Opcode>(opcode_)),
+                    what, where.empty() ? "" : " ", where, values, cycle, cycle - queue_cycle_,
+                    cycle - step_cycle_));
+  }
+
+  [[nodiscard]] static std::span<std::byte> range(std::span<std::byte> memory,
+                                                  std::uint32_t address, std::size_t bytes) {
+    if (bytes > memory.size() || address > memory.size() - bytes)
+      throw std::out_of_range(
+          fmt::format("lockstep memory: {} bytes at {}, size {}", bytes, address, memory.size()));
+    return memory.subspan(address, bytes);
+  }
+
+  BackendOptions options_;
+  std::unique_ptr<Simulation> simulation_;
+  std::vector<std::byte> memory_;  // the model's
+  npu::Npu model_;
+  Position position_;
+  Profile profile_;
+  bool injected_ = false;  // this queue runs with a fault from the options
+  bool faulty_ = false;    // it struck: the registers differ until the next soft reset
+  std::uint32_t command_ = 0, opcode_ = 0;
+  std::uint64_t queue_cycle_ = 0, step_cycle_ = 0, queue_cycles_ = 0;
+  std::uint64_t queues_ = 0, commands_ = 0, compared_ = 0, differences_ = 0;
+  Stopwatch queue_time_, checking_time_;
+  nlohmann::json difference_;
+};
+
+}  // namespace
+}  // namespace lastmile::sim
+
+extern "C" lastmile::Device* lastmile_open_device(const lastmile::DeviceOptions& options) {
+  return new lastmile::sim::LockstepDevice(options);
+}

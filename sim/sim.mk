@@ -1,0 +1,84 @@
+# The Verilated NPU and what runs on it.
+#   make rtl [ROWS= COLS= BUS_BYTES= ACT_BYTES= ACC_DEPTH= RQ_LANES= TRAINING=] [CHECKED=1]
+#                  build/rtl/<parameters>/npu.so (once per parameter set) and the backends rtl and lockstep beside the program;
+#                  CHECKED=1: with assertions and waveforms
+ROWS ?= 16
+COLS ?= 16
+BUS_BYTES ?= 16
+ACT_BYTES ?= 65536
+ACC_DEPTH ?= 512
+RQ_LANES ?= 8
+TRAINING ?= 1
+CHECKED ?= 0
+SIM_PARAMS = ROWS=$(ROWS) COLS=$(COLS) BUS_BYTES=$(BUS_BYTES) ACT_BYTES=$(ACT_BYTES) ACC_DEPTH=$(ACC_DEPTH) RQ_LANES=$(RQ_LANES) TRAINING=$(TRAINING)
+SIM_NAME = $(ROWS)x$(COLS)-b$(BUS_BYTES)-s$(ACT_BYTES)-a$(ACC_DEPTH)-q$(RQ_LANES)-t$(TRAINING)$(if $(filter 1,$(CHECKED)),-checked)
+SIM_DIR = build/rtl/$(SIM_NAME)
+SIM_RTL = $(shell cat rtl/npu.f)
+SIM_CXX ?= g++
+SIM_OPT ?= -O3 -march=$(ARCH)
+# -fno-reloop: Verilator 5.006 forgets to declare the loop variable when an assertion samples a long vector.
+SIM_VERILATOR = verilator --cc -O3 -fno-reloop -sv -Wall --x-assign fast --x-initial unique $(if $(filter 1,$(CHECKED)),--assert --trace-fst)
+SIM_LIBVER = $(shell verilator --getenv VERILATOR_ROOT 2>/dev/null)/include
+
+# Rebuilt when any source of the NPU, the simulation around it or this file changes.
+SIM_OWN = sim/verilator/npu_simulation.cpp sim/verilator/axi_memory.hpp sim/verilator/simulation.hpp
+build/rtl/%/npu.so: $(wildcard rtl/*/*.sv) rtl/npu.f rtl/lint.vlt sim/verilator/public.vlt $(SIM_OWN) cmodel/spec/npu_spec.hpp
+	@mkdir -p $(@D)
+	@echo "  VERILATE npu $*"
+	@$(SIM_VERILATOR) $(addprefix -G,$(SIM_PARAMS)) --top-module npu --prefix Vnpu --Mdir $(@D)/obj rtl/lint.vlt sim/verilator/public.vlt $(SIM_RTL) \
+	  > $(@D)/build.log 2>&1 || { cat $(@D)/build.log; exit 1; }
+	@OBJCACHE=$(CCACHE) $(MAKE) --no-print-directory -C $(@D)/obj -f Vnpu.mk Vnpu__ALL.a verilated.o verilated_threads.o $(if $(filter 1,$(CHECKED)),verilated_fst_c.o) \
+	  CXX="$(SIM_CXX) -fPIC -std=c++20" OPT_FAST="$(SIM_OPT)" OPT_SLOW="-O1" OPT_GLOBAL="$(SIM_OPT)" >> $(@D)/build.log 2>&1 || { grep -E -A4 'rror' $(@D)/build.log; exit 1; }
+	@$(CCACHE) $(SIM_CXX) -std=c++20 $(SIM_OPT) -fPIC -I. -I$(@D)/obj -isystem $(SIM_LIBVER) -isystem $(SIM_LIBVER)/vltstd $(addprefix -DP_,$(SIM_PARAMS)) -DP_CHECKED=$(CHECKED) \
+	  -c sim/verilator/npu_simulation.cpp -o $(@D)/npu_simulation.o
+	@$(SIM_CXX) -shared -o $@ $(@D)/npu_simulation.o $(@D)/obj/Vnpu__ALL.a $(@D)/obj/verilated*.o $(if $(filter 1,$(CHECKED)),-lz) -lpthread
+
+# Backends: shared objects beside the program.
+SIM_SHARED = $(OUT)/sim/verilator/backend.o
+$(OUT)/liblastmile_rtl.so: $(OUT)/sim/verilator/rtl_device.o $(SIM_SHARED) $(LIB)
+$(OUT)/liblastmile_lockstep.so: $(OUT)/sim/checkers/lockstep_device.o $(OUT)/sim/checkers/compare.o $(SIM_SHARED) $(LIB)
+$(OUT)/liblastmile_%.so:
+	@$(CXX) $(LD_$(VARIANT)) -shared $(filter %.o,$^) $(LIB) -lfmt -ltbb -ldl -o $@
+-include $(wildcard $(OUT)/sim/*/*.d)
+
+.PHONY: rtl sim-backends
+sim-backends: $(OUT)/liblastmile_rtl.so $(OUT)/liblastmile_lockstep.so
+rtl: build sim-backends  ## the Verilated NPU of one parameter set, and the backends rtl and lockstep
+	@if command -v verilator > /dev/null; then $(MAKE) --no-print-directory $(SIM_DIR)/npu.so; else echo "SKIPPED: verilator is not installed"; fi
+
+# Programs that link the lockstep device themselves.
+SIM_LINKED = $(OUT)/sim/checkers/lockstep_device.o $(OUT)/sim/checkers/compare.o $(SIM_SHARED) $(LIB)
+SIM_TEST = $(OUT)/lockstep-test
+SIM_CAMPAIGN = $(OUT)/cosim-campaign
+$(SIM_TEST): $(OUT)/tests/sim/lockstep_test.o $(SIM_LINKED)
+$(SIM_CAMPAIGN): $(OUT)/tests/sim/campaign.o $(SIM_LINKED)
+$(SIM_TEST) $(SIM_CAMPAIGN):
+	@$(CXX) $(LD_$(VARIANT)) $^ $(LIBS) -o $@
+-include $(wildcard $(OUT)/tests/sim/*.d)
+
+# The main job: whole training steps, model and RTL in lockstep.
+#   make cosim [STEPS=20] [FROM=0] [TASK=folder of data] [NETWORK=small-cnn] [ROWS= ...] [STALL=10] [TRACE=file.fst] [COSIM_ARGS=...]
+STEPS ?= 20
+FROM ?= 0
+STALL ?= 10
+SIM_HARDWARE = rows=$(ROWS),cols=$(COLS),bus_bytes=$(BUS_BYTES),act_bytes=$(ACT_BYTES),acc_depth=$(ACC_DEPTH),rq_lanes=$(RQ_LANES),training=$(TRAINING)
+SIM_MEMORY = latency=20,stall=$(STALL),reorder=1
+need_verilator = if ! command -v verilator > /dev/null; then echo "SKIPPED: verilator is not installed"; exit 0; fi
+.PHONY: cosim cosim-campaign test-sim test-lockstep test-vectors-rtl test-cosim
+cosim: setup             ## training steps with model and RTL in lockstep: STEPS= FROM= TASK= NETWORK= ROWS= COLS= TRACE=
+	@$(need_verilator); $(MAKE) --no-print-directory rtl $(if $(TRACE),CHECKED=1)
+	@$(need_verilator); build/lastmile cosim --steps $(STEPS) --from $(FROM) --hardware $(SIM_HARDWARE) $(if $(TASK),--data $(TASK)) \
+	  $(if $(NETWORK),--network $(NETWORK)) --backend-options $(SIM_MEMORY)$(if $(TRACE),$(SIM_COMMA)trace=$(TRACE)) $(COSIM_ARGS)
+SIM_COMMA := ,
+
+# What `make test` runs: quick, 16 x 16.
+test-sim:                ## lockstep on the Verilated NPU: random queues, every error, golden vectors, a training step
+	@$(need_verilator); $(MAKE) --no-print-directory rtl $(SIM_TEST) && python3 tests/sim/run.py $(SIM_TEST) build/lastmile "$(SHARED)"
+TEST_TARGETS += test-sim
+
+# Random operators, shapes and memories on several parameter sets, SECONDS each.
+SECONDS_EACH ?= 600
+SEED ?= 1
+CAMPAIGN_SETS ?= 4:4:8:4096:64:4 8:16:16:8192:64:2 16:16:16:65536:512:8 32:32:64:65536:256:16
+cosim-campaign: build    ## random commands and memories on 4 parameter sets: SECONDS_EACH= SEED= CAMPAIGN_SETS=
+	@$(need_verilator); $(MAKE) --no-print-directory $(SIM_CAMPAIGN) && python3 tests/sim/campaign.py --make "$(MAKE)" --seconds $(SECONDS_EACH) --seed $(SEED) $(SIM_CAMPAIGN) $(CAMPAIGN_SETS)

@@ -1,0 +1,104 @@
+// Backend `rtl`: the Verilated NPU as a Device (liblastmile_rtl.so). Options: backend.hpp. A queue
+// runs while the host waits for the interrupt.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+#include "sim/verilator/backend.hpp"
+
+namespace lastmile::sim {
+namespace {
+
+namespace reg = spec::reg;
+
+class RtlDevice final : public Device {
+ public:
+  explicit RtlDevice(const DeviceOptions& options)
+      : options_(parse_options(options)), simulation_(open_simulation(options_)) {}
+
+  std::uint32_t read_register(std::uint32_t offset) override {
+    return simulation_->read_register(offset);
+  }
+  void write_register(std::uint32_t offset, std::uint32_t value) override {
+    if (offset == reg::kCtrl && (value & 3) == 1 && !simulation_->busy()) begin_queue();
+    if (offset == reg::kQueueAddr) queue_ = value;
+    simulation_->write_register(offset, value);
+  }
+  void read_memory(std::uint32_t address, std::span<std::byte> to) override {
+    const auto from = range(address, to.size());
+    if (!to.empty()) std::memcpy(to.data(), from.data(), to.size());
+  }
+  void write_memory(std::uint32_t address, std::span<const std::byte> from) override {
+    const auto to = range(address, from.size());
+    if (!from.empty()) std::memcpy(to.data(), from.data(), from.size());
+  }
+  std::uint64_t memory_size() const override { return simulation_->memory().size(); }
+
+  bool wait_interrupt() override {
+    std::uint64_t left = options_.max_cycles;
+    while (left > 0) {
+      const std::uint64_t before = simulation_->cycles();
+      const Stop stop = simulation_->run(left);
+      left -= std::min(left, simulation_->cycles() - before);
+      if (stop == Stop::commit) {
+        profile_.commit(position_.phase(), simulation_->committed(), opcode(),
+                        simulation_->counters());
+        simulation_->clear_written();
+      } else {
+        return stop == Stop::interrupt;
+      }
+    }
+    return false;
+  }
+  void annotate(const std::string& what) override {
+    position_.annotate(what);
+    if (what == position_.step()) simulation_->mark();
+  }
+  std::string report() const override {
+    nlohmann::json j = {{"cycles", profile_.total(spec::Counter::cycles_)},
+                        {"simulated_cycles", simulation_->cycles()},
+                        {"phases", profile_.json(options_.simulation.hardware)}};
+    return j.dump();
+  }
+
+ private:
+  void begin_queue() {
+    position_.begin_queue();
+    profile_.begin_queue();
+    MemoryOptions memory = options_.simulation.memory;
+    memory.seed = position_.seed(memory.seed);
+    if (!first_) memory.read_error = memory.write_error = memory.flip = memory.hang = 0;
+    first_ = false;
+    simulation_->restart(memory);
+    simulation_->clear_written();
+  }
+  [[nodiscard]] std::uint32_t opcode() const {
+    const std::uint64_t at =
+        std::uint64_t{queue_} + std::uint64_t{simulation_->committed()} * spec::kDescBytes;
+    const auto memory = simulation_->memory();
+    return at < memory.size() ? std::to_integer<std::uint32_t>(memory[at]) : 0;
+  }
+  [[nodiscard]] std::span<std::byte> range(std::uint32_t address, std::size_t bytes) const {
+    const auto memory = simulation_->memory();
+    if (bytes > memory.size() || address > memory.size() - bytes)
+      throw std::out_of_range(
+          fmt::format("rtl memory: {} bytes at {}, size {}", bytes, address, memory.size()));
+    return memory.subspan(address, bytes);
+  }
+
+  BackendOptions options_;
+  std::unique_ptr<Simulation> simulation_;
+  Position position_;
+  Profile profile_;
+  std::uint32_t queue_ = 0;
+  bool first_ = true;
+};
+
+}  // namespace
+}  // namespace lastmile::sim
+
+extern "C" lastmile::Device* lastmile_open_device(const lastmile::DeviceOptions& options) {
+  return new lastmile::sim::RtlDevice(options);
+}

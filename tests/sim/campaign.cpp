@@ -1,0 +1,100 @@
+// Campaign of one parameter set: random commands of every operator, random memory behaviour, model
+// and RTL in lockstep. Prints one JSON object: queues, commands, cycles, compared, differences,
+// seed, and for a difference what reproduces it.
+//   cosim-campaign ROWS COLS BUS_BYTES ACT_BYTES ACC_DEPTH RQ_LANES SEED SECONDS [FIRST]
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "sw/base/rng.hpp"
+#include "tests/sim/random_queue.hpp"
+
+extern "C" lastmile::Device* lastmile_open_device(const lastmile::DeviceOptions& options);
+
+namespace {
+
+using namespace lastmile;
+
+constexpr std::uint64_t kMemory = 8 << 20;
+constexpr int kQueuesPerDevice = 40;  // then another reset, other random values, other memory
+
+std::string behaviour(Rng& rng) {
+  const std::uint64_t stall = rng.below(3) == 0 ? 0 : rng.below(70);
+  const std::uint64_t bandwidth = rng.below(4) == 0 ? 1 + rng.below(8) : 0;
+  return fmt::format("latency={},stall={},reorder={},bandwidth={},seed={},rand_reset={}",
+                     1 + rng.below(80), stall, rng.below(3), bandwidth, rng.next(),
+                     1 + rng.below(1000000));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 9) {
+    fmt::print(stderr,
+               "usage: cosim-campaign ROWS COLS BUS_BYTES ACT_BYTES ACC_DEPTH RQ_LANES SEED "
+               "SECONDS [FIRST]\n");
+    return 2;
+  }
+  DeviceOptions options;
+  options.hardware = {.rows = std::atoi(argv[1]),
+                      .cols = std::atoi(argv[2]),
+                      .bus_bytes = std::atoi(argv[3]),
+                      .act_bytes = std::atoi(argv[4]),
+                      .acc_depth = std::atoi(argv[5]),
+                      .rq_lanes = std::atoi(argv[6]),
+                      .training = 1};
+  options.memory_bytes = kMemory;
+  const std::uint64_t seed = std::strtoull(argv[7], nullptr, 0);
+  const double seconds = std::atof(argv[8]);
+  std::uint64_t block = argc > 9 ? std::strtoull(argv[9], nullptr, 0) : 0;
+  nlohmann::json out = {{"rows", options.hardware.rows},
+                        {"cols", options.hardware.cols},
+                        {"bus_bytes", options.hardware.bus_bytes},
+                        {"seed", seed},
+                        {"first", block}};
+  std::uint64_t queues = 0, commands = 0, cycles = 0, compared = 0;
+  const auto begin = std::chrono::steady_clock::now();
+  const auto elapsed = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
+  std::string difference;
+  for (; elapsed() < seconds && difference.empty(); ++block) {
+    Rng rng(seed, block);
+    options.extra = behaviour(rng);
+    const std::unique_ptr<Device> device(lastmile_open_device(options));
+    try {
+      for (int i = 0; i < kQueuesPerDevice; ++i) {
+        const auto q = random_queue::make_queue(rng.next(), options.hardware, 0xfe, 8);
+        if (q.memory.size() > kMemory) continue;
+        device->annotate(fmt::format("block {} queue {}", block, i));
+        random_queue::load(*device, q);
+        const random_queue::Outcome o = random_queue::run(*device);
+        if (!o.interrupt || o.code != spec::Error::none_)
+          throw std::runtime_error(
+              fmt::format("error {} in command {}", spec::to_string(o.code), o.command));
+        ++queues;
+      }
+    } catch (const std::exception& e) {
+      difference = fmt::format("block {} ({}): {}", block, options.extra, e.what());
+    }
+    const auto r = nlohmann::json::parse(device->report());
+    commands += r.at("commands").get<std::uint64_t>();
+    cycles += r.at("simulated_cycles").get<std::uint64_t>();
+    compared += r.at("compared").get<std::uint64_t>();
+  }
+  out["blocks"] = block;
+  out["queues"] = queues;
+  out["commands"] = commands;
+  out["cycles"] = cycles;
+  out["compared"] = compared;
+  out["differences"] = difference.empty() ? 0 : 1;
+  out["seconds"] = elapsed();
+  if (!difference.empty()) out["difference"] = difference;
+  fmt::print("{}\n", out.dump());
+  return difference.empty() ? 0 : 1;
+}

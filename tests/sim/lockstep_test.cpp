@@ -1,0 +1,181 @@
+// The lockstep device on the Verilated NPU: random queues under stalls, every way a queue can end
+// in an error, recovery, and that the comparison itself can fail. Prints `N passed, N failed`.
+//   lockstep-test [queues]      LASTMILE_SEED: of the random queues
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "sw/base/error.hpp"
+#include "tests/sim/random_queue.hpp"
+
+extern "C" lastmile::Device* lastmile_open_device(const lastmile::DeviceOptions& options);
+
+namespace {
+
+using namespace lastmile;
+using random_queue::make_queue;
+using random_queue::Outcome;
+using random_queue::Queue;
+using spec::Descriptor;
+
+constexpr std::uint64_t kMemory = 4 << 20;
+constexpr unsigned kAllOpcodes = 0xfe;
+constexpr unsigned kForwardOpcodes = 0x3e;  // deterministic time for watchdog and bus tests
+
+std::unique_ptr<Device> open(const std::string& extra) {
+  DeviceOptions o;
+  o.memory_bytes = kMemory;
+  o.extra = extra;
+  return std::unique_ptr<Device>(lastmile_open_device(o));
+}
+
+int passed = 0, failed = 0;
+void check(const std::string& name, const std::function<void()>& body) {
+  try {
+    body();
+    ++passed;
+  } catch (const std::exception& e) {
+    ++failed;
+    fmt::print("FAIL {}: {}\n", name, e.what());
+  }
+}
+void require(bool condition, const std::string& what) {
+  if (!condition) throw std::runtime_error(what);
+}
+std::string text(const Outcome& o) {
+  return fmt::format("interrupt {}, error {} in command {}, info {}", o.interrupt,
+                     spec::to_string(o.code), o.command, o.info);
+}
+
+// Random queues, each compared by the device; a new one begins with whatever the one before left.
+void random_queues(std::uint64_t seed, int count, const std::string& extra) {
+  const auto device = open(extra);
+  for (int i = 0; i < count; ++i) {
+    const std::uint64_t stream = seed * 1000003 + static_cast<std::uint64_t>(i);
+    const Queue q = make_queue(stream, {}, kAllOpcodes);
+    require(q.memory.size() <= kMemory, "queue larger than the memory");
+    device->annotate(fmt::format("random queue {} of seed {}", i, seed));
+    random_queue::load(*device, q);
+    const Outcome o = random_queue::run(*device);
+    require(o.interrupt && o.code == spec::Error::none_, text(o));
+  }
+}
+
+// A healthy queue, to show that the device works again.
+void works(Device& device) {
+  random_queue::load(device, make_queue(5, {}, kAllOpcodes));
+  const Outcome o = random_queue::run(device);
+  require(o.interrupt && o.code == spec::Error::none_, "after the error: " + text(o));
+}
+
+struct Malformed {
+  const char* name;
+  unsigned opcodes;
+  std::function<void(Descriptor&)> spoil;
+  spec::Error code;
+};
+const Malformed kMalformed[] = {
+    {"unknown opcode", kAllOpcodes, [](Descriptor& d) { d.opcode = 99; }, spec::Error::opcode_},
+    {"zero batch", 0x3e, [](Descriptor& d) { d.n = 0; }, spec::Error::field_},
+    {"zero channels", kAllOpcodes, [](Descriptor& d) { d.in_c = 0; }, spec::Error::field_},
+    {"zero stride", 0x02, [](Descriptor& d) { d.stride_h = 0; }, spec::Error::field_},
+    {"unknown flag", kAllOpcodes, [](Descriptor& d) { d.flags |= 1U << 20; }, spec::Error::shape_},
+    {"groups that do not divide", 0x02, [](Descriptor& d) { d.groups += 1; }, spec::Error::shape_},
+    {"K too large", 0x02,
+     [](Descriptor& d) {
+       d.kernel_h = 300;
+       d.kernel_w = 300;
+     },
+     spec::Error::shape_},
+    {"pitch below a row", 0x80, [](Descriptor& d) { d.in_c = 60000; }, spec::Error::shape_},
+    {"tile above the dimension", 0x08, [](Descriptor& d) { d.tile_n = d.n + 1; },
+     spec::Error::tile_},
+    {"tile above the scratchpad", 0x08, [](Descriptor& d) { d.row_pitch = 16000000; },
+     spec::Error::tile_},
+    {"misaligned weights", 0x02, [](Descriptor& d) { d.w_addr += 2; }, spec::Error::address_},
+    {"output outside memory", 0x3e, [](Descriptor& d) { d.out_addr = 0xfffffff0; },
+     spec::Error::address_},
+};
+
+void malformed(const Malformed& m, std::uint64_t seed) {
+  const auto device = open("stall=20");
+  Queue q = make_queue(seed, {}, m.opcodes, 4);
+  const std::size_t at = seed % q.commands.size();
+  m.spoil(q.commands[at]);
+  q.encode();
+  random_queue::load(*device, q);
+  const Outcome o = random_queue::run(*device);  // the device compares code, command and info
+  require(o.interrupt && o.code == m.code && o.command == at,
+          fmt::format("{}, expected error {} in command {}", text(o), spec::to_string(m.code), at));
+  device->write_register(reference::spec::reg::kCtrl, 2);
+  works(*device);
+}
+
+// A fault of the memory in burst `n`: the queue ends with `code` and the device recovers. False if
+// the queue has fewer bursts.
+bool fault(const std::string& kind, std::uint64_t n, spec::Error code, std::uint64_t seed) {
+  namespace reg = spec::reg;
+  const auto device = open(fmt::format("stall=10,reorder=1,{}={}", kind, n));
+  random_queue::load(*device, make_queue(seed, {}, kAllOpcodes));
+  device->write_register(reg::kWatchdog, 3000);
+  const Outcome o = random_queue::run(*device);
+  if (o.code == spec::Error::none_) return false;
+  require(o.interrupt && o.code == code && o.info != 0 && o.info <= 12, text(o));
+  require(device->read_register(reg::kStatus) == 4, "STATUS is not error");
+  device->write_register(reg::kCtrl, 2);
+  require(device->read_register(reg::kStatus) == 0, "STATUS after soft reset");
+  works(*device);
+  return true;
+}
+void faults(const std::string& kind, spec::Error code) {
+  int struck = 0;
+  for (std::uint64_t seed = 1; seed <= 6; ++seed)
+    for (const std::uint64_t n : {1U, 2U, 7U, 40U, 200U})
+      struck += fault(kind, n, code, seed) ? 1 : 0;
+  require(struck >= 6, fmt::format("only {} faults struck", struck));
+}
+
+// An inverted bit in a write: the comparison must see it.
+void catches(std::uint64_t beat) {
+  const auto device = open(fmt::format("stall=10,flip={}", beat));
+  random_queue::load(*device, make_queue(3, {}, kForwardOpcodes));
+  try {
+    static_cast<void>(random_queue::run(*device));
+  } catch (const Error& e) {
+    require(e.kind() == ErrorKind::mismatch, e.what());
+    return;
+  }
+  throw std::runtime_error("no difference was found");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int queues = argc > 1 ? std::atoi(argv[1]) : 25;
+  const std::uint64_t seed = random_command::seed_from_environment(1);
+  fmt::print("seed {}\n", seed);
+  int variant = 0;
+  for (const char* extra :
+       {"stall=30,seed=1,rand_reset=11", "stall=0,latency=1,rand_reset=12",
+        "stall=10,latency=60,reorder=1,rand_reset=13", "stall=50,reorder=2,seed=3,rand_reset=14",
+        "bandwidth=4,latency=5,reorder=2,rand_reset=15"}) {
+    const std::uint64_t s = seed + static_cast<std::uint64_t>(100 * variant++);
+    check(fmt::format("{} random queues, {}", queues, extra),
+          [&] { random_queues(s, queues, extra); });
+  }
+  for (const Malformed& m : kMalformed)
+    for (std::uint64_t s = 1; s <= 2; ++s)
+      check(fmt::format("{} (seed {})", m.name, s), [&] { malformed(m, s); });
+  check("read errors", [] { faults("read_error", spec::Error::bus_read_); });
+  check("write errors", [] { faults("write_error", spec::Error::bus_write_); });
+  check("decode errors", [] { faults("decode_error=1,read_error", spec::Error::bus_read_); });
+  check("memory that stops answering", [] { faults("hang", spec::Error::watchdog_); });
+  for (const std::uint64_t beat : {1U, 5U, 20U})
+    check(fmt::format("flipped bit in write beat {}", beat), [&] { catches(beat); });
+  fmt::print("{} passed, {} failed\n", passed, failed);
+  return failed == 0 ? 0 : 1;
+}
