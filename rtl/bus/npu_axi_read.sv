@@ -75,7 +75,7 @@ module npu_axi_read #(
   assign error_o = current && rresp_i[1];
   assign error_client_o = rid_i[2:0];
   assign cnt_words_o = beat_valid;
-  assign cnt_beats_o = rvalid_i;
+  assign cnt_beats_o = current;
   assign progress_o = rvalid_i || (arvalid_o && arready_i);
 
   // One burst per cycle, round robin.

@@ -154,7 +154,7 @@ module npu_axi_write #(
   assign idle_o = drained && (flight == '0) && !drop_q && !stale_q;
   assign waiting_o = !idle_o;
   assign progress_o = burst_pop || word_pop || bvalid_i;
-  assign cnt_beats_o = word_pop;
+  assign cnt_beats_o = word_pop && !drop_q;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       epoch_q <= 1'b0;
