@@ -42,6 +42,11 @@ std::optional<U> packed_pitch(const spec::Descriptor& d, const spec::HardwarePar
   return std::nullopt;
 }
 
+// Cycles that engines need beside their work: the loader to compute a tile's geometry and wait for
+// its first word, and to begin an image row; the drain and the pool unit to end a block; the drain
+// until a block's first residual words are there.
+constexpr U kLoadTile = 60, kLoadRow = 1, kPoolBlock = 16, kDrainBlock = 16, kResidualBlock = 64;
+
 struct Choice {
   U cost = std::numeric_limits<U>::max();
   U n = 0, h = 0, w = 0, c = 0, pitch = 0;
@@ -69,10 +74,11 @@ class Chooser {
           const U image = region(h, d_.stride_h, d_.kernel_h, d_.dilation_h) * *pitch;
           U fit = std::min<U>(act_ / image, d_.n);
           if (op_ != Opcode::pool_) fit = std::min(fit, depth_ / (h * w));
-          if (fit == 0) continue;
-          const U n = ceil_div(d_.n, ceil_div(d_.n, fit));
-          const Choice here{cost(n, h, w, c, packed), n, h, w, c, *pitch};
-          if (here.cost < best.cost) best = here;
+          for (const U n : parts(d_.n)) {
+            if (n > fit) continue;
+            const Choice here{cost(n, h, w, c, packed), n, h, w, c, *pitch};
+            if (here.cost < best.cost) best = here;
+          }
         }
       }
     }
@@ -100,28 +106,39 @@ class Chooser {
     return sizes;
   }
 
-  // Estimated cycles: bus words of input and weights, array passes with the time to swap weights.
+  // Estimated cycles, in sixteenths, plus a sixteenth per bus word read, so that a tile that saves
+  // a few cycles does not fetch the weights many times more often. The first tile's load is seen in
+  // full; afterwards loading, weights, array and drain overlap and the slowest of them counts.
   [[nodiscard]] U cost(U n, U h, U w, U c, bool packed) const {
-    const U bus = static_cast<U>(hw_.bus_bytes);
+    const U bus = static_cast<U>(hw_.bus_bytes), bank_rows = static_cast<U>(hw_.rows);
+    const bool conv = op_ == Opcode::conv2d_;
     const U tiles = ceil_div(d_.n, n) * ceil_div(d_.out_h, h) * ceil_div(d_.out_w, w);
+    const U positions = n * h * w;
     const U rows = region(h, d_.stride_h, d_.kernel_h, d_.dilation_h);
     const U cols = region(w, d_.stride_w, d_.kernel_w, d_.dilation_w);
     const U out_c = op_ == Opcode::pool_ ? d_.in_c : d_.out_c;
-    const U lanes =
-        static_cast<U>(op_ == Opcode::conv2d_ ? hw_.cols : std::min(hw_.rows, hw_.cols));
-    const U blocks = op_ == Opcode::conv2d_ ? U{d_.groups} * ceil_div(d_.cout_group, lanes)
-                                            : ceil_div(out_c, lanes);
+    const U lanes = static_cast<U>(conv ? hw_.cols : std::min(hw_.rows, hw_.cols));
+    const U blocks = conv ? U{d_.groups} * ceil_div(d_.cout_group, lanes) : ceil_div(out_c, lanes);
     const U reloads = c < d_.in_c ? blocks : 1;
-    const U input = tiles * reloads * n * rows * ceil_div(cols * d_.in_c, bus);
-    U weights = 0;
+    const U input = reloads * n * rows * ceil_div(cols * d_.in_c, bus);
+    const U row_words = ceil_div(cols * c, std::min(bus, bank_rows));
+    const U load = n * rows * (row_words + kLoadRow) + kLoadTile;
+    const U taps = k_tiles(c, packed);
+    U weights = 0;  // bus words of one k-tile of a block
     if (op_ != Opcode::pool_) {
       const U element = d_.has(spec::kFlagW8) ? 1 : 2;
-      const U per_row = std::max<U>(
-          1, static_cast<U>(op_ == Opcode::conv2d_ ? hw_.rows : hw_.cols) * element / bus);
-      weights = tiles * k_tiles(c, packed) * (op_ == Opcode::conv2d_ ? out_c : blocks) * per_row;
+      const U per_row = std::max<U>(1, (conv ? bank_rows : lanes) * element / bus);
+      weights = per_row * (conv ? std::min<U>(lanes, d_.cout_group) : 1);
     }
-    const U passes = tiles * blocks * k_tiles(c, packed) * (n * h * w + 4);
-    return input + weights + passes;
+    const U array = taps * std::max(positions, weights);
+    const U groups = ceil_div(std::min(lanes, out_c), static_cast<U>(hw_.rq_lanes));
+    const U drain = op_ == Opcode::pool_ ? kPoolBlock
+                                         : positions * groups + kDrainBlock +
+                                               (d_.has(spec::kFlagResAdd) ? kResidualBlock : 0);
+    const U work = blocks * (op_ == Opcode::pool_ ? array + drain : std::max(array, drain));
+    const U reads = input + blocks * taps * weights;
+    const U chunks = reloads * ceil_div(d_.in_c, c);
+    return 16 * (load + tiles * std::max({work, chunks * load, reads}) + drain) + tiles * reads;
   }
 
   const spec::Descriptor& d_;

@@ -9,8 +9,9 @@ namespace lastmile {
 // Sets tile_n, tile_h, tile_w, tile_c, row_pitch and flag PACKED of a descriptor whose shape fields
 // (n, in_*, out_*, kernel, stride, dilation, groups, cin_group, flags W8) are set; descriptors of
 // other commands stay as they are. Deterministic. Among the tiles that fit, the one with the fewest
-// estimated cycles wins: input and weight words over the bus plus array passes. Error (input) when
-// not even one output position fits the scratchpad: names the bytes needed and ACT_BYTES.
+// estimated cycles wins (loading overlaps computing but for the first tile), words read over the
+// bus counting a little. Error (input) when not even one output position fits the scratchpad: names
+// the bytes needed and ACT_BYTES.
 void choose_tiles(spec::Descriptor& d, const spec::HardwareParams& hw);
 
 }  // namespace lastmile
