@@ -23,8 +23,9 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model);
 Subcommand replay_command(CLI::App& app, const DeviceOpener& model);
 Subcommand eval_command(CLI::App& app, const DeviceOpener& model);
 
-Subcommand vectors_command(CLI::App& app, const DeviceOpener& model);  // vectors.cpp
-Subcommand cosim_command(CLI::App& app, const DeviceOpener& model);    // cosim.cpp
-Subcommand info_command(CLI::App& app);                                // info.cpp
+Subcommand vectors_command(CLI::App& app, const DeviceOpener& model);   // vectors.cpp
+Subcommand cosim_command(CLI::App& app, const DeviceOpener& model);     // cosim.cpp
+Subcommand validate_command(CLI::App& app, const DeviceOpener& model);  // validate.cpp
+Subcommand info_command(CLI::App& app);                                 // info.cpp
 
 }  // namespace lastmile

@@ -1,0 +1,85 @@
+// `lastmile validate`: fixed point against the golden model.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "sw/base/error.hpp"
+#include "sw/cli/commands.hpp"
+#include "sw/validate/peer.hpp"
+#include "sw/validate/validate.hpp"
+
+namespace lastmile {
+
+Subcommand validate_command(CLI::App& app, const DeviceOpener& model) {
+  struct State {
+    CommonOptions common;
+    ValidateOptions o;
+    std::filesystem::path peer;
+  };
+  auto* sub = app.add_subcommand(
+      "validate",
+      "compare the fixed-point network with the float one layer by layer, measure its training "
+      "signal, sweep widths; exit code 6 names what failed");
+  auto s = std::make_shared<State>();
+  add_common(*sub, s->common);
+  add_task(*sub, s->o.run);
+  add_pretrain(*sub, s->o.run);
+  add_quantize(*sub, s->o.run);
+  add_adapt(*sub, s->o.run);
+  sub->add_option("--checkpoint", s->o.run.checkpoint,
+                  "float weights to start from instead of pre-training");
+  sub->add_option(
+      "--quantized", s->o.quantized,
+      "quantized network (.lmq) to judge against the float weights instead of quantizing");
+  sub->add_option("--reports", s->o.run.reports,
+                  "folder for validate.json, validate-layers.csv and validate.html")
+      ->capture_default_str();
+  sub->add_flag("--quick", s->o.quick, "fewer probes and widths");
+  sub->add_flag("!--no-signal", s->o.with_signal, "skip the training signal");
+  sub->add_flag("!--no-sweep", s->o.with_sweep, "skip the width sweep");
+  sub->add_flag("!--no-sensitivity", s->o.layers.sensitivity, "skip one-at-a-time quantization");
+  const auto number = [&](const char* name, auto& value, const char* help) {
+    sub->add_option(name, value, help)->capture_default_str();
+  };
+  number("--examples", s->o.layers.examples, "examples of the layer comparison");
+  number("--probes", s->o.signal.probes, "pairs per point of the training signal");
+  number("--sweep-eps", s->o.sweep.eps, "e of the width sweep, of the largest weight code");
+  number("--sweep-steps", s->o.sweep.steps, "steps of each adaptation of the sweep");
+  number("--sweep-step", s->o.sweep.step, "step size of the sweep, relative to RMS");
+  sub->add_option("--sweep-layers", s->o.sweep.layers, "layers that the sweep trains")
+      ->delimiter(',')
+      ->capture_default_str();
+  Thresholds& t = s->o.thresholds;
+  number("--sqnr-warn", t.sqnr_warn_db, "dB");
+  number("--sqnr-fail", t.sqnr_fail_db, "dB");
+  number("--cosine-warn", t.cosine_warn, "cosine of a layer's output with the golden one");
+  number("--saturation-warn", t.saturation_warn, "share of outputs");
+  number("--saturation-fail", t.saturation_fail, "share of outputs");
+  number("--rmse-warn", t.rmse_over_scale_warn, "RMSE of a layer alone over its scale");
+  number("--headroom-warn", t.headroom_warn_bits, "accumulator bits left");
+  number("--accuracy-fail", t.accuracy_fail_points, "points that fixed point may lose");
+  number("--logit-bits-fail", t.logit_bits_fail, "effective bits of the logits");
+  sub->add_option(
+      "--peer", s->peer,
+      "write the float network with inputs, outputs and gradients into this folder, for "
+      "tests/validate/peer_torch.py, and stop");
+  return {sub, [s, model] {
+            settle(s->o.run, s->common);
+            if (!s->peer.empty()) {
+              write_peer_case(s->o.run.network, s->peer, s->common.seed, s->common.thread_count());
+              fmt::print("{}\n", (s->peer / "peer.json").string());
+              return 0;
+            }
+            const ValidateOutcome outcome = validate_network(s->o, find_backend(s->common, model),
+                                                             s->common.say(), s->common.progress());
+            if (s->common.json) {
+              fmt::print("{}\n", outcome.report.dump(2));
+            } else {
+              fmt::print("{}report: {}\n", outcome.summary,
+                         (s->o.run.reports / "validate.html").string());
+            }
+            return outcome.passed ? 0 : static_cast<int>(ErrorKind::mismatch);
+          }};
+}
+
+}  // namespace lastmile

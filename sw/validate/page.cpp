@@ -1,0 +1,404 @@
+// What people read, made from the report alone: terminal summary, CSV, HTML.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "sw/report/html.hpp"
+#include "sw/report/plot.hpp"
+#include "sw/validate/validate.hpp"
+
+namespace lastmile {
+namespace {
+
+using nlohmann::json;
+
+double number(const json& j, const char* key) { return j.at(key).get<double>(); }
+std::string text(const json& j, const char* key) { return j.at(key).get<std::string>(); }
+double percent(const json& j, const char* key) { return 100 * number(j, key); }
+
+const json& layer_named(const json& r, const std::string& name) {
+  for (const json& l : r.at("layers"))
+    if (text(l, "layer") == name) return l;
+  return r.at("layers").at(0);
+}
+
+std::string join(const json& list, const char* separator) {
+  std::string out;
+  for (const json& item : list) {
+    if (!out.empty()) out += separator;
+    out += item.get<std::string>();
+  }
+  return out;
+}
+
+const json* sweep_point(const json& sweep, const char* distribution, int w, int a, int l) {
+  for (const json& p : sweep.at("points"))
+    if (p.at("distribution") == distribution && p.at("weights") == w && p.at("activations") == a &&
+        p.at("logits") == l)
+      return &p;
+  return nullptr;
+}
+
+Series flips(const json& list, const char* name, const char* key, bool interval) {
+  Series s{.name = name};
+  for (const json& p : list) {
+    s.x.push_back(number(p, "x"));
+    s.y.push_back(percent(p, key));
+    if (interval) {
+      s.low.push_back(percent(p, "lost_low"));
+      s.high.push_back(percent(p, "lost_high"));
+    }
+  }
+  return s;
+}
+
+void layer_charts(html::Page& page, const json& r) {
+  Chart sqnr{.title = "SQNR by layer", .y_label = "dB", .kind = Chart::Kind::bars};
+  Series total{.name = "whole chain"}, injected{.name = "injected here"},
+      inherited{.name = "inherited"};
+  for (const json& l : r.at("layers")) {
+    sqnr.labels.push_back(text(l, "layer"));
+    const auto db = [&](const char* part) {
+      return std::clamp(number(l.at(part), "sqnr_db"), 0.0, 100.0);
+    };
+    total.y.push_back(db("total"));
+    injected.y.push_back(db("injected"));
+    inherited.y.push_back(db("inherited"));
+  }
+  sqnr.series = {total, injected, inherited};
+  page.heading("SQNR by layer").raw(to_svg(sqnr));
+  page.note("100 dB and more stands for no error: a pool inherits everything and injects nothing.");
+  Chart histogram{.title = "Errors of the whole chain, the four worst layers",
+                  .x_label = "error in LSBs",
+                  .y_label = "share of outputs, %"};
+  std::size_t shown = 0;
+  for (const json& name : r.at("worst_first")) {
+    if (shown++ == 4) break;
+    const json& counts = layer_named(r, name.get<std::string>()).at("total").at("histogram");
+    double all = 0;
+    for (const json& n : counts) all += n.get<double>();
+    Series s{.name = name.get<std::string>()};
+    for (std::size_t b = 0; b < counts.size(); ++b) {
+      s.x.push_back(ErrorHistogram::low_edge(b) + 0.125);
+      s.y.push_back(100 * counts[b].get<double>() / std::max(all, 1.0));
+    }
+    histogram.series.push_back(std::move(s));
+  }
+  page.heading("Error histograms").raw(to_svg(histogram));
+  page.note(
+      "The ends hold everything beyond -4 and 4 LSBs. The LSB of the last layer is that of the "
+      "16-bit logits.");
+}
+
+void layer_table(html::Page& page, const json& r) {
+  std::vector<std::vector<std::string>> rows, sensitivity;
+  for (const json& name : r.at("worst_first")) {
+    const json& l = layer_named(r, name.get<std::string>());
+    const json& t = l.at("total");
+    rows.push_back(
+        {text(l, "layer"), text(l, "op"), fmt::format("{:.1f}", number(t, "sqnr_db")),
+         fmt::format("{:.1f}", number(l.at("injected"), "sqnr_db")),
+         fmt::format("{:.1f}", number(l.at("inherited"), "sqnr_db")),
+         fmt::format("{:.5f}", number(t, "cosine")), fmt::format("{:.4g}", number(t, "max_abs")),
+         fmt::format("{:.2g}", number(t, "mean_error")),
+         fmt::format("{:.2f}", number(l.at("injected"), "rmse_over_scale")),
+         fmt::format("{:.3f}", percent(l, "saturation_low") + percent(l, "saturation_high")),
+         fmt::format("{} of 40", l.at("accumulator_bits").get<int>()),
+         fmt::format("{:.0f}", percent(l, "code_share")),
+         fmt::format("{}", l.at("stuck_channels").size())});
+    sensitivity.push_back(
+        {text(l, "layer"), fmt::format("{:.4f}", number(l.at("only_this_quantized"), "loss")),
+         fmt::format("{:.2f}", number(l.at("only_this_quantized"), "accuracy")),
+         fmt::format("{:.4f}", number(l.at("all_but_this_quantized"), "loss")),
+         fmt::format("{:.2f}", number(l.at("all_but_this_quantized"), "accuracy"))});
+  }
+  page.heading("Layers, worst first")
+      .table({"layer", "op", "SQNR dB", "injected", "inherited", "cosine", "max abs", "mean error",
+              "RMSE/scale alone", "saturated %", "accumulator", "codes used %", "stuck"},
+             rows);
+  page.heading("One at a time")
+      .table(
+          {"layer", "loss, only this quantized", "accuracy %", "loss, all but this", "accuracy %"},
+          sensitivity);
+  page.note(
+      fmt::format("Simulated quantization in float32. All float: loss {:.4f}, {:.2f} %; all "
+                  "quantized: {:.4f}, {:.2f} %.",
+                  number(r.at("loss"), "float"), number(r.at("accuracy"), "float"),
+                  number(r.at("loss"), "simulated"), number(r.at("accuracy"), "simulated")));
+}
+
+void signal_part(html::Page& page, const json& s) {
+  page.heading("Training signal");
+  const json& best = s.at("recommended");
+  page.paragraph(
+      fmt::format("Recommended: e = {:g}, m = {}, step = {:g} (relative to each tensor's RMS). {} "
+                  "trained parameters, batch {}.",
+                  number(best, "eps"), best.at("pairs").get<int>(), number(best, "step"),
+                  s.at("parameters").get<std::int64_t>(), s.at("batch").get<int>()));
+  Chart by_eps{
+      .title = "Lost signs of L+ - L- against float64", .x_label = "e / RMS", .y_label = "%"};
+  by_eps.log_x = true;
+  by_eps.series = {
+      flips(s.at("by_eps"), "fixed point", "lost", true),
+      flips(s.at("by_eps"), "Gaussian theory from measured noise", "predicted", false)};
+  Series projection = flips(s.at("by_eps"), "signs of fixed point", "projection", false);
+  Chart value{.title = "Projection of the signs on the gradient (100 % = all right)",
+              .x_label = "e / RMS",
+              .y_label = "%"};
+  value.log_x = true;
+  value.series = {projection};
+  page.raw(to_svg(by_eps)).raw(to_svg(value));
+  if (s.at("by_batch").size() > 1) {
+    Chart by_batch{.title = "Lost signs by batch", .x_label = "examples", .y_label = "%"};
+    by_batch.series = {flips(s.at("by_batch"), "fixed point", "lost", true)};
+    page.raw(to_svg(by_batch));
+  }
+  Chart widths{
+      .title = "Lost signs by width (emulated)", .y_label = "%", .kind = Chart::Kind::bars};
+  Series lost{.name = "lost"};
+  for (const json& p : s.at("by_width")) {
+    widths.labels.push_back(text(p, "label"));
+    lost.y.push_back(percent(p, "lost"));
+  }
+  widths.series = {lost};
+  page.raw(to_svg(widths));
+  Chart cosine{.title = "Cosine with the backpropagated gradient",
+               .x_label = "pairs m",
+               .y_label = "cosine"};
+  const auto curve = [&](const char* name, const char* key) {
+    Series c{.name = name};
+    for (const json& p : s.at("by_pairs")) {
+      c.x.push_back(number(p, "pairs"));
+      c.y.push_back(number(p, key));
+    }
+    cosine.series.push_back(std::move(c));
+  };
+  curve("fixed point, signed", "fixed_signed");
+  curve("float64, signed", "float_signed");
+  curve("fixed point, scaled", "fixed_scaled");
+  curve("sqrt(2m / pi d)", "theory_signed");
+  curve("sqrt(m / d)", "theory_scaled");
+  page.raw(to_svg(cosine));
+  std::vector<std::vector<std::string>> rows;
+  for (const char* kind : {"rounding_sign", "rounding_gaussian"}) {
+    for (const json& p : s.at(kind)) {
+      std::vector<std::string> row = {kind == std::string("rounding_sign") ? "signs" : "Gaussian",
+                                      fmt::format("{:g}", number(p, "step"))};
+      for (const char* rule : {"stochastic", "nearest", "floor"}) {
+        row.push_back(fmt::format("{:+.4f}", number(p.at(rule), "bias")));
+        row.push_back(fmt::format("{:.3f}", number(p.at(rule), "variance")));
+        row.push_back(fmt::format("{:.0f}", percent(p.at(rule), "retained")));
+      }
+      rows.push_back(std::move(row));
+    }
+  }
+  page.heading("Rounding of the update")
+      .table({"z", "step, LSB", "stochastic: bias", "variance", "kept %", "nearest: bias",
+              "variance", "kept %", "floor: bias", "variance", "kept %"},
+             rows);
+  Chart delta{.title = "Perturbation in LSBs", .y_label = "elements", .kind = Chart::Kind::bars};
+  Series elements{.name = "elements"};
+  const json& sizes = s.at("delta_histogram");
+  for (std::size_t b = 0; b < sizes.size(); ++b) {
+    delta.labels.push_back(b == 0 ? "0" : fmt::format("{}..", 1 << (b - 1)));
+    elements.y.push_back(sizes[b].get<double>());
+  }
+  delta.series = {elements};
+  page.raw(to_svg(delta));
+  const json& d = s.at("drift");
+  page.table(
+      {"", "value"},
+      {{"weights that the first update leaves unchanged, %",
+        fmt::format("{:.2f}", percent(s, "unchanged_share"))},
+       {"the same at a tenth of the step, %",
+        fmt::format("{:.2f}", percent(s, "unchanged_late_share"))},
+       {"drift without signal, steps (RMS)", fmt::format("{:.2f}", number(d, "rms_steps"))},
+       {"random walk would give", fmt::format("{:.2f}", number(d, "theory_steps"))},
+       {"mean drift over its standard error", fmt::format("{:+.2f}", number(d, "bias_sigma"))},
+       {"accuracy before and after the drift, %",
+        fmt::format("{:.2f} -> {:.2f}", number(d, "accuracy_before"),
+                    number(d, "accuracy_after"))}});
+  for (const json& remark : s.at("remarks")) page.note(remark.get<std::string>());
+}
+
+void sweep_part(html::Page& page, const json& s) {
+  page.heading("Width sweep");
+  page.paragraph(
+      fmt::format("e = {:g} of the largest weight code, {} steps of one pair, batch {}, layers: "
+                  "{}, weights only. Emulated: {}.",
+                  number(s, "eps"), s.at("steps").get<int>(), s.at("batch").get<int>(),
+                  join(s.at("layers"), ", "), text(s, "emulated")));
+  for (const char* distribution : {"sign", "gaussian"}) {
+    for (const char* key : {"after", "lost"}) {
+      HeatMap map{
+          .title = std::string(key == std::string("after") ? "Accuracy after adaptation, %, z: "
+                                                           : "Lost signs, %, z: ") +
+                   distribution,
+          .x_label = "weight bits"};
+      std::vector<int> weights;
+      std::vector<std::pair<int, int>> rest;
+      for (const json& p : s.at("points")) {
+        const int w = p.at("weights").get<int>();
+        const std::pair<int, int> al = {p.at("activations").get<int>(), p.at("logits").get<int>()};
+        if (w == 0) continue;
+        if (std::find(weights.begin(), weights.end(), w) == weights.end()) weights.push_back(w);
+        if (std::find(rest.begin(), rest.end(), al) == rest.end()) rest.push_back(al);
+      }
+      for (const int w : weights) map.columns.push_back(std::to_string(w));
+      for (const auto& [a, l] : rest) {
+        map.rows.push_back(fmt::format("a{} l{}", a, l));
+        for (const int w : weights) {
+          const json* p = sweep_point(s, distribution, w, a, l);
+          map.values.push_back(p == nullptr
+                                   ? std::numeric_limits<double>::quiet_NaN()
+                                   : number(*p, key) * (key == std::string("lost") ? 100 : 1));
+        }
+      }
+      page.raw(to_svg(map));
+    }
+    page.paragraph(fmt::format(
+        "z {}: float gains {:.2f} points, 16-bit weights {:.2f}, 8-bit {:.2f}; narrowest weights "
+        "that gain half of float: {}; float minus 16 bit {:+.2f} points.",
+        distribution, number(s.at("float_gain"), distribution),
+        number(s.at("gain_w16"), distribution), number(s.at("gain_w8"), distribution),
+        s.at("turns_at").at(distribution).get<int>(),
+        number(s.at("float_minus_w16"), distribution)));
+  }
+}
+
+}  // namespace
+
+std::string layers_csv(const json& r) {
+  std::string out =
+      "layer,op,k,sqnr_db,injected_sqnr_db,inherited_sqnr_db,cosine,max_abs,mean_error,rmse,"
+      "rmse_over_scale,injected_rmse_over_scale,float32_error,saturation_low,saturation_high,"
+      "accumulator_bits,accumulator_worst_bits,code_share,effective_bits,stuck_channels,"
+      "contract_differences,weight_sqnr_db,weight_use,only_loss,only_accuracy,without_loss,"
+      "without_accuracy\n";
+  for (const json& l : r.at("layers")) {
+    const json& t = l.at("total");
+    out += fmt::format(
+        "{},{},{},{:.6g},{:.6g},{:.6g},{:.9g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:."
+        "6g},"
+        "{},{},{:.6g},{:.6g},{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g}\n",
+        text(l, "layer"), text(l, "op"), l.at("k").get<std::int64_t>(), number(t, "sqnr_db"),
+        number(l.at("injected"), "sqnr_db"), number(l.at("inherited"), "sqnr_db"),
+        number(t, "cosine"), number(t, "max_abs"), number(t, "mean_error"), number(t, "rmse"),
+        number(t, "rmse_over_scale"), number(l.at("injected"), "rmse_over_scale"),
+        number(l, "float32_error"), number(l, "saturation_low"), number(l, "saturation_high"),
+        l.at("accumulator_bits").get<int>(), l.at("accumulator_worst_bits").get<int>(),
+        number(l, "code_share"), number(l, "effective_bits"), l.at("stuck_channels").size(),
+        l.at("contract_differences").get<std::int64_t>(), number(l, "weight_sqnr_db"),
+        number(l, "weight_use"), number(l.at("only_this_quantized"), "loss"),
+        number(l.at("only_this_quantized"), "accuracy"),
+        number(l.at("all_but_this_quantized"), "loss"),
+        number(l.at("all_but_this_quantized"), "accuracy"));
+  }
+  return out;
+}
+
+std::string validate_summary(const json& r) {
+  std::string out;
+  out += fmt::format(
+      "{} on {} ({}), {}, {} examples: float {:.2f} %, fixed point {:.2f} %, loss {:.4f} and "
+      "{:.4f}\n",
+      text(r, "network"), text(r, "task"), text(r, "shift"), text(r, "weight_type"),
+      r.at("examples").get<int>(), number(r.at("accuracy"), "float"),
+      number(r.at("accuracy"), "fixed"), number(r.at("loss"), "float"),
+      number(r.at("loss"), "fixed"));
+  int shown = 0;
+  for (const json& f : r.at("findings")) {
+    if (shown++ == 10) {
+      out += fmt::format("  ... {} more findings in the report\n", r.at("findings").size() - 10);
+      break;
+    }
+    out += fmt::format("{} {}: {}: {}\n", f.at("level") == "fail" ? "FAIL" : "warn",
+                       text(f, "layer").empty() ? "network" : text(f, "layer"), text(f, "check"),
+                       text(f, "text"));
+  }
+  out += fmt::format("{:<10} {:>8} {:>8} {:>9} {:>8} {:>9} {:>8} {:>5} {:>6}\n", "layer", "SQNR dB",
+                     "injected", "inherited", "cosine", "RMSE/scl", "sat %", "acc", "codes");
+  shown = 0;
+  for (const json& name : r.at("worst_first")) {
+    if (shown++ == 8) break;
+    const json& l = layer_named(r, name.get<std::string>());
+    out += fmt::format(
+        "{:<10} {:>8.1f} {:>8.1f} {:>9.1f} {:>8.5f} {:>9.2f} {:>8.3f} {:>5} {:>5.0f}%\n",
+        text(l, "layer"), number(l.at("total"), "sqnr_db"), number(l.at("injected"), "sqnr_db"),
+        number(l.at("inherited"), "sqnr_db"), number(l.at("total"), "cosine"),
+        number(l.at("injected"), "rmse_over_scale"),
+        percent(l, "saturation_low") + percent(l, "saturation_high"),
+        l.at("accumulator_bits").get<int>(), percent(l, "code_share"));
+  }
+  if (r.contains("signal")) {
+    const json& s = r.at("signal");
+    std::string line;
+    for (const json& p : s.at("by_eps"))
+      line += fmt::format(" {:g}: {:.0f}%", number(p, "x"), percent(p, "lost"));
+    out += fmt::format("lost signs of L+ - L- by e:{}\n", line);
+    line.clear();
+    for (const json& p : s.at("by_width"))
+      line += fmt::format(" {}: {:.0f}%;", text(p, "label"), percent(p, "lost"));
+    out += fmt::format("  at e = {:g} by width:{}\n", number(s, "eps"), line);
+    const json& one = s.at("by_pairs").at(0);
+    const json& last = s.at("by_pairs").back();
+    out += fmt::format(
+        "cosine with backpropagation: m = 1 {:.4f} (theory {:.4f}), m = {} {:.4f} ({:.4f}); {} "
+        "parameters\n",
+        number(one, "fixed_signed"), number(one, "theory_signed"), last.at("pairs").get<int>(),
+        number(last, "fixed_signed"), number(last, "theory_signed"),
+        s.at("parameters").get<std::int64_t>());
+    const json& best = s.at("recommended");
+    const json& d = s.at("drift");
+    out += fmt::format(
+        "recommended: e = {:g}, m = {}, step = {:g}; an update leaves {:.1f} % unchanged; drift "
+        "{:.1f} steps (random walk {:.1f})\n",
+        number(best, "eps"), best.at("pairs").get<int>(), number(best, "step"),
+        percent(s, "unchanged_share"), number(d, "rms_steps"), number(d, "theory_steps"));
+  }
+  if (r.contains("sweep")) {
+    const json& s = r.at("sweep");
+    for (const char* distribution : {"sign", "gaussian"}) {
+      std::string line;
+      for (const json& p : s.at("points"))
+        if (p.at("distribution") == distribution &&
+            (p.at("weights") == 0 || (p.at("activations") == 8 && p.at("logits") == 16)))
+          line += fmt::format(
+              " {}: {:.1f}->{:.1f};",
+              p.at("weights") == 0 ? "float" : fmt::format("w{}", p.at("weights").get<int>()),
+              number(p, "before"), number(p, "after"));
+      out += fmt::format("sweep, z {}:{} turns at {} bits\n", distribution, line,
+                         s.at("turns_at").at(distribution).get<int>());
+    }
+  }
+  out += r.at("failed").empty() ? fmt::format("passed, {:.0f} s\n", number(r, "seconds"))
+                                : fmt::format("FAILED: {}\n", join(r.at("failed"), "; "));
+  return out;
+}
+
+std::string validate_page(const json& r) {
+  html::Page page(fmt::format("Validation: {} on {}", text(r, "network"), text(r, "task")));
+  page.paragraph(
+      fmt::format("{} weights, {} examples of the source test. Float64 golden model: {:.2f} %, "
+                  "loss {:.4f}. Fixed point on the device: {:.2f} %, loss {:.4f}.",
+                  text(r, "weight_type"), r.at("examples").get<int>(),
+                  number(r.at("accuracy"), "float"), number(r.at("loss"), "float"),
+                  number(r.at("accuracy"), "fixed"), number(r.at("loss"), "fixed")));
+  std::vector<std::vector<std::string>> rows;
+  for (const json& f : r.at("findings"))
+    rows.push_back({text(f, "level"), text(f, "layer"), text(f, "check"), text(f, "text")});
+  if (rows.empty()) {
+    page.paragraph("No finding: every layer is within its thresholds.");
+  } else {
+    page.heading("Findings").table({"level", "layer", "check", "what"}, rows);
+  }
+  layer_charts(page, r);
+  layer_table(page, r);
+  if (r.contains("signal")) signal_part(page, r.at("signal"));
+  if (r.contains("sweep")) sweep_part(page, r.at("sweep"));
+  return page.str();
+}
+
+}  // namespace lastmile

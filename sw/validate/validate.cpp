@@ -1,0 +1,313 @@
+#include "sw/validate/validate.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <utility>
+
+#include "sw/base/error.hpp"
+#include "sw/base/io.hpp"
+#include "sw/golden/checkpoint.hpp"
+#include "sw/quantizer/file.hpp"
+
+namespace lastmile {
+namespace {
+
+using nlohmann::json;
+
+json stats_json(const ErrorStats& s) {
+  return {{"sqnr_db", s.sqnr_db()}, {"cosine", s.cosine()},
+          {"max_abs", s.max_abs()}, {"mean_error", s.mean_error()},
+          {"rmse", s.rmse()},       {"rmse_over_scale", s.rmse_over_scale()},
+          {"gain", s.gain()},       {"offset_lsb", s.offset_lsb()},
+          {"lsb", s.lsb()},         {"histogram", s.histogram().counts}};
+}
+
+json layer_json(const LayerReport& r) {
+  return {{"layer", r.name},
+          {"op", r.op},
+          {"k", r.reduction},
+          {"total", stats_json(r.total)},
+          {"injected", stats_json(r.injected)},
+          {"inherited", stats_json(r.inherited)},
+          {"float32_error", r.float32_error},
+          {"saturation_low", r.sat_low},
+          {"saturation_high", r.sat_high},
+          {"counter_sat_low", r.counter_sat_low},
+          {"counter_sat_high", r.counter_sat_high},
+          {"accumulator_bits", r.accumulator_bits},
+          {"accumulator_worst_bits", r.accumulator_worst_bits},
+          {"code_share", r.code_share},
+          {"effective_bits", r.effective_bits},
+          {"stuck_channels", r.stuck},
+          {"contract_differences", r.contract_differences},
+          {"simulation_lsb", r.simulation_lsb},
+          {"weight_sqnr_db", r.weight_sqnr_db},
+          {"weight_gain", r.weight_gain},
+          {"weight_clipped", r.weight_clipped},
+          {"weight_use", r.weight_use},
+          {"only_this_quantized", {{"loss", r.only_loss}, {"accuracy", r.only_accuracy}}},
+          {"all_but_this_quantized", {{"loss", r.without_loss}, {"accuracy", r.without_accuracy}}}};
+}
+
+json flip_json(const FlipPoint& p) {
+  json j = {{"x", p.x},
+            {"probes", p.probes},
+            {"flips", p.flips},
+            {"zeros", p.zeros},
+            {"lost", p.lost.value},
+            {"lost_low", p.lost.low},
+            {"lost_high", p.lost.high},
+            {"predicted", p.predicted},
+            {"signal", p.signal},
+            {"noise", p.noise},
+            {"cosine", p.cosine},
+            {"projection", p.projection},
+            {"curvature", p.curvature}};
+  if (!p.label.empty()) j["label"] = p.label;
+  return j;
+}
+template <class T, class F>
+json list_json(const std::vector<T>& all, const F& each) {
+  json out = json::array();
+  for (const T& t : all) out.push_back(each(t));
+  return out;
+}
+
+json rounding_json(const RoundingPoint& p) {
+  const auto rule = [](const RoundingPoint::Rule& r) {
+    return json{{"bias", r.bias}, {"variance", r.variance}, {"retained", r.retained}};
+  };
+  return {{"step", p.step},
+          {"stochastic", rule(p.stochastic)},
+          {"nearest", rule(p.nearest)},
+          {"floor", rule(p.floor)}};
+}
+
+json signal_json(const SignalReport& r) {
+  return {
+      {"parameters", r.parameters},
+      {"batch", r.batch},
+      {"eps", r.eps},
+      {"participation", r.participation},
+      {"by_eps", list_json(r.by_eps, flip_json)},
+      {"by_batch", list_json(r.by_batch, flip_json)},
+      {"by_width", list_json(r.by_width, flip_json)},
+      {"by_pairs", list_json(r.by_pairs,
+                             [](const DirectionPoint& p) {
+                               return json{{"pairs", p.pairs},
+                                           {"groups", p.groups},
+                                           {"fixed_signed", p.fixed_signed},
+                                           {"standard_error", p.standard_error},
+                                           {"float_signed", p.float_signed},
+                                           {"fixed_scaled", p.fixed_scaled},
+                                           {"fixed_float", p.fixed_float},
+                                           {"theory_signed", p.theory_signed},
+                                           {"theory_scaled", p.theory_scaled},
+                                           {"exact_signed", p.exact_signed},
+                                           {"exact_scaled", p.exact_scaled},
+                                           {"any_flip", p.any_flip}};
+                             })},
+      {"rounding_sign", list_json(r.rounding_sign, rounding_json)},
+      {"rounding_gaussian", list_json(r.rounding_gaussian, rounding_json)},
+      {"tensors", list_json(r.tensors,
+                            [](const TensorSignal& t) {
+                              return json{{"tensor", t.name},
+                                          {"elements", t.elements},
+                                          {"eps_lsb", t.eps_lsb},
+                                          {"step_lsb", t.step_lsb}};
+                            })},
+      {"delta_histogram", r.delta_histogram},
+      {"delta_zero_share", r.delta_zero_share},
+      {"unchanged_share", r.unchanged_share},
+      {"unchanged_late_share", r.unchanged_late_share},
+      {"drift",
+       {{"rms_steps", r.drift},
+        {"theory_steps", r.drift_theory},
+        {"bias_sigma", r.drift_bias_sigma},
+        {"clipped", r.drift_clipped},
+        {"accuracy_before", r.drift_accuracy_before},
+        {"accuracy_after", r.drift_accuracy_after}}},
+      {"by_step", list_json(r.by_step,
+                            [](const StepPoint& p) {
+                              return json{{"step", p.step},
+                                          {"loss_change", p.loss_change},
+                                          {"standard_error", p.standard_error}};
+                            })},
+      {"recommended",
+       {{"eps", r.recommended_eps}, {"pairs", r.recommended_pairs}, {"step", r.recommended_step}}},
+      {"remarks", r.remarks}};
+}
+
+json sweep_json(const SweepReport& r, const SweepOptions& o) {
+  return {
+      {"eps", o.eps},
+      {"steps", o.steps},
+      {"batch", o.batch},
+      {"layers", o.layers},
+      {"emulated",
+       "all points: quantize-dequantize arithmetic on the host; weights are 16-bit codes rounded "
+       "to "
+       "multiples of 2^(16 - bits), 16-bit activations a grid 256 times finer over the same range, "
+       "8-bit logits multiples of 256 of the 16-bit code"},
+      {"points", list_json(r.points,
+                           [](const SweepPoint& p) {
+                             return json{{"weights", p.widths.weights},
+                                         {"activations", p.widths.activations},
+                                         {"logits", p.widths.logits},
+                                         {"distribution", p.gaussian ? "gaussian" : "sign"},
+                                         {"eps_lsb", p.eps_lsb},
+                                         {"perturbed_share", p.perturbed_share},
+                                         {"lost", p.lost},
+                                         {"before", p.before},
+                                         {"after", p.after}};
+                           })},
+      {"turns_at", {{"sign", r.turns_at[0]}, {"gaussian", r.turns_at[1]}}},
+      {"float_gain", {{"sign", r.float_gain[0]}, {"gaussian", r.float_gain[1]}}},
+      {"gain_w16", {{"sign", r.wide_gain[0]}, {"gaussian", r.wide_gain[1]}}},
+      {"gain_w8", {{"sign", r.narrow_gain[0]}, {"gaussian", r.narrow_gain[1]}}},
+      {"float_minus_w16", {{"sign", r.gap[0]}, {"gaussian", r.gap[1]}}}};
+}
+
+// Large networks get fewer probes, so that time stays in bounds; the report has the numbers.
+void scale_effort(ValidateOptions& o, const Network& network) {
+  const double cost = static_cast<double>(macs(network)) / 1e6;
+  if (cost > 1) {
+    o.signal.probes = cost > 3 ? 24 : 40;
+    o.signal.step_examples = 128;
+    o.signal.batches = {8, 32};
+    o.sweep.examples = std::min(o.sweep.examples, 400);
+    o.sweep.test_examples = std::min(o.sweep.test_examples, 400);
+    o.sweep.probes = 32;
+  }
+  if (!o.quick) return;
+  o.layers.examples = std::min(o.layers.examples, 128);
+  o.signal.probes = 16;
+  o.signal.eps = {0.001, 0.01, 0.1};
+  o.signal.batches = {16};
+  o.signal.steps = {0.003, 0.01, 0.03};
+  o.signal.drift_steps = 20;
+  o.signal.step_examples = 64;
+  o.sweep.weights = {8, 12, 16};
+  o.sweep.activations = {8};
+  o.sweep.steps = 200;
+  o.sweep.examples = std::min(o.sweep.examples, 256);
+  o.sweep.test_examples = std::min(o.sweep.test_examples, 256);
+  o.sweep.probes = 16;
+}
+
+}  // namespace
+
+ValidateOutcome validate_network(const ValidateOptions& options, const DeviceOpener& open,
+                                 const Say& say, const ProgressOptions& progress) {
+  const auto begin = std::chrono::steady_clock::now();
+  const auto tell = [&](const std::string& text) {
+    if (say) say(text);
+  };
+  const RunOptions& run = options.run;
+  const Task task = load_task(run.task);
+  const Network network = load_network(run.network, task);
+  Pretrained pretrained{network, {}};
+  if (run.checkpoint.empty()) {
+    pretrained = pretrain(task, network, run.pretrain, run.task.threads, say, progress);
+  } else {
+    pretrained.params = load_checkpoint(run.checkpoint, network);
+  }
+  const QuantizedNetwork quantized =
+      options.quantized.empty() ? quantize_stage(pretrained, task, run.quantize, run.task.threads)
+                                : load_quantized(options.quantized);
+  const Network folded = fold_network(network);
+  if (!(quantized.network == folded))
+    throw Error(ErrorKind::input,
+                fmt::format("{}: it is of network '{}', expected the shapes of '{}'",
+                            options.quantized.string(), quantized.network.name, network.name));
+  const FloatParams<float> params = fold_params(network, pretrained.params);
+  ValidateOptions o = options;
+  scale_effort(o, folded);
+
+  tell("comparing layers");
+  const LayerAnalysis layers = analyse_layers(folded, params, quantized, quantized,
+                                              task.source_test, open, run.adapt.fixed, o.layers);
+  const std::vector<Finding> findings = judge(folded, params, quantized, layers, o.thresholds);
+  std::vector<const LayerReport*> worst;
+  for (const LayerReport& r : layers.layers) worst.push_back(&r);
+  std::stable_sort(worst.begin(), worst.end(), [](const LayerReport* a, const LayerReport* b) {
+    return a->total.sqnr_db() < b->total.sqnr_db();
+  });
+
+  ValidateOutcome out;
+  json failed = json::array();
+  for (const Finding& f : findings) {
+    if (f.level == Level::failure)
+      failed.push_back(f.layer.empty() ? f.check : f.layer + ": " + f.check);
+  }
+  const Thresholds& t = o.thresholds;
+  out.report = {
+      {"schema", 1},
+      {"task", task.name},
+      {"shift", task.shift},
+      {"network", network.name},
+      {"weight_type", name_of(quantized.weight_type)},
+      {"examples", layers.examples},
+      {"seed", run.adapt.forward.seed},
+      {"quick", o.quick},
+      {"thresholds",
+       {{"sqnr_warn_db", t.sqnr_warn_db},
+        {"sqnr_fail_db", t.sqnr_fail_db},
+        {"cosine_warn", t.cosine_warn},
+        {"saturation_warn", t.saturation_warn},
+        {"saturation_fail", t.saturation_fail},
+        {"rmse_over_scale_warn", t.rmse_over_scale_warn},
+        {"headroom_warn_bits", t.headroom_warn_bits},
+        {"accuracy_fail_points", t.accuracy_fail_points},
+        {"float32_fail", t.float32_fail},
+        {"logit_bits_fail", t.logit_bits_fail}}},
+      {"accuracy",
+       {{"float", layers.float_accuracy},
+        {"fixed", layers.fixed_accuracy},
+        {"simulated", layers.simulated_accuracy}}},
+      {"loss",
+       {{"float", layers.float_loss},
+        {"fixed", layers.fixed_loss},
+        {"simulated", layers.simulated_loss}}},
+      {"saturation_counters",
+       {{"device", {layers.device_sat_low, layers.device_sat_high}},
+        {"counted", {layers.counted_sat_low, layers.counted_sat_high}}}},
+      {"findings", list_json(findings,
+                             [](const Finding& f) {
+                               return json{{"level", f.level == Level::failure ? "fail" : "warn"},
+                                           {"layer", f.layer},
+                                           {"check", f.check},
+                                           {"text", f.text}};
+                             })},
+      {"failed", failed},
+      {"layers", list_json(layers.layers, layer_json)},
+      {"worst_first", list_json(worst, [](const LayerReport* r) { return json(r->name); })}};
+  out.passed = failed.empty();
+
+  if (o.with_signal)
+    out.report["signal"] = signal_json(measure_signal(
+        folded, params, quantized, task.adapt, task.shifted_test, run.adapt, o.signal, open, say));
+  if (o.with_sweep) {
+    QuantizeStageOptions wide = run.quantize;
+    wide.quantize.weight_type = WeightType::w16;
+    const QuantizedNetwork base = quantized.weight_type == WeightType::w16
+                                      ? quantized
+                                      : quantize_stage(pretrained, task, wide, run.task.threads);
+    out.report["sweep"] = sweep_json(
+        sweep_widths(folded, params, base, task.adapt, task.shifted_test, run.adapt, o.sweep, say),
+        o.sweep);
+  }
+  out.report["seconds"] =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  out.summary = validate_summary(out.report);
+  std::filesystem::create_directories(run.reports);
+  write_file_atomic(run.reports / "validate.json", out.report.dump(1) + "\n");
+  write_file_atomic(run.reports / "validate-layers.csv", layers_csv(out.report));
+  write_file_atomic(run.reports / "validate.html", validate_page(out.report));
+  return out;
+}
+
+}  // namespace lastmile
