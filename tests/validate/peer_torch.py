@@ -1,16 +1,12 @@
-#!/ usr / bin / env python3
-""
-    "The golden float model against PyTorch, on the three networks: `make peer-torch`.
+#!/usr/bin/env python3
+"""The golden float model against PyTorch, on the three networks: `make peer-torch`.
 
-    usage : peer_torch.py LASTMILE[NETWORK...]
+usage: peer_torch.py LASTMILE [NETWORK...]
 
-`lastmile validate-- peer DIR` writes a network with random numbers,
-    its outputs and its gradients;
-this script computes the same with PyTorch
-    .Bounds
-    : every
-          layer's output 1e-5 relative in float32 and 1e-10 in float64; gradients and loss 1e-6 in float64. Differences are
-              relative to the largest magnitude of the tensor.Exit status 1 if one is exceeded; a line `SKIPPED: ...` where PyTorch is missing.
+`lastmile validate --peer DIR` writes a network with random numbers, its outputs and its gradients; this script computes the same
+with PyTorch. Bounds: every layer's output 1e-5 relative in float32 and 1e-10 in float64; gradients and loss 1e-6 in float64.
+Differences are relative to the largest magnitude of the tensor. Exit status 1 if one is exceeded; a line `SKIPPED: ...` where
+PyTorch is missing.
 """
 import json
 import pathlib
@@ -18,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 
-#The distribution 's PyTorch belongs to the distribution' s interpreter.
-DISTRIBUTION = "/usr/bin/python3"
+DISTRIBUTION = "/usr/bin/python3"  # the distribution's PyTorch belongs to the distribution's interpreter
+LIMITS = {"float32": 1e-5, "float64": 1e-10, "gradient": 1e-6}
+STATISTICS = ("mean", "variance")
 
 
 def layer_output(torch, layer, inputs, p, training, epsilon):
@@ -36,11 +33,10 @@ def layer_output(torch, layer, inputs, p, training, epsilon):
     elif op == "max_pool2d":
         y = f.max_pool2d(f.pad(x, (left, right, top, bottom), value=-float("inf")), kernel, stride)
     elif op in ("average_pool2d", "global_average_pool"):
-        ones = f.pad(torch.ones_like(x), (left, right, top, bottom))
-        x = f.pad(x, (left, right, top, bottom))
         if op == "global_average_pool":
             kernel, stride = layer["in"][:2], [1, 1]
-        y = f.avg_pool2d(x, kernel, stride) / f.avg_pool2d(ones, kernel, stride)
+        ones = f.pad(torch.ones_like(x), (left, right, top, bottom))
+        y = f.avg_pool2d(f.pad(x, (left, right, top, bottom)), kernel, stride) / f.avg_pool2d(ones, kernel, stride)
     elif op == "add":
         y = inputs[0] + inputs[1]
     elif op == "softmax":
@@ -48,35 +44,32 @@ def layer_output(torch, layer, inputs, p, training, epsilon):
     else:
         raise ValueError(f"operator {op} is not known here")
     if layer["batch_norm"]:
-        if training:
-            y = f.batch_norm(y, None, None, p["gamma"], p["beta"], True, 0, epsilon)
-        else:
-            y = f.batch_norm(y, p["mean"], p["variance"], p["gamma"], p["beta"], False, 0, epsilon)
+        mean, variance = (None, None) if training else (p["mean"], p["variance"])
+        y = f.batch_norm(y, mean, variance, p["gamma"], p["beta"], training, 0, epsilon)
     return {"none": lambda v: v, "relu": f.relu, "relu6": f.relu6}[layer["activation"]](y)
 
 
-def run(torch, case, params, x, training):
-    outputs = []
-    for layer in case["layers"]:
-        inputs = [x if i < 0 else outputs[i] for i in layer["inputs"]]
-        outputs.append(layer_output(torch, layer, inputs, params[layer["name"]], training, case["batch_norm_epsilon"]))
-    return outputs
+class Case:
+    """What `lastmile validate --peer` wrote."""
 
+    def __init__(self, numpy, torch, lastmile, network):
+        self.numpy, self.torch = numpy, torch
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([lastmile, "validate", "--network", network, "--peer", folder], check=True, stdout=subprocess.DEVNULL)
+            self.info = json.loads((pathlib.Path(folder) / "peer.json").read_text())
+            self.data = numpy.fromfile(pathlib.Path(folder) / "peer.bin", "<f8")
+        self.layers = self.info["layers"]
 
-def compare(lastmile, network):
-    import numpy
-    import torch
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([lastmile, "validate", "--network", network, "--peer", folder], check=True, stdout=subprocess.DEVNULL)
-        case = json.loads((pathlib.Path(folder) / "peer.json").read_text())
-        data = numpy.fromfile(pathlib.Path(folder) / "peer.bin", "<f8")
+    def has(self, name):
+        return name in self.info["arrays"]
 
-    def array(name):
-        first, count = case["arrays"][name]
-        return data[first:first + count]
+    def array(self, name):
+        first, count = self.info["arrays"][name]
+        return self.data[first:first + count]
 
-    def to_torch(layer, kind, values):
+    def tensor(self, layer, kind, name):
+        """An array in PyTorch's layout."""
+        values = self.array(name)
         kh, kw = layer["kernel"]
         if kind == "weights" and layer["op"] == "conv2d":  # OHWI
             values = values.reshape(layer["filters"], kh, kw, -1).transpose(0, 3, 1, 2)
@@ -84,21 +77,35 @@ def compare(lastmile, network):
             values = values.reshape(kh, kw, 1, -1).transpose(3, 2, 0, 1)
         elif kind == "weights":
             values = values.reshape(layer["filters"], -1)
-        return numpy.ascontiguousarray(values)
+        return self.numpy.ascontiguousarray(values)
 
-    def parameters(dtype, grad):
+    def parameters(self, dtype, grad):
         out = {}
-        for layer in case["layers"]:
+        for layer in self.layers:
             out[layer["name"]] = {
-                kind: torch.tensor(to_torch(layer, kind, array(f"{layer['name']}/{kind}")), dtype=dtype)
-                .requires_grad_(grad and kind not in ("mean", "variance"))
-                for kind in ("weights", "bias", "gamma", "beta", "mean", "variance")
-                if f"{layer['name']}/{kind}" in case["arrays"]}
+                kind: self.torch.tensor(self.tensor(layer, kind, f"{layer['name']}/{kind}"), dtype=dtype)
+                .requires_grad_(grad and kind not in STATISTICS)
+                for kind in ("weights", "bias", "gamma", "beta") + STATISTICS if self.has(f"{layer['name']}/{kind}")}
         return out
 
-    h, w, c = case["input"]
-    nhwc = array("x").reshape(case["examples"], h, w, c).transpose(0, 3, 1, 2)
-    worst = {"float32": 0.0, "float64": 0.0, "gradient": 0.0}
+    def run(self, params, dtype, training):
+        h, w, c = self.info["input"]
+        x = self.array("x").reshape(self.info["examples"], h, w, c).transpose(0, 3, 1, 2)
+        x = self.torch.tensor(x.copy(), dtype=dtype)
+        outputs = []
+        for layer in self.layers:
+            inputs = [x if i < 0 else outputs[i] for i in layer["inputs"]]
+            outputs.append(layer_output(self.torch, layer, inputs, params[layer["name"]], training,
+                                        self.info["batch_norm_epsilon"]))
+        return outputs
+
+
+def compare(lastmile, network):
+    import numpy
+    import torch
+    torch.set_num_threads(1)
+    case = Case(numpy, torch, lastmile, network)
+    worst = dict.fromkeys(LIMITS, 0.0)
 
     def note(kind, ours, theirs):
         scale = max(numpy.abs(theirs).max(), 1e-30)
@@ -106,59 +113,51 @@ def compare(lastmile, network):
 
     for kind, dtype, suffix in (("float32", torch.float32, "out32"), ("float64", torch.float64, "out64")):
         with torch.no_grad():
-            outputs = run(torch, case, parameters(dtype, False), torch.tensor(nhwc.copy(), dtype=dtype), False)
-        for layer, y in zip(case["layers"], outputs):
-            theirs = y.permute(0, 2, 3, 1).double().numpy().ravel()
-            note(kind, array(f"{layer['name']}/{suffix}"), theirs)
+            outputs = case.run(case.parameters(dtype, False), dtype, False)
+        for layer, y in zip(case.layers, outputs):
+            note(kind, case.array(f"{layer['name']}/{suffix}"), y.permute(0, 2, 3, 1).double().numpy().ravel())
 
-    params = parameters(torch.float64, True)
-    outputs = run(torch, case, params, torch.tensor(nhwc.copy(), dtype=torch.float64), True)
-    last = len(case["layers"]) - 1
-    if case["layers"][last]["op"] == "softmax":
-        last = case["layers"][last]["inputs"][0]
-    labels = torch.tensor(array("y").astype("int64"))
+    params = case.parameters(torch.float64, True)
+    outputs = case.run(params, torch.float64, True)
+    last = len(case.layers) - 1
+    if case.layers[last]["op"] == "softmax":
+        last = case.layers[last]["inputs"][0]
+    labels = torch.tensor(case.array("y").astype("int64"))
     loss = torch.nn.functional.cross_entropy(outputs[last].flatten(1), labels)
     loss.backward()
-    note("gradient", numpy.array([case["loss"]]), numpy.array([loss.item()]))
-    for layer in case["layers"]:
+    note("gradient", numpy.array([case.info["loss"]]), numpy.array([loss.item()]))
+    compared = 0
+    for layer in case.layers:
         for kind, p in params[layer["name"]].items():
-            name = f"{layer['name']}/gradient/{kind}"
-            if p.grad is not None and name in case["arrays"]:
-                note("gradient", to_torch(layer, kind, array(name)), p.grad.numpy())
-    return worst
+            if kind in STATISTICS:
+                continue
+            note("gradient", case.tensor(layer, kind, f"{layer['name']}/gradient/{kind}"), p.grad.numpy())
+            compared += 1
+    return worst, len(case.layers), compared
 
 
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     try:
-        import torch
-#noqa : F401 except ImportError : if sys.executable !=
-        DISTRIBUTION and pathlib.Path(DISTRIBUTION).exists() and
-    subprocess.run([ DISTRIBUTION, "-c", "import torch" ], stderr = subprocess.DEVNULL)
-            .returncode ==
-        0 : sys.exit(subprocess.run([DISTRIBUTION] + sys.argv).returncode) print(
-            "SKIPPED: PyTorch is not installed (Debian package python3-torch)") return limits = {
-    "float32" : 1e-5, "float64" : 1e-10,
-    "gradient" : 1e-6 } failed =
-        0 for network in sys.argv
-        [2 : ] or
-         ["small-cnn",
-          "resnet8",
-          "ds-cnn"] : worst =
-              compare(sys.argv[1], network)
-                  bad =
-                      [k for k in
-                           limits if not worst
-                       [k] <=
-                        limits[k]] failed +=
-                        bool(bad) print(
-                            f
-                            "{'FAIL' if bad else 'ok  '} {network}: " +
-                            ", ".join(f "{k} {worst[k]:.2g} (limit {limits[k]:g})" for k in limits))
-                            print(
-                                f
-                                "{3 - failed if len(sys.argv) == 2 else len(sys.argv) - 2 - failed} passed, {failed} failed")
-                                sys.exit(1 if failed else 0)
+        import torch  # noqa: F401
+    except ImportError:
+        here = pathlib.Path(DISTRIBUTION)
+        if sys.executable != DISTRIBUTION and here.exists() and \
+                subprocess.run([DISTRIBUTION, "-c", "import torch"], stderr=subprocess.DEVNULL).returncode == 0:
+            sys.exit(subprocess.run([DISTRIBUTION] + sys.argv).returncode)
+        print("SKIPPED: PyTorch is not installed (Debian package python3-torch)")
+        return
+    networks = sys.argv[2:] or ["small-cnn", "resnet8", "ds-cnn"]
+    failed = 0
+    for network in networks:
+        worst, layers, tensors = compare(sys.argv[1], network)
+        bad = [k for k in LIMITS if not worst[k] <= LIMITS[k]]
+        failed += bool(bad)
+        print(f"{'FAIL' if bad else 'ok  '} {network}, {layers} layers, {tensors} gradients: " +
+              ", ".join(f"{k} {worst[k]:.2g} (limit {LIMITS[k]:g})" for k in LIMITS))
+    print(f"{len(networks) - failed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
 
-                                    main()
+
+main()
