@@ -132,20 +132,19 @@ void layer_table(html::Page& page, const json& r) {
 void signal_part(html::Page& page, const json& s) {
   page.heading("Training signal");
   const json& best = s.at("recommended");
-  page.paragraph(
-      fmt::format("Recommended: e = {:g}, m = {}, step = {:g} (relative to each tensor's RMS). {} "
-                  "trained parameters, batch {}.",
-                  number(best, "eps"), best.at("pairs").get<int>(), number(best, "step"),
-                  s.at("parameters").get<std::int64_t>(), s.at("batch").get<int>()));
-  Chart by_eps{
-      .title = "Lost signs of L+ - L- against float64", .x_label = "e / RMS", .y_label = "%"};
+  page.paragraph(fmt::format(
+      "Recommended: e = {:g}, m = {}, step = {:g} (unit: {}). {} "
+      "trained parameters, batch {}.",
+      number(best, "eps"), best.at("pairs").get<int>(), number(best, "step"), text(s, "unit"),
+      s.at("parameters").get<std::int64_t>(), s.at("batch").get<int>()));
+  Chart by_eps{.title = "Lost signs of L+ - L- against float64", .x_label = "e", .y_label = "%"};
   by_eps.log_x = true;
   by_eps.series = {
       flips(s.at("by_eps"), "fixed point", "lost", true),
       flips(s.at("by_eps"), "Gaussian theory from measured noise", "predicted", false)};
   Series projection = flips(s.at("by_eps"), "signs of fixed point", "projection", false);
   Chart value{.title = "Projection of the signs on the gradient (100 % = all right)",
-              .x_label = "e / RMS",
+              .x_label = "e",
               .y_label = "%"};
   value.log_x = true;
   value.series = {projection};
@@ -353,9 +352,10 @@ std::string validate_summary(const json& r) {
     const json& best = s.at("recommended");
     const json& d = s.at("drift");
     out += fmt::format(
-        "recommended: e = {:g}, m = {}, step = {:g}; an update leaves {:.1f} % unchanged; drift "
+        "recommended: e = {:g}, m = {}, step = {:g} (unit {}); an update leaves {:.1f} % "
+        "unchanged; drift "
         "{:.1f} steps (random walk {:.1f})\n",
-        number(best, "eps"), best.at("pairs").get<int>(), number(best, "step"),
+        number(best, "eps"), best.at("pairs").get<int>(), number(best, "step"), text(s, "unit"),
         percent(s, "unchanged_share"), number(d, "rms_steps"), number(d, "theory_steps"));
   }
   if (r.contains("sweep")) {

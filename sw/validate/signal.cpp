@@ -35,11 +35,18 @@ struct Bench {
   AdaptOptions how;
   const DeviceOpener& open;
   std::uint64_t seed;
+  std::vector<TensorTraining> unit = {};  // e = 1 in the unit of `how`, its step
 
   [[nodiscard]] std::vector<TensorTraining> plan(double eps) const {
-    AdaptOptions o = how;
-    o.eps = eps;
-    return plan_training(network, o);
+    std::vector<TensorTraining> p = unit;
+    for (TensorTraining& t : p) t.eps_lsb *= eps;
+    return p;
+  }
+  // Coefficient of a pair whose difference is typical.
+  [[nodiscard]] int coefficient() const {
+    return how.forward.estimator == Estimator::scaled
+               ? static_cast<int>(std::lround(127 / kScaleOverRms))
+               : 1;
   }
   [[nodiscard]] Batches batches(int size, int count) const {
     BatchSampler sampler(how.forward.seed, data.size(), size);
@@ -137,7 +144,7 @@ void directions_by_pairs(const Bench& bench, const Directions& directions,
 }
 
 void perturbation_sizes(const Directions& directions, std::uint64_t seed,
-                        const QuantizedNetwork& network, SignalReport& out) {
+                        const QuantizedNetwork& network, int coefficient, SignalReport& out) {
   std::vector<std::int8_t> z(directions.elements());
   directions.draw(seed, z);
   out.delta_histogram.assign(17, 0);
@@ -145,7 +152,7 @@ void perturbation_sizes(const Directions& directions, std::uint64_t seed,
   const double unit = directions.distribution() == spec::Distribution::sign_ ? 1.0 : 3.5 / 127;
   for (const auto& t : directions.tensors()) {
     out.tensors.push_back({tensor_name(network.network, t.id), static_cast<std::int64_t>(t.count),
-                           t.eps / unit, t.step / unit});
+                           t.eps / unit, coefficient * t.step / unit});
     const Scaled e = encode_scaled(t.eps, t.bias ? 24 : 16, "perturbation");
     for (std::size_t i = 0; i < t.count; ++i) {
       const std::int64_t magnitude =
@@ -161,10 +168,10 @@ void perturbation_sizes(const Directions& directions, std::uint64_t seed,
 }
 
 // Share of elements that one update leaves alone, by the device's counters.
-double unchanged(FixedTarget& t, std::uint64_t seed, std::uint32_t step) {
+double unchanged(FixedTarget& t, std::uint64_t seed, int coefficient, std::uint32_t step) {
   const std::vector<std::uint64_t> seeds = {seed};
-  const std::vector<std::int8_t> ones = {1};
-  t.update(seeds, ones, step);
+  const std::vector<std::int8_t> one = {static_cast<std::int8_t>(coefficient)};
+  t.update(seeds, one, step);
   const auto counters = t.driver().counters();
   const auto updated = counters[at(static_cast<std::int64_t>(spec::Counter::updated_))];
   return updated == 0 ? 0
@@ -180,22 +187,22 @@ void drift(const Bench& bench, const Directions& directions, const Dataset& test
   {
     FixedTarget t(bench.network, bench.plan(bench.how.eps), bench.data, bench.open,
                   bench.how.fixed);
-    out.unchanged_share = unchanged(t, bench.seed, kFull);
-    out.unchanged_late_share = unchanged(t, bench.seed + 1, kTenth);
+    out.unchanged_share = unchanged(t, bench.seed, bench.coefficient(), kFull);
+    out.unchanged_late_share = unchanged(t, bench.seed + 1, bench.coefficient(), kTenth);
   }
   FixedTarget t(bench.network, bench.plan(bench.how.eps), bench.data, bench.open, bench.how.fixed);
   const Dataset some = slice(test, 0, std::min<std::size_t>(test.size(), 500));
   out.drift_accuracy_before =
       evaluate_fixed(bench.network, some, bench.open, bench.how.fixed).percent();
   Rng rng(bench.seed, 17);
-  const int pairs = bench.how.forward.pairs;
+  const int pairs = bench.how.forward.pairs, c = bench.coefficient();
   std::uint64_t clipped = 0;
   for (int s = 0; s < options.drift_steps; ++s) {
     std::vector<std::uint64_t> seeds;
     std::vector<std::int8_t> signs;
     for (int j = 0; j < pairs; ++j) {
       seeds.push_back(bench.seed + 1000 + static_cast<std::uint64_t>(s * pairs + j));
-      signs.push_back(rng.below(2) == 0 ? std::int8_t{1} : std::int8_t{-1});
+      signs.push_back(static_cast<std::int8_t>(rng.below(2) == 0 ? c : -c));
     }
     t.update(seeds, signs, kFull);
     clipped += t.driver().counters()[at(static_cast<std::int64_t>(spec::Counter::update_clipped_))];
@@ -209,14 +216,14 @@ void drift(const Bench& bench, const Directions& directions, const Dataset& test
   for (const auto& tensor : directions.tensors()) {
     const QuantizedLayer &a = bench.network.layers[tensor.layer], &b = after.layers[tensor.layer];
     const double unit = directions.distribution() == spec::Distribution::sign_ ? 1.0 : 3.5 / 127;
-    const double step = tensor.step / unit;
+    const double step = c * tensor.step / unit;
     for (std::size_t i = 0; i < tensor.count; ++i) {
       const double moved =
           tensor.bias ? static_cast<double>(b.bias[i]) - static_cast<double>(a.bias[i])
                       : static_cast<double>(b.weights[i]) - static_cast<double>(a.weights[i]);
       squares += moved * moved / (step * step);
       sum += moved / step;
-      const double v = tensor.step * std::abs(static_cast<double>(z[tensor.first + i]));
+      const double v = c * tensor.step * std::abs(static_cast<double>(z[tensor.first + i]));
       const double whole = v * std::sqrt(pairs), f = whole - std::floor(whole);
       expected += (whole * whole + f * (1 - f)) / (step * step);
     }
@@ -238,7 +245,8 @@ void steps(const Bench& bench, std::span<const double> fixed, const SignalOption
   for (std::size_t i = 0; i < n; ++i)
     judged.push_back(static_cast<std::uint32_t>(bench.data.size() - 1 - i));
   const int probes = static_cast<int>(std::min<std::size_t>(fixed.size(), 24));
-  for (const double step : options.steps) {
+  for (const double factor : options.steps) {
+    const double step = factor * bench.how.step;
     EmulatedTarget<double> t(bench.folded, bench.params64, bench.network, bench.plan(step),
                              bench.data, bench.how.fixed.distribution, bench.how.fixed.mask_seed,
                              kFloat, bench.how.fixed.threads);
@@ -413,7 +421,11 @@ SignalReport measure_signal(const Network& folded, const FloatParams<float>& par
   bench.how.fixed.batch = bench.how.forward.batch;
   const int probes = std::max(kShare, options.probes / kShare * kShare);
   const int groups = probes / kShare;
+  AdaptOptions one = bench.how;
+  one.eps = 1;
+  bench.unit = plan_training(network, one, bench.data, open);
   SignalReport r;
+  r.unit = how.unit == AmplitudeUnit::rms ? "rms" : "curvature";
   r.batch = bench.how.forward.batch;
   r.eps = how.eps;
   const Batches batches = bench.batches(r.batch, groups);
@@ -461,7 +473,8 @@ SignalReport measure_signal(const Network& folded, const FloatParams<float>& par
     p.curvature = p.signal > 0 ? deviation_of(off) / p.signal : 0;
   };
 
-  std::vector<double> eps_list = options.eps;
+  std::vector<double> eps_list;
+  for (const double factor : options.eps) eps_list.push_back(factor * how.eps);
   if (std::find(eps_list.begin(), eps_list.end(), how.eps) == eps_list.end())
     eps_list.push_back(how.eps);
   std::sort(eps_list.begin(), eps_list.end());
@@ -509,7 +522,7 @@ SignalReport measure_signal(const Network& folded, const FloatParams<float>& par
         measure_rounding(step, spec::Distribution::gaussian_, 20000, bench.seed));
   }
   const Directions used(network, bench.plan(how.eps), how.fixed.distribution, how.fixed.mask_seed);
-  perturbation_sizes(used, bench.seed, network, r);
+  perturbation_sizes(used, bench.seed, network, bench.coefficient(), r);
   tell("training signal: drift and step");
   drift(bench, used, test, options, r);
   steps(bench, base_fixed, options, r);

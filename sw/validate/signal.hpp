@@ -15,9 +15,9 @@
 namespace lastmile {
 
 struct SignalOptions {
-  std::vector<double> eps = {0.0003, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1};  // relative to RMS
+  std::vector<double> eps = {0.01, 0.03, 0.1, 0.3, 1, 3, 10};  // factors on AdaptOptions::eps
   std::vector<int> batches = {8, 32, 128};
-  std::vector<double> steps = {0.0003, 0.001, 0.003, 0.01, 0.03, 0.1};  // relative to RMS
+  std::vector<double> steps = {0.01, 0.03, 0.1, 0.3, 1, 3};  // factors on AdaptOptions::step
   int probes = 64;      // pairs per point, a multiple of 8: 8 pairs share a batch
   int examples = 1024;  // of the adaptation data
   int drift_steps = 100;
@@ -26,7 +26,7 @@ struct SignalOptions {
 
 // L+ - L- of the same pairs, fixed point against float64.
 struct FlipPoint {
-  double x = 0;       // e, batch or bits
+  double x = 0;       // e (in the unit of AdaptOptions::unit), batch or bits
   std::string label;  // of points that are not numbers
   std::int64_t probes = 0, flips = 0, zeros = 0;
   // Flips plus half the zeros (a difference of zero says nothing), with its interval.
@@ -64,7 +64,7 @@ struct RoundingPoint {
 struct TensorSignal {
   std::string name;
   std::int64_t elements = 0;
-  double eps_lsb = 0, step_lsb = 0;  // for z of variance 1
+  double eps_lsb = 0, step_lsb = 0;  // for z of variance 1; step: of a typical pair
 };
 
 struct StepPoint {
@@ -74,6 +74,7 @@ struct StepPoint {
 
 struct SignalReport {
   std::int64_t parameters = 0;  // d
+  std::string unit;             // of e and step: "rms" of each tensor, or its "curvature"
   int batch = 0;
   double eps = 0;
   double participation = 0;  // (sum g^2)^2 / sum g^4: coordinates that carry the gradient
@@ -87,7 +88,7 @@ struct SignalReport {
   double unchanged_share = 0, unchanged_late_share = 0;  // of weights, at the first step and at a
                                                          // tenth of it; the device's counters
   // drift_steps updates with random signs.
-  double drift = 0, drift_theory = 0;  // root mean square, relative to each tensor's unit
+  double drift = 0, drift_theory = 0;  // root mean square, in steps of each tensor
   double drift_bias_sigma = 0;         // mean over its standard error
   std::int64_t drift_clipped = 0;
   double drift_accuracy_before = 0, drift_accuracy_after = 0;

@@ -89,6 +89,7 @@ json rounding_json(const RoundingPoint& p) {
 json signal_json(const SignalReport& r) {
   return {
       {"parameters", r.parameters},
+      {"unit", r.unit},
       {"batch", r.batch},
       {"eps", r.eps},
       {"participation", r.participation},
@@ -185,9 +186,9 @@ void scale_effort(ValidateOptions& o, const Network& network) {
   if (!o.quick) return;
   o.layers.examples = std::min(o.layers.examples, 128);
   o.signal.probes = 16;
-  o.signal.eps = {0.001, 0.01, 0.1};
+  o.signal.eps = {0.1, 1, 10};
   o.signal.batches = {16};
-  o.signal.steps = {0.003, 0.01, 0.03};
+  o.signal.steps = {0.03, 0.3, 1};
   o.signal.drift_steps = 20;
   o.signal.step_examples = 64;
   o.sweep.weights = {8, 12, 16};
