@@ -46,7 +46,7 @@ std::vector<std::int8_t> pool(const Layer& l, const QuantizedLayer& q,
               const int iy = y * l.stride_h - l.pad_top + ky * l.dilation_h;
               const int ix = xo * l.stride_w - l.pad_left + kx * l.dilation_w;
               if (iy < 0 || iy >= l.in.h || ix < 0 || ix >= l.in.w) continue;
-              const std::int32_t v = in[at((std::int64_t{iy} * l.in.w + ix) * l.in.c + c)];
+              const int v{in[at((std::int64_t{iy} * l.in.w + ix) * l.in.c + c)]};
               sum += v, ++count, largest = std::max(largest, v);
             }
           }
@@ -175,7 +175,7 @@ FloatParams<T> simulated_params(const QuantizedNetwork& network, const FloatPara
 template <class T>
 std::vector<T> simulate(const Golden<T>& golden, const QuantizedNetwork& network,
                         const FloatParams<T>& params, std::span<const T> x,
-                        std::vector<std::vector<T>>& outputs, int first, const Widths& widths,
+                        LayerOutputs<T>& outputs, int first, const Widths& widths,
                         const std::vector<bool>& quantized,
                         std::vector<std::int16_t>* logit_codes) {
   const Network& net = network.network;
@@ -226,10 +226,9 @@ std::vector<T> simulated_input(const QuantizedNetwork& network, std::span<const 
                                  int);                                                             \
   template FloatParams<T> simulated_params<T>(const QuantizedNetwork&, const FloatParams<T>&, int, \
                                               const std::vector<bool>&);                           \
-  template std::vector<T> simulate<T>(const Golden<T>&, const QuantizedNetwork&,                   \
-                                      const FloatParams<T>&, std::span<const T>,                   \
-                                      std::vector<std::vector<T>>&, int, const Widths&,            \
-                                      const std::vector<bool>&, std::vector<std::int16_t>*);       \
+  template std::vector<T> simulate<T>(                                                             \
+      const Golden<T>&, const QuantizedNetwork&, const FloatParams<T>&, std::span<const T>,        \
+      LayerOutputs<T>&, int, const Widths&, const std::vector<bool>&, std::vector<std::int16_t>*); \
   template std::vector<T> simulated_input<T>(const QuantizedNetwork&, std::span<const float>, int)
 LASTMILE_INSTANTIATE(float);
 LASTMILE_INSTANTIATE(double);

@@ -63,6 +63,10 @@ template <class T>
                                               const FloatParams<T>& from, int weight_bits,
                                               const std::vector<bool>& quantized = {});
 
+// By layer; empty where nothing was computed.
+template <class T>
+using LayerOutputs = std::vector<std::vector<T>>;
+
 // Layers first .. logits_layer() on n examples; `outputs` by layer, those below `first` given by
 // the caller (only what later layers read). Outputs of the layers of `quantized` (empty: all) are
 // quantized to widths.activations; the logits to widths.logits instead, returned as codes of the
@@ -70,7 +74,7 @@ template <class T>
 template <class T>
 std::vector<T> simulate(const Golden<T>& golden, const QuantizedNetwork& network,
                         const FloatParams<T>& params, std::span<const T> x,
-                        std::vector<std::vector<T>>& outputs, int first, const Widths& widths,
+                        LayerOutputs<T>& outputs, int first, const Widths& widths,
                         const std::vector<bool>& quantized = {},
                         std::vector<std::int16_t>* logit_codes = nullptr);
 

@@ -242,7 +242,7 @@ double EmulatedTarget<T>::loss(spec::Polarity polarity, std::uint64_t seed) {
     std::vector<T>& to = s.tensor(s.moved, t);
     const typename State::Codes& c = s.codes[k];
     for (std::size_t i = 0; i < t.count; ++i) {
-      const std::int32_t z = s.z[t.first + i];
+      const int z{s.z[t.first + i]};
       if (s.widths.weights == 0) {
         to[i] = from[i] + static_cast<T>(sign * t.eps * t.lsb[i] * z);
         continue;

@@ -242,7 +242,7 @@ class Judge {
               q.add.zp1, q.add.zp2, q.add.zp_out, q_.quant_of(l.inputs[0]).zero_point,
               q_.quant_of(l.inputs[1]).zero_point, q.out.zero_point),
           kCause);
-    if (near(r.injected.gain(), 1, kRatioTolerance) == false) return;
+    if (!near(r.injected.gain(), 1, kRatioTolerance)) return;
     // An input zero point that is off moves each channel by its sum of weights, an output zero
     // point moves all alike.
     if (r.reduction != 0) {

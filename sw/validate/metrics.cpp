@@ -91,17 +91,16 @@ double CodeUse::effective_bits() const {
   }
   if (distances == 0) return 0;
   const std::int64_t unit = std::int64_t{1} << std::countr_zero(distances);
-  return std::log2(static_cast<double>((last - first) / unit + 1));
+  const std::int64_t levels = (last - first) / unit + 1;
+  return std::log2(static_cast<double>(levels));
 }
 
 void ChannelRange::add(std::span<const double> reference, std::span<const double> value) {
   std::size_t i = 0;
-  if (ranges_.empty()) {
-    for (; i < channels_ && i < value.size(); ++i)
-      ranges_.push_back({value[i], value[i], reference[i], reference[i]});
-  }
+  for (; ranges_.size() < channels_ && i < value.size(); ++i)
+    ranges_.push_back({value[i], value[i], reference[i], reference[i]});
   for (; i < value.size(); ++i) {
-    Range& r = ranges_[i % channels_];
+    Range& r = ranges_[i % ranges_.size()];
     r.low = std::min(r.low, value[i]);
     r.high = std::max(r.high, value[i]);
     r.reference_low = std::min(r.reference_low, reference[i]);

@@ -35,8 +35,8 @@ std::string join(const json& list, const char* separator) {
 
 const json* sweep_point(const json& sweep, const char* distribution, int w, int a, int l) {
   for (const json& p : sweep.at("points"))
-    if (p.at("distribution") == distribution && p.at("weights") == w && p.at("activations") == a &&
-        p.at("logits") == l)
+    if (text(p, "distribution") == distribution && number(p, "weights") == w &&
+        number(p, "activations") == a && number(p, "logits") == l)
       return &p;
   return nullptr;
 }
@@ -313,7 +313,7 @@ std::string validate_summary(const json& r) {
       out += fmt::format("  ... {} more findings in the report\n", r.at("findings").size() - 10);
       break;
     }
-    out += fmt::format("{} {}: {}: {}\n", f.at("level") == "fail" ? "FAIL" : "warn",
+    out += fmt::format("{} {}: {}: {}\n", text(f, "level") == "fail" ? "FAIL" : "warn",
                        text(f, "layer").empty() ? "network" : text(f, "layer"), text(f, "check"),
                        text(f, "text"));
   }
