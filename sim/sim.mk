@@ -15,7 +15,7 @@ SIM_NAME = $(ROWS)x$(COLS)-b$(BUS_BYTES)-s$(ACT_BYTES)-a$(ACC_DEPTH)-q$(RQ_LANES
 SIM_DIR = build/rtl/$(SIM_NAME)
 SIM_RTL = $(shell cat rtl/npu.f)
 SIM_CXX ?= g++
-SIM_OPT ?= -O3 -march=$(ARCH)
+SIM_OPT ?= -O2 -march=$(ARCH)
 # -fno-reloop: Verilator 5.006 forgets to declare the loop variable when an assertion samples a long vector.
 SIM_VERILATOR = verilator --cc -O3 -fno-reloop -sv -Wall --x-assign fast --x-initial unique $(if $(filter 1,$(CHECKED)),--assert --trace-fst)
 SIM_LIBVER = $(shell verilator --getenv VERILATOR_ROOT 2>/dev/null)/include

@@ -20,6 +20,17 @@ namespace {
 
 constexpr std::uint32_t kRegisterPatience = 100000;  // cycles
 
+// Nothing happens at a falling edge, but an evaluation costs the logic behind the inputs once more:
+// the model is told that it saw the clock low. False if this Verilator remembers it elsewhere.
+template <class Root>
+bool forget_high(Root& root) {
+  if constexpr (requires { root.__Vtrigrprev__TOP__clk_i; }) {
+    root.__Vtrigrprev__TOP__clk_i = 0;
+    return true;
+  }
+  return false;
+}
+
 class NpuSimulation final : public Simulation {
  public:
   explicit NpuSimulation(const SimulationOptions& options)
@@ -133,9 +144,11 @@ class NpuSimulation final : public Simulation {
  private:
   void cycle() {
     if (top_->rst_ni) memory_.step(*top_);  // before that its outputs mean nothing
-    top_->clk_i = 0;
-    top_->eval();
-    dump(0);
+    if (P_CHECKED || !forget_high(*top_->rootp)) {
+      top_->clk_i = 0;
+      top_->eval();
+      dump(0);
+    }
     top_->clk_i = 1;
     top_->eval();
     dump(1);
