@@ -36,7 +36,7 @@ class Array {
                   const Perturbation& bias, Workers& workers);
 
  private:
-  struct Part {  // scratch of one thread
+  struct alignas(kPartAlign) Part {  // scratch of one thread
     InputRegion region;
     Positions positions;
     Saturations saturated;

@@ -13,7 +13,7 @@ class Depthwise {
                   const Perturbation& bias, Workers& workers);
 
  private:
-  struct Part {
+  struct alignas(kPartAlign) Part {
     InputRegion region;
     Positions positions;
     Saturations saturated;

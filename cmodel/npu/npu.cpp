@@ -161,8 +161,10 @@ void Npu::write_register(std::uint32_t offset, std::uint32_t value) {
     s_->regs.soft_reset();
   } else if ((value & 1) != 0 && !s_->running) {
     start();
-    while (step()) {
-    }
+    s_->workers.enter([this] {
+      while (step()) {
+      }
+    });
   }
 }
 

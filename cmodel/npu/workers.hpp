@@ -8,9 +8,14 @@
 #include <tbb/task_arena.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 namespace lastmile::npu {
+
+// Scratch of a part stands on cache lines of its own (pairs of lines are fetched together), or the
+// threads take them from each other at every write.
+inline constexpr std::size_t kPartAlign = 128;
 
 class Workers {
  public:
@@ -19,6 +24,13 @@ class Workers {
         arena_(std::min(threads_, tbb::info::default_concurrency())) {}
 
   [[nodiscard]] int threads() const { return threads_; }
+
+  // body() on a thread of the pool, once: splits inside it need not enter the pool each time.
+  template <class Body>
+  void enter(const Body& body) {
+    if (threads_ == 1) return body();
+    arena_.execute(body);
+  }
 
   // body(part, begin, end) for the `threads()` contiguous parts of 0..count-1, empty parts left
   // out.
