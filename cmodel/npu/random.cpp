@@ -154,10 +154,11 @@ void Perturber::elements(std::span<std::int16_t> weights) {
   constexpr std::size_t kBlock = 64;
   constexpr std::int64_t kFar = 1 << 17;  // leaves the range whatever the weight
   const bool gaussian = p_.distribution == Distribution::gaussian_;
-  std::array<std::int32_t, 128> delta;
-  for (std::size_t z = 0; z < delta.size(); ++z) {
-    delta[z] = static_cast<std::int32_t>(std::min(magnitude_[z], kFar));
-  }
+  const auto near = static_cast<std::int32_t>(std::min(magnitude_[1], kFar));
+  // numeric::perturb_magnitude in 32 bits: a weight's mantissa has 16, |z| has 7.
+  const std::uint32_t eps = p_.eps;
+  const auto shift = static_cast<std::uint32_t>(p_.shift);
+  const std::uint32_t half_up = shift == 0 ? 0 : std::uint32_t{1} << (shift - 1);
   const std::array<std::uint8_t, 32768>& magnitudes = gaussian_magnitudes();
   const std::int32_t flip = p_.minus ? -1 : 0;
   const std::int32_t limit = p_.limit;
@@ -172,11 +173,16 @@ void Perturber::elements(std::span<std::int16_t> weights) {
     if (gaussian) {
       std::array<std::uint16_t, kBlock> half{};
       std::memcpy(half.data(), z_.words().data() + first / 4, (size + 3) / 4 * 8);
-      for (std::size_t i = 0; i < kBlock; ++i) d[i] = delta[magnitudes[half[i] & 0x7fff]];
+      std::array<std::uint8_t, kBlock> z;
+      for (std::size_t i = 0; i < kBlock; ++i) z[i] = magnitudes[half[i] & 0x7fff];
+      for (std::size_t i = 0; i < kBlock; ++i) {
+        const std::uint32_t magnitude = (eps * z[i] + half_up) >> shift;
+        d[i] = static_cast<std::int32_t>(std::min(magnitude, static_cast<std::uint32_t>(kFar)));
+      }
       for (std::size_t i = 0; i < kBlock; ++i) negative[i] = (half[i] >= 0x8000 ? -1 : 0) ^ flip;
     } else {
       const std::uint64_t word = z_.words()[first / 64];
-      d.fill(delta[1]);
+      d.fill(near);
       for (std::size_t i = 0; i < kBlock; ++i) {
         negative[i] = -static_cast<std::int32_t>(word >> i & 1) ^ flip;
       }
@@ -184,16 +190,23 @@ void Perturber::elements(std::span<std::int16_t> weights) {
     if (p_.keep < 256) {
       std::memcpy(byte.data(), mask_.words().data() + first / 8, (size + 7) / 8 * 8);
     }
+    // One type and one thing per loop, or the compiler takes them one by one.
+    std::array<std::int32_t, kBlock> take, wide, change;
+    for (std::size_t i = 0; i < kBlock; ++i) take[i] = byte[i] < keep ? -1 : 0;
+    for (std::size_t i = size; i < kBlock; ++i) take[i] = 0;
+    for (std::size_t i = 0; i < kBlock; ++i) wide[i] = w[i];
+    for (std::size_t i = 0; i < kBlock; ++i)
+      change[i] = take[i] & ((d[i] ^ negative[i]) - negative[i]);
     std::int32_t taken = 0, clipped = 0;
     for (std::size_t i = 0; i < kBlock; ++i) {
-      const std::int32_t take = i < size && byte[i] < keep ? -1 : 0;
-      const std::int32_t change = take & (d[i] != 0 ? -1 : 0);
-      const std::int32_t moved = w[i] + ((d[i] ^ negative[i]) - negative[i]);
+      const std::int32_t moved = wide[i] + change[i];
       const std::int32_t inside = std::min(std::max(moved, -limit), limit);
-      taken -= take;
-      clipped -= change & (moved != inside ? -1 : 0);
-      w[i] = static_cast<std::int16_t>(change != 0 ? inside : w[i]);
+      const std::int32_t result = change[i] != 0 ? inside : moved;
+      taken -= take[i];
+      clipped -= result != moved ? -1 : 0;
+      wide[i] = result;
     }
+    for (std::size_t i = 0; i < kBlock; ++i) w[i] = static_cast<std::int16_t>(wide[i]);
     std::memcpy(&weights[first], w.data(), size * sizeof w[0]);
     count_.perturbed += static_cast<std::uint64_t>(taken);
     count_.clipped += static_cast<std::uint64_t>(clipped);

@@ -65,11 +65,13 @@ class Subject {
         quantize(network_, params, calibrate(Golden<float>(network_, 1), params, x_), options);
     quantized_x_.resize(x_.size());
     quantize_activations(x_, quantized_.input, quantized_x_);
-    one_ = open(1);
-    two_ = open(2);
+    one_ = open(1, spec::Distribution::sign_);
+    two_ = open(2, spec::Distribution::sign_);
+    gaussian_ = open(1, spec::Distribution::gaussian_);
   }
 
   [[nodiscard]] Driver& driver(int threads) { return *(threads == 1 ? one_ : two_).driver; }
+  [[nodiscard]] Driver& gaussian() { return *gaussian_.driver; }
   [[nodiscard]] double batch_macs() const { return static_cast<double>(macs(folded_)) * kBatch; }
   void golden_forward() { golden_.forward(folded_params_, x_, logits_); }
   void upload(Driver& driver) const { driver.load_batch(quantized_x_, labels_); }
@@ -92,9 +94,10 @@ class Subject {
     std::unique_ptr<Device> device;
     std::unique_ptr<Driver> driver;
   };
-  Opened open(int threads) const {
+  Opened open(int threads, spec::Distribution distribution) const {
     CompileOptions options;
     options.batch = kBatch;
+    options.distribution = distribution;
     options.training = training_plan(quantized_, {});
     Program program = compile(quantized_, {}, options);
     DeviceOptions device;
@@ -114,7 +117,7 @@ class Subject {
   std::vector<int> labels_;
   QuantizedNetwork quantized_;
   std::vector<std::int8_t> quantized_x_;
-  Opened one_, two_;
+  Opened one_, two_, gaussian_;
   std::uint64_t calls_ = 0;
 };
 
@@ -194,6 +197,7 @@ void add_subject(Results& results, const std::string& name, const std::shared_pt
       [s] { benchmark::DoNotOptimize(s->driver(1).forward(spec::Polarity::plus_, 7)); });
   add(results, name + "/update", 0, [s] { s->update(s->driver(1)); });
   add(results, name + "/step", 0, [s] { s->step(s->driver(1)); });
+  add(results, name + "/step, Gaussian", 0, [s] { s->step(s->gaussian()); });
   add(results, name + "/upload", 0, [s] { s->upload(s->driver(1)); });
   add(results, name + "/step with upload", 0, [s] {
     s->upload(s->driver(1));
@@ -306,6 +310,8 @@ class Summary {
     }
     target(n + ": training step, m = 1, in forwards", cpu(n + "/step") / forward, 2.1, false);
     target(n + ": the same with the batch's upload", cpu(n + "/step with upload") / forward, 2.1,
+           false);
+    target(n + ": the same, Gaussian perturbations", cpu(n + "/step, Gaussian") / forward, 2.1,
            false);
     ratio(n + ": perturbed forward / forward", cpu(n + "/model/perturbed") / forward);
     ratio(n + ": update / forward", cpu(n + "/update") / forward);
