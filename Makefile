@@ -17,7 +17,7 @@ include sw/build.mk
 # `N passed, N failed` counts as that many cases, another one as a single case.
 TEST_TARGETS :=
 include tests/lint/tidy.mk
--include tests/random/random.mk tests/fuzz/fuzz.mk $(wildcard tests/rtl/*.mk) sim/sim.mk tests/cli/cli.mk tests/bench/bench.mk \
+-include tests/random/random.mk tests/fuzz/fuzz.mk $(wildcard tests/rtl/*.mk) sim/sim.mk tests/timing/timing.mk tests/cli/cli.mk tests/bench/bench.mk \
   tests/campaign/campaign.mk tests/validate/validate.mk
 
 .PHONY: setup build tests test run lint format spec spec-check clean help

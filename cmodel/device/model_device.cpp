@@ -1,9 +1,11 @@
 #include "cmodel/device/model_device.hpp"
 
+#include <charconv>
 #include <cstring>
 #include <stdexcept>
 #include <vector>
 
+#include "cmodel/device/profile.hpp"
 #include "cmodel/npu/npu.hpp"
 
 namespace lastmile {
@@ -14,19 +16,46 @@ std::vector<std::byte> make_memory(const DeviceOptions& options) {
     throw std::invalid_argument("model: memory_bytes is " + std::to_string(options.memory_bytes) +
                                 ", expected 1..2^32");
   }
-  if (!options.extra.empty())
-    throw std::invalid_argument("model: unknown option '" + options.extra + "', it has none");
   return std::vector<std::byte>(options.memory_bytes);
+}
+
+timing::MemoryTiming memory_timing(const std::string& extra) {
+  timing::MemoryTiming t;
+  for (std::size_t at = 0; at < extra.size();) {
+    const std::size_t comma = std::min(extra.find(',', at), extra.size());
+    const std::string item = extra.substr(at, comma - at);
+    at = comma + 1;
+    const std::size_t equals = std::min(item.find('='), item.size());
+    const std::string name = item.substr(0, equals);
+    if (name != "latency" && name != "bandwidth")
+      throw std::invalid_argument("model: unknown option '" + item +
+                                  "', expected latency= or bandwidth=");
+    const std::uint32_t most = name == "latency" ? 1000000 : 1024;
+    std::uint32_t value = 0;
+    const char* const end = item.data() + item.size();
+    const char* const begin = item.data() + std::min(equals + 1, item.size());
+    const auto [stop, error] = std::from_chars(begin, end, value);
+    if (error != std::errc{} || stop != end || value > most)
+      throw std::invalid_argument("model: option '" + item + "', expected 0 to " +
+                                  std::to_string(most));
+    (name == "latency" ? t.latency : t.bytes_per_cycle) = value;
+  }
+  return t;
 }
 
 class ModelDevice final : public Device {
  public:
   explicit ModelDevice(const DeviceOptions& options)
-      : memory_(make_memory(options)), npu_(options.hardware, memory_, options.threads) {}
+      : memory_(make_memory(options)),
+        npu_(options.hardware, memory_, options.threads, memory_timing(options.extra)) {}
 
   std::uint32_t read_register(std::uint32_t offset) override { return npu_.read_register(offset); }
   void write_register(std::uint32_t offset, std::uint32_t value) override {
-    npu_.write_register(offset, value);
+    if (offset == spec::reg::kCtrl && (value & 3) == 1) {
+      run_queue();
+    } else {
+      npu_.write_register(offset, value);
+    }
   }
 
   void read_memory(std::uint32_t address, std::span<std::byte> to) override {
@@ -40,7 +69,32 @@ class ModelDevice final : public Device {
   std::uint64_t memory_size() const override { return memory_.size(); }
   bool wait_interrupt() override { return npu_.interrupt(); }
 
+  void annotate(const std::string& what) override { position_.annotate(what); }
+  std::string report() const override {
+    const nlohmann::json j = {{"cycles", profile_.total(spec::Counter::cycles_)},
+                              {"phases", profile_.json(npu_.hardware())}};
+    return j.dump();
+  }
+
  private:
+  void run_queue() {
+    position_.begin_queue();
+    profile_.begin_queue();
+    npu_.start();
+    std::uint64_t commands = 0;
+    for (bool more = true; more;) {
+      const npu::Counters before = npu_.counters();
+      more = npu_.step();
+      const npu::Counters& now = npu_.counters();
+      if (now[spec::Counter::commands_] == commands) break;  // END, or an error
+      npu::Counters committed = now;
+      // the end of the queue belongs to no command
+      committed[spec::Counter::cycles_] = before[spec::Counter::cycles_] + npu_.last_cycles();
+      profile_.commit(position_.phase(), static_cast<std::uint32_t>(commands),
+                      npu_.last_command().opcode, committed.value);
+      ++commands;
+    }
+  }
   void check(std::uint32_t address, std::size_t bytes) const {
     if (bytes > memory_.size() || address > memory_.size() - bytes) {
       throw std::out_of_range("model memory: " + std::to_string(bytes) + " bytes at " +
@@ -50,6 +104,8 @@ class ModelDevice final : public Device {
 
   std::vector<std::byte> memory_;
   npu::Npu npu_;
+  Position position_;
+  Profile profile_;
 };
 
 }  // namespace

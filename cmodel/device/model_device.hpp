@@ -8,8 +8,10 @@
 
 namespace lastmile {
 
-// DeviceOptions: hardware, memory_bytes, threads; `extra` must be empty. std::invalid_argument says
-// which option is wrong.
+// DeviceOptions: hardware, memory_bytes, threads; `extra`: latency=, bandwidth=, the memory that
+// the counters of kind "cycle" are predicted for, as for the backend rtl (20; 0: the bus width).
+// std::invalid_argument says which option is wrong.
+// report(): {"cycles", "phases": see profile.hpp}
 std::unique_ptr<Device> open_model(const DeviceOptions& options);
 
 }  // namespace lastmile

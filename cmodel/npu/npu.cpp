@@ -13,6 +13,7 @@
 #include "cmodel/npu/update.hpp"
 #include "cmodel/npu/validate.hpp"
 #include "cmodel/npu/workers.hpp"
+#include "cmodel/timing/predictor.hpp"
 
 namespace lastmile::npu {
 
@@ -21,14 +22,17 @@ using spec::Descriptor;
 using spec::Opcode;
 
 struct Npu::State {
-  State(const spec::HardwareParams& params, std::span<std::byte> bytes, int threads)
+  State(const spec::HardwareParams& params, std::span<std::byte> bytes, int threads,
+        const timing::MemoryTiming& memory_timing)
       : hw(params),
         memory(bytes),
         workers(threads),
         regs(params),
         array(workers.threads()),
         depthwise(workers.threads()),
-        traffic(params) {}
+        traffic(params),
+        timing(params, memory_timing),
+        clock(params, memory_timing) {}
 
   Fault fetch(std::uint32_t index, Descriptor& d);
   void execute(const Descriptor& d);
@@ -43,6 +47,10 @@ struct Npu::State {
   Array array;
   Depthwise depthwise;
   TrafficCache traffic;
+  timing::TimingCache timing;
+  timing::QueueClock clock;
+  const timing::CommandTiming* last_timing = nullptr;
+  std::uint64_t last_cycles = 0;
   Descriptor last;
   bool running = false;
 };
@@ -125,21 +133,23 @@ void Npu::State::execute(const Descriptor& d) {
       break;
     }
   }
-  const bool on = regs.polarity() != 0;
-  regs.counters +=
-      traffic.of(d, {.weights_perturbed = on && d.has(spec::kFlagWTrain),
-                     .bias_perturbed = on && d.has(spec::kFlagBTrain) && d.has(spec::kFlagHasBias),
-                     .distribution = static_cast<Distribution>(regs.distribution()),
-                     .pairs = regs.pairs()});
+  const TrafficMode mode = timing::mode_of(d, regs);
+  regs.counters += traffic.of(d, mode);
+  last_timing = &timing.of(d, mode);
+  const std::uint64_t before = regs.counters[Counter::cycles_];
+  regs.counters += last_timing->counters;
+  last_cycles = clock.command(*last_timing);
+  regs.counters[Counter::cycles_] = before + last_cycles;
   ++regs.counters[Counter::commands_];
 }
 
-Npu::Npu(const spec::HardwareParams& hw, std::span<std::byte> memory, int threads) {
+Npu::Npu(const spec::HardwareParams& hw, std::span<std::byte> memory, int threads,
+         const timing::MemoryTiming& timing) {
   if (const std::string_view bad = spec::bad_parameter(hw); !bad.empty()) {
     throw std::invalid_argument("hardware parameter " + std::string(bad) +
                                 " outside the values npu.toml allows");
   }
-  s_ = std::make_unique<State>(hw, memory, threads);
+  s_ = std::make_unique<State>(hw, memory, threads, timing);
 }
 Npu::~Npu() = default;
 
@@ -150,6 +160,9 @@ std::uint32_t Npu::read_register(std::uint32_t offset) const {
 bool Npu::interrupt() const { return s_->regs.interrupt(); }
 const spec::Descriptor& Npu::last_command() const { return s_->last; }
 const Counters& Npu::counters() const { return s_->regs.counters; }
+const timing::CommandTiming& Npu::last_timing() const { return *s_->last_timing; }
+std::uint64_t Npu::last_start() const { return s_->clock.started(); }
+std::uint64_t Npu::last_cycles() const { return s_->last_cycles; }
 
 void Npu::write_register(std::uint32_t offset, std::uint32_t value) {
   if (offset != spec::reg::kCtrl) {
@@ -175,6 +188,7 @@ void Npu::start() {
     regs.fail(0, fault);
     return;
   }
+  s_->clock.begin();
   s_->running = true;
 }
 
@@ -191,8 +205,9 @@ bool Npu::step() {
     return false;
   }
   s_->execute(s_->last);
-  if (d.opcode == static_cast<std::uint32_t>(Opcode::end_) ||
-      regs.command + 1 == regs.raw(spec::reg::kQueueCount)) {
+  const bool end = d.opcode == static_cast<std::uint32_t>(Opcode::end_);
+  if (end || regs.command + 1 == regs.raw(spec::reg::kQueueCount)) {
+    regs.counters[Counter::cycles_] += s_->clock.end(end);
     s_->running = false;
     regs.end_queue();
     return false;

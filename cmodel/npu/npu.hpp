@@ -1,5 +1,5 @@
 // The NPU: registers, a queue of commands in memory, and the engines that execute them.
-// Bit-accurate; time is not modelled here.
+// Bit-accurate; its time is predicted per command (cmodel/timing).
 #pragma once
 
 #include <cstddef>
@@ -10,14 +10,16 @@
 #include "cmodel/npu/control.hpp"
 #include "cmodel/npu/counters.hpp"
 #include "cmodel/spec/npu_spec.hpp"
+#include "cmodel/timing/timing.hpp"
 
 namespace lastmile::npu {
 
 class Npu {
  public:
   // `memory` stays the caller's and must outlive this. std::invalid_argument for parameters outside
-  // npu.toml.
-  Npu(const spec::HardwareParams& hw, std::span<std::byte> memory, int threads = 1);
+  // npu.toml. timing: of the memory that the counters of kind "cycle" are predicted for.
+  Npu(const spec::HardwareParams& hw, std::span<std::byte> memory, int threads = 1,
+      const timing::MemoryTiming& timing = {});
   ~Npu();
 
   [[nodiscard]] const spec::HardwareParams& hardware() const;
@@ -33,6 +35,11 @@ class Npu {
   // Valid after a step that executed a command (and did not end in END or an error).
   [[nodiscard]] const spec::Descriptor& last_command() const;  // addresses resolved
   [[nodiscard]] const Counters& counters() const;              // since start()
+  // The prediction of that command, the cycle since start() in which its engine started, and the
+  // cycles from the commit before it to its own.
+  [[nodiscard]] const timing::CommandTiming& last_timing() const;
+  [[nodiscard]] std::uint64_t last_start() const;
+  [[nodiscard]] std::uint64_t last_cycles() const;
 
  private:
   struct State;

@@ -68,7 +68,7 @@ class LockstepDevice final : public Device {
       : options_(parse_options(options)),
         simulation_(open_simulation(options_)),
         memory_(simulation_->memory().size()),
-        model_(options.hardware, memory_, options.threads) {}
+        model_(options.hardware, memory_, options.threads, memory_timing(options_)) {}
 
   std::uint32_t read_register(std::uint32_t offset) override {
     const std::uint32_t rtl = simulation_->read_register(offset);
@@ -124,7 +124,6 @@ class LockstepDevice final : public Device {
     const spec::HardwareParams& hw = options_.simulation.hardware;
     const std::uint64_t cycles = profile_.total(Counter::cycles_);
     nlohmann::json j = {
-        {"cycles", cycles},
         {"simulated_cycles", simulation_->cycles()},
         {"queues", queues_},
         {"commands", commands_},
@@ -140,8 +139,8 @@ class LockstepDevice final : public Device {
         {"cycles_per_second", rate(queue_cycles_, queue_time_.wall())},
         {"cycles_per_cpu_second", rate(queue_cycles_, queue_time_.cpu())},
         {"cycles_per_cpu_second_rtl",
-         rate(queue_cycles_, queue_time_.cpu() - checking_time_.cpu())},
-        {"phases", profile_.json(hw)}};
+         rate(queue_cycles_, queue_time_.cpu() - checking_time_.cpu())}};
+    report_profile(j, profile_, options_);
     if (!difference_.is_null()) j["difference"] = difference_;
     return j.dump();
   }
@@ -192,7 +191,9 @@ class LockstepDevice final : public Device {
     ++rtl[static_cast<std::size_t>(Counter::commands_)];
     // The next descriptor may be on its way already.
     check_counters(rtl, static_cast<std::uint64_t>(spec::kDescBytes / model_.hardware().bus_bytes));
-    profile_.commit(position_.phase(), command_, d.opcode, rtl);
+    npu::Counters predicted = model_.last_timing().counters;
+    predicted[Counter::cycles_] = model_.last_cycles();
+    profile_.commit(position_.phase(), command_, d.opcode, rtl, &predicted.value);
     simulation_->clear_written();
     ++command_;
     ++commands_;

@@ -11,8 +11,6 @@
 namespace lastmile::sim {
 namespace {
 
-using spec::Counter;
-
 template <class T>
 void number(const std::string& name, const std::string& text, std::uint64_t most, T& to) {
   std::uint64_t value = 0;
@@ -117,67 +115,20 @@ std::unique_ptr<Simulation> open_simulation(const BackendOptions& options) {
   return std::unique_ptr<Simulation>(reinterpret_cast<OpenSimulation>(symbol)(options.simulation));
 }
 
-void Position::annotate(const std::string& what) {
-  if (what.starts_with("step ")) {
-    step_ = what;
-    phase_.clear();
-    queue_ = 0;
-  } else {
-    phase_ = what;
-  }
+timing::MemoryTiming memory_timing(const BackendOptions& options) {
+  return {.latency = options.simulation.memory.latency,
+          .bytes_per_cycle = options.simulation.memory.bandwidth};
 }
 
-std::string Position::text() const {
-  return fmt::format("{}{}{}, queue {}", step_, step_.empty() ? "" : ", ",
-                     phase_.empty() ? "no phase" : phase_, queue_);
-}
-
-std::uint64_t Position::seed(std::uint64_t base) const {
-  std::uint64_t h = base ^ 0xcbf29ce484222325U;  // FNV-1a
-  for (const char c : step_) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
-  return (h ^ queue_) * 0x100000001b3U;
-}
-
-void Profile::commit(const std::string& phase, std::uint32_t command, std::uint32_t opcode,
-                     const Simulation::Counters& now) {
-  Entry& e = entries_[{phase, command}];
-  e.opcode = opcode;
-  ++e.runs;
-  for (std::size_t i = 0; i < now.size(); ++i) e.sum[i] += now[i] - before_[i];
-  before_ = now;
-}
-
-std::uint64_t Profile::total(spec::Counter which) const {
-  std::uint64_t sum = 0;
-  for (const auto& [key, e] : entries_) sum += e.sum[static_cast<std::size_t>(which)];
-  return sum;
-}
-
-nlohmann::json Profile::json(const spec::HardwareParams& hw) const {
-  const double multipliers = static_cast<double>(hw.rows) * hw.cols;
-  nlohmann::json out = nlohmann::json::object();
-  for (const auto& [key, e] : entries_) {
-    const auto at = [&e = e](Counter c) { return e.sum[static_cast<std::size_t>(c)]; };
-    const std::uint64_t cycles = at(Counter::cycles_);
-    out[key.first].push_back(
-        {{"command", key.second},
-         {"opcode", spec::to_string(static_cast<spec::Opcode>(e.opcode))},
-         {"runs", e.runs},
-         {"cycles", cycles},
-         {"macs", at(Counter::macs_)},
-         {"utilisation", cycles == 0 ? 0.0
-                                     : static_cast<double>(at(Counter::macs_)) /
-                                           (static_cast<double>(cycles) * multipliers)},
-         {"array_cycles", at(Counter::array_cycles_)},
-         {"stall_load", at(Counter::stall_load_)},
-         {"stall_weight", at(Counter::stall_weight_)},
-         {"stall_drain", at(Counter::stall_drain_)},
-         {"drain_cycles", at(Counter::drain_cycles_)},
-         {"element_cycles", at(Counter::element_cycles_)},
-         {"bus_read_beats", at(Counter::bus_read_beats_)},
-         {"bus_write_beats", at(Counter::bus_write_beats_)}});
-  }
-  return out;
+void report_profile(nlohmann::json& report, const Profile& profile, const BackendOptions& options) {
+  const auto cycles = static_cast<double>(profile.total(spec::Counter::cycles_));
+  const auto predicted = static_cast<double>(profile.predicted_cycles());
+  report["cycles"] = profile.total(spec::Counter::cycles_);
+  report["predicted_cycles"] = profile.predicted_cycles();
+  report["prediction_error"] = nullptr;
+  if (predictable(options) && cycles > 0)
+    report["prediction_error"] = 100.0 * (predicted - cycles) / cycles;
+  report["phases"] = profile.json(options.simulation.hardware);
 }
 
 }  // namespace lastmile::sim

@@ -1,16 +1,12 @@
-// What the devices on the Verilated NPU share: options, the library of a parameter set, and what
-// was measured per command.
+// What the devices on the Verilated NPU share: options, and the library of a parameter set.
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
-#include <string_view>
-#include <utility>
 
+#include "cmodel/device/profile.hpp"
+#include "cmodel/timing/predictor.hpp"
 #include "sim/verilator/simulation.hpp"
 #include "sw/device/device.hpp"
 
@@ -29,49 +25,20 @@ struct BackendOptions {
 };
 [[nodiscard]] BackendOptions parse_options(const DeviceOptions& options);
 
+// What the cycle model is told of the memory: it knows nothing of stalls and other orders.
+[[nodiscard]] timing::MemoryTiming memory_timing(const BackendOptions& options);
+// Whether its prediction is one of this memory: then the error means something.
+[[nodiscard]] inline bool predictable(const BackendOptions& options) {
+  return options.simulation.memory.stall == 0 && options.simulation.memory.reorder == 0;
+}
+// Adds "cycles", "predicted_cycles", "prediction_error" (per cent of cycles; null if the memory is
+// not that of the prediction) and "phases" to a report.
+void report_profile(nlohmann::json& report, const Profile& profile, const BackendOptions& options);
+
 // Folder of a parameter set under build/rtl, such as "16x16-b16-s65536-a512-q8-t1".
 [[nodiscard]] std::string library_name(const spec::HardwareParams& hw, bool checked);
 // Loads build/rtl/<name>/npu.so, found from where this code was loaded. Error(device) says what to
 // build.
 [[nodiscard]] std::unique_ptr<Simulation> open_simulation(const BackendOptions& options);
-
-// One "step ..." annotation and the queues that ran since.
-class Position {
- public:
-  // "step <k>" starts a step, anything else names the queue that comes next.
-  void annotate(const std::string& what);
-  void begin_queue() { ++queue_; }
-  [[nodiscard]] const std::string& step() const { return step_; }
-  [[nodiscard]] const std::string& phase() const { return phase_; }
-  [[nodiscard]] std::string text() const;
-  // Of the stalls of this queue: depends on the step and the queue's place in it, not on what ran
-  // before, so that a step replayed alone meets the same ones.
-  [[nodiscard]] std::uint64_t seed(std::uint64_t base) const;
-
- private:
-  std::string step_, phase_;
-  std::uint64_t queue_ = 0;
-};
-
-// Counters by phase and command.
-class Profile {
- public:
-  void begin_queue() { before_ = {}; }
-  // At the commit of a command, or at the end of the queue for what follows the last one.
-  void commit(const std::string& phase, std::uint32_t command, std::uint32_t opcode,
-              const Simulation::Counters& now);
-  [[nodiscard]] std::uint64_t total(spec::Counter which) const;
-  // {phase: [{command, opcode, runs, cycles, macs, array_cycles, stalls...}]}
-  [[nodiscard]] nlohmann::json json(const spec::HardwareParams& hw) const;
-
- private:
-  struct Entry {
-    std::uint32_t opcode = 0;
-    std::uint64_t runs = 0;
-    Simulation::Counters sum{};
-  };
-  Simulation::Counters before_{};
-  std::map<std::pair<std::string, std::uint32_t>, Entry> entries_;
-};
 
 }  // namespace lastmile::sim

@@ -16,7 +16,9 @@ namespace reg = spec::reg;
 class RtlDevice final : public Device {
  public:
   explicit RtlDevice(const DeviceOptions& options)
-      : options_(parse_options(options)), simulation_(open_simulation(options_)) {}
+      : options_(parse_options(options)),
+        simulation_(open_simulation(options_)),
+        predictor_(options.hardware, memory_timing(options_)) {}
 
   std::uint32_t read_register(std::uint32_t offset) override {
     return simulation_->read_register(offset);
@@ -24,6 +26,7 @@ class RtlDevice final : public Device {
   void write_register(std::uint32_t offset, std::uint32_t value) override {
     if (offset == reg::kCtrl && (value & 3) == 1 && !simulation_->busy()) begin_queue();
     if (offset == reg::kQueueAddr) queue_ = value;
+    if (offset != reg::kCtrl) predictor_.write_register(offset, value);
     simulation_->write_register(offset, value);
   }
   void read_memory(std::uint32_t address, std::span<std::byte> to) override {
@@ -43,8 +46,12 @@ class RtlDevice final : public Device {
       const Stop stop = simulation_->run(left);
       left -= std::min(left, simulation_->cycles() - before);
       if (stop == Stop::commit) {
-        profile_.commit(position_.phase(), simulation_->committed(), opcode(),
-                        simulation_->counters());
+        const spec::DescriptorWords words = descriptor();
+        Simulation::Counters now = simulation_->counters();
+        ++now[static_cast<std::size_t>(spec::Counter::commands_)];
+        const npu::Counters predicted = predictor_.commit(words);
+        profile_.commit(position_.phase(), simulation_->committed(), words[0] & 0xff, now,
+                        &predicted.value);
         simulation_->clear_written();
       } else {
         return stop == Stop::interrupt;
@@ -57,9 +64,8 @@ class RtlDevice final : public Device {
     if (what == position_.step()) simulation_->mark();
   }
   std::string report() const override {
-    nlohmann::json j = {{"cycles", profile_.total(spec::Counter::cycles_)},
-                        {"simulated_cycles", simulation_->cycles()},
-                        {"phases", profile_.json(options_.simulation.hardware)}};
+    nlohmann::json j = {{"simulated_cycles", simulation_->cycles()}};
+    report_profile(j, profile_, options_);
     return j.dump();
   }
 
@@ -67,6 +73,7 @@ class RtlDevice final : public Device {
   void begin_queue() {
     position_.begin_queue();
     profile_.begin_queue();
+    predictor_.begin_queue();
     MemoryOptions memory = options_.simulation.memory;
     memory.seed = position_.seed(memory.seed);
     if (!first_) memory.read_error = memory.write_error = memory.flip = memory.hang = 0;
@@ -74,11 +81,14 @@ class RtlDevice final : public Device {
     simulation_->restart(memory);
     simulation_->clear_written();
   }
-  [[nodiscard]] std::uint32_t opcode() const {
+  [[nodiscard]] spec::DescriptorWords descriptor() const {
+    spec::DescriptorWords words{};
     const std::uint64_t at =
         std::uint64_t{queue_} + std::uint64_t{simulation_->committed()} * spec::kDescBytes;
     const auto memory = simulation_->memory();
-    return at < memory.size() ? std::to_integer<std::uint32_t>(memory[at]) : 0;
+    if (at + spec::kDescBytes <= memory.size())
+      std::memcpy(words.data(), memory.data() + at, spec::kDescBytes);
+    return words;
   }
   [[nodiscard]] std::span<std::byte> range(std::uint32_t address, std::size_t bytes) const {
     const auto memory = simulation_->memory();
@@ -92,6 +102,7 @@ class RtlDevice final : public Device {
   std::unique_ptr<Simulation> simulation_;
   Position position_;
   Profile profile_;
+  timing::Predictor predictor_;
   std::uint32_t queue_ = 0;
   bool first_ = true;
 };

@@ -1,0 +1,115 @@
+#include "cmodel/timing/timing.hpp"
+
+#include <algorithm>
+
+#include "cmodel/timing/context.hpp"
+
+namespace lastmile::timing {
+namespace {
+
+using spec::Counter;
+using spec::Engine;
+using spec::Opcode;
+
+// Fetch and checks (rtl/control/npu_fetch.sv, npu_validate.sv): the descriptor's words, then a rule
+// or product per cycle. An END is not checked any further.
+constexpr U kChecks = 29;
+constexpr U kChecksOfEnd = 4;
+
+U fetch_words(const spec::HardwareParams& hw) {
+  return static_cast<U>(spec::kDescBytes / hw.bus_bytes);
+}
+U fetched(const spec::HardwareParams& hw, const MemoryTiming& memory) {
+  Channel reads(static_cast<U>(hw.bus_bytes), memory.bytes_per_cycle);
+  return reads.take(1 + Client::kOverhead + memory.latency, fetch_words(hw));
+}
+
+constexpr std::size_t kMostEntries = 4096;
+
+}  // namespace
+
+CommandTiming predict(const spec::Descriptor& d, const npu::TrafficMode& mode,
+                      const spec::HardwareParams& hw, const MemoryTiming& memory) {
+  Context c(d, mode, hw, memory);
+  // the next descriptor is the first to use the bus
+  const U words = c.reads.take(Client::kOverhead + memory.latency, fetch_words(hw)) + 1;
+  c.t.engine(Engine::fetch_) = {0, words + kChecks, fetch_words(hw)};
+  c.t.fetch = words + kChecks;
+  c.t.fetch_end = words + kChecksOfEnd;
+  U done = 0;
+  switch (c.op) {
+    case Opcode::conv2d_:
+    case Opcode::depthwise_:
+      done = matrix_time(c);
+      break;
+    case Opcode::pool_:
+      done = pool_time(c);
+      break;
+    case Opcode::add_:
+      done = add_time(c);
+      break;
+    case Opcode::softmax_:
+      done = softmax_time(c);
+      break;
+    case Opcode::loss_:
+      done = loss_time(c);
+      break;
+    case Opcode::update_:
+      done = update_time(c);
+      break;
+    case Opcode::end_:
+      break;
+  }
+  // the sequencer waits for the answers to all writes
+  c.t.execution =
+      c.op == Opcode::loss_ && !d.has(spec::kFlagLosses) ? done + 2 : c.writer.commit(done + 1);
+  c.t.counters[Counter::cycles_] = c.t.execution + 1;
+  return c.t;
+}
+
+const CommandTiming& TimingCache::of(const spec::Descriptor& d, const npu::TrafficMode& mode) {
+  spec::Descriptor key = d;
+  for (std::uint32_t* address : {&key.in_addr, &key.in2_addr, &key.out_addr})
+    *address %= spec::kAlign;
+  const auto matches = [&](const Entry& e) { return e.descriptor == key && e.mode == mode; };
+  if (next_ >= entries_.size() || !matches(entries_[next_])) {
+    next_ = static_cast<std::size_t>(std::find_if(entries_.begin(), entries_.end(), matches) -
+                                     entries_.begin());
+    if (next_ == entries_.size()) {
+      if (entries_.size() == kMostEntries) {
+        entries_.clear();
+        next_ = 0;
+      }
+      entries_.push_back({key, mode, predict(key, mode, hw_, memory_)});
+    }
+  }
+  return entries_[next_++].timing;
+}
+
+QueueClock::QueueClock(const spec::HardwareParams& hw, const MemoryTiming& memory)
+    : first_(fetched(hw, memory) + kChecks), first_end_(fetched(hw, memory) + kChecksOfEnd) {}
+
+// Cycle 1 looks at the queue's place, cycle 2 starts the fetch.
+void QueueClock::begin() {
+  started_ = 0;
+  committed_ = 0;
+  counted_ = 1;
+  descriptor_ = 1 + first_;
+  end_ = 1 + first_end_;
+}
+
+U QueueClock::command(const CommandTiming& t) {
+  started_ = std::max(committed_ + 1, descriptor_);
+  committed_ = started_ + t.execution;
+  descriptor_ = started_ + t.fetch;
+  end_ = started_ + t.fetch_end;
+  const U cycles = committed_ - counted_;
+  counted_ = committed_;
+  return cycles;
+}
+
+U QueueClock::end(bool end) {
+  return end ? std::max(committed_ + 1, end_) + 2 - counted_ : committed_ + 1 - counted_;
+}
+
+}  // namespace lastmile::timing

@@ -1,0 +1,74 @@
+#include "cmodel/timing/weight.hpp"
+
+#include <algorithm>
+
+namespace lastmile::timing {
+
+Weight::Weight(Context& c, const std::vector<KTile>& k_tiles, std::size_t tiles)
+    : c_(c),
+      k_tiles_(k_tiles),
+      count_(k_tiles.size() * tiles),
+      client_(c.reads, c.latency, 64),
+      depthwise_(c.op == spec::Opcode::depthwise_),
+      packed_(c.d.has(spec::kFlagPacked)),
+      delay_(c.mode.weights_perturbed ? kPerturb : 0) {}
+
+void Weight::ask_ahead() {
+  while (asked_ < count_ && asked_ < done_ + kAhead) {
+    const KTile& k = at(asked_);
+    if (asked_rows_ == 0) {
+      const std::size_t tile = asked_ / k_tiles_.size();
+      if (tile >= announced_.size()) return;
+      U from = ask_;
+      if (asked_ % k_tiles_.size() == 0) from = std::max(from, announced_[tile]) + 1;
+      if (k.first) from += 1 + (depthwise_ ? k.columns : 0);  // its lanes are worked out
+      if (asked_ >= kAhead)
+        from = std::max(from, taken_[asked_ - kAhead + taken_.size() - done_] + 1);
+      ask_ = from + 1;  // the k-tile itself is queued
+    }
+    for (; asked_rows_ < k.rows; ++asked_rows_) {
+      if (rows_held_ == kRows || !client_.fits(k.words)) return;
+      ask_ = std::max(ask_, freed_ + 1);
+      client_.issue(ask_++, k.words);
+      ++rows_held_;
+    }
+    asked_rows_ = 0;
+    ++asked_;
+  }
+}
+
+U Weight::ready(std::size_t k, U taken) {
+  const KTile& tile = at(k);
+  if (k != 0) {
+    taken_.push_back(taken);
+    if (taken_.size() > kAhead) taken_.pop_front();
+  }
+  done_ = k;
+  const U swap = k == 0 ? 0 : taken + kToSwap;
+  U busy = 0, begin = 0;
+  for (U row = 0; row < tile.rows; ++row) {
+    ask_ahead();
+    // a row's words are gathered one per cycle, from the cycle in which the row before is written
+    const U arrived = client_.ready();
+    const U gathered = std::max(arrived + delay_ + 1, column_ + tile.words);
+    client_.pop(std::max(arrived, gathered > delay_ + 1 ? gathered - delay_ - 1 : 0));
+    freed_ = std::max(freed_, gathered > delay_ + 1 ? gathered - delay_ - 1 : 0);
+    --rows_held_;
+    if (row == 0) begin = arrived;
+    busy += tile.words;
+    if (depthwise_) {
+      // one row is spread over the columns, one per cycle; it starts when the array has begun
+      const U first = std::max(gathered + 1, k == 0 ? 0 : taken + 5);
+      column_ = first + tile.columns - 1;
+    } else {
+      column_ = std::max(gathered, swap);
+    }
+  }
+  c_.t.engine(spec::Engine::weight_).add(begin, column_ + 1, busy);
+  U result = column_ + 1;
+  // lanes of a packed k-tile are worked out one per cycle
+  if (packed_ && k != 0) result = std::max(result, taken + c_.rows + 1);
+  return result;
+}
+
+}  // namespace lastmile::timing

@@ -1,0 +1,45 @@
+// Weights (rtl/weight/npu_weight.sv): rows of each k-tile through the perturbation unit into the
+// array's shadow registers, a column at a time; requests run up to 32 rows and four k-tiles ahead.
+#pragma once
+
+#include <deque>
+
+#include "cmodel/timing/tiles.hpp"
+
+namespace lastmile::timing {
+
+class Weight {
+ public:
+  Weight(Context& c, const std::vector<KTile>& k_tiles, std::size_t tiles);
+
+  void announce(U cycle) { announced_.push_back(cycle); }  // a tile's token
+  // When k-tile k of the command (tile after tile) waits in the shadow registers. The one before
+  // was taken by the array in cycle `taken`.
+  U ready(std::size_t k, U taken);
+  // Requests that need no more than what has happened so far.
+  void ask_ahead();
+
+ private:
+  static constexpr U kToSwap = 3;  // from taking a k-tile to its weights leaving the shadow
+  static constexpr U kRows = 32;   // rows between request and use
+  static constexpr std::size_t kAhead = 4;  // k-tiles
+  static constexpr U kPerturb = 11;         // registers of the perturbation unit
+
+  [[nodiscard]] const KTile& at(std::size_t k) const { return k_tiles_[k % k_tiles_.size()]; }
+
+  Context& c_;
+  const std::vector<KTile>& k_tiles_;
+  std::size_t count_;
+  Client client_;
+  bool depthwise_, packed_;
+  U delay_;                // of the perturbation unit
+  std::size_t done_ = 0;   // k-tiles used
+  std::size_t asked_ = 0;  // k-tile whose rows are being requested
+  U asked_rows_ = 0, rows_held_ = 0;
+  U ask_ = 0, freed_ = 0;
+  U column_ = 0;  // cycle in which the last column was written
+  std::vector<U> announced_;
+  std::deque<U> taken_;  // of the last kAhead k-tiles
+};
+
+}  // namespace lastmile::timing

@@ -1,0 +1,89 @@
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cmodel/device/model_device.hpp"
+#include "cmodel/timing/timing.hpp"
+#include "tests/timing/shapes.hpp"
+
+namespace {
+
+using namespace lastmile;
+using spec::Counter;
+using timing_shapes::Shape;
+
+std::uint64_t counter(Device& d, Counter c) {
+  return d.read_register(spec::reg::kCounter +
+                         static_cast<std::uint32_t>(c) * spec::reg::kCounterStride);
+}
+std::unique_ptr<Device> model(const std::string& extra) {
+  DeviceOptions o;
+  o.memory_bytes = 4 << 20;
+  o.extra = extra;
+  return open_model(o);
+}
+
+}  // namespace
+
+TEST_CASE("timing: the model's registers and report hold the prediction") {
+  for (const Shape& s : timing_shapes::all()) {
+    CAPTURE(s.name);
+    const auto fast = model("latency=5"), usual = model(""),
+               slow = model("latency=100,bandwidth=4");
+    for (Device* d : {fast.get(), usual.get(), slow.get()}) timing_shapes::execute(*d, s, {});
+    const std::uint64_t cycles = counter(*usual, Counter::cycles_);
+    CHECK(counter(*fast, Counter::cycles_) < cycles);
+    CHECK(cycles < counter(*slow, Counter::cycles_));
+    const auto op = static_cast<spec::Opcode>(s.d.opcode);
+    const bool matrix = op == spec::Opcode::conv2d_ || op == spec::Opcode::depthwise_;
+    if (matrix) {
+      // one position per cycle and k-tile, and every idle cycle of the array has a reason
+      const std::uint64_t array = counter(*usual, Counter::array_cycles_);
+      CHECK(array == counter(*usual, Counter::sram_reads_));
+      CHECK(array + counter(*usual, Counter::stall_load_) +
+                counter(*usual, Counter::stall_weight_) + counter(*usual, Counter::stall_drain_) <
+            cycles);
+      CHECK(counter(*usual, Counter::drain_cycles_) > 0);
+    }
+    CHECK((counter(*usual, Counter::element_cycles_) > 0) == !matrix);
+
+    const auto report = nlohmann::json::parse(usual->report());
+    const auto& command = report.at("phases").at(s.name).at(0);
+    // the end of the queue belongs to no command
+    CHECK(command.at("cycles").get<std::uint64_t>() + 1 == cycles);
+    CHECK(command.at("opcode") == std::string(spec::to_string(op)));
+    for (const char* name : {"runs", "macs", "sat_high", "update_clipped", "bus_write_beats"})
+      CHECK(command.contains(name));
+    CHECK(command.size() == spec::kCounters + 4);
+  }
+}
+
+TEST_CASE("timing: engines and tiles lie inside the command") {
+  for (const Shape& s : timing_shapes::all()) {
+    CAPTURE(s.name);
+    spec::Descriptor d = s.d;
+    d.w_pitch = 64;
+    choose_tiles(d, {});
+    const timing::CommandTiming t = timing::predict(d, {}, {}, {});
+    for (const timing::EngineTime& e : t.engines) {
+      CHECK(e.start <= e.end);
+      CHECK(e.busy <= e.end - e.start);
+      CHECK(e.end <= t.execution + 1);
+    }
+    std::uint64_t before = 0;
+    for (const timing::TileTime& tile : t.tiles) {
+      CHECK(tile.load.start >= before);
+      CHECK(tile.load.end <= tile.array.start);
+      CHECK(tile.array.end <= t.execution);
+      before = tile.load.start;
+    }
+    const auto op = static_cast<spec::Opcode>(d.opcode);
+    CHECK(t.tiles.empty() == (op == spec::Opcode::add_ || op == spec::Opcode::softmax_ ||
+                              op == spec::Opcode::loss_ || op == spec::Opcode::update_));
+  }
+}
+
+TEST_CASE("timing: options of the model") {
+  for (const char* wrong : {"latency", "latency=", "latency=-1", "bandwidth=x", "stall=3", "=4"})
+    CHECK_THROWS_AS(model(wrong), std::invalid_argument);
+}
