@@ -1,7 +1,7 @@
 // Campaign of one parameter set: random commands of every operator, random memory behaviour, model
 // and RTL in lockstep. Prints one JSON object: queues, commands, cycles, compared, differences,
 // seed, and for a difference what reproduces it.
-//   cosim-campaign ROWS COLS BUS_BYTES ACT_BYTES ACC_DEPTH RQ_LANES SEED SECONDS [FIRST]
+//   cosim-campaign ROWS COLS BUS_BYTES ACT_BYTES ACC_DEPTH RQ_LANES SEED SECONDS [FIRST [BLOCKS]]
 #include <fmt/format.h>
 
 #include <chrono>
@@ -26,9 +26,9 @@ constexpr int kQueuesPerDevice = 40;  // then another reset, other random values
 std::string behaviour(Rng& rng) {
   const std::uint64_t stall = rng.below(3) == 0 ? 0 : rng.below(70);
   const std::uint64_t bandwidth = rng.below(4) == 0 ? 1 + rng.below(8) : 0;
-  return fmt::format("latency={},stall={},reorder={},bandwidth={},seed={},rand_reset={}",
-                     1 + rng.below(80), stall, rng.below(3), bandwidth, rng.next(),
-                     1 + rng.below(1000000));
+  return fmt::format(
+      "latency={},stall={},reorder={},bandwidth={},seed={},rand_reset={},max_cycles=20000000",
+      1 + rng.below(80), stall, rng.below(3), bandwidth, rng.next(), 1 + rng.below(1000000));
 }
 
 }  // namespace
@@ -37,7 +37,7 @@ int main(int argc, char** argv) {
   if (argc < 9) {
     fmt::print(stderr,
                "usage: cosim-campaign ROWS COLS BUS_BYTES ACT_BYTES ACC_DEPTH RQ_LANES SEED "
-               "SECONDS [FIRST]\n");
+               "SECONDS [FIRST [BLOCKS]]\n");
     return 2;
   }
   DeviceOptions options;
@@ -52,6 +52,7 @@ int main(int argc, char** argv) {
   const std::uint64_t seed = std::strtoull(argv[7], nullptr, 0);
   const double seconds = std::atof(argv[8]);
   std::uint64_t block = argc > 9 ? std::strtoull(argv[9], nullptr, 0) : 0;
+  const std::uint64_t end = argc > 10 ? block + std::strtoull(argv[10], nullptr, 0) : UINT64_MAX;
   nlohmann::json out = {{"rows", options.hardware.rows},
                         {"cols", options.hardware.cols},
                         {"bus_bytes", options.hardware.bus_bytes},
@@ -63,7 +64,7 @@ int main(int argc, char** argv) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   };
   std::string difference;
-  for (; elapsed() < seconds && difference.empty(); ++block) {
+  for (; block < end && elapsed() < seconds && difference.empty(); ++block) {
     Rng rng(seed, block);
     options.extra = behaviour(rng);
     const std::unique_ptr<Device> device(lastmile_open_device(options));

@@ -1,6 +1,7 @@
 // The lockstep device on the Verilated NPU: random queues under stalls, every way a queue can end
 // in an error, recovery, and that the comparison itself can fail. Prints `N passed, N failed`.
-//   lockstep-test [queues]      LASTMILE_SEED: of the random queues
+//   lockstep-test [queues [ROWS COLS BUS_BYTES ACT_BYTES ACC_DEPTH RQ_LANES]]
+// LASTMILE_SEED: of the random queues
 #include <fmt/format.h>
 
 #include <cstdlib>
@@ -26,10 +27,14 @@ constexpr std::uint64_t kMemory = 4 << 20;
 constexpr unsigned kAllOpcodes = 0xfe;
 constexpr unsigned kForwardOpcodes = 0x3e;  // deterministic time for watchdog and bus tests
 
+spec::HardwareParams hardware;  // set once, by main
+
 std::unique_ptr<Device> open(const std::string& extra) {
   DeviceOptions o;
+  o.hardware = hardware;
   o.memory_bytes = kMemory;
-  o.extra = extra;
+  o.extra = extra + ",max_cycles=3000000";  // a queue that never ends fails its check
+
   return std::unique_ptr<Device>(lastmile_open_device(o));
 }
 
@@ -56,7 +61,7 @@ void random_queues(std::uint64_t seed, int count, const std::string& extra) {
   const auto device = open(extra);
   for (int i = 0; i < count; ++i) {
     const std::uint64_t stream = seed * 1000003 + static_cast<std::uint64_t>(i);
-    const Queue q = make_queue(stream, {}, kAllOpcodes);
+    const Queue q = make_queue(stream, hardware, kAllOpcodes);
     require(q.memory.size() <= kMemory, "queue larger than the memory");
     device->annotate(fmt::format("random queue {} of seed {}", i, seed));
     random_queue::load(*device, q);
@@ -67,7 +72,7 @@ void random_queues(std::uint64_t seed, int count, const std::string& extra) {
 
 // A healthy queue, to show that the device works again.
 void works(Device& device) {
-  random_queue::load(device, make_queue(5, {}, kAllOpcodes));
+  random_queue::load(device, make_queue(5, hardware, kAllOpcodes));
   const Outcome o = random_queue::run(device);
   require(o.interrupt && o.code == spec::Error::none_, "after the error: " + text(o));
 }
@@ -103,7 +108,7 @@ const Malformed kMalformed[] = {
 
 void malformed(const Malformed& m, std::uint64_t seed) {
   const auto device = open("stall=20");
-  Queue q = make_queue(seed, {}, m.opcodes, 4);
+  Queue q = make_queue(seed, hardware, m.opcodes, 4);
   const std::size_t at = seed % q.commands.size();
   m.spoil(q.commands[at]);
   q.encode();
@@ -120,7 +125,7 @@ void malformed(const Malformed& m, std::uint64_t seed) {
 bool fault(const std::string& kind, std::uint64_t n, spec::Error code, std::uint64_t seed) {
   namespace reg = spec::reg;
   const auto device = open(fmt::format("stall=10,reorder=1,{}={}", kind, n));
-  random_queue::load(*device, make_queue(seed, {}, kAllOpcodes));
+  random_queue::load(*device, make_queue(seed, hardware, kAllOpcodes));
   device->write_register(reg::kWatchdog, 3000);
   const Outcome o = random_queue::run(*device);
   if (o.code == spec::Error::none_) return false;
@@ -142,7 +147,7 @@ void faults(const std::string& kind, spec::Error code) {
 // An inverted bit in a write: the comparison must see it.
 void catches(std::uint64_t beat) {
   const auto device = open(fmt::format("stall=10,flip={}", beat));
-  random_queue::load(*device, make_queue(3, {}, kForwardOpcodes));
+  random_queue::load(*device, make_queue(3, hardware, kForwardOpcodes));
   try {
     static_cast<void>(random_queue::run(*device));
   } catch (const Error& e) {
@@ -156,6 +161,14 @@ void catches(std::uint64_t beat) {
 
 int main(int argc, char** argv) {
   const int queues = argc > 1 ? std::atoi(argv[1]) : 25;
+  if (argc > 7)
+    hardware = {.rows = std::atoi(argv[2]),
+                .cols = std::atoi(argv[3]),
+                .bus_bytes = std::atoi(argv[4]),
+                .act_bytes = std::atoi(argv[5]),
+                .acc_depth = std::atoi(argv[6]),
+                .rq_lanes = std::atoi(argv[7]),
+                .training = 1};
   const std::uint64_t seed = random_command::seed_from_environment(1);
   fmt::print("seed {}\n", seed);
   int variant = 0;

@@ -320,7 +320,7 @@ def main():
     p.add_argument("--parameters", action="append", default=[])
     p.add_argument("what", choices=["check", "report", "table"])
     p.add_argument("names", nargs="*")
-    args = p.parse_args()
+    args = p.parse_intermixed_args()
     if args.what == "table":
         print(markdown(json.loads((REPORTS / "synth.json").read_text())))
         return 0
