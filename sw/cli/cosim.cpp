@@ -118,6 +118,47 @@ std::string replay_line(const State& s, std::uint32_t step) {
                             (s.out / "cosim.fst").string());
 }
 
+// What every run of steps of this journal needs.
+struct Run {
+  const QuantizedNetwork& base;
+  const Journal& journal;
+  const Plan& plan;
+  const Dataset& train;
+  const DeviceOpener& model;
+};
+
+// The waveform of the cycles before a difference: the same step again, on the build that can dump.
+// Returns what to tell the user.
+std::string dump_waveform(const State& s, const Run& run, std::uint32_t step, std::uint64_t cycle) {
+  constexpr std::uint64_t kBefore = 2000, kAfter = 100;
+  const std::filesystem::path file = s.out / "difference.fst";
+  const std::uint64_t first = cycle > kBefore ? cycle - kBefore : 0;
+  CommonOptions common = s.common;
+  common.backend_options += fmt::format("{}trace={},trace_from={},trace_cycles={}",
+                                        common.backend_options.empty() ? "" : ",", file.string(),
+                                        first, cycle - first + kAfter);
+  try {
+    const QuantizedNetwork at =
+        step == 0 ? run.base
+                  : replay_journal(run.base, s.journal, step, run.model, common.thread_count(), {});
+    Device* device = nullptr;
+    const DeviceOpener open = [&, inner = find_backend(common, run.model)](const DeviceOptions& o) {
+      std::unique_ptr<Device> d = inner(o);
+      device = d.get();
+      return d;
+    };
+    FixedTarget target(at, run.plan.tensors, run.train, open, run.plan.fixed);
+    BatchSampler sampler(run.plan.forward.seed, run.train.size(), run.plan.forward.batch);
+    lockstep_step(target, *device, run.plan, run.journal.records[step], sampler.batch(step));
+  } catch (const Error& e) {
+    if (e.kind() == ErrorKind::mismatch)
+      return fmt::format("waveform of cycles {} to {} of the step: {}", first, cycle + kAfter,
+                         file.string());
+    return fmt::format("no waveform: {}", e.what());
+  }
+  return "no waveform: the step alone has no difference (a fault of one run, or state from before)";
+}
+
 // Names of the commands, which only the host knows.
 void name_commands(json& report, const Program& program) {
   if (!report.contains("phases")) return;
@@ -149,6 +190,7 @@ int cosim(State& s, const DeviceOpener& model) {
     throw Error(ErrorKind::usage, fmt::format("steps {} to {}, but {} has {}", s.from,
                                               s.from + s.steps, s.journal.string(), available));
   const Plan plan = plan_of(journal, s.journal.string(), s.run.adapt.fixed);
+  const QuantizedNetwork base = network;
   if (s.from != 0)
     network = replay_journal(network, s.journal, s.from, model, s.common.thread_count(),
                              s.common.progress());
@@ -169,7 +211,7 @@ int cosim(State& s, const DeviceOpener& model) {
                  {"predicted_cycles", nullptr}};
   const auto begin = std::chrono::steady_clock::now();
   std::uint32_t done = 0;
-  std::string failure;
+  std::string failure, waveform;
   try {
     for (; done < s.steps; ++done) {
       const std::uint32_t k = s.from + done;
@@ -190,6 +232,11 @@ int cosim(State& s, const DeviceOpener& model) {
   if (!failure.empty()) {
     report["failure"] = failure;
     report["replay"] = replay_line(s, s.from + done);
+    if (s.common.backend == "lockstep" && report.contains("difference")) {
+      waveform = dump_waveform(s, {base, journal, plan, train, model}, s.from + done,
+                               report["difference"].at("cycle_in_step").get<std::uint64_t>());
+      report["waveform"] = waveform;
+    }
   }
   write_file_atomic(s.report, report.dump(1) + "\n");
   if (s.common.json) {
@@ -210,8 +257,8 @@ int cosim(State& s, const DeviceOpener& model) {
         report.value("cycles_per_cpu_second", 0.0), s.report.string());
   }
   if (failure.empty()) return 0;
-  fmt::print(stderr, "lastmile: {}\nreplay with a waveform: {}\n", failure,
-             replay_line(s, s.from + done));
+  fmt::print(stderr, "lastmile: {}\n{}{}replay with a waveform: {}\n", failure, waveform,
+             waveform.empty() ? "" : "\n", replay_line(s, s.from + done));
   return static_cast<int>(ErrorKind::mismatch);
 }
 
