@@ -51,6 +51,11 @@ Directions::Directions(const QuantizedNetwork& network, std::span<const TensorTr
                                       static_cast<std::uint32_t>(plan[k].keep)));
 }
 
+void Directions::set_eps(std::span<const TensorTraining> plan) {
+  const double unit = distribution_ == spec::Distribution::sign_ ? 1.0 : 3.5 / 127;
+  for (std::size_t k = 0; k < tensors_.size(); ++k) tensors_[k].eps = plan[k].eps_lsb * unit;
+}
+
 std::size_t Directions::active() const {
   return mask_.empty() ? elements_
                        : elements_ - static_cast<std::size_t>(
@@ -101,8 +106,8 @@ struct EmulatedTarget<T>::State {
   std::size_t elements = 0;  // of one example of `features`
   std::vector<T> features;   // outputs of `cut` for every example
   std::vector<std::uint8_t> labels;
-  FloatParams<T> params, moved;  // `moved`: perturbed
-  std::vector<Codes> codes;
+  FloatParams<T> params, moved, start;  // `moved`: perturbed
+  std::vector<Codes> codes, start_codes;
   std::vector<T> x;
   std::vector<std::uint8_t> y;
   std::vector<std::int8_t> z;
@@ -120,6 +125,14 @@ struct EmulatedTarget<T>::State {
     std::vector<T>& to = tensor(params, t);
     for (std::size_t i = 0; i < t.count; ++i)
       to[i] = static_cast<T>(codes[k].values[i] * codes[k].coarse * t.lsb[i]);
+  }
+  void encode_eps() {
+    if (widths.weights == 0) return;
+    for (std::size_t k = 0; k < codes.size(); ++k) {
+      const Directions::Tensor& t = directions.tensors()[k];
+      codes[k].eps =
+          encode_scaled(t.eps / codes[k].coarse, t.bias ? 24 : 16, "emulated perturbation");
+    }
   }
   double loss_of(const FloatParams<T>& p, std::span<const T> in, std::span<const std::uint8_t> of,
                  int first, std::int64_t& correct) {
@@ -167,6 +180,8 @@ EmulatedTarget<T>::EmulatedTarget(const Network& folded, const FloatParams<T>& p
                        {},
                        {},
                        {},
+                       {},
+                       {},
                        0,
                        false,
                        1}) {
@@ -184,12 +199,13 @@ EmulatedTarget<T>::EmulatedTarget(const Network& folded, const FloatParams<T>& p
         c.limit = (1 << (widths.weights - 1)) - 1;
         c.coarse = 1 << (own - widths.weights);
       }
-      c.eps = encode_scaled(t.eps / c.coarse, t.bias ? 24 : 16, "emulated perturbation");
       c.step = encode_step(std::max(t.step / c.coarse, 0x1p-16), "emulated step");
     }
     s.codes.push_back(std::move(c));
   }
-  s.moved = s.params;
+  s.encode_eps();
+  s.moved = s.start = s.params;
+  s.start_codes = s.codes;
   s.z.resize(s.directions.elements());
   const std::vector<T> x = simulated_input<T>(network, data.x, widths.activations);
   s.elements = at(folded.shape_of(s.cut).elements());
@@ -211,6 +227,13 @@ EmulatedTarget<T>::EmulatedTarget(const Network& folded, const FloatParams<T>& p
 
 template <class T>
 EmulatedTarget<T>::~EmulatedTarget() = default;
+
+template <class T>
+void EmulatedTarget<T>::set_eps(std::span<const TensorTraining> plan) {
+  State& s = *state_;
+  s.directions.set_eps(plan);
+  s.encode_eps();
+}
 
 template <class T>
 void EmulatedTarget<T>::set_batch(std::span<const std::uint32_t> examples) {
@@ -295,6 +318,13 @@ void EmulatedTarget<T>::update(std::span<const std::uint64_t> seeds,
     }
     s.refresh(k);
   }
+}
+
+template <class T>
+void EmulatedTarget<T>::restart() {
+  State& s = *state_;
+  for (std::size_t k = 0; k < s.codes.size(); ++k) s.codes[k].values = s.start_codes[k].values;
+  s.params = s.moved = s.start;
 }
 
 template <class T>

@@ -37,6 +37,8 @@ class Directions {
   [[nodiscard]] const std::vector<Tensor>& tensors() const { return tensors_; }
   [[nodiscard]] std::size_t elements() const { return elements_; }
   [[nodiscard]] std::size_t active() const;  // elements that the mask keeps
+  // The e of a plan of the same tensors.
+  void set_eps(std::span<const TensorTraining> plan);
   void draw(std::uint64_t seed, std::span<std::int8_t> z) const;
   // Real length of a perturbation of z = 1 (per unit of drawn z), per element.
   [[nodiscard]] std::vector<double> amplitudes() const;
@@ -60,11 +62,15 @@ class EmulatedTarget final : public ForwardGradientTarget {
                  const Widths& widths, int threads);
   ~EmulatedTarget() override;
 
+  // Another e: of a plan of the same tensors.
+  void set_eps(std::span<const TensorTraining> plan);
   void set_batch(std::span<const std::uint32_t> examples) override;
   double loss(spec::Polarity polarity, std::uint64_t seed) override;
   void update(std::span<const std::uint64_t> seeds, std::span<const std::int8_t> coefficients,
               std::uint32_t step_register) override;
 
+  // Back to the weights that it was made with.
+  void restart();
   // With the weights as they are now.
   [[nodiscard]] Accuracy evaluate(const Dataset& data) const;
   [[nodiscard]] const FloatParams<T>& params() const;

@@ -242,7 +242,7 @@ class Judge {
               q.add.zp1, q.add.zp2, q.add.zp_out, q_.quant_of(l.inputs[0]).zero_point,
               q_.quant_of(l.inputs[1]).zero_point, q.out.zero_point),
           kCause);
-    if (!near(r.injected.gain(), 1, kRatioTolerance)) return;
+    if (!near(r.alone.gain(), 1, kRatioTolerance)) return;
     // An input zero point that is off moves each channel by its sum of weights, an output zero
     // point moves all alike.
     if (r.reduction != 0) {
@@ -266,11 +266,10 @@ class Judge {
             kCause);
       return;
     }
-    const double k = std::round(r.injected.mean_error() / r.injected.lsb());
-    if (k != 0 && r.injected.residual_lsb() < 1)
+    const double k = std::round(r.alone.mean_error() / r.alone.lsb());
+    if (k != 0 && r.alone.residual_lsb() < 1)
       say(Level::failure, r.name, "output zero point",
-          fmt::format("all outputs are off by {:+.2f} LSB",
-                      r.injected.mean_error() / r.injected.lsb()),
+          fmt::format("all outputs are off by {:+.2f} LSB", r.alone.mean_error() / r.alone.lsb()),
           kCause);
   }
 
@@ -316,12 +315,12 @@ class Judge {
               100 * (saturation > t_.saturation_fail ? t_.saturation_fail : t_.saturation_warn)),
           100 * saturation);
     const bool logits = r.layer == net_.logits_layer();
-    if (!logits && r.injected.rmse_over_scale() > t_.rmse_over_scale_warn)
+    if (!logits && r.alone.rmse_over_scale() > t_.rmse_over_scale_warn)
       say(Level::warning, r.name, "rmse over scale",
           fmt::format(
               "RMSE of the layer alone is {:.2f} LSB, better at most {:.2f} (0.29 is ideal)",
-              r.injected.rmse_over_scale(), t_.rmse_over_scale_warn),
-          r.injected.rmse_over_scale());
+              r.alone.rmse_over_scale(), t_.rmse_over_scale_warn),
+          r.alone.rmse_over_scale());
     if (r.reduction != 0 && 40 - r.accumulator_bits < t_.headroom_warn_bits)
       say(Level::warning, r.name, "headroom",
           fmt::format("the accumulator needed {} of 40 bits", r.accumulator_bits), 1);
@@ -374,6 +373,25 @@ class Judge {
 }  // namespace
 
 const char* name_of(Level level) { return level == Level::failure ? "FAIL" : "warn"; }
+
+Subject subject_of(const std::string& check) {
+  const auto one_of = [&](std::initializer_list<const char*> names) {
+    return std::find(names.begin(), names.end(), check) != names.end();
+  };
+  if (one_of({"sqnr", "cosine", "accuracy"})) return Subject::accuracy;
+  if (one_of({"saturation"})) return Subject::saturation;
+  if (one_of({"rmse over scale", "headroom", "stuck channels", "logit width"}))
+    return Subject::range;
+  if (one_of({"contract", "golden float32", "saturation counters"})) return Subject::agreement;
+  return Subject::setting;
+}
+
+int failure_status(const std::vector<Finding>& findings, bool strict) {
+  int bits = 0;
+  for (const Finding& f : findings)
+    if (f.level == Level::failure || strict) bits |= static_cast<int>(subject_of(f.check));
+  return bits == 0 ? 0 : kFailureStatus + bits;
+}
 
 std::vector<Finding> judge(const Network& folded, const FloatParams<float>& params,
                            const QuantizedNetwork& network, const LayerAnalysis& analysis,

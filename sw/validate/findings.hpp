@@ -9,8 +9,8 @@
 
 namespace lastmile {
 
-// Defaults: ONNX Runtime's, TensorFlow Lite's and AIMET's debuggers. A failure makes the command
-// exit with 6, a warning does not.
+// Defaults: ONNX Runtime's, TensorFlow Lite's and AIMET's debuggers. A failure decides the exit
+// status, a warning does not.
 struct Thresholds {
   double sqnr_warn_db = 20, sqnr_fail_db = 10;  // whole chain
   double cosine_warn = 0.99;                    // whole chain
@@ -31,6 +31,19 @@ struct Finding {
   std::string check;  // stable name: "sqnr", "weight scale", ...
   std::string text;   // for people: what was found and what was expected
 };
+
+// What a check is about; the exit status is kFailureStatus plus the sum of those that failed.
+enum class Subject {
+  setting = 1,     // a known wrong setting
+  accuracy = 2,    // "sqnr", "cosine", "accuracy"
+  saturation = 4,  // "saturation"
+  range = 8,       // "rmse over scale", "headroom", "stuck channels", "logit width"
+  agreement = 16,  // "contract", "golden float32", "saturation counters": something is broken
+};
+inline constexpr int kFailureStatus = 32;
+[[nodiscard]] Subject subject_of(const std::string& check);
+// 0 if nothing failed. strict: warnings count.
+[[nodiscard]] int failure_status(const std::vector<Finding>& findings, bool strict);
 
 // Failures first, then worst first within a level.
 [[nodiscard]] std::vector<Finding> judge(const Network& folded, const FloatParams<float>& params,

@@ -127,6 +127,28 @@ std::vector<double> input_shift(const Golden<double>& golden, const QuantizedNet
   return shift;
 }
 
+// One layer in float arithmetic with the weights, biases and scales that the network states; its
+// output on its grid. A maximum quantizes nothing: it hands on one of its inputs.
+std::vector<double> simulate_layer(const Golden<double>& golden, const QuantizedNetwork& network,
+                                   const FloatParams<double>& stated, int layer,
+                                   const std::vector<std::span<const double>>& inputs) {
+  const Layer& l = golden.network().layers[at(layer)];
+  const QuantizedLayer& q = network.layers[at(layer)];
+  LayerTrace<double> t = golden.run_layer(layer, stated, inputs);
+  if (l.op == Op::max_pool2d) return std::move(t.post);
+  if (layer == golden.network().logits_layer()) {
+    const double scale = network.logits.scale;
+    for (double& v : t.post)
+      v = scale *
+          std::clamp<double>(std::round(v / scale), network.logits.act_min, network.logits.act_max);
+    return std::move(t.post);
+  }
+  const bool add = l.op == Op::add;
+  fake_quantize<double>(t.pre, q.out, add ? q.add.act_min : q.act_min,
+                        add ? q.add.act_max : q.act_max, 8);
+  return std::move(t.pre);
+}
+
 // Sum over examples of loss and correct answers of simulated logits.
 template <class T>
 void add_loss(std::span<const T> logits, std::span<const std::uint8_t> y, double& loss,
@@ -208,7 +230,7 @@ LayerAnalysis analyse_layers(const Network& folded, const FloatParams<float>& pa
     r.name = l.name;
     r.op = name_of(l.op);
     r.reduction = has_weights(l) ? reduction(l) : 0;
-    r.total = r.injected = r.inherited = ErrorStats(lsb);
+    r.total = r.injected = r.inherited = r.alone = ErrorStats(lsb);
     if (has_weights(l)) {
       audit_weights(l, params.layers[i], q, limit, network.quant_of(l.inputs[0]), r);
       a.channel_error[i].assign(at(l.filters), 0);
@@ -282,8 +304,14 @@ LayerAnalysis analyse_layers(const Network& folded, const FloatParams<float>& pa
         }
       }
       r.total.add<double, double>(reference, got);
-      r.injected.add<double, double>(reference, by_itself);
-      r.inherited.add<double, double>(by_itself, got);
+      r.alone.add<double, double>(reference, by_itself);
+      std::vector<std::span<const double>> golden_in;
+      for (const int in : l.inputs)
+        golden_in.emplace_back(in == kNetworkInput ? x64 : trace[at(in)].post);
+      const std::vector<double> by_rule =
+          simulate_layer(golden, network, stated, static_cast<int>(i), golden_in);
+      r.injected.add<double, double>(reference, by_rule);
+      r.inherited.add<double, double>(by_rule, got);
       channels[i].add(reference, got);
 
       const auto [smallest, greatest] = std::minmax_element(reference.begin(), reference.end());
@@ -315,21 +343,14 @@ LayerAnalysis analyse_layers(const Network& folded, const FloatParams<float>& pa
         }
       }
 
-      // The same layer in float arithmetic with the weights and scales that the network states.
+      // The contract against the simulation on the same inputs.
       std::vector<std::vector<double>> real_in;
       for (std::size_t k = 0; k < ideal.size(); ++k)
         real_in.push_back(real_values(ideal[k], network.quant_of(l.inputs[k])));
-      LayerTrace<double> t =
-          golden.run_layer(static_cast<int>(i), stated, {real_in.begin(), real_in.end()});
-      const QuantizedLayer& q = network.layers[i];
-      const bool add = l.op == Op::add;
-      if (!last)
-        fake_quantize<double>(t.pre, q.out, add ? q.add.act_min : q.act_min,
-                              add ? q.add.act_max : q.act_max, 8);
-      const double top = network.logits.scale * 32767.5;
-      for (std::size_t k = 0; k < t.pre.size(); ++k) {
-        const double value = last ? std::clamp(t.post[k], -top, top) : t.pre[k];
-        const double distance = std::abs(value - by_itself[k]) / r.total.lsb();
+      const std::vector<double> simulated = simulate_layer(
+          golden, network, stated, static_cast<int>(i), {real_in.begin(), real_in.end()});
+      for (std::size_t k = 0; k < simulated.size(); ++k) {
+        const double distance = std::abs(simulated[k] - by_itself[k]) / r.total.lsb();
         r.simulation_lsb =
             std::max(r.simulation_lsb, static_cast<int>(std::min(distance + 0.25, 1e6)));
       }

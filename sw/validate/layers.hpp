@@ -23,8 +23,9 @@ struct LayerReport {
   std::int64_t reduction = 0;  // K; 0 for layers without weights
 
   ErrorStats total;      // device, whole chain, against golden
-  ErrorStats injected;   // this layer alone in the integer contract, golden inputs quantized
-  ErrorStats inherited;  // device against the layer alone: what its inputs' errors became
+  ErrorStats injected;   // this layer's own quantization: simulated in float64 on golden inputs
+  ErrorStats inherited;  // device against that: what the errors of its inputs became
+  ErrorStats alone;      // this layer in the integer contract, golden inputs on their int8 grid
   double float32_error =
       0;  // float32 golden against float64: largest difference over largest value
 
@@ -39,8 +40,8 @@ struct LayerReport {
   double effective_bits = 0;
   std::vector<int> stuck;                 // channels
   std::int64_t contract_differences = 0;  // device against the contract on the same inputs
-  int simulation_lsb = 0;  // largest distance of the contract from float arithmetic with the
-                           // network's own scales, same inputs: 1 at most when tables fit scales
+  int simulation_lsb = 0;  // largest distance of the contract from the simulation on the same int8
+                           // inputs: 1 at most when tables fit scales
 
   // Parameters against the float ones.
   double weight_sqnr_db = kPerfectSqnr;

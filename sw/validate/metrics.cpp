@@ -146,6 +146,14 @@ double mean_of(std::span<const double> v) {
   return v.empty() ? 0 : std::accumulate(v.begin(), v.end(), 0.0) / static_cast<double>(v.size());
 }
 
+double standard_error(std::span<const double> v) {
+  if (v.size() < 2) return 0;
+  const double mean = mean_of(v);
+  double squares = 0;
+  for (const double x : v) squares += (x - mean) * (x - mean);
+  const auto n = static_cast<double>(v.size());
+  return std::sqrt(squares / (n - 1) / n);
+}
 double deviation_of(std::span<const double> v) {
   double sum = 0;
   for (const double x : v) sum += x * x;

@@ -109,6 +109,8 @@ struct Share {
 [[nodiscard]] double cosine_of(std::span<const double> a, std::span<const double> b);
 [[nodiscard]] double mean_of(std::span<const double> v);
 [[nodiscard]] double deviation_of(std::span<const double> v);  // root mean square around 0
+// Of the mean; 0 for fewer than two.
+[[nodiscard]] double standard_error(std::span<const double> v);
 
 namespace theory {
 // Cosine of the m-pair estimate with the gradient in d coordinates, m much smaller than d

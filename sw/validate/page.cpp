@@ -41,17 +41,38 @@ const json* sweep_point(const json& sweep, const char* distribution, int w, int 
   return nullptr;
 }
 
-Series flips(const json& list, const char* name, const char* key, bool interval) {
-  Series s{.name = name};
+// Lost signs (or another share) over x; `eps` negative: all points, else those of that e.
+struct Curve {
+  std::string name;
+  const char* x = "x";
+  const char* y = "lost";
+  double eps = -1;
+  std::string label = {};  // of by_width: only these points
+};
+Series curve(const json& list, const Curve& c) {
+  Series s{.name = c.name};
   for (const json& p : list) {
-    s.x.push_back(number(p, "x"));
-    s.y.push_back(percent(p, key));
-    if (interval) {
+    if (c.eps >= 0 && number(p, "eps") != c.eps) continue;
+    if (!c.label.empty() && text(p, "label") != c.label) continue;
+    s.x.push_back(number(p, c.x));
+    s.y.push_back(percent(p, c.y));
+    if (std::string_view(c.y) == "lost" && c.label.empty()) {
       s.low.push_back(percent(p, "lost_low"));
       s.high.push_back(percent(p, "lost_high"));
     }
   }
   return s;
+}
+
+// The values of a key, each once, in order of appearance.
+template <class T>
+std::vector<T> distinct(const json& list, const char* key) {
+  std::vector<T> out;
+  for (const json& p : list) {
+    const T v = p.at(key).get<T>();
+    if (std::find(out.begin(), out.end(), v) == out.end()) out.push_back(v);
+  }
+  return out;
 }
 
 void layer_charts(html::Page& page, const json& r) {
@@ -69,7 +90,10 @@ void layer_charts(html::Page& page, const json& r) {
   }
   sqnr.series = {total, injected, inherited};
   page.heading("SQNR by layer").raw(to_svg(sqnr));
-  page.note("100 dB and more stands for no error: a pool inherits everything and injects nothing.");
+  page.note(
+      "Injected: this layer's own quantization, simulated on golden inputs. Inherited: what the "
+      "errors of its inputs became. 100 dB and more stands for no error: a maximum injects "
+      "nothing.");
   Chart histogram{.title = "Errors of the whole chain, the four worst layers",
                   .x_label = "error in LSBs",
                   .y_label = "share of outputs, %"};
@@ -97,17 +121,18 @@ void layer_table(html::Page& page, const json& r) {
   for (const json& name : r.at("worst_first")) {
     const json& l = layer_named(r, name.get<std::string>());
     const json& t = l.at("total");
-    rows.push_back(
-        {text(l, "layer"), text(l, "op"), fmt::format("{:.1f}", number(t, "sqnr_db")),
-         fmt::format("{:.1f}", number(l.at("injected"), "sqnr_db")),
-         fmt::format("{:.1f}", number(l.at("inherited"), "sqnr_db")),
-         fmt::format("{:.5f}", number(t, "cosine")), fmt::format("{:.4g}", number(t, "max_abs")),
-         fmt::format("{:.2g}", number(t, "mean_error")),
-         fmt::format("{:.2f}", number(l.at("injected"), "rmse_over_scale")),
-         fmt::format("{:.3f}", percent(l, "saturation_low") + percent(l, "saturation_high")),
-         fmt::format("{} of 40", l.at("accumulator_bits").get<int>()),
-         fmt::format("{:.0f}", percent(l, "code_share")),
-         fmt::format("{}", l.at("stuck_channels").size())});
+    rows.push_back({text(l, "layer"), text(l, "op"), fmt::format("{:.1f}", number(t, "sqnr_db")),
+                    fmt::format("{:.1f}", number(l.at("injected"), "sqnr_db")),
+                    fmt::format("{:.1f}", number(l.at("inherited"), "sqnr_db")),
+                    fmt::format("{:.5f}", number(t, "cosine")),
+                    fmt::format("{:.4g}", number(t, "max_abs")),
+                    fmt::format("{:.2g}", number(t, "mean_error")),
+                    fmt::format("{:.2f}", number(l.at("alone"), "rmse_over_scale")),
+                    fmt::format("{:.3f}", percent(l, "saturation_low")),
+                    fmt::format("{:.3f}", percent(l, "saturation_high")),
+                    fmt::format("{} of 40", l.at("accumulator_bits").get<int>()),
+                    fmt::format("{:.0f}", percent(l, "code_share")),
+                    fmt::format("{}", l.at("stuck_channels").size())});
     sensitivity.push_back(
         {text(l, "layer"), fmt::format("{:.4f}", number(l.at("only_this_quantized"), "loss")),
          fmt::format("{:.2f}", number(l.at("only_this_quantized"), "accuracy")),
@@ -115,9 +140,10 @@ void layer_table(html::Page& page, const json& r) {
          fmt::format("{:.2f}", number(l.at("all_but_this_quantized"), "accuracy"))});
   }
   page.heading("Layers, worst first")
-      .table({"layer", "op", "SQNR dB", "injected", "inherited", "cosine", "max abs", "mean error",
-              "RMSE/scale alone", "saturated %", "accumulator", "codes used %", "stuck"},
-             rows);
+      .table(
+          {"layer", "op", "SQNR dB", "injected", "inherited", "cosine", "max abs", "mean error",
+           "RMSE/scale alone", "saturated low %", "high %", "accumulator", "codes used %", "stuck"},
+          rows);
   page.heading("One at a time")
       .table(
           {"layer", "loss, only this quantized", "accuracy %", "loss, all but this", "accuracy %"},
@@ -140,46 +166,70 @@ void signal_part(html::Page& page, const json& s) {
   Chart by_eps{.title = "Lost signs of L+ - L- against float64", .x_label = "e", .y_label = "%"};
   by_eps.log_x = true;
   by_eps.series = {
-      flips(s.at("by_eps"), "fixed point", "lost", true),
-      flips(s.at("by_eps"), "Gaussian theory from measured noise", "predicted", false)};
-  Series projection = flips(s.at("by_eps"), "signs of fixed point", "projection", false);
+      curve(s.at("by_eps"), {"fixed point"}),
+      curve(s.at("by_eps"), {"Gaussian, noise measured at each e", "x", "predicted"}),
+      curve(s.at("by_eps"), {"Gaussian, linear: slope, noise at the smallest e", "x", "linear"})};
   Chart value{.title = "Projection of the signs on the gradient (100 % = all right)",
               .x_label = "e",
               .y_label = "%"};
   value.log_x = true;
-  value.series = {projection};
+  value.series = {curve(s.at("by_eps"), {"signs of fixed point", "x", "projection"}),
+                  curve(s.at("by_eps"), {"distance of L+ - L- from linear", "x", "curvature"})};
   page.raw(to_svg(by_eps)).raw(to_svg(value));
-  if (s.at("by_batch").size() > 1) {
-    Chart by_batch{.title = "Lost signs by batch", .x_label = "examples", .y_label = "%"};
-    by_batch.series = {flips(s.at("by_batch"), "fixed point", "lost", true)};
-    page.raw(to_svg(by_batch));
-  }
-  Chart widths{
-      .title = "Lost signs by width (emulated)", .y_label = "%", .kind = Chart::Kind::bars};
-  Series lost{.name = "lost"};
-  for (const json& p : s.at("by_width")) {
-    widths.labels.push_back(text(p, "label"));
-    lost.y.push_back(percent(p, "lost"));
-  }
-  widths.series = {lost};
-  page.raw(to_svg(widths));
-  Chart cosine{.title = "Cosine with the backpropagated gradient",
-               .x_label = "pairs m",
-               .y_label = "cosine"};
-  const auto curve = [&](const char* name, const char* key) {
-    Series c{.name = name};
-    for (const json& p : s.at("by_pairs")) {
-      c.x.push_back(number(p, "pairs"));
-      c.y.push_back(number(p, key));
-    }
-    cosine.series.push_back(std::move(c));
+  const auto eps_curves = [&](const json& list, const char* x, const char* y) {
+    std::vector<Series> out;
+    for (const double eps : distinct<double>(list, "eps"))
+      out.push_back(curve(list, {fmt::format("e = {:g}", eps), x, y, eps}));
+    return out;
   };
-  curve("fixed point, signed", "fixed_signed");
-  curve("float64, signed", "float_signed");
-  curve("fixed point, scaled", "fixed_scaled");
-  curve("sqrt(2m / pi d)", "theory_signed");
-  curve("sqrt(m / d)", "theory_scaled");
-  page.raw(to_svg(cosine));
+  Chart by_batch{.title = "Lost signs by batch", .x_label = "examples", .y_label = "%"};
+  by_batch.log_x = true;
+  by_batch.series = eps_curves(s.at("by_batch"), "x", "lost");
+  if (s.at("by_batch").size() > by_batch.series.size()) page.raw(to_svg(by_batch));
+  Chart widths{.title = "Lost signs by width (emulated)", .x_label = "e", .y_label = "%"};
+  widths.log_x = true;
+  for (const auto& label : distinct<std::string>(s.at("by_width"), "label"))
+    widths.series.push_back(curve(s.at("by_width"), {label, "eps", "lost", -1, label}));
+  page.raw(to_svg(widths));
+  Chart flips{.title = "Steps with a lost sign by pairs", .x_label = "pairs m", .y_label = "%"};
+  flips.series = eps_curves(s.at("by_pairs"), "pairs", "any_flip");
+  page.raw(to_svg(flips));
+  for (const double eps : distinct<double>(s.at("by_pairs"), "eps")) {
+    Chart cosine{.title = fmt::format("Cosine with the backpropagated gradient, e = {:g}", eps),
+                 .x_label = "pairs m",
+                 .y_label = "cosine"};
+    const auto line = [&](const char* name, const char* key) {
+      Series c{.name = name};
+      for (const json& p : s.at("by_pairs")) {
+        if (number(p, "eps") != eps) continue;
+        c.x.push_back(number(p, "pairs"));
+        c.y.push_back(number(p, key));
+      }
+      cosine.series.push_back(std::move(c));
+    };
+    line("fixed point, signed", "fixed_signed");
+    line("float64, signed", "float_signed");
+    line("fixed point, scaled", "fixed_scaled");
+    line("sqrt(2m / pi d)", "theory_signed");
+    line("sqrt(m / d)", "theory_scaled");
+    line("scaled, exact mean", "exact_scaled");
+    page.raw(to_svg(cosine));
+  }
+  Chart by_step{.title = fmt::format("Loss after {} steps on the device, against before",
+                                     s.at("short_training").at("steps").get<int>()),
+                .x_label = fmt::format("step ({})", text(s, "unit")),
+                .y_label = "nats"};
+  by_step.log_x = true;
+  for (const double eps : distinct<double>(s.at("by_step"), "eps")) {
+    Series c{.name = fmt::format("e = {:g}", eps)};
+    for (const json& p : s.at("by_step")) {
+      if (number(p, "eps") != eps) continue;
+      c.x.push_back(number(p, "step"));
+      c.y.push_back(number(p, "loss_change"));
+    }
+    by_step.series.push_back(std::move(c));
+  }
+  page.raw(to_svg(by_step));
   std::vector<std::vector<std::string>> rows;
   for (const char* kind : {"rounding_sign", "rounding_gaussian"}) {
     for (const json& p : s.at(kind)) {
@@ -225,17 +275,17 @@ void signal_part(html::Page& page, const json& s) {
 void sweep_part(html::Page& page, const json& s) {
   page.heading("Width sweep");
   page.paragraph(
-      fmt::format("e = {:g} of the largest weight code, {} steps of one pair, batch {}, layers: "
-                  "{}, weights only. Emulated: {}.",
+      fmt::format("e = {:g} of the largest weight code, {} steps of one pair, batch {}, {} seeds, "
+                  "layers: {}, weights only. Emulated: {}.",
                   number(s, "eps"), s.at("steps").get<int>(), s.at("batch").get<int>(),
-                  join(s.at("layers"), ", "), text(s, "emulated")));
+                  s.at("seeds").get<int>(), join(s.at("layers"), ", "), text(s, "emulated")));
   for (const char* distribution : {"sign", "gaussian"}) {
-    for (const char* key : {"after", "lost"}) {
-      HeatMap map{
-          .title = std::string(key == std::string("after") ? "Accuracy after adaptation, %, z: "
-                                                           : "Lost signs, %, z: ") +
-                   distribution,
-          .x_label = "weight bits"};
+    for (const std::string_view key : {"before", "lost", "after"}) {
+      HeatMap map{.title = std::string(key == "after"    ? "Accuracy after adaptation, %, z: "
+                                       : key == "before" ? "Accuracy after quantization, %, z: "
+                                                         : "Lost signs, %, z: ") +
+                           distribution,
+                  .x_label = "weight bits"};
       std::vector<int> weights;
       std::vector<std::pair<int, int>> rest;
       for (const json& p : s.at("points")) {
@@ -250,20 +300,19 @@ void sweep_part(html::Page& page, const json& s) {
         map.rows.push_back(fmt::format("a{} l{}", a, l));
         for (const int w : weights) {
           const json* p = sweep_point(s, distribution, w, a, l);
-          map.values.push_back(p == nullptr
-                                   ? std::numeric_limits<double>::quiet_NaN()
-                                   : number(*p, key) * (key == std::string("lost") ? 100 : 1));
+          map.values.push_back(p == nullptr ? std::numeric_limits<double>::quiet_NaN()
+                                            : number(*p, key.data()) * (key == "lost" ? 100 : 1));
         }
       }
       page.raw(to_svg(map));
     }
     page.paragraph(fmt::format(
         "z {}: float gains {:.2f} points, 16-bit weights {:.2f}, 8-bit {:.2f}; narrowest weights "
-        "that gain half of float: {}; float minus 16 bit {:+.2f} points.",
+        "that gain half of float: {}; float minus 16 bit {:+.2f} +- {:.2f} points.",
         distribution, number(s.at("float_gain"), distribution),
         number(s.at("gain_w16"), distribution), number(s.at("gain_w8"), distribution),
-        s.at("turns_at").at(distribution).get<int>(),
-        number(s.at("float_minus_w16"), distribution)));
+        s.at("turns_at").at(distribution).get<int>(), number(s.at("float_minus_w16"), distribution),
+        number(s.at("float_minus_w16_error"), distribution)));
   }
 }
 
@@ -272,21 +321,23 @@ void sweep_part(html::Page& page, const json& s) {
 std::string layers_csv(const json& r) {
   std::string out =
       "layer,op,k,sqnr_db,injected_sqnr_db,inherited_sqnr_db,cosine,max_abs,mean_error,rmse,"
-      "rmse_over_scale,injected_rmse_over_scale,float32_error,saturation_low,saturation_high,"
+      "rmse_over_scale,injected_rmse_over_scale,alone_rmse_over_scale,float32_error,saturation_low,"
+      "saturation_high,"
       "accumulator_bits,accumulator_worst_bits,code_share,effective_bits,stuck_channels,"
       "contract_differences,weight_sqnr_db,weight_use,only_loss,only_accuracy,without_loss,"
       "without_accuracy\n";
   for (const json& l : r.at("layers")) {
     const json& t = l.at("total");
     out += fmt::format(
-        "{},{},{},{:.6g},{:.6g},{:.6g},{:.9g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:."
-        "6g},"
+        "{},{},{},{:.6g},{:.6g},{:.6g},{:.9g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},"
+        "{:.6g},{:.6g},"
         "{},{},{:.6g},{:.6g},{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g}\n",
         text(l, "layer"), text(l, "op"), l.at("k").get<std::int64_t>(), number(t, "sqnr_db"),
         number(l.at("injected"), "sqnr_db"), number(l.at("inherited"), "sqnr_db"),
         number(t, "cosine"), number(t, "max_abs"), number(t, "mean_error"), number(t, "rmse"),
         number(t, "rmse_over_scale"), number(l.at("injected"), "rmse_over_scale"),
-        number(l, "float32_error"), number(l, "saturation_low"), number(l, "saturation_high"),
+        number(l.at("alone"), "rmse_over_scale"), number(l, "float32_error"),
+        number(l, "saturation_low"), number(l, "saturation_high"),
         l.at("accumulator_bits").get<int>(), l.at("accumulator_worst_bits").get<int>(),
         number(l, "code_share"), number(l, "effective_bits"), l.at("stuck_channels").size(),
         l.at("contract_differences").get<std::int64_t>(), number(l, "weight_sqnr_db"),
@@ -327,7 +378,7 @@ std::string validate_summary(const json& r) {
         "{:<10} {:>8.1f} {:>8.1f} {:>9.1f} {:>8.5f} {:>9.2f} {:>8.3f} {:>5} {:>5.0f}%\n",
         text(l, "layer"), number(l.at("total"), "sqnr_db"), number(l.at("injected"), "sqnr_db"),
         number(l.at("inherited"), "sqnr_db"), number(l.at("total"), "cosine"),
-        number(l.at("injected"), "rmse_over_scale"),
+        number(l.at("alone"), "rmse_over_scale"),
         percent(l, "saturation_low") + percent(l, "saturation_high"),
         l.at("accumulator_bits").get<int>(), percent(l, "code_share"));
   }
@@ -337,44 +388,54 @@ std::string validate_summary(const json& r) {
     for (const json& p : s.at("by_eps"))
       line += fmt::format(" {:g}: {:.0f}%", number(p, "x"), percent(p, "lost"));
     out += fmt::format("lost signs of L+ - L- by e:{}\n", line);
-    line.clear();
-    for (const json& p : s.at("by_width"))
-      line += fmt::format(" {}: {:.0f}%;", text(p, "label"), percent(p, "lost"));
-    out += fmt::format("  at e = {:g} by width:{}\n", number(s, "eps"), line);
-    const json& one = s.at("by_pairs").at(0);
-    const json& last = s.at("by_pairs").back();
-    out += fmt::format(
-        "cosine with backpropagation: m = 1 {:.4f} (theory {:.4f}), m = {} {:.4f} ({:.4f}); {} "
-        "parameters\n",
-        number(one, "fixed_signed"), number(one, "theory_signed"), last.at("pairs").get<int>(),
-        number(last, "fixed_signed"), number(last, "theory_signed"),
-        s.at("parameters").get<std::int64_t>());
+    // Where the curves are taken, noisiest first.
+    for (const double eps : distinct<double>(s.at("by_pairs"), "eps")) {
+      line.clear();
+      for (const json& p : s.at("by_width"))
+        if (number(p, "eps") == eps)
+          line += fmt::format(" {}: {:.0f}%", text(p, "label"), percent(p, "lost"));
+      out += fmt::format("  e = {:g}:{}\n", eps, line);
+      line.clear();
+      for (const json& p : s.at("by_pairs"))
+        if (number(p, "eps") == eps)
+          line += fmt::format(" m = {}: {:.4f} ({:.4f})", p.at("pairs").get<int>(),
+                              number(p, "fixed_signed"), number(p, "theory_signed"));
+      out += fmt::format("    cosine with backpropagation (theory):{}\n", line);
+    }
     const json& best = s.at("recommended");
     const json& d = s.at("drift");
     out += fmt::format(
-        "recommended: e = {:g}, m = {}, step = {:g} (unit {}); an update leaves {:.1f} % "
-        "unchanged; drift "
-        "{:.1f} steps (random walk {:.1f})\n",
+        "recommended: e = {:g}, m = {}, step = {:g} (unit {}); an update leaves {:.1f} % of {} "
+        "parameters unchanged; drift {:.1f} steps (random walk {:.1f})\n",
         number(best, "eps"), best.at("pairs").get<int>(), number(best, "step"), text(s, "unit"),
-        percent(s, "unchanged_share"), number(d, "rms_steps"), number(d, "theory_steps"));
+        percent(s, "unchanged_share"), s.at("parameters").get<std::int64_t>(),
+        number(d, "rms_steps"), number(d, "theory_steps"));
   }
   if (r.contains("sweep")) {
     const json& s = r.at("sweep");
     for (const char* distribution : {"sign", "gaussian"}) {
       std::string line;
-      for (const json& p : s.at("points"))
-        if (p.at("distribution") == distribution &&
-            (p.at("weights") == 0 || (p.at("activations") == 8 && p.at("logits") == 16)))
-          line += fmt::format(
-              " {}: {:.1f}->{:.1f};",
-              p.at("weights") == 0 ? "float" : fmt::format("w{}", p.at("weights").get<int>()),
-              number(p, "before"), number(p, "after"));
-      out += fmt::format("sweep, z {}:{} turns at {} bits\n", distribution, line,
-                         s.at("turns_at").at(distribution).get<int>());
+      for (const json& p : s.at("points")) {
+        const int w = p.at("weights").get<int>();
+        if (text(p, "distribution") != distribution ||
+            (w != 0 && (number(p, "activations") != 8 || number(p, "logits") != 16)))
+          continue;
+        line += fmt::format(" {}: {:.1f};", w == 0 ? "float" : fmt::format("w{}", w),
+                            number(p, "after"));
+      }
+      const json* before = sweep_point(s, distribution, 16, 8, 16);
+      out += fmt::format(
+          "sweep, z {}, from {:.1f} %:{} turns at {} bits; float - w16 {:+.2f} +- {:.2f}\n",
+          distribution, before == nullptr ? 0 : number(*before, "before"), line,
+          s.at("turns_at").at(distribution).get<int>(),
+          number(s.at("float_minus_w16"), distribution),
+          number(s.at("float_minus_w16_error"), distribution));
     }
   }
-  out += r.at("failed").empty() ? fmt::format("passed, {:.0f} s\n", number(r, "seconds"))
-                                : fmt::format("FAILED: {}\n", join(r.at("failed"), "; "));
+  out += r.at("failed").empty()
+             ? fmt::format("passed, {:.0f} s\n", number(r, "seconds"))
+             : fmt::format("FAILED (exit status {}): {}\n", r.at("exit_status").get<int>(),
+                           join(r.at("failed"), "; "));
   return out;
 }
 

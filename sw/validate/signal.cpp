@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "cmodel/numeric/perturb.hpp"
@@ -24,6 +25,14 @@ constexpr Widths kFloat{0, 0, 0};
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 int sign_of(double d) { return d > 0 ? 1 : d < 0 ? -1 : 0; }
+
+// Whether the descriptors can hold the perturbations and steps: 16 and 24 bits before the point.
+bool encodable(std::span<const TensorTraining> plan) {
+  return std::all_of(plan.begin(), plan.end(), [](const TensorTraining& t) {
+    const bool bias = t.tensor % 2 != 0;
+    return t.eps_lsb < (bias ? 0x1p24 : 0x1p16) * 0.999 && t.step_lsb < 0x1p23;
+  });
+}
 
 // What all measurements share.
 struct Bench {
@@ -54,21 +63,25 @@ struct Bench {
     for (int b = 0; b < count; ++b) out.push_back(sampler.batch(static_cast<std::uint32_t>(b)));
     return out;
   }
-  [[nodiscard]] std::vector<double> reference(double eps, const Batches& b, int probes) const {
-    EmulatedTarget<double> t(folded, params64, network, plan(eps), data, how.fixed.distribution,
-                             how.fixed.mask_seed, kFloat, how.fixed.threads);
-    return loss_differences(t, b, probes, kShare, seed);
+  // L+ - L- of an emulated network for each e.
+  template <class T>
+  [[nodiscard]] std::vector<std::vector<double>> emulated(const FloatParams<T>& params,
+                                                          const Widths& w,
+                                                          const std::vector<double>& eps,
+                                                          const Batches& b, int probes) const {
+    EmulatedTarget<T> t(folded, params, network, plan(eps.front()), data, how.fixed.distribution,
+                        how.fixed.mask_seed, w, how.fixed.threads);
+    std::vector<std::vector<double>> out;
+    for (const double e : eps) {
+      t.set_eps(plan(e));
+      out.push_back(loss_differences(t, b, probes, kShare, seed));
+    }
+    return out;
   }
   [[nodiscard]] std::vector<double> device(double eps, const Batches& b, int probes) const {
     FixedOptions f = how.fixed;
     f.batch = static_cast<int>(b.front().size());
     FixedTarget t(network, plan(eps), data, open, f);
-    return loss_differences(t, b, probes, kShare, seed);
-  }
-  [[nodiscard]] std::vector<double> emulated(double eps, const Widths& w, const Batches& b,
-                                             int probes) const {
-    EmulatedTarget<float> t(folded, params32, network, plan(eps), data, how.fixed.distribution,
-                            how.fixed.mask_seed, w, how.fixed.threads);
     return loss_differences(t, b, probes, kShare, seed);
   }
 };
@@ -99,14 +112,16 @@ std::vector<double> scaled_gradient(const Bench& bench, const Directions& direct
 }
 
 void directions_by_pairs(const Bench& bench, const Directions& directions,
-                         const std::vector<std::vector<double>>& gradients,
+                         const std::vector<std::vector<double>>& gradients, double eps,
                          std::span<const double> fixed, std::span<const double> reference,
                          SignalReport& out) {
+  const std::size_t begin = out.by_pairs.size();
   const auto d = static_cast<double>(directions.active());
   const int probes = static_cast<int>(fixed.size());
   std::vector<std::int8_t> z(directions.elements());
   for (const int m : {1, 2, 4, 8}) {
     DirectionPoint p;
+    p.eps = eps;
     p.pairs = m;
     std::vector<double> cosines;
     for (int first = 0; first + m <= probes; first += m) {
@@ -140,6 +155,7 @@ void directions_by_pairs(const Bench& bench, const Directions& directions,
     p.exact_signed = theory::cosine_signed_exact(m, d);
     p.exact_scaled = theory::cosine_scaled_exact(m, d);
     out.by_pairs.push_back(p);
+    out.by_pairs.back().any_flip_expected = 1 - std::pow(1 - out.by_pairs[begin].any_flip, m);
   }
 }
 
@@ -236,99 +252,34 @@ void drift(const Bench& bench, const Directions& directions, const Dataset& test
   out.drift_accuracy_after = evaluate_fixed(after, some, bench.open, bench.how.fixed).percent();
 }
 
-// One step of the fixed-point sign, judged in float64 on more examples than the batch.
-void steps(const Bench& bench, std::span<const double> fixed, const SignalOptions& options,
-           SignalReport& out) {
-  const std::size_t n =
-      std::min(bench.data.size(), at(std::max(options.step_examples, bench.how.forward.batch)));
-  std::vector<std::uint32_t> judged;
-  for (std::size_t i = 0; i < n; ++i)
-    judged.push_back(static_cast<std::uint32_t>(bench.data.size() - 1 - i));
-  const int probes = static_cast<int>(std::min<std::size_t>(fixed.size(), 24));
+// Short trainings on the device from the start, over the step size.
+void short_trainings(const Bench& bench, const Dataset& judged, double eps, int pairs,
+                     const SignalOptions& options, SignalReport& out) {
+  ForwardGradientOptions forward = bench.how.forward;
+  forward.steps = options.short_steps;
+  forward.pairs = pairs;
   for (const double factor : options.steps) {
-    const double step = factor * bench.how.step;
-    EmulatedTarget<double> t(bench.folded, bench.params64, bench.network, bench.plan(step),
-                             bench.data, bench.how.fixed.distribution, bench.how.fixed.mask_seed,
-                             kFloat, bench.how.fixed.threads);
-    t.set_batch(judged);
-    const double start = t.loss(spec::Polarity::none_, bench.seed);
+    // The step of the plan is that of a pair.
+    const double per_pair = factor * bench.how.forward.pairs / pairs;
+    std::vector<TensorTraining> plan = bench.plan(eps);
+    for (TensorTraining& t : plan) t.step_lsb *= per_pair;
+    if (!encodable(plan)) continue;
+    StepPoint p;
+    p.eps = eps;
+    p.step = factor * bench.how.step;
     std::vector<double> change;
-    for (int j = 0; j < probes; ++j) {
-      const int s = sign_of(fixed[at(j)]);
-      const auto polarity = s > 0   ? spec::Polarity::minus_
-                            : s < 0 ? spec::Polarity::plus_
-                                    : spec::Polarity::none_;
-      change.push_back(t.loss(polarity, bench.seed + static_cast<std::uint64_t>(j)) - start);
+    for (int s = 0; s < options.short_seeds; ++s) {
+      forward.seed = bench.how.forward.seed + static_cast<std::uint64_t>(s);
+      FixedTarget t(bench.network, plan, bench.data, bench.open, bench.how.fixed);
+      train_forward_gradient(t, bench.data.size(), forward, {}, nullptr, {});
+      const Accuracy after = evaluate_fixed(t.network(), judged, bench.open, bench.how.fixed);
+      change.push_back(after.loss - out.judged_loss);
+      p.accuracy += after.percent() / options.short_seeds;
     }
-    StepPoint p{step, mean_of(change), 0};
-    for (double& v : change) v -= p.loss_change;
-    p.standard_error = deviation_of(change) / std::sqrt(static_cast<double>(probes));
+    p.loss_change = mean_of(change);
+    p.standard_error = standard_error(change);
     out.by_step.push_back(p);
   }
-}
-
-void recommend(SignalReport& r) {
-  double best = -1;
-  for (const FlipPoint& p : r.by_eps) best = std::max(best, p.projection);
-  for (const FlipPoint& p : r.by_eps) {
-    if (p.projection < 0.98 * best) continue;
-    r.recommended_eps = p.x;
-    r.remarks.push_back(
-        fmt::format("e = {:g}: the smallest whose signs keep 98 % of the best projection on the "
-                    "gradient ({:.3f}); "
-                    "read from signal.by_eps",
-                    p.x, p.projection));
-    break;
-  }
-  // Progress per forward pass goes with cos^2 / m.
-  const DirectionPoint* chosen = &r.by_pairs.front();
-  const auto value = [](const DirectionPoint& p) {
-    return p.fixed_signed <= 0 ? 0 : p.fixed_signed * p.fixed_signed / p.pairs;
-  };
-  for (const DirectionPoint& p : r.by_pairs)
-    if (value(p) > 1.25 * value(*chosen)) chosen = &p;
-  r.recommended_pairs = chosen->pairs;
-  r.remarks.push_back(
-      fmt::format("m = {}: cos^2 / m is {:.3g} there and {:.3g} at m = 1 (more pairs must gain a "
-                  "quarter to be worth "
-                  "their passes); read from signal.by_pairs",
-                  chosen->pairs, value(*chosen), value(r.by_pairs.front())));
-  const StepPoint* step = nullptr;
-  for (const StepPoint& p : r.by_step)
-    if (step == nullptr || p.loss_change < step->loss_change) step = &p;
-  if (step == nullptr) return;
-  r.recommended_step = step->step;
-  r.remarks.push_back(
-      fmt::format("step = {:g}: lowers the loss most in one step ({:.2g} +- {:.1g} nats); where "
-                  "steps follow each "
-                  "other, take that or a third of it and let it decay; read from signal.by_step",
-                  step->step, step->loss_change, step->standard_error));
-}
-
-void explain(SignalReport& r) {
-  const auto d = static_cast<double>(r.parameters);
-  if (8 > 0.05 * d)
-    r.remarks.push_back(fmt::format(
-        "theory sqrt(2m / (pi d)) assumes m << d; d = {}: compare with the exact columns",
-        r.parameters));
-  if (r.participation < 30)
-    r.remarks.push_back(fmt::format(
-        "the gradient lives in {:.1f} coordinates: z.g is not Gaussian for signs, theory is "
-        "approximate",
-        r.participation));
-  for (const FlipPoint& p : r.by_eps)
-    if (p.curvature > 0.5)
-      r.remarks.push_back(
-          fmt::format("e = {:g}: the float64 difference is {:.0f} % away from linear, the "
-                      "gradient's direction is "
-                      "not what it measures: theory does not apply",
-                      p.x, 100 * p.curvature));
-  for (const FlipPoint& p : r.by_eps)
-    if (p.predicted < p.lost.low || p.predicted > p.lost.high)
-      r.remarks.push_back(fmt::format(
-          "e = {:g}: {:.1f} % lost signs, Gaussian noise would give {:.1f} %, outside the interval "
-          "{:.1f} to {:.1f} %: signal or noise is not Gaussian there",
-          p.x, 100 * p.lost.value, 100 * p.predicted, 100 * p.lost.low, 100 * p.lost.high));
 }
 
 }  // namespace
@@ -474,31 +425,52 @@ SignalReport measure_signal(const Network& folded, const FloatParams<float>& par
   };
 
   std::vector<double> eps_list;
-  for (const double factor : options.eps) eps_list.push_back(factor * how.eps);
+  for (const double factor : options.eps)
+    if (encodable(bench.plan(factor * how.eps))) eps_list.push_back(factor * how.eps);
   if (std::find(eps_list.begin(), eps_list.end(), how.eps) == eps_list.end())
     eps_list.push_back(how.eps);
   std::sort(eps_list.begin(), eps_list.end());
-  std::vector<double> base_reference, base_fixed;
-  for (const double eps : eps_list) {
-    tell(fmt::format("training signal: e = {:g}", eps));
-    std::vector<double> reference = bench.reference(eps, batches, probes);
-    std::vector<double> fixed = bench.device(eps, batches, probes);
-    FlipPoint p = compare_differences(reference, fixed);
-    p.x = eps;
-    judge(p, fixed, reference, eps);
+  tell("training signal: float64 differences");
+  const auto references = bench.emulated<double>(bench.params64, kFloat, eps_list, batches, probes);
+  std::vector<std::vector<double>> fixed;
+  for (std::size_t k = 0; k < eps_list.size(); ++k) {
+    tell(fmt::format("training signal: e = {:g}", eps_list[k]));
+    fixed.push_back(bench.device(eps_list[k], batches, probes));
+    FlipPoint p = compare_differences(references[k], fixed[k]);
+    p.x = p.eps = eps_list[k];
+    judge(p, fixed[k], references[k], p.eps);
+    p.linear = theory::flip_share(k == 0 ? p.noise : r.by_eps.front().noise,
+                                  2 * p.eps * deviation_of(along));
     r.by_eps.push_back(p);
-    if (eps == how.eps) base_reference = std::move(reference), base_fixed = std::move(fixed);
   }
-  directions_by_pairs(bench, directions, gradients, base_fixed, base_reference, r);
+  // Where the curves over pairs, batches and widths are taken: as configured, as the signs
+  // recommend, and where noise takes about a seventh of the signs.
+  std::vector<std::size_t> chosen;
+  std::size_t sensitive = 0;
+  for (std::size_t k = 0; k < eps_list.size(); ++k) {
+    if (std::abs(r.by_eps[k].lost.value - 0.15) < std::abs(r.by_eps[sensitive].lost.value - 0.15))
+      sensitive = k;
+    if (eps_list[k] == how.eps || eps_list[k] == best_signs(r.by_eps).x) chosen.push_back(k);
+  }
+  if (std::find(chosen.begin(), chosen.end(), sensitive) == chosen.end())
+    chosen.push_back(sensitive);
+  std::sort(chosen.begin(), chosen.end());
+  for (const std::size_t k : chosen)
+    directions_by_pairs(bench, directions, gradients, eps_list[k], fixed[k], references[k], r);
 
   tell("training signal: batches and widths");
+  std::vector<double> chosen_eps;
+  for (const std::size_t k : chosen) chosen_eps.push_back(eps_list[k]);
   for (const int batch : options.batches) {
     if (static_cast<std::size_t>(batch) > examples) continue;
     const Batches b = bench.batches(batch, groups);
-    FlipPoint p =
-        compare_differences(bench.reference(how.eps, b, probes), bench.device(how.eps, b, probes));
-    p.x = batch;
-    r.by_batch.push_back(p);
+    const auto of_batch = bench.emulated<double>(bench.params64, kFloat, chosen_eps, b, probes);
+    for (std::size_t k = 0; k < chosen.size(); ++k) {
+      FlipPoint p = compare_differences(of_batch[k], bench.device(chosen_eps[k], b, probes));
+      p.x = batch;
+      p.eps = chosen_eps[k];
+      r.by_batch.push_back(p);
+    }
   }
   const int own = network.weight_type == WeightType::w8 ? 8 : 16;
   std::vector<std::pair<std::string, Widths>> widths;
@@ -507,13 +479,24 @@ SignalReport measure_signal(const Network& folded, const FloatParams<float>& par
   widths.push_back({fmt::format("w{} a16 l16", own), {own, 16, 16}});
   widths.push_back({fmt::format("w{} a8 l8", own), {own, 8, 8}});
   widths.push_back({"float32", kFloat});
+  std::vector<std::size_t> at_widths = chosen;
+  if (options.every_width) {
+    at_widths.resize(eps_list.size());
+    std::iota(at_widths.begin(), at_widths.end(), std::size_t{0});
+  }
+  std::vector<double> width_eps;
+  for (const std::size_t k : at_widths) width_eps.push_back(eps_list[k]);
   for (const auto& [label, w] : widths) {
-    const std::vector<double> fixed = bench.emulated(how.eps, w, batches, probes);
-    FlipPoint p = compare_differences(base_reference, fixed);
-    p.label = label;
-    p.x = w.weights;
-    judge(p, fixed, base_reference, how.eps);
-    r.by_width.push_back(p);
+    const auto differences = bench.emulated<float>(bench.params32, w, width_eps, batches, probes);
+    for (std::size_t k = 0; k < at_widths.size(); ++k) {
+      const std::vector<double>& reference = references[at_widths[k]];
+      FlipPoint p = compare_differences(reference, differences[k]);
+      p.label = label;
+      p.x = w.weights;
+      p.eps = width_eps[k];
+      judge(p, differences[k], reference, p.eps);
+      r.by_width.push_back(p);
+    }
   }
 
   for (const double step : {0.03, 0.1, 0.2, 0.33, 0.5, 1.0, 3.28}) {
@@ -523,11 +506,20 @@ SignalReport measure_signal(const Network& folded, const FloatParams<float>& par
   }
   const Directions used(network, bench.plan(how.eps), how.fixed.distribution, how.fixed.mask_seed);
   perturbation_sizes(used, bench.seed, network, bench.coefficient(), r);
-  tell("training signal: drift and step");
+  tell("training signal: drift, short trainings");
   drift(bench, used, test, options, r);
-  steps(bench, base_fixed, options, r);
-  recommend(r);
-  explain(r);
+  const auto judged_count = std::min(adapt.size(), at(std::max(options.judged_examples, 1)));
+  const std::size_t judged_first =
+      adapt.size() >= examples + judged_count ? examples : adapt.size() - judged_count;
+  const Dataset judged = slice(adapt, judged_first, judged_count);
+  const Accuracy start = evaluate_fixed(network, judged, open, bench.how.fixed);
+  r.judged_loss = start.loss, r.judged_accuracy = start.percent();
+  r.short_steps = options.short_steps;
+  recommend_pairs(r);
+  const double by_signs = best_signs(r.by_eps).x;
+  short_trainings(bench, judged, by_signs, r.recommended_pairs, options, r);
+  if (by_signs != how.eps) short_trainings(bench, judged, how.eps, r.recommended_pairs, options, r);
+  recommend_signal(how, r);
   return r;
 }
 

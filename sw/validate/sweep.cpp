@@ -11,15 +11,16 @@
 namespace lastmile {
 
 SweepReport sweep_widths(const Network& folded, const FloatParams<float>& params,
-                         const QuantizedNetwork& network, const Dataset& adapt_data,
-                         const Dataset& test_data, const AdaptOptions& how, const SweepOptions& o,
-                         const Say& say) {
+                         const QuantizedNetwork& network, const SweepData& data,
+                         const AdaptOptions& how, const SweepOptions& o, const Say& say) {
   constexpr int kShare = 4;
   constexpr Widths kFloat{0, 0, 0};
   const auto first = [](const Dataset& d, int n) {
     return slice(d, 0, std::min(d.size(), static_cast<std::size_t>(std::max(n, 1))));
   };
-  const Dataset adapt = first(adapt_data, o.examples), test = first(test_data, o.test_examples);
+  const Dataset adapt = first(data.adapt, o.examples),
+                test = first(data.shifted_test, o.test_examples),
+                source = first(data.source_test, o.test_examples);
   ForwardGradientOptions forward = how.forward;
   forward.steps = o.steps;
   forward.pairs = 1;
@@ -48,6 +49,7 @@ SweepReport sweep_widths(const Network& folded, const FloatParams<float>& params
                                distribution, how.fixed.mask_seed, kFloat, how.fixed.threads);
       reference = loss_differences(t, batches, o.probes, kShare, seed);
     }
+    std::vector<double> in_float;
     std::vector<Widths> all = {kFloat};
     for (const int w : o.weights)
       for (const int a : o.activations)
@@ -63,15 +65,28 @@ SweepReport sweep_widths(const Network& folded, const FloatParams<float>& params
       p.lost = compare_differences(reference, loss_differences(t, batches, o.probes, kShare, seed))
                    .lost.value;
       p.perturbed_share = t.perturbed_share();
+      p.source = t.evaluate(source).percent();
       p.before = t.evaluate(test).percent();
-      train_forward_gradient(t, adapt.size(), forward, {}, nullptr, {});
-      p.after = t.evaluate(test).percent();
+      for (int s = 0; s < o.seeds; ++s) {
+        t.restart();
+        forward.seed = how.forward.seed + static_cast<std::uint64_t>(s);
+        train_forward_gradient(t, adapt.size(), forward, {}, nullptr, {});
+        p.each.push_back(t.evaluate(test).percent());
+      }
+      p.after = mean_of(p.each);
+      p.standard_error = standard_error(p.each);
       report.points.push_back(p);
       const double gain = p.after - p.before;
-      if (w == kFloat) report.float_gain[g] = gain, report.gap[g] = p.after;
+      if (w == kFloat) report.float_gain[g] = gain, in_float = p.each;
       if (w.activations != 8 || w.logits != 16) continue;
       if (w.weights == 8) report.narrow_gain[g] = gain;
-      if (w.weights == 16) report.wide_gain[g] = gain, report.gap[g] -= p.after;
+      if (w.weights == 16) {
+        report.wide_gain[g] = gain;
+        std::vector<double> gaps = in_float;
+        for (std::size_t s = 0; s < gaps.size(); ++s) gaps[s] -= p.each[s];
+        report.gap[g] = mean_of(gaps);
+        report.gap_error[g] = standard_error(gaps);
+      }
       if (report.turns_at[g] == 0 && gain > 0 && gain >= 0.5 * report.float_gain[g])
         report.turns_at[g] = w.weights;
     }

@@ -17,9 +17,10 @@ namespace lastmile {
 struct SweepOptions {
   std::vector<int> weights = {8, 10, 12, 14, 16}, activations = {8, 16}, logits = {8, 16};
   std::vector<std::string> layers = {"head"};
-  double eps = 1e-3;   // the seed paper's: of the largest weight code, not of the RMS
-  double step = 0.03;  // relative to RMS
-  std::uint32_t steps = 600;
+  double eps = 1e-3;    // the seed paper's: of the largest weight code, not of the RMS
+  double step = 0.015;  // relative to RMS
+  std::uint32_t steps = 2000;
+  int seeds = 3;  // adaptations of each point
   int batch = 32;
   int probes = 64;
   int examples = 1000;  // to adapt on
@@ -29,10 +30,13 @@ struct SweepOptions {
 struct SweepPoint {
   Widths widths;  // all 0: float
   bool gaussian = false;
-  double eps_lsb = 0;            // of a weight's LSB at that width
-  double perturbed_share = 0;    // weights that the rounded perturbation moves
-  double lost = 0;               // signs of L+ - L- against float64: flips + half the zeros
-  double before = 0, after = 0;  // accuracy on the shifted test, per cent
+  double eps_lsb = 0;             // of a weight's LSB at that width
+  double perturbed_share = 0;     // weights that the rounded perturbation moves
+  double lost = 0;                // signs of L+ - L- against float64: flips + half the zeros
+  double source = 0;              // accuracy on the source test after quantization, per cent
+  double before = 0, after = 0;   // on the shifted test; `after`: mean over seeds
+  double standard_error = 0;      // of `after`
+  std::vector<double> each = {};  // `after` by seed
 };
 
 struct SweepReport {
@@ -40,14 +44,17 @@ struct SweepReport {
   // By distribution (signs, Gaussian), activations 8, logits 16: the narrowest weights that gain at
   // least half of what float gains; 0: none does. And float minus 16-bit fixed point, points.
   int turns_at[2] = {0, 0};
-  double gap[2] = {0, 0};
+  double gap[2] = {0, 0}, gap_error[2] = {0, 0};  // mean over seeds, its standard error
   double narrow_gain[2] = {0, 0}, wide_gain[2] = {0, 0}, float_gain[2] = {0, 0};
 };
 
 // `network` has 16-bit weights.
+struct SweepData {
+  const Dataset &adapt, &shifted_test, &source_test;
+};
 [[nodiscard]] SweepReport sweep_widths(const Network& folded, const FloatParams<float>& params,
-                                       const QuantizedNetwork& network, const Dataset& adapt,
-                                       const Dataset& test, const AdaptOptions& how,
-                                       const SweepOptions& options, const Say& say);
+                                       const QuantizedNetwork& network, const SweepData& data,
+                                       const AdaptOptions& how, const SweepOptions& options,
+                                       const Say& say);
 
 }  // namespace lastmile

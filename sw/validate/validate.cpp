@@ -32,6 +32,7 @@ json layer_json(const LayerReport& r) {
           {"total", stats_json(r.total)},
           {"injected", stats_json(r.injected)},
           {"inherited", stats_json(r.inherited)},
+          {"alone", stats_json(r.alone)},
           {"float32_error", r.float32_error},
           {"saturation_low", r.sat_low},
           {"saturation_high", r.sat_high},
@@ -54,6 +55,7 @@ json layer_json(const LayerReport& r) {
 
 json flip_json(const FlipPoint& p) {
   json j = {{"x", p.x},
+            {"eps", p.eps},
             {"probes", p.probes},
             {"flips", p.flips},
             {"zeros", p.zeros},
@@ -61,6 +63,7 @@ json flip_json(const FlipPoint& p) {
             {"lost_low", p.lost.low},
             {"lost_high", p.lost.high},
             {"predicted", p.predicted},
+            {"linear", p.linear},
             {"signal", p.signal},
             {"noise", p.noise},
             {"cosine", p.cosine},
@@ -98,7 +101,8 @@ json signal_json(const SignalReport& r) {
       {"by_width", list_json(r.by_width, flip_json)},
       {"by_pairs", list_json(r.by_pairs,
                              [](const DirectionPoint& p) {
-                               return json{{"pairs", p.pairs},
+                               return json{{"eps", p.eps},
+                                           {"pairs", p.pairs},
                                            {"groups", p.groups},
                                            {"fixed_signed", p.fixed_signed},
                                            {"standard_error", p.standard_error},
@@ -109,7 +113,8 @@ json signal_json(const SignalReport& r) {
                                            {"theory_scaled", p.theory_scaled},
                                            {"exact_signed", p.exact_signed},
                                            {"exact_scaled", p.exact_scaled},
-                                           {"any_flip", p.any_flip}};
+                                           {"any_flip", p.any_flip},
+                                           {"any_flip_expected", p.any_flip_expected}};
                              })},
       {"rounding_sign", list_json(r.rounding_sign, rounding_json)},
       {"rounding_gaussian", list_json(r.rounding_gaussian, rounding_json)},
@@ -133,10 +138,16 @@ json signal_json(const SignalReport& r) {
         {"accuracy_after", r.drift_accuracy_after}}},
       {"by_step", list_json(r.by_step,
                             [](const StepPoint& p) {
-                              return json{{"step", p.step},
+                              return json{{"eps", p.eps},
+                                          {"step", p.step},
                                           {"loss_change", p.loss_change},
-                                          {"standard_error", p.standard_error}};
+                                          {"standard_error", p.standard_error},
+                                          {"accuracy", p.accuracy}};
                             })},
+      {"short_training",
+       {{"steps", r.short_steps},
+        {"loss_before", r.judged_loss},
+        {"accuracy_before", r.judged_accuracy}}},
       {"recommended",
        {{"eps", r.recommended_eps}, {"pairs", r.recommended_pairs}, {"step", r.recommended_step}}},
       {"remarks", r.remarks}};
@@ -145,7 +156,9 @@ json signal_json(const SignalReport& r) {
 json sweep_json(const SweepReport& r, const SweepOptions& o) {
   return {
       {"eps", o.eps},
+      {"step", o.step},
       {"steps", o.steps},
+      {"seeds", o.seeds},
       {"batch", o.batch},
       {"layers", o.layers},
       {"emulated",
@@ -162,23 +175,29 @@ json sweep_json(const SweepReport& r, const SweepOptions& o) {
                                          {"eps_lsb", p.eps_lsb},
                                          {"perturbed_share", p.perturbed_share},
                                          {"lost", p.lost},
+                                         {"source", p.source},
                                          {"before", p.before},
-                                         {"after", p.after}};
+                                         {"after", p.after},
+                                         {"standard_error", p.standard_error}};
                            })},
       {"turns_at", {{"sign", r.turns_at[0]}, {"gaussian", r.turns_at[1]}}},
       {"float_gain", {{"sign", r.float_gain[0]}, {"gaussian", r.float_gain[1]}}},
       {"gain_w16", {{"sign", r.wide_gain[0]}, {"gaussian", r.wide_gain[1]}}},
       {"gain_w8", {{"sign", r.narrow_gain[0]}, {"gaussian", r.narrow_gain[1]}}},
-      {"float_minus_w16", {{"sign", r.gap[0]}, {"gaussian", r.gap[1]}}}};
+      {"float_minus_w16", {{"sign", r.gap[0]}, {"gaussian", r.gap[1]}}},
+      {"float_minus_w16_error", {{"sign", r.gap_error[0]}, {"gaussian", r.gap_error[1]}}}};
 }
 
 // Large networks get fewer probes, so that time stays in bounds; the report has the numbers.
 void scale_effort(ValidateOptions& o, const Network& network) {
   const double cost = static_cast<double>(macs(network)) / 1e6;
   if (cost > 1) {
-    o.signal.probes = cost > 3 ? 24 : 40;
-    o.signal.step_examples = 128;
+    o.signal.probes = std::min(o.signal.probes, cost > 3 ? 24 : 40);
     o.signal.batches = {8, 32};
+    o.signal.every_width = false;
+    o.signal.short_steps = cost > 3 ? 60 : 100;
+    o.signal.short_seeds = 1;
+    o.signal.judged_examples = 256;
     o.sweep.examples = std::min(o.sweep.examples, 400);
     o.sweep.test_examples = std::min(o.sweep.test_examples, 400);
     o.sweep.probes = 32;
@@ -188,12 +207,16 @@ void scale_effort(ValidateOptions& o, const Network& network) {
   o.signal.probes = 16;
   o.signal.eps = {0.1, 1, 10};
   o.signal.batches = {16};
-  o.signal.steps = {0.03, 0.3, 1};
+  o.signal.steps = {0.1, 1};
+  o.signal.every_width = false;
   o.signal.drift_steps = 20;
-  o.signal.step_examples = 64;
+  o.signal.short_steps = 20;
+  o.signal.short_seeds = 1;
+  o.signal.judged_examples = 128;
   o.sweep.weights = {8, 12, 16};
   o.sweep.activations = {8};
-  o.sweep.steps = 200;
+  o.sweep.steps = std::min<std::uint32_t>(o.sweep.steps, 200);
+  o.sweep.seeds = 1;
   o.sweep.examples = std::min(o.sweep.examples, 256);
   o.sweep.test_examples = std::min(o.sweep.test_examples, 256);
   o.sweep.probes = 16;
@@ -241,7 +264,7 @@ ValidateOutcome validate_network(const ValidateOptions& options, const DeviceOpe
   ValidateOutcome out;
   json failed = json::array();
   for (const Finding& f : findings) {
-    if (f.level == Level::failure)
+    if (f.level == Level::failure || o.strict)
       failed.push_back(f.layer.empty() ? f.check : f.layer + ": " + f.check);
   }
   const Thresholds& t = o.thresholds;
@@ -254,6 +277,7 @@ ValidateOutcome validate_network(const ValidateOptions& options, const DeviceOpe
       {"examples", layers.examples},
       {"seed", run.adapt.forward.seed},
       {"quick", o.quick},
+      {"strict", o.strict},
       {"thresholds",
        {{"sqnr_warn_db", t.sqnr_warn_db},
         {"sqnr_fail_db", t.sqnr_fail_db},
@@ -286,7 +310,8 @@ ValidateOutcome validate_network(const ValidateOptions& options, const DeviceOpe
       {"failed", failed},
       {"layers", list_json(layers.layers, layer_json)},
       {"worst_first", list_json(worst, [](const LayerReport* r) { return json(r->name); })}};
-  out.passed = failed.empty();
+  out.status = failure_status(findings, o.strict);
+  out.report["exit_status"] = out.status;
 
   if (o.with_signal)
     out.report["signal"] = signal_json(measure_signal(
@@ -298,7 +323,8 @@ ValidateOutcome validate_network(const ValidateOptions& options, const DeviceOpe
                                       ? quantized
                                       : quantize_stage(pretrained, task, wide, run.task.threads);
     out.report["sweep"] = sweep_json(
-        sweep_widths(folded, params, base, task.adapt, task.shifted_test, run.adapt, o.sweep, say),
+        sweep_widths(folded, params, base, {task.adapt, task.shifted_test, task.source_test},
+                     run.adapt, o.sweep, say),
         o.sweep);
   }
   out.report["seconds"] =

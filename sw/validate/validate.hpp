@@ -21,13 +21,14 @@ struct ValidateOptions {
   SignalOptions signal;
   SweepOptions sweep;
   bool with_signal = true, with_sweep = true;
-  bool quick = false;  // an eighth of the probes, a quarter of the sweep
+  bool strict = false;  // warnings count as failures
+  bool quick = false;   // fewer probes, short sweep
 };
 
 struct ValidateOutcome {
   nlohmann::json report;
   std::string summary;  // at most 40 lines, worst first
-  bool passed = true;
+  int status = 0;       // what the program exits with: failure_status
 };
 
 // Writes validate.json, validate-layers.csv and validate.html into the reports folder.

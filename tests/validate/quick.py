@@ -47,7 +47,9 @@ def main():
 
         part = ["--no-signal", "--no-sweep", "--no-sensitivity"]
         status, out, err = run(lastmile, *base, *part, "--sqnr-fail", "99")
-        check("a missed threshold is exit status 6", status == 6, status)
+        check("a missed threshold is exit status 32 + 2", status == 34, status)
+        check("warnings do not count, but with --strict", [run(lastmile, *base, *part, *extra, "--sqnr-warn", "99", "--rmse-warn", "0.01")[0]
+                                                           for extra in ([], ["--strict"])] == [0, 32 + 2 + 8])
         check("and named", "FAILED:" in out and "conv1: sqnr" in out, out)
         first = run(lastmile, *base, *part, "--json", "--threads", "1")[1]
         second = run(lastmile, *base, *part, "--json", "--threads", "3")[1]

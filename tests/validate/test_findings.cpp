@@ -80,13 +80,18 @@ TEST_CASE("validate: a correct network has no failures, on every operator") {
         CHECK(r.accumulator_bits <= r.accumulator_worst_bits);
         CHECK(r.weight_gain == doctest::Approx(1).epsilon(1e-3));
       }
+      // Errors add up: what a layer injects and what it inherits. A maximum injects nothing.
+      CHECK(r.total.mean_error() ==
+            doctest::Approx(r.injected.mean_error() + r.inherited.mean_error()).epsilon(1e-6));
+      if (r.op == "max_pool2d") CHECK(r.injected.sqnr_db() == kPerfectSqnr);
+      // int8 outputs, 16-bit weights: hardly more than 1 / sqrt 12.
+      if (&r != &a.layers.back()) CHECK(r.injected.rmse_over_scale() < 0.32);
       CHECK(std::abs(r.only_loss - a.float_loss) < 0.05);
       CHECK(std::abs(r.without_loss - a.float_loss) < 0.2);
     }
     CHECK(a.device_sat_low == a.counted_sat_low);
     CHECK(a.device_sat_high == a.counted_sat_high);
     CHECK(a.simulated_loss == doctest::Approx(a.fixed_loss).epsilon(0.01));
-    // Errors add up: what a layer injects and what it inherits.
     const auto all = judge(c.network, c.params, c.quantized, a, {});
     INFO(listing(all));
     CHECK(std::none_of(all.begin(), all.end(),
@@ -222,6 +227,19 @@ TEST_CASE("validate: finds the scales of two layers swapped") {
   const Finding* f = find(all, "conv1", "scales swapped");
   REQUIRE(f != nullptr);
   CHECK(mentions(f->text, {"output scales of layers 'conv1' and 'conv2'"}));
+}
+
+TEST_CASE("validate: the exit status says what failed, warnings count only if asked") {
+  const auto of = [](Level level, const char* check) { return Finding{level, "l", check, ""}; };
+  CHECK(failure_status({}, true) == 0);
+  CHECK(failure_status({of(Level::warning, "cosine")}, false) == 0);
+  CHECK(failure_status({of(Level::warning, "cosine")}, true) == 32 + 2);
+  CHECK(failure_status({of(Level::failure, "weight scale")}, false) == 32 + 1);
+  CHECK(failure_status({of(Level::failure, "saturation"), of(Level::failure, "sqnr")}, false) ==
+        32 + 2 + 4);
+  CHECK(failure_status({of(Level::failure, "contract"), of(Level::warning, "sqnr"),
+                        of(Level::failure, "logit width")},
+                       false) == 32 + 8 + 16);
 }
 
 TEST_CASE("validate: thresholds decide between silence, warning and failure") {

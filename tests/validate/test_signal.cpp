@@ -124,7 +124,8 @@ TEST_CASE("validate: the signal of a network: lost signs follow the noise, cosin
   s.probes = 128;
   s.examples = 192;
   s.drift_steps = 20;
-  s.step_examples = 64;
+  s.short_steps = 40;
+  s.judged_examples = 64;
   const SignalReport r = measure_signal(c.network, c.params, c.quantized, c.data, c.data,
                                         options_for(0.02, 0.01), s, open_model, {});
   REQUIRE(r.by_eps.size() == 2);
@@ -136,17 +137,33 @@ TEST_CASE("validate: the signal of a network: lost signs follow the noise, cosin
     CHECK(p.predicted > p.lost.low - 0.05);
     CHECK(p.predicted < p.lost.high + 0.05);
   }
-  REQUIRE(r.by_pairs.size() == 4);
+  // Nothing but the slope and one number of noise explains the share of lost signs at the other e.
+  CHECK(r.by_eps[1].curvature < kLinear);
+  CHECK(r.by_eps[1].linear > r.by_eps[1].lost.low - 0.05);
+  CHECK(r.by_eps[1].linear < r.by_eps[1].lost.high + 0.05);
+  REQUIRE(r.by_pairs.size() >= 4);
   for (const DirectionPoint& p : r.by_pairs) {
     CAPTURE(p.pairs);
-    CHECK(std::abs(p.fixed_signed - p.exact_signed) < 4 * p.standard_error + 0.1 * p.exact_signed);
+    CAPTURE(p.eps);
+    const FlipPoint& signs = p.eps == r.by_eps[0].x ? r.by_eps[0] : r.by_eps[1];
+    const double expected = p.exact_signed * signs.projection;
+    CHECK(std::abs(p.fixed_signed - expected) < 4 * p.standard_error + 0.1 * p.exact_signed);
+    CHECK(p.any_flip == doctest::Approx(p.any_flip_expected).epsilon(0.3));
+    if (p.eps != r.by_eps[1].x) continue;
     CHECK(p.fixed_scaled == doctest::Approx(p.exact_scaled).epsilon(0.25));
     CHECK(p.fixed_float > 0.8);
   }
   // Emulated widths: float32 has no noise, coarser weights have more than fine ones.
   CHECK(r.by_width.back().label == "float32");
   CHECK(r.by_width.back().lost.value == 0);
-  CHECK(r.by_width.front().noise > r.by_width[4].noise);
+  const auto noise = [&](const std::string& label, double eps) {
+    for (const FlipPoint& p : r.by_width)
+      if (p.label == label && p.eps == eps) return p.noise;
+    return -1.0;
+  };
+  CHECK(noise("w8 a8 l16", 0.02) > noise("w16 a8 l16", 0.02));
+  CHECK(noise("w16 a8 l16", 0.02) > noise("w16 a16 l16", 0.02));
+  CHECK(noise("float32", 0.0001) >= 0);
   // Signs: every weight moves where a step is an LSB or more; a random walk is what random signs
   // do.
   CHECK(r.unchanged_share < 0.05);
@@ -154,6 +171,7 @@ TEST_CASE("validate: the signal of a network: lost signs follow the noise, cosin
   CHECK(std::abs(r.drift_bias_sigma) < 5);
   CHECK(r.recommended_eps > 0);
   CHECK(r.recommended_step > 0);
+  CHECK(!r.by_step.empty());
   CHECK(!r.remarks.empty());
 }
 
@@ -165,7 +183,8 @@ TEST_CASE("validate: the sweep shows 8-bit weights without a signal and 16-bit o
   o.logits = {8, 16};
   o.steps = 60;
   o.probes = 16;
-  const SweepReport r = sweep_widths(c.network, c.params, c.quantized, c.data, c.data,
+  o.seeds = 2;
+  const SweepReport r = sweep_widths(c.network, c.params, c.quantized, {c.data, c.data, c.data},
                                      options_for(0.02, 0.01), o, {});
   REQUIRE(r.points.size() == 2 * (1 + 2 * 2));
   for (const SweepPoint& p : r.points) {
