@@ -61,7 +61,39 @@ def bench_table(r):
     return table(["", "measured"], r["table"])
 
 
-TABLES = {"run": ("run.json", run_table), "fashion": ("campaign-fashion.json", fashion_table), "widths": ("campaign-widths.json", widths_table),
+def validate_table(r):
+    worst = [next(x for x in r["layers"] if x["layer"] == n) for n in r["worst_first"][:3]]
+    rows = [[f"layer `{x['layer']}`: SQNR, whole chain (injected, inherited)", " ".join((f"{x['total']['sqnr_db']:.1f} dB",
+             f"({min(x['injected']['sqnr_db'], 100):.1f}, {min(x['inherited']['sqnr_db'], 100):.1f})"))] for x in worst]
+    signal, sweep = r["signal"], r["sweep"]
+    rows.append(["lost signs of L+ - L- at e", ", ".join(f"{p['x']:g}: {100 * p['lost']:.0f} %" for p in signal["by_eps"])])
+    best = signal["recommended"]
+    one = next((p for p in signal["by_pairs"] if p["eps"] == best["eps"] and p["pairs"] == 1), None)
+    if one:
+        rows.append([f"cosine of a pair with the gradient at e = {best['eps']:g} (theory)", f"{one['fixed_signed']:.4f} ± {one['standard_error']:.4f} ({one['theory_signed']:.4f})"])
+    rows.append(["recommended", f"e = {best['eps']:g}, m = {best['pairs']}, step = {best['step']:g}"])
+    for kind, text in (("sign", "signs"), ("gaussian", "Gaussian")):
+        points = {p["weights"]: p for p in sweep["points"] if p["distribution"] == kind and (not p["weights"] or (p["activations"], p["logits"]) == (8, 16))}
+        rows.append([f"width sweep, z {text}: from {points[16]['before']:.1f} % to", ", ".join(
+            f"{'w' + str(w) if w else 'float'}: {p['after']:.1f}" for w, p in sorted(points.items())) + f"; turns at {sweep['turns_at'][kind]} bits"])
+        rows.append(["float minus 16-bit weights, points", f"{sweep['float_minus_w16'][kind]:+.2f} ± {sweep['float_minus_w16_error'][kind]:.2f}"])
+    return table([f"{r['network']} on {r['task']}", "measured"], rows) + \
+        f"\n\nFloat {r['accuracy']['float']:.2f} %, fixed point {r['accuracy']['fixed']:.2f} % of {r['examples']} examples. The sweep trains the last layer for " \
+        f"{sweep['steps']} steps at e = {sweep['eps']:g} of the largest weight, {sweep['seeds']} seeds, emulated on the host. {r['seconds']:.0f} s."
+
+
+def networks_table(r):
+    rows = []
+    for x in r["rows"]:
+        s, best = x["sweep"], x["recommended"]
+        rows.append([x["task"], x["network"], f"{x['accuracy']['float']:.1f} / {x['accuracy']['fixed']:.1f}", f"`{x['worst_layer']}` {x['worst_sqnr_db']:.1f}",
+                     len(x["failed"]), x["warnings"], f"{best['eps']:g}, {best['pairs']}, {best['step']:g}",
+                     ", ".join(f"{k} {s[k][1] - s[k][0]:+.1f}" for k in ("float", "w8", "w16") if k in s), f"{x['seconds']:.0f}"])
+    return table(["task", "network", "float / fixed, %", "worst layer, dB", "failures", "warnings", "e, m, step", "sweep: points gained", "s"], rows) + \
+        "\n\nData folders: two epochs of pre-training and `--quick`."
+
+
+TABLES = {"validate": ("validate.json", validate_table), "networks": ("validate-networks.json", networks_table), "run": ("run.json", run_table), "fashion": ("campaign-fashion.json", fashion_table), "widths": ("campaign-widths.json", widths_table),
           "speakers": ("campaign-speakers.json", speakers_table)}
 
 
