@@ -433,7 +433,8 @@ std::string validate_summary(const json& r) {
     }
   }
   out += r.at("failed").empty()
-             ? fmt::format("passed, {:.0f} s\n", number(r, "seconds"))
+             ? fmt::format("passed, {:.0f} s ({:.0f} s of CPU)\n", number(r, "seconds"),
+                           number(r, "cpu_seconds"))
              : fmt::format("FAILED (exit status {}): {}\n", r.at("exit_status").get<int>(),
                            join(r.at("failed"), "; "));
   return out;

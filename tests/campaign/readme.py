@@ -79,7 +79,7 @@ def validate_table(r):
         rows.append(["float minus 16-bit weights, points", f"{sweep['float_minus_w16'][kind]:+.2f} ± {sweep['float_minus_w16_error'][kind]:.2f}"])
     return table([f"{r['network']} on {r['task']}", "measured"], rows) + \
         f"\n\nFloat {r['accuracy']['float']:.2f} %, fixed point {r['accuracy']['fixed']:.2f} % of {r['examples']} examples. The sweep trains the last layer for " \
-        f"{sweep['steps']} steps at e = {sweep['eps']:g} of the largest weight, {sweep['seeds']} seeds, emulated on the host. {r['seconds']:.0f} s."
+        f"{sweep['steps']} steps at e = {sweep['eps']:g} of the largest weight, {sweep['seeds']} seeds, emulated on the host. {r['cpu_seconds']:.0f} s of CPU."
 
 
 def networks_table(r):
@@ -88,8 +88,8 @@ def networks_table(r):
         s, best = x["sweep"], x["recommended"]
         rows.append([x["task"], x["network"], f"{x['accuracy']['float']:.1f} / {x['accuracy']['fixed']:.1f}", f"`{x['worst_layer']}` {x['worst_sqnr_db']:.1f}",
                      len(x["failed"]), x["warnings"], f"{best['eps']:g}, {best['pairs']}, {best['step']:g}",
-                     ", ".join(f"{k} {s[k][1] - s[k][0]:+.1f}" for k in ("float", "w8", "w16") if k in s), f"{x['seconds']:.0f}"])
-    return table(["task", "network", "float / fixed, %", "worst layer, dB", "failures", "warnings", "e, m, step", "sweep: points gained", "s"], rows) + \
+                     ", ".join(f"{k} {s[k][1] - s[k][0]:+.1f}" for k in ("float", "w8", "w16") if k in s)])
+    return table(["task", "network", "float / fixed, %", "worst layer, dB", "failures", "warnings", "e, m, step", "sweep: points gained"], rows) + \
         "\n\nData folders: two epochs of pre-training and `--quick`."
 
 

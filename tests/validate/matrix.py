@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """`lastmile validate` on every task and network: `make validate-networks`.
 
-usage: matrix.py LASTMILE [--quick] [--networks A,B] [--args "..."] [FOLDER...]
+usage: matrix.py LASTMILE [--quick] [--networks A,B] [--only TASK-NETWORK,...] [--epochs N] [--args "..."] [FOLDER...]
 
 The built-in digits and each data folder, each with the three networks; data folders are pre-trained for two epochs and measured with
---quick, so that a run takes minutes. Writes build/reports/validate-networks.json (what README.md's table holds) after every
-run and each run's reports into build/reports/validate/TASK-NETWORK/. Exit status 1 if a run finds a failure.
+--quick, so that a run takes minutes. Writes build/reports/validate-networks.json (what README.md's table holds; rows of other runs
+stay) after every run and each run's reports into build/reports/validate/TASK-NETWORK/. Exit status 1 if a run finds a failure.
 """
 import argparse
 import json
@@ -18,10 +18,10 @@ import time
 REPORTS = pathlib.Path("build/reports")
 
 
-def row(report, seconds, status):
+def row(report, status):
     worst = next(x for x in report["layers"] if x["layer"] == report["worst_first"][0])
     out = {k: report[k] for k in ("task", "network", "accuracy", "quick", "failed")}
-    out |= {"status": status, "seconds": seconds, "warnings": len(report["findings"]) - len(report["failed"]),
+    out |= {"status": status, "warnings": len(report["findings"]) - len(report["failed"]),
             "worst_layer": worst["layer"], "worst_sqnr_db": worst["total"]["sqnr_db"]}
     signal, sweep = report["signal"], report["sweep"]
     out |= {"parameters": signal["parameters"], "recommended": signal["recommended"],
@@ -37,16 +37,21 @@ def main():
     parser.add_argument("folders", nargs="*")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--networks", default="small-cnn,ds-cnn,resnet8")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--epochs", default="2", help="of pre-training on data folders")
     parser.add_argument("--args", default="")
     args = parser.parse_args()
-    rows, bad = [], 0
+    summary, bad = REPORTS / "validate-networks.json", 0
+    rows = {f"{r['task']}-{r['network']}": r for r in json.loads(summary.read_text())["rows"]} if summary.exists() else {}
     for folder in ["", *args.folders]:
         for network in args.networks.split(","):
             name = f"{pathlib.Path(folder).name or 'digits'}-{network}"
+            if args.only and name not in args.only.split(","):
+                continue
             reports = REPORTS / "validate" / name
             command = [args.lastmile, "validate", "--quiet", "--network", network, "--reports", str(reports), *shlex.split(args.args)]
             if folder:
-                command += ["--data", folder, "--epochs", "2"]
+                command += ["--data", folder, "--epochs", args.epochs]
             if folder or args.quick:
                 command += ["--quick"]
             begin = time.monotonic()
@@ -55,8 +60,9 @@ def main():
             print(f"{name}: exit status {done.returncode}, {seconds:.0f} s\n{done.stdout}{done.stderr}", flush=True)
             bad += done.returncode != 0
             if done.returncode == 0 or done.returncode > 32:
-                rows.append(row(json.loads((reports / "validate.json").read_text()), seconds, done.returncode))
-                (REPORTS / "validate-networks.json").write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+                found = row(json.loads((reports / "validate.json").read_text()), done.returncode)
+                rows[f"{found['task']}-{found['network']}"] = found
+                summary.write_text(json.dumps({"rows": list(rows.values())}, indent=1) + "\n")
     sys.exit(1 if bad else 0)
 
 
