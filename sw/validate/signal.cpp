@@ -26,12 +26,15 @@ constexpr Widths kFloat{0, 0, 0};
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 int sign_of(double d) { return d > 0 ? 1 : d < 0 ? -1 : 0; }
 
-// Whether the descriptors can hold the perturbations and steps: 16 and 24 bits before the point.
+// Whether descriptors can hold the perturbations, and the steps: bits before the point.
 bool encodable(std::span<const TensorTraining> plan) {
   return std::all_of(plan.begin(), plan.end(), [](const TensorTraining& t) {
-    const bool bias = t.tensor % 2 != 0;
-    return t.eps_lsb < (bias ? 0x1p24 : 0x1p16) * 0.999 && t.step_lsb < 0x1p23;
+    return t.eps_lsb < (t.tensor % 2 != 0 ? 0x1p24 : 0x1p16) * 0.999;
   });
+}
+bool steps_encodable(std::span<const TensorTraining> plan) {
+  return std::all_of(plan.begin(), plan.end(),
+                     [](const TensorTraining& t) { return t.step_lsb < 0x1p24 * 0.999; });
 }
 
 // What all measurements share.
@@ -263,7 +266,7 @@ void short_trainings(const Bench& bench, const Dataset& judged, double eps, int 
     const double per_pair = factor * bench.how.forward.pairs / pairs;
     std::vector<TensorTraining> plan = bench.plan(eps);
     for (TensorTraining& t : plan) t.step_lsb *= per_pair;
-    if (!encodable(plan)) continue;
+    if (!steps_encodable(plan)) continue;
     StepPoint p;
     p.eps = eps;
     p.step = factor * bench.how.step;
@@ -376,9 +379,17 @@ SignalReport measure_signal(const Network& folded, const FloatParams<float>& par
   one.eps = 1;
   bench.unit = plan_training(network, one, bench.data, open);
   SignalReport r;
+  double& base = bench.how.eps;
+  while (!encodable(bench.plan(base))) base /= 2;
+  if (base != how.eps)
+    r.remarks.push_back(
+        fmt::format("e = {:g} as configured is beyond what descriptors hold of a perturbation "
+                    "(training refuses "
+                    "it): measured at e = {:g}",
+                    how.eps, base));
   r.unit = how.unit == AmplitudeUnit::rms ? "rms" : "curvature";
   r.batch = bench.how.forward.batch;
-  r.eps = how.eps;
+  r.eps = base;
   const Batches batches = bench.batches(r.batch, groups);
 
   const Directions directions(network, bench.plan(1.0), how.fixed.distribution,
@@ -426,9 +437,8 @@ SignalReport measure_signal(const Network& folded, const FloatParams<float>& par
 
   std::vector<double> eps_list;
   for (const double factor : options.eps)
-    if (encodable(bench.plan(factor * how.eps))) eps_list.push_back(factor * how.eps);
-  if (std::find(eps_list.begin(), eps_list.end(), how.eps) == eps_list.end())
-    eps_list.push_back(how.eps);
+    if (encodable(bench.plan(factor * base))) eps_list.push_back(factor * base);
+  if (std::find(eps_list.begin(), eps_list.end(), base) == eps_list.end()) eps_list.push_back(base);
   std::sort(eps_list.begin(), eps_list.end());
   tell("training signal: float64 differences");
   const auto references = bench.emulated<double>(bench.params64, kFloat, eps_list, batches, probes);
@@ -450,7 +460,7 @@ SignalReport measure_signal(const Network& folded, const FloatParams<float>& par
   for (std::size_t k = 0; k < eps_list.size(); ++k) {
     if (std::abs(r.by_eps[k].lost.value - 0.15) < std::abs(r.by_eps[sensitive].lost.value - 0.15))
       sensitive = k;
-    if (eps_list[k] == how.eps || eps_list[k] == best_signs(r.by_eps).x) chosen.push_back(k);
+    if (eps_list[k] == base || eps_list[k] == best_signs(r.by_eps).x) chosen.push_back(k);
   }
   if (std::find(chosen.begin(), chosen.end(), sensitive) == chosen.end())
     chosen.push_back(sensitive);
@@ -504,7 +514,7 @@ SignalReport measure_signal(const Network& folded, const FloatParams<float>& par
     r.rounding_gaussian.push_back(
         measure_rounding(step, spec::Distribution::gaussian_, 20000, bench.seed));
   }
-  const Directions used(network, bench.plan(how.eps), how.fixed.distribution, how.fixed.mask_seed);
+  const Directions used(network, bench.plan(base), how.fixed.distribution, how.fixed.mask_seed);
   perturbation_sizes(used, bench.seed, network, bench.coefficient(), r);
   tell("training signal: drift, short trainings");
   drift(bench, used, test, options, r);
@@ -518,8 +528,8 @@ SignalReport measure_signal(const Network& folded, const FloatParams<float>& par
   recommend_pairs(r);
   const double by_signs = best_signs(r.by_eps).x;
   short_trainings(bench, judged, by_signs, r.recommended_pairs, options, r);
-  if (by_signs != how.eps) short_trainings(bench, judged, how.eps, r.recommended_pairs, options, r);
-  recommend_signal(how, r);
+  if (by_signs != base) short_trainings(bench, judged, base, r.recommended_pairs, options, r);
+  recommend_signal(bench.how, r);
   return r;
 }
 

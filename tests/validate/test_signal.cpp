@@ -175,6 +175,25 @@ TEST_CASE("validate: the signal of a network: lost signs follow the noise, cosin
   CHECK(!r.remarks.empty());
 }
 
+TEST_CASE("validate: an e that descriptors cannot hold is measured at one that they can") {
+  const ValidateCase c = validate_case(two_convolutions(), test_seed());
+  SignalOptions s;
+  s.eps = {0.01, 1};
+  s.batches = {};
+  s.steps = {0.1};
+  s.probes = 8;
+  s.examples = 64;
+  s.every_width = false;
+  s.drift_steps = 2;
+  s.short_steps = 2;
+  const SignalReport r = measure_signal(c.network, c.params, c.quantized, c.data, c.data,
+                                        options_for(40, 0.01), s, open_model, {});
+  CHECK(r.eps < 40);
+  CHECK(r.eps > 40.0 / 64);
+  REQUIRE(!r.remarks.empty());
+  CHECK(mentions(r.remarks.front(), {"e = 40 as configured", "measured at"}));
+}
+
 TEST_CASE("validate: the sweep shows 8-bit weights without a signal and 16-bit ones with it") {
   const ValidateCase c = validate_case(two_convolutions(), test_seed());
   SweepOptions o;
