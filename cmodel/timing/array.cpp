@@ -19,7 +19,7 @@ U matrix_time(Context& c) {
   const std::vector<KTile> k_tiles = k_tiles_of(c, blocks);
   const std::vector<Tile> tiles = tiles_of(c.d);
   Load load(c);
-  Weight weight(c, k_tiles, tiles.size());
+  Weight weight(c, k_tiles, tiles.size(), load);
   Params params(c);
   Drain drain(c);
   npu::Counters& n = c.t.counters;
@@ -30,25 +30,38 @@ U matrix_time(Context& c) {
   std::array<U, 2> accumulators{};  // free from this cycle on
   U out = 0;
   std::size_t k = 0, block = 0;
-  for (const Tile& tile : tiles) {
-    const U positions = tile.positions();
+  // Regions in the order of the k-tiles that begin on them; the next one is loaded meanwhile.
+  std::size_t load_tile = 0, load_k = 0;
+  std::vector<U> announced;
+  const auto start_load = [&] {
+    while (load_tile < tiles.size() && !k_tiles[load_k].load)
+      if (++load_k == k_tiles.size()) load_k = 0, ++load_tile;
+    if (load_tile == tiles.size()) return;
+    load.start(tiles[load_tile], k_tiles[load_k].chunk);
+    if (announced.size() == load_tile) {
+      announced.push_back(load.announced());
+      weight.announce(load.announced());
+    }
+    if (++load_k == k_tiles.size()) load_k = 0, ++load_tile;
+  };
+  start_load();
+  for (std::size_t t = 0; t < tiles.size(); ++t) {
+    const U positions = tiles[t].positions();
     TileTime times;
     U parameters = 0;
     for (std::size_t i = 0; i < k_tiles.size(); ++i, ++k) {
       const KTile& kt = k_tiles[i];
+      if (kt.first) {
+        if (k == 0) load.advance(announced[0] + 3);
+        parameters = params.block(blocks[kt.block], i == 0, announced[t]);
+      }
+      const U weights = weight.ready(k, taken);
       if (kt.load) {
-        if (k == 0) {
-          // the first rows of weights are asked for while the region is
-          weight.announce(35);
-          weight.ask_ahead();
-        }
-        full = load.region(tile, kt.chunk);
-        if (i == 0 && k != 0) weight.announce(load.announced());
+        full = load.finish();
         if (times.load.end == 0) times.load = load.last();
         times.load.end = load.last().end;
+        start_load();
       }
-      if (kt.first) parameters = params.block(blocks[kt.block], i == 0, load.announced());
-      const U weights = weight.ready(k, taken);
       const U acc = kt.first ? accumulators[block % 2] : 0;
       const U previous = end;
       taken = std::max({end, weights, kt.load ? full : 0, acc});

@@ -8,8 +8,6 @@
 
 namespace lastmile::timing {
 
-using U = std::uint64_t;
-
 constexpr U divide_up(U a, U b) { return (a + b - 1) / b; }
 
 struct Context {
@@ -31,6 +29,9 @@ struct Context {
   [[nodiscard]] U words(U address, U bytes) const {
     return bytes == 0 ? 0 : (address + bytes - 1) / bus - address / bus + 1;
   }
+
+  // The fetch of the next descriptor, which asks in cycle 1.
+  void fetch_next();
 
   const spec::Descriptor& d;
   const npu::TrafficMode& mode;

@@ -26,7 +26,7 @@ U Params::block(const Run& block, bool tile_start, U token) {
       at = std::max(at + now, ready + std::min(now, per_word));
       stored += now;
       busy += now;
-      client_.pop(at - 1);
+      client_.pop(at - 1, 1);
     }
     ++request;
   };

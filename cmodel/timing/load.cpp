@@ -6,82 +6,111 @@
 
 namespace lastmile::timing {
 
-U Load::region(const Tile& tile, U chunk) {
-  const spec::Descriptor& d = c_.d;
-  const U channels = std::min<U>(d.tile_c, d.in_c - chunk * d.tile_c);
+void Load::start(const Tile& tile, U chunk) {
   using S = std::int64_t;
+  const spec::Descriptor& d = c_.d;
+  tile_ = &tile;
+  const U channels = std::min<U>(d.tile_c, d.in_c - chunk * d.tile_c);
   const S left = static_cast<S>(tile.columns.first * d.stride_w) - static_cast<S>(d.pad_left);
-  const S top = static_cast<S>(tile.rows.first * d.stride_h) - static_cast<S>(d.pad_top);
   const U width = npu::region_extent(tile.columns.count, d.stride_w, d.kernel_w, d.dilation_w);
-  const U height = npu::region_extent(tile.rows.count, d.stride_h, d.kernel_h, d.dilation_h);
   const S x0 = std::max<S>(left, 0), x1 = std::min<S>(left + static_cast<S>(width), d.in_w);
-  const U middle = x1 > x0 ? static_cast<U>(x1 - x0) * channels : 0;
-  const U before = middle == 0 ? width * channels : static_cast<U>(x0 - left) * channels;
-  const U after = width * channels - before - middle;
-  const U subs = c_.bus > c_.rows ? c_.bus / c_.rows : 1;  // scratchpad writes per bus word
+  top_ = static_cast<S>(tile.rows.first * d.stride_h) - static_cast<S>(d.pad_top);
+  height_ = npu::region_extent(tile.rows.count, d.stride_h, d.kernel_h, d.dilation_h);
+  middle_ = x1 > x0 ? static_cast<U>(x1 - x0) * channels : 0;
+  before_ = middle_ == 0 ? width * channels : static_cast<U>(x0 - left) * channels;
+  after_ = width * channels - before_ - middle_;
+  first_byte_ = d.in_addr + static_cast<U>(x0) * d.in_c + chunk * d.tile_c;
 
   const U push = first_ ? kFirst : next_ + kBetween;
   announced_ = push + 1;
-  const U begin = std::max(push, free_[half_]) + 1;  // first cycle of MOVE
-  U ask = begin, at = begin, busy = 0;
-
-  // Requests run ahead of placing, row by row, as bursts.
-  struct Place {
-    S y;
-    U image, row;
-  };
-  Place asked{top, 0, 0};
-  U burst_left = 0;
-  const auto inside = [&](S y) { return middle != 0 && y >= 0 && y < static_cast<S>(d.in_h); };
-  const auto words_of = [&](const Place& p) {
-    const U pixel = ((tile.images.first + p.image) * d.in_h + static_cast<U>(p.y)) * d.in_w +
-                    static_cast<U>(x0);
-    return c_.words(d.in_addr + pixel * d.in_c + chunk * d.tile_c, middle);
-  };
-  const auto issue_ahead = [&] {
-    while (asked.image < tile.images.count) {
-      if (inside(asked.y)) {
-        if (burst_left == 0) burst_left = words_of(asked);
-        const U burst = std::min(burst_left, Client::kBurst);
-        if (!client_.fits(burst)) return;
-        client_.issue(ask, burst);
-        burst_left -= burst;
-        if (burst_left != 0) continue;
-      }
-      ++ask;
-      ++asked.y;
-      if (++asked.row == height) asked = {top, asked.image + 1, 0};
-    }
-  };
-
-  for (U image = 0; image < tile.images.count; ++image) {
-    for (U row = 0; row < height; ++row) {
-      const U place = (image * height + row) * d.row_pitch;
-      ++at;  // the row's geometry
-      const Place p{top + static_cast<S>(row), image, row};
-      if (!inside(p.y)) {
-        at += fill(place, width * channels);
-      } else {
-        at += fill(place, before);
-        for (U left_words = words_of(p); left_words != 0;) {
-          issue_ahead();
-          const U words = client_.words();
-          const U ready = client_.ready();
-          busy += words * subs;
-          at = std::max(at + words * subs, ready + subs);
-          client_.pop(at - 1);
-          left_words -= words;
-        }
-        at += fill(place + before + middle, after);
-      }
-    }
-  }
-  next_ = at;  // NEXT
-  last_ = {begin, at, busy};
-  c_.t.engine(spec::Engine::load_).add(begin, at, busy);
+  begin_ = std::max(push, free_[half_]) + 1;
+  ask_ = at_ = begin_;
+  busy_ = 0;
+  asked_ = placed_ = {};
   first_ = false;
+}
+
+bool Load::inside(const Cursor& p) const {
+  const std::int64_t y = top_ + static_cast<std::int64_t>(p.row);
+  return middle_ != 0 && y >= 0 && y < static_cast<std::int64_t>(c_.d.in_h);
+}
+
+U Load::words_of(const Cursor& p) const {
+  const U y = static_cast<U>(top_ + static_cast<std::int64_t>(p.row));
+  const U line = (tile_->images.first + p.image) * c_.d.in_h + y;
+  return c_.words(first_byte_ + line * c_.d.in_w * c_.d.in_c, middle_);
+}
+
+void Load::next_row(Cursor& p) const {
+  p.words = 0;
+  if (++p.row == height_) p = {p.image + 1, 0, 0};
+}
+
+void Load::advance(U until) {
+  if (tile_ == nullptr) return;
+  while (asked_.image < tile_->images.count) {
+    if (!inside(asked_)) {  // passed over in a cycle
+      ++ask_;
+      next_row(asked_);
+      continue;
+    }
+    if (asked_.words == 0) asked_.words = words_of(asked_);
+    const U burst = std::min(asked_.words, Client::kBurst);
+    if (!client_.fits(burst)) {
+      place_burst();
+      continue;
+    }
+    if (std::max(client_.grant(ask_), client_.room(burst)) > until) return;
+    ask_ = client_.issue(ask_, burst);
+    asked_.words -= burst;
+    if (asked_.words == 0) next_row(asked_);
+  }
+}
+
+// Up to the data of the next row inside the image.
+void Load::place_row_start() {
+  const U width = before_ + middle_ + after_;
+  while (placed_.image < tile_->images.count) {
+    const U place = (placed_.image * height_ + placed_.row) * c_.d.row_pitch;
+    ++at_;  // the row's geometry
+    if (inside(placed_)) {
+      at_ += fill(place, before_);
+      placed_.words = words_of(placed_);
+      return;
+    }
+    at_ += fill(place, width);
+    next_row(placed_);
+  }
+}
+
+void Load::place_row_end() {
+  const U place = (placed_.image * height_ + placed_.row) * c_.d.row_pitch;
+  at_ += fill(place + before_ + middle_, after_);
+  next_row(placed_);
+}
+
+void Load::place_burst() {
+  const U subs = c_.bus > c_.rows ? c_.bus / c_.rows : 1;  // scratchpad writes per bus word
+  if (placed_.words == 0) place_row_start();
+  const U words = client_.words();
+  const U from = std::max(at_, client_.begins());
+  at_ = std::max(at_ + words * subs, client_.ready() + subs);
+  busy_ += words * subs;
+  client_.pop(at_ - 1, (at_ - from) / words);
+  placed_.words -= words;
+  if (placed_.words == 0) place_row_end();
+}
+
+U Load::finish() {
+  advance(~U{0});
+  while (!client_.empty()) place_burst();
+  place_row_start();  // rows below the image
+  tile_ = nullptr;
+  next_ = at_;  // NEXT
+  last_ = {begin_, at_, busy_};
+  c_.t.engine(spec::Engine::load_).add(begin_, at_, busy_);
   half_ ^= 1;
-  return at + 1;
+  return at_ + 1;
 }
 
 }  // namespace lastmile::timing

@@ -1,5 +1,6 @@
 // Load (rtl/load/npu_load.sv): a region per tile (chunks: per tile, block and chunk) into a free
 // half of the scratchpad, a row at a time: fill on the left, words from memory, fill on the right.
+// Requests run ahead of placing.
 #pragma once
 
 #include <array>
@@ -12,8 +13,12 @@ class Load {
  public:
   explicit Load(Context& c) : c_(c), client_(c.reads, c.latency, 64) {}
 
-  // The next region. Returns the cycle in which its half is full.
-  U region(const Tile& tile, U chunk);
+  // The next region begins as soon as its half is free.
+  void start(const Tile& tile, U chunk);
+  // Requests that go out until that cycle: others ask for the same channel after them.
+  void advance(U until);
+  // Returns the cycle in which the half is full.
+  U finish();
   // The half of the last region was given back in this cycle.
   void released(U cycle) { free_[half_ ^ 1] = cycle + 1; }
   // When the tile of the last region was announced: other engines see it from here on.
@@ -23,9 +28,19 @@ class Load {
  private:
   static constexpr U kFirst = 34;    // cycle of PUSH: 15 products, SETUP, 17 products
   static constexpr U kBetween = 19;  // from NEXT to PUSH: SETUP, 17 products
-  U fill(U place, U bytes) const {   // a fill stops at multiples of ROWS
+  struct Cursor {
+    U image = 0, row = 0;  // of the region
+    U words = 0;           // left of the row; 0: it was not begun
+  };
+  [[nodiscard]] U fill(U place, U bytes) const {  // a fill stops at multiples of ROWS
     return bytes == 0 ? 0 : (place % c_.rows + bytes + c_.rows - 1) / c_.rows;
   }
+  [[nodiscard]] bool inside(const Cursor& p) const;
+  [[nodiscard]] U words_of(const Cursor& p) const;
+  void next_row(Cursor& p) const;
+  void place_burst();
+  void place_row_start();
+  void place_row_end();
 
   Context& c_;
   Client client_;
@@ -34,6 +49,13 @@ class Load {
   bool first_ = true;
   U next_ = 0, announced_ = 0;
   EngineTime last_;
+
+  // The region: rows of `before_` + `middle_` + `after_` bytes, the middle from memory.
+  const Tile* tile_ = nullptr;
+  std::int64_t top_ = 0;
+  U left_ = 0, height_ = 0, first_byte_ = 0, before_ = 0, middle_ = 0, after_ = 0;
+  U begin_ = 0, ask_ = 0, at_ = 0, busy_ = 0;
+  Cursor asked_, placed_;
 };
 
 }  // namespace lastmile::timing

@@ -19,7 +19,8 @@ U pool_time(Context& c) {
   U next = 0, end = 0;
   for (const Tile& tile : tiles_of(c.d)) {
     const U positions = tile.positions();
-    const U full = load.region(tile, 0);
+    load.start(tile, 0);
+    const U full = load.finish();
     TileTime times;
     times.load = load.last();
     const U start = std::max({full, load.announced() + 1, next}) + 1;

@@ -28,26 +28,33 @@ constexpr std::size_t kMostEntries = 4096;
 
 }  // namespace
 
+void Context::fetch_next() {
+  const U words = fetch_words(hw);
+  const U last = reads.take(Client::kOverhead + latency, words) + 1;
+  t.engine(Engine::fetch_) = {0, last + kChecks, words};
+  t.fetch = last + kChecks;
+  t.fetch_end = last + kChecksOfEnd;
+}
+
 CommandTiming predict(const spec::Descriptor& d, const npu::TrafficMode& mode,
                       const spec::HardwareParams& hw, const MemoryTiming& memory) {
   Context c(d, mode, hw, memory);
-  // the next descriptor is the first to use the bus
-  const U words = c.reads.take(Client::kOverhead + memory.latency, fetch_words(hw)) + 1;
-  c.t.engine(Engine::fetch_) = {0, words + kChecks, fetch_words(hw)};
-  c.t.fetch = words + kChecks;
-  c.t.fetch_end = words + kChecksOfEnd;
   U done = 0;
   switch (c.op) {
     case Opcode::conv2d_:
     case Opcode::depthwise_:
+      c.fetch_next();
       done = matrix_time(c);
       break;
     case Opcode::pool_:
+      c.fetch_next();
       done = pool_time(c);
       break;
     case Opcode::add_:
+      c.fetch_next();
       done = add_time(c);
       break;
+    // engines that ask in cycle 1, too: their first burst goes out before
     case Opcode::softmax_:
       done = softmax_time(c);
       break;

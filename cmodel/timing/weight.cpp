@@ -4,14 +4,19 @@
 
 namespace lastmile::timing {
 
-Weight::Weight(Context& c, const std::vector<KTile>& k_tiles, std::size_t tiles)
+// What the perturbation unit and the column being gathered hold counts as buffered, too.
+Weight::Weight(Context& c, const std::vector<KTile>& k_tiles, std::size_t tiles, Load& load)
     : c_(c),
       k_tiles_(k_tiles),
+      load_(load),
       count_(k_tiles.size() * tiles),
-      client_(c.reads, c.latency, 64),
+      client_(c.reads, c.latency,
+              64 + k_tiles.front().words + (c.mode.weights_perturbed ? kPerturb : 0)),
       depthwise_(c.op == spec::Opcode::depthwise_),
       packed_(c.d.has(spec::kFlagPacked)),
-      delay_(c.mode.weights_perturbed ? kPerturb : 0) {}
+      delay_(c.mode.weights_perturbed ? kPerturb : 0),
+      rows_(kRows + 1 + delay_ / k_tiles.front().words),
+      freed_(rows_, 0) {}
 
 void Weight::ask_ahead() {
   while (asked_ < count_ && asked_ < done_ + kAhead) {
@@ -27,9 +32,11 @@ void Weight::ask_ahead() {
       ask_ = from + 1;  // the k-tile itself is queued
     }
     for (; asked_rows_ < k.rows; ++asked_rows_) {
-      if (rows_held_ == kRows || !client_.fits(k.words)) return;
-      ask_ = std::max(ask_, freed_ + 1);
-      client_.issue(ask_++, k.words);
+      if (rows_held_ == rows_ || !client_.fits(k.words)) return;
+      if (asked_total_ >= rows_) ask_ = std::max(ask_, freed_[(asked_total_ - rows_) % rows_] + 1);
+      load_.advance(std::max(client_.grant(ask_), client_.room(k.words)));
+      ask_ = std::max(client_.issue(ask_, k.words), ask_ + 1);
+      ++asked_total_;
       ++rows_held_;
     }
     asked_rows_ = 0;
@@ -51,9 +58,6 @@ U Weight::ready(std::size_t k, U taken) {
     // a row's words are gathered one per cycle, from the cycle in which the row before is written
     const U arrived = client_.ready();
     const U gathered = std::max(arrived + delay_ + 1, column_ + tile.words);
-    client_.pop(std::max(arrived, gathered > delay_ + 1 ? gathered - delay_ - 1 : 0));
-    freed_ = std::max(freed_, gathered > delay_ + 1 ? gathered - delay_ - 1 : 0);
-    --rows_held_;
     if (row == 0) begin = arrived;
     busy += tile.words;
     if (depthwise_) {
@@ -63,6 +67,9 @@ U Weight::ready(std::size_t k, U taken) {
     } else {
       column_ = std::max(gathered, swap);
     }
+    client_.pop(column_, 1);
+    freed_[used_total_++ % rows_] = column_;
+    --rows_held_;
   }
   c_.t.engine(spec::Engine::weight_).add(begin, column_ + 1, busy);
   U result = column_ + 1;

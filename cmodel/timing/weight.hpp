@@ -4,22 +4,23 @@
 
 #include <deque>
 
-#include "cmodel/timing/tiles.hpp"
+#include "cmodel/timing/load.hpp"
 
 namespace lastmile::timing {
 
 class Weight {
  public:
-  Weight(Context& c, const std::vector<KTile>& k_tiles, std::size_t tiles);
+  // load: asks for the same channel.
+  Weight(Context& c, const std::vector<KTile>& k_tiles, std::size_t tiles, Load& load);
 
   void announce(U cycle) { announced_.push_back(cycle); }  // a tile's token
   // When k-tile k of the command (tile after tile) waits in the shadow registers. The one before
   // was taken by the array in cycle `taken`.
   U ready(std::size_t k, U taken);
-  // Requests that need no more than what has happened so far.
-  void ask_ahead();
 
  private:
+  // Requests that need no more than what has happened so far.
+  void ask_ahead();
   static constexpr U kToSwap = 3;  // from taking a k-tile to its weights leaving the shadow
   static constexpr U kRows = 32;   // rows between request and use
   static constexpr std::size_t kAhead = 4;  // k-tiles
@@ -29,14 +30,17 @@ class Weight {
 
   Context& c_;
   const std::vector<KTile>& k_tiles_;
+  Load& load_;
   std::size_t count_;
   Client client_;
   bool depthwise_, packed_;
   U delay_;                // of the perturbation unit
+  U rows_;                 // requested and not yet in a column, at most
+  std::vector<U> freed_;   // cycle in which each of the last rows_ rows became a column
   std::size_t done_ = 0;   // k-tiles used
   std::size_t asked_ = 0;  // k-tile whose rows are being requested
   U asked_rows_ = 0, rows_held_ = 0;
-  U ask_ = 0, freed_ = 0;
+  U ask_ = 0, asked_total_ = 0, used_total_ = 0;
   U column_ = 0;  // cycle in which the last column was written
   std::vector<U> announced_;
   std::deque<U> taken_;  // of the last kAhead k-tiles

@@ -157,7 +157,7 @@ inline std::vector<Shape> all() {
   return s;
 }
 
-// Runs the command alone, on random data.
+// Runs the command and an END, on random data.
 inline void execute(Device& device, const Shape& shape, const spec::HardwareParams& hw) {
   Descriptor d = shape.d;
   lastmile::Rng rng(1);
@@ -197,16 +197,17 @@ inline void execute(Device& device, const Shape& shape, const spec::HardwarePara
   }
   if (d.has(spec::kFlagOut16)) d.act_min = -32768, d.act_max = 32767;
   lastmile::choose_tiles(d, hw);
-  const spec::DescriptorWords words = spec::encode(d);
-  const std::uint32_t queue = place(sizeof words);
+  const spec::DescriptorWords words = spec::encode(d), end = spec::encode({});
+  const std::uint32_t queue = place(2 * sizeof words);
   device.write_memory(queue, std::as_bytes(std::span(words)));
+  device.write_memory(queue + sizeof words, std::as_bytes(std::span(end)));
   device.annotate(shape.name);
   device.write_register(reg::kPolarity, shape.perturbed ? 1 : 0);
   device.write_register(reg::kDistribution, shape.gaussian ? 1 : 0);
   device.write_register(reg::kPairs, shape.pairs);
   device.write_register(reg::kStep, 0x8000);
   device.write_register(reg::kQueueAddr, queue);
-  device.write_register(reg::kQueueCount, 1);
+  device.write_register(reg::kQueueCount, 2);
   device.write_register(reg::kMemLimit, static_cast<std::uint32_t>(device.memory_size()));
   device.write_register(reg::kIrqEnable, 3);
   device.write_register(reg::kCtrl, 1);

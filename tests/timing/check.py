@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Predicted against measured cycles of a suite on the Verilated NPU; ends with `N passed, N failed`.
+
+usage: check.py [--report NAME] [--make MAKE] PROGRAM NETWORKS VECTORS [--quick] ROWS:COLS:BUS_BYTES:ACT_BYTES:ACC_DEPTH:RQ_LANES...
+Fails if a network is off by more than 5 %, or the median of all cases of a parameter set by more than 2 %. --make builds the RTL of each
+parameter set first. Writes build/reports/NAME.json and NAME.md (NAME: timing-check).
+"""
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+
+NETWORK_LIMIT, MEDIAN_LIMIT = 5.0, 2.0  # per cent
+NAMES = ["ROWS", "COLS", "BUS_BYTES", "ACT_BYTES", "ACC_DEPTH", "RQ_LANES"]
+KINDS = {"network": "networks", "vector": "golden vectors", "command": "single commands"}
+# Of these the share of all cycles that prediction and measurement disagree about is reported.
+COUNTERS = ["array_cycles", "stall_load", "stall_weight", "stall_drain", "drain_cycles", "element_cycles"]
+
+
+def largest(cases):
+    return max(cases, key=lambda c: abs(c["error"]))
+
+
+def label(c):
+    return f"{c['name']}, latency {c['latency']}, {c['bandwidth'] or 'bus width'} bytes per cycle"
+
+
+def memory(c):
+    return f"{c['latency']} cycles, {c['bandwidth']} B" if c["bandwidth"] else f"{c['latency']} cycles, full"
+
+
+def summary(cases):
+    rows = []
+    for kind, name in KINDS.items():
+        of = [c for c in cases if c["kind"] == kind]
+        if of:
+            worst = largest(of)
+            rows.append({"kind": kind, "name": name, "cases": len(of), "cycles": sum(c["cycles"] for c in of),
+                         "median": statistics.median(abs(c["error"]) for c in of), "largest": worst["error"], "case": label(worst)})
+    return rows
+
+
+def counters(cases):
+    """Largest disagreement about each counter in a network, in per cent of the network's cycles."""
+    out = {}
+    for name in COUNTERS:
+        out[name] = max((100 * abs(sum(k[f"predicted_{name}"] - k[name] for k in c["commands"])) / c["cycles"] for c in cases if c["kind"] == "network"),
+                        default=0.0)
+    return out
+
+
+def markdown(results):
+    text = []
+    for r in results:
+        text += [f"### {r['rows']} x {r['cols']}, bus of {r['bus_bytes']} bytes", "",
+                 "| | cases | cycles measured | median error, % | largest, % | in |", "| --- | --- | --- | --- | --- | --- |"]
+        text += [f"| {s['name']} | {s['cases']} | {s['cycles']} | {s['median']:.2f} | {s['largest']:+.2f} | {s['case']} |" for s in r["summary"]]
+        text += ["", "| network | memory | measured | predicted | error, % |", "| --- | --- | --- | --- | --- |"]
+        text += [f"| {c['name']} | {memory(c)} | {c['cycles']} | {c['predicted']} | {c['error']:+.2f} |" for c in r["cases"] if c["kind"] == "network"]
+        text.append("")
+    return "\n".join(text)
+
+
+def run(args, text):
+    values = text.split(":")
+    if args.make:
+        settings = [f"{n}={v}" for n, v in zip(NAMES, values, strict=True)]
+        if subprocess.run([*args.make.split(), "--no-print-directory", "rtl", *settings], stdout=subprocess.DEVNULL).returncode != 0:
+            return None
+    child = subprocess.run([args.program, *values, args.networks, args.vectors, *(["quick"] if args.quick else [])], stdout=subprocess.PIPE, text=True)
+    if child.returncode != 0:
+        return None
+    r = json.loads(child.stdout.splitlines()[-1])
+    r.update({n.lower(): int(v) for n, v in zip(NAMES, values, strict=True)})
+    r["summary"] = summary(r["cases"])
+    r["median"] = statistics.median(abs(c["error"]) for c in r["cases"])
+    r["counters"] = counters(r["cases"])
+    return r
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--report", default="timing-check")
+    p.add_argument("--make")
+    p.add_argument("--quick", action="store_true")
+    p.add_argument("program")
+    p.add_argument("networks")
+    p.add_argument("vectors")
+    p.add_argument("sets", nargs="+")
+    args = p.parse_args()
+    passed = failed = 0
+    results = []
+    for text in args.sets:
+        r = run(args, text)
+        if r is None:
+            print(f"FAIL {text}: did not run")
+            failed += 1
+            continue
+        results.append(r)
+        print(f"{text}:")
+        for s in r["summary"]:
+            print(f"  {s['cases']} {s['name']}: median {s['median']:.2f} %, largest {s['largest']:+.2f} % ({s['case']})")
+        print("  largest disagreement in a network, % of its cycles: " + ", ".join(f"{n} {v:.2f}" for n, v in r["counters"].items()))
+        for c in r["cases"]:
+            if c["kind"] != "network":
+                continue
+            if abs(c["error"]) <= NETWORK_LIMIT:
+                passed += 1
+            else:
+                failed += 1
+                print(f"FAIL {label(c)}: {c['cycles']} cycles, predicted {c['predicted']}, {c['error']:+.2f} %, at most {NETWORK_LIMIT} %")
+        if r["median"] <= MEDIAN_LIMIT:
+            passed += 1
+        else:
+            failed += 1
+            print(f"FAIL {text}: the median error of {len(r['cases'])} cases is {r['median']:.2f} %, at most {MEDIAN_LIMIT} %")
+    folder = pathlib.Path("build/reports")
+    folder.mkdir(parents=True, exist_ok=True)
+    for r in results:
+        for c in r["cases"]:
+            c["commands"] = [{k: v for k, v in x.items() if k in ("phase", "command", "opcode", "runs") or f"predicted_{k}" in x or k.startswith("predicted_")}
+                             for x in c["commands"]]
+    (folder / f"{args.report}.json").write_text(json.dumps({"limits": {"network": NETWORK_LIMIT, "median": MEDIAN_LIMIT}, "sets": results}, indent=1) + "\n")
+    (folder / f"{args.report}.md").write_text("# Predicted cycles against the RTL\n\n" + markdown(results) + "\n")
+    print(f"report: {folder / (args.report + '.json')}")
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
