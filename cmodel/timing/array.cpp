@@ -44,17 +44,23 @@ U matrix_time(Context& c) {
     }
     if (++load_k == k_tiles.size()) load_k = 0, ++load_tile;
   };
+  // Parameters are asked for as soon as a buffer is free, two blocks ahead.
+  std::vector<U> parameters;
+  const auto prepare = [&](std::size_t last) {
+    while (parameters.size() <= last && parameters.size() / blocks.size() < announced.size()) {
+      const std::size_t b = parameters.size() % blocks.size();
+      parameters.push_back(
+          params.block(blocks[b], b == 0, announced[parameters.size() / blocks.size()]));
+    }
+  };
   start_load();
   for (std::size_t t = 0; t < tiles.size(); ++t) {
     const U positions = tiles[t].positions();
     TileTime times;
-    U parameters = 0;
     for (std::size_t i = 0; i < k_tiles.size(); ++i, ++k) {
       const KTile& kt = k_tiles[i];
-      if (kt.first) {
-        if (k == 0) load.advance(announced[0] + 3);
-        parameters = params.block(blocks[kt.block], i == 0, announced[t]);
-      }
+      if (k == 0) load.advance(announced[0] + 3);
+      if (kt.first) prepare(block + 1);
       const U weights = weight.ready(k, taken);
       if (kt.load) {
         full = load.finish();
@@ -86,10 +92,11 @@ U matrix_time(Context& c) {
       if (kt.unload) load.released(end + kToRelease);
       if (kt.last) {
         const Drain::Block b =
-            drain.block(blocks[kt.block], positions, std::max(end + kToBlock, parameters));
+            drain.block(blocks[kt.block], positions, std::max(end + kToBlock, parameters[block]));
         accumulators[block++ % 2] = b.freed + 1;
         out = b.end;
         params.freed(b.end);
+        prepare(block + 1);
         times.drain.add(b.start, b.end + 1, positions);
       }
     }

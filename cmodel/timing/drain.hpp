@@ -11,16 +11,17 @@ namespace lastmile::timing {
 class Params {
  public:
   explicit Params(Context& c) : c_(c), client_(c.reads, c.latency, 32) {}
-  // When the next block's are ready. token: the block's tile is known to this engine.
+  // When the next block's are ready; at most two blocks before what was freed. token: the block's
+  // tile is known to this engine.
   U block(const Run& block, bool tile_start, U token);
-  // The drain is through with the last block in that cycle.
-  void freed(U cycle) { free_[buffer_ ^ 1] = cycle + 1; }
+  // The drain is through with the oldest block in that cycle.
+  void freed(U cycle) { free_[drained_++ % 2] = cycle + 1; }
 
  private:
   Context& c_;
   Client client_;
   std::array<U, 2> free_{};
-  std::size_t buffer_ = 0;
+  std::size_t buffer_ = 0, drained_ = 0;
   U next_ = 0;
 };
 

@@ -31,18 +31,17 @@ U add_time(Context& c) {
   U at = begin, asked1 = 0, asked2 = 0;
   const auto burst = [&](U done) { return std::min(Client::kBurst, words - done); };
   for (U done = 0; done < words; done += burst(done)) {
+    // each as far ahead as its buffer allows, the second addend before the first
     for (bool more = true; more;) {
       more = false;
-      if (asked1 < words && first.fits(burst(asked1)) && asked1 <= asked2) {
-        first.issue(begin, burst(asked1));
-        asked1 += burst(asked1);
+      const auto issue = [&](Client& client, U& asked) {
+        if (asked == words || !client.fits(burst(asked))) return;
+        client.issue(begin, burst(asked));
+        asked += burst(asked);
         more = true;
-      }
-      if (asked2 < words && second.fits(burst(asked2))) {
-        second.issue(begin, burst(asked2));
-        asked2 += burst(asked2);
-        more = true;
-      }
+      };
+      issue(second, asked2);
+      issue(first, asked1);
     }
     const U begins = std::max(first.begins(), second.begins());
     const U ready = std::max(first.ready(), second.ready());

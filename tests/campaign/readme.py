@@ -61,6 +61,12 @@ def bench_table(r):
     return table(["", "measured"], r["table"])
 
 
+def timing_table(r):
+    rows = [[f"{x['rows']} x {x['cols']}, bus {x['bus_bytes']}", s["name"], s["cases"], s["cycles"], f"{s['median']:.2f}", f"{s['largest']:+.2f}"]
+            for x in r["sets"] for s in x["summary"]]
+    return table(["array", "", "cases", "cycles of the RTL", "median error, %", "largest, %"], rows)
+
+
 def validate_table(r):
     worst = [next(x for x in r["layers"] if x["layer"] == n) for n in r["worst_first"][:3]]
     rows = [[f"layer `{x['layer']}`: SQNR, whole chain (injected, inherited)", " ".join((f"{x['total']['sqnr_db']:.1f} dB",
@@ -93,7 +99,7 @@ def networks_table(r):
         "\n\nData folders: two epochs of pre-training and `--quick`."
 
 
-TABLES = {"validate": ("validate.json", validate_table), "networks": ("validate-networks.json", networks_table), "run": ("run.json", run_table), "fashion": ("campaign-fashion.json", fashion_table), "widths": ("campaign-widths.json", widths_table),
+TABLES = {"validate": ("validate.json", validate_table), "networks": ("validate-networks.json", networks_table), "timing": ("timing.json", timing_table), "run": ("run.json", run_table), "fashion": ("campaign-fashion.json", fashion_table), "widths": ("campaign-widths.json", widths_table),
           "speakers": ("campaign-speakers.json", speakers_table)}
 
 

@@ -136,6 +136,7 @@ inline std::vector<Shape> all() {
       {"fc 256-10 n16 out16", with(conv(16, 1, 256, 10, 1), out16)},
       {"fc 4096-32 n16", conv(16, 1, 4096, 32, 1)},
       {"depthwise 3x3 64 10x10", depthwise(1, 10, 64, 1, 3, 1)},
+
       {"depthwise 3x3 32 s2 15x15", depthwise(2, 15, 32, 1, 3, 2)},
       {"depthwise 3x3 8x2 9x9 w8", with(depthwise(1, 9, 8, 2, 3, 1), w8)},
       {"pool max 2x2 16 16x16", pool(1, 16, 16, 2, 2, true)},
