@@ -41,6 +41,8 @@ struct Memory {
 constexpr Memory kUsual{20, 0};
 const std::vector<Memory> kMemories = {{5, 0}, {20, 0}, {100, 0}, {20, 8}, {20, 4}, {100, 4}};
 
+constexpr std::uint64_t kEnd = 3;  // cycles of an END that waits for nothing
+
 class Suite {
  public:
   Suite(const spec::HardwareParams& hw, std::string only) : hw_(hw), only_(std::move(only)) {}
@@ -57,6 +59,13 @@ class Suite {
     const std::unique_ptr<Device> device(lastmile_open_device(options));
     body(*device);
     const json r = json::parse(device->report());
+    // what follows the last commit: the END of a single command
+    const std::uint64_t cycles = device->read_register(
+        spec::reg::kCounter +
+        static_cast<std::uint32_t>(spec::Counter::cycles_) * spec::reg::kCounterStride);
+    if (kind == "command" && cycles != r.at("cycles").get<std::uint64_t>() + kEnd)
+      throw std::runtime_error(fmt::format("{}: CYCLES is {}, {} at the last commit", full, cycles,
+                                           r.at("cycles").get<std::uint64_t>()));
     json commands = json::array();
     for (const auto& [phase, list] : r.at("phases").items()) {
       for (json c : list) {
