@@ -120,6 +120,17 @@ timing::MemoryTiming memory_timing(const BackendOptions& options) {
           .bytes_per_cycle = options.simulation.memory.bandwidth};
 }
 
+double rate(std::uint64_t cycles, double seconds) {
+  return seconds <= 0 ? 0.0 : static_cast<double>(cycles) / seconds;
+}
+
+void report_speed(nlohmann::json& report, std::uint64_t cycles, const Stopwatch& queues) {
+  report["seconds"] = queues.wall();
+  report["cpu_seconds"] = queues.cpu();
+  report["cycles_per_second"] = rate(cycles, queues.wall());
+  report["cycles_per_cpu_second"] = rate(cycles, queues.cpu());
+}
+
 void report_profile(nlohmann::json& report, const Profile& profile, const BackendOptions& options) {
   const auto cycles = static_cast<double>(profile.total(spec::Counter::cycles_));
   const auto predicted = static_cast<double>(profile.predicted_cycles());
@@ -128,7 +139,12 @@ void report_profile(nlohmann::json& report, const Profile& profile, const Backen
   report["prediction_error"] = nullptr;
   if (predictable(options) && cycles > 0)
     report["prediction_error"] = 100.0 * (predicted - cycles) / cycles;
-  report["phases"] = profile.json(options.simulation.hardware);
+  const spec::HardwareParams& hw = options.simulation.hardware;
+  const std::uint64_t macs = profile.total(spec::Counter::macs_);
+  report["macs"] = macs;
+  report["utilisation"] =
+      cycles > 0 ? static_cast<double>(macs) / (cycles * hw.rows * hw.cols) : 0.0;
+  report["phases"] = profile.json(hw);
 }
 
 }  // namespace lastmile::sim

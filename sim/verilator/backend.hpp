@@ -8,6 +8,7 @@
 #include "cmodel/device/profile.hpp"
 #include "cmodel/timing/predictor.hpp"
 #include "sim/verilator/simulation.hpp"
+#include "sim/verilator/stopwatch.hpp"
 #include "sw/device/device.hpp"
 
 namespace lastmile::sim {
@@ -25,6 +26,10 @@ struct BackendOptions {
 };
 [[nodiscard]] BackendOptions parse_options(const DeviceOptions& options);
 
+// Cycles over seconds; 0 without seconds.
+[[nodiscard]] double rate(std::uint64_t cycles, double seconds);
+// seconds, cpu_seconds, cycles_per_second, cycles_per_cpu_second of the queues.
+void report_speed(nlohmann::json& report, std::uint64_t cycles, const Stopwatch& queues);
 // What the cycle model is told of the memory: it knows nothing of stalls and other orders.
 [[nodiscard]] timing::MemoryTiming memory_timing(const BackendOptions& options);
 // Whether its prediction is one of this memory: then the error means something.

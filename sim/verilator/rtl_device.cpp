@@ -40,6 +40,26 @@ class RtlDevice final : public Device {
   std::uint64_t memory_size() const override { return simulation_->memory().size(); }
 
   bool wait_interrupt() override {
+    const std::uint64_t first = simulation_->cycles();
+    queue_time_.start();
+    const bool high = run_queue();
+    queue_time_.stop();
+    queue_cycles_ += simulation_->cycles() - first;
+    return high;
+  }
+  void annotate(const std::string& what) override {
+    position_.annotate(what);
+    if (what == position_.step()) simulation_->mark();
+  }
+  std::string report() const override {
+    nlohmann::json j = {{"simulated_cycles", simulation_->cycles()}};
+    report_speed(j, queue_cycles_, queue_time_);
+    report_profile(j, profile_, options_);
+    return j.dump();
+  }
+
+ private:
+  bool run_queue() {
     std::uint64_t left = options_.max_cycles;
     while (left > 0) {
       const std::uint64_t before = simulation_->cycles();
@@ -59,17 +79,6 @@ class RtlDevice final : public Device {
     }
     return false;
   }
-  void annotate(const std::string& what) override {
-    position_.annotate(what);
-    if (what == position_.step()) simulation_->mark();
-  }
-  std::string report() const override {
-    nlohmann::json j = {{"simulated_cycles", simulation_->cycles()}};
-    report_profile(j, profile_, options_);
-    return j.dump();
-  }
-
- private:
   void begin_queue() {
     position_.begin_queue();
     profile_.begin_queue();
@@ -105,6 +114,8 @@ class RtlDevice final : public Device {
   timing::Predictor predictor_;
   std::uint32_t queue_ = 0;
   bool first_ = true;
+  Stopwatch queue_time_;
+  std::uint64_t queue_cycles_ = 0;
 };
 
 }  // namespace

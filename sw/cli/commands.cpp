@@ -80,7 +80,8 @@ Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
       ->capture_default_str();
   sub->add_option("--reports", s->run.reports, "folder for run.json and run.html")
       ->capture_default_str();
-  return {sub, [s, model] {
+  return {sub, [s, sub, model] {
+            audio_defaults(*sub, s->run);
             settle(s->run, s->common);
             const RunOutcome outcome = run_experiment(s->run, find_backend(s->common, model),
                                                       s->common.say(), s->common.progress());
@@ -181,7 +182,8 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
   sub->add_flag("--resume", s->resume,
                 "continue the journal if it exists (it must be of the same run)");
   return {
-      sub, [s, model] {
+      sub, [s, sub, model] {
+        audio_defaults(*sub, s->run);
         settle(s->run, s->common);
         require_writable(s->journal);
         require_writable(s->output);

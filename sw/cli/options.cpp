@@ -124,7 +124,9 @@ void add_quantize(CLI::App& app, RunOptions& o) {
 
 void add_adapt(CLI::App& app, RunOptions& o) {
   AdaptOptions& a = o.adapt;
-  app.add_option("--layers", a.layers, "layers that train: all, head, or names")
+  app.add_option(
+         "--layers", a.layers,
+         "layers that train: all, head, or names (default for audio: head, 1000 steps, batch 24)")
       ->delimiter(',')
       ->capture_default_str();
   app.add_flag("!--no-biases", a.biases, "train weights only");
@@ -170,6 +172,21 @@ void add_adapt(CLI::App& app, RunOptions& o) {
   app.add_option("--backprop-epochs", o.backprop.epochs, "epochs of the backpropagation baseline")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
+}
+
+void audio_defaults(const CLI::App& app, RunOptions& o) {
+  std::error_code ec;
+  if (o.task.data.empty() || !std::filesystem::exists(o.task.data / "index.csv", ec)) return;
+  const auto absent = [&](const char* name) {
+    const CLI::Option* option = app.get_option_no_throw(name);
+    return option != nullptr && option->count() == 0;
+  };
+  if (absent("--network")) o.network = "ds-cnn";
+  if (absent("--layers")) o.adapt.layers = {"head"};
+  if (absent("--batch")) o.adapt.forward.batch = 24;
+  if (absent("--steps")) o.adapt.forward.steps = 1000;
+  if (absent("--backprop-rate")) o.backprop.learning_rate = 0.03;
+  if (absent("--backprop-epochs")) o.backprop.epochs = 100;
 }
 
 void settle(RunOptions& o, const CommonOptions& c) {

@@ -135,15 +135,18 @@ def widths(folder, options):
 
 def speakers(folder, options):
     data = ["--data", options.data]
-    jobs = {f"{network}-{seed}": [*data, "--network", network, "--seed", seed, "--steps", 3000, "--batch", 32, "--no-float", "--evaluations", 0]
-            for network in ("ds-cnn",) for seed in range(1, options.seeds + 1)}
+    trained = {"head": ["--backprop-rate", 0.03, "--backprop-epochs", 100],
+               "all": ["--steps", 2000, "--inner", 0.1, "--backprop-rate", 0.001, "--backprop-epochs", 20]}
+    jobs = {f"ds-cnn-{layers}-{seed}": [*data, "--layers", layers, *args, "--seed", seed, "--no-float", "--evaluations", 0]
+            for layers, args in trained.items() for seed in range(1, options.seeds + 1)}
     results = run_all(folder, jobs, options.workers)
-    runs = list(results.values())
-    names = [d["name"] for d in runs[0]["domains"]]
-    return {"data": pathlib.Path(options.data).name, "seeds": options.seeds, "network": runs[0]["network"],
-            "accuracy": {k: statistic([r["accuracy"][k] for r in runs]) for k in ("source", "shifted", "fixed", "backprop")},
-            "speakers": [{"name": name, **{k: statistic([r["domains"][i]["accuracy"][k] for r in runs]) for k in ("shifted", "fixed", "backprop")}}
-                         for i, name in enumerate(names)]}
+    def of(layers):
+        runs = [r for key, r in results.items() if key.startswith(f"ds-cnn-{layers}-")]
+        return {"accuracy": {k: statistic([r["accuracy"][k] for r in runs]) for k in ("source", "shifted", "fixed", "backprop")},
+                "speakers": [{"name": d["name"], **{k: statistic([r["domains"][i]["accuracy"][k] for r in runs]) for k in ("shifted", "fixed", "backprop")}}
+                             for i, d in enumerate(runs[0]["domains"])]}
+
+    return {"data": pathlib.Path(options.data).name, "seeds": options.seeds, "network": "ds-cnn", **{layers: of(layers) for layers in trained}}
 
 
 def main():

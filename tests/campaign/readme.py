@@ -52,13 +52,20 @@ def widths_table(r):
 
 
 def speakers_table(r):
-    rows = [[s["name"], *(number(s[k]) for k in ("shifted", "fixed", "backprop"))] for s in r["speakers"]]
-    rows.append(["all", *(number(r["accuracy"][k]) for k in ("shifted", "fixed", "backprop"))])
-    return table(["speaker", "before", "fixed", "backpropagation"], rows) + f"\n\n{r['network']}, {r['seeds']} seed(s), per cent."
+    def row(name, head, every):
+        return [name, number(head["shifted"]), *(number(d[k]) for d in (head, every) for k in ("fixed", "backprop"))]
+
+    rows = [row(head["name"], head, every) for head, every in zip(r["head"]["speakers"], r["all"]["speakers"])]
+    rows.append(row("all", r["head"]["accuracy"], r["all"]["accuracy"]))
+    return table(["speaker", "before", "head: fixed", "backpropagation", "all layers: fixed", "backpropagation"],
+                 rows) + f"\n\n{r['network']}, {r['seeds']} seeds; source domain {number(r['head']['accuracy']['source'])}; per cent."
 
 
 def bench_table(r):
-    return table(["", "measured"], r["table"])
+    rows = [[t["what"], f"{t['measured']:.2f}", f"at least {t['at_least']}" if "at_least" in t else f"at most {t['at_most']}"] for t in r["targets"]]
+    limits = [(name, r["benchmarks"][name]["gmacs_per_second"]) for name in ("limit/madd", "limit/eigen", "resnet8 w16/model/threads=1", "resnet8 w16/float")
+              if name in r["benchmarks"]]
+    return table(["", "measured", "wanted"], rows) + "\n\nGMAC/s on one thread: " + ", ".join(f"`{n}` {g:.1f}" for n, g in limits) + "."
 
 
 def timing_table(r):
@@ -99,8 +106,23 @@ def networks_table(r):
         "\n\nData folders: two epochs of pre-training and `--quick`."
 
 
-TABLES = {"validate": ("validate.json", validate_table), "networks": ("validate-networks.json", networks_table), "timing": ("timing.json", timing_table), "run": ("run.json", run_table), "fashion": ("campaign-fashion.json", fashion_table), "widths": ("campaign-widths.json", widths_table),
-          "speakers": ("campaign-speakers.json", speakers_table)}
+def sim_speed_table(r):
+    return table(["", "Mcycle/s", "MMAC/s", "of it model and comparison"],
+                 [[x["what"], f"{x['cycles_per_second'] / 1e6:.2f}", f"{x['macs_per_second'] / 1e6:.0f}",
+                   f"{100 * x['checking_share']:.1f} %" if "checking_share" in x else ""] for x in r["rows"]])
+
+
+TABLES = {
+    "bench": ("bench.json", bench_table),
+    "fashion": ("campaign-fashion.json", fashion_table),
+    "networks": ("validate-networks.json", networks_table),
+    "run": ("run.json", run_table),
+    "simspeed": ("sim-speed.json", sim_speed_table),
+    "speakers": ("campaign-speakers.json", speakers_table),
+    "timing": ("timing.json", timing_table),
+    "validate": ("validate.json", validate_table),
+    "widths": ("campaign-widths.json", widths_table),
+}
 
 
 def dieharder():
