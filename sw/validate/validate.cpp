@@ -189,6 +189,8 @@ json sweep_json(const SweepReport& r, const SweepOptions& o) {
       {"float_minus_w16_error", {{"sign", r.gap_error[0]}, {"gaussian", r.gap_error[1]}}}};
 }
 
+constexpr std::uint64_t kOrder = 0x6f72646572;
+
 // Large networks get fewer probes, so that time stays in bounds; the report has the numbers.
 void scale_effort(ValidateOptions& o, const Network& network) {
   const double cost = static_cast<double>(macs(network)) / 1e6;
@@ -232,7 +234,10 @@ ValidateOutcome validate_network(const ValidateOptions& options, const DeviceOpe
     if (say) say(text);
   };
   const RunOptions& run = options.run;
-  const Task task = load_task(run.task);
+  Task task = load_task(run.task);
+  // Recordings come sorted by word: a part of them must be a sample.
+  for (Dataset* data : {&task.source_test, &task.adapt, &task.shifted_test})
+    *data = shuffled(*data, kOrder);
   const Network network = load_network(run.network, task);
   Pretrained pretrained{network, {}};
   if (run.checkpoint.empty()) {

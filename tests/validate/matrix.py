@@ -4,8 +4,8 @@
 usage: matrix.py LASTMILE [--quick] [--networks A,B] [--only TASK-NETWORK,...] [--epochs N] [--args "..."] [FOLDER...]
 
 The built-in digits and each data folder, each with the three networks; data folders are pre-trained for two epochs and measured with
---quick, so that a run takes minutes. Writes build/reports/validate-networks.json (what README.md's table holds; rows of other runs
-stay) after every run and each run's reports into build/reports/validate/TASK-NETWORK/. Exit status 1 if a run finds a failure.
+--quick, so that a run takes minutes. Each run's reports are in build/reports/validate/TASK-NETWORK/; from all that are there comes
+build/reports/validate-networks.json (what README.md's table holds). Exit status 1 if a run finds a failure.
 """
 import argparse
 import json
@@ -18,10 +18,10 @@ import time
 REPORTS = pathlib.Path("build/reports")
 
 
-def row(report, status):
+def row(report):
     worst = next(x for x in report["layers"] if x["layer"] == report["worst_first"][0])
-    out = {k: report[k] for k in ("task", "network", "accuracy", "quick", "failed")}
-    out |= {"status": status, "warnings": len(report["findings"]) - len(report["failed"]),
+    out = {k: report[k] for k in ("task", "network", "accuracy", "quick", "failed", "exit_status")}
+    out |= {"warnings": len(report["findings"]) - len(report["failed"]),
             "worst_layer": worst["layer"], "worst_sqnr_db": worst["total"]["sqnr_db"]}
     signal, sweep = report["signal"], report["sweep"]
     out |= {"parameters": signal["parameters"], "recommended": signal["recommended"],
@@ -41,8 +41,7 @@ def main():
     parser.add_argument("--epochs", default="2", help="of pre-training on data folders")
     parser.add_argument("--args", default="")
     args = parser.parse_args()
-    summary, bad = REPORTS / "validate-networks.json", 0
-    rows = {f"{r['task']}-{r['network']}": r for r in json.loads(summary.read_text())["rows"]} if summary.exists() else {}
+    bad = 0
     for folder in ["", *args.folders]:
         for network in args.networks.split(","):
             name = f"{pathlib.Path(folder).name or 'digits'}-{network}"
@@ -59,10 +58,8 @@ def main():
             seconds = time.monotonic() - begin
             print(f"{name}: exit status {done.returncode}, {seconds:.0f} s\n{done.stdout}{done.stderr}", flush=True)
             bad += done.returncode != 0
-            if done.returncode == 0 or done.returncode > 32:
-                found = row(json.loads((reports / "validate.json").read_text()), done.returncode)
-                rows[f"{found['task']}-{found['network']}"] = found
-                summary.write_text(json.dumps({"rows": list(rows.values())}, indent=1) + "\n")
+            reports = [json.loads(p.read_text()) for p in sorted((REPORTS / "validate").glob("*/validate.json"))]
+            (REPORTS / "validate-networks.json").write_text(json.dumps({"rows": [row(r) for r in reports]}, indent=1) + "\n")
     sys.exit(1 if bad else 0)
 
 
