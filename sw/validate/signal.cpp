@@ -368,8 +368,10 @@ SignalReport measure_signal(const Network& folded, const FloatParams<float>& par
     if (say) say(text);
   };
   const std::size_t examples = std::min(adapt.size(), at(std::max(options.examples, 1)));
+  // A sample: recordings come sorted by word.
+  const Dataset mixed = shuffled(adapt, sub_seed(kSeeds, 1));
   Bench bench{folded,  convert_params<double>(params),    params,
-              network, slice(adapt, 0, examples),         how,
+              network, slice(mixed, 0, examples),         how,
               open,    sub_seed(how.forward.seed, kSeeds)};
   bench.how.forward.batch = std::min(how.forward.batch, static_cast<int>(examples));
   bench.how.fixed.batch = bench.how.forward.batch;
@@ -377,15 +379,14 @@ SignalReport measure_signal(const Network& folded, const FloatParams<float>& par
   const int groups = probes / kShare;
   AdaptOptions one = bench.how;
   one.eps = 1;
-  bench.unit = plan_training(network, one, bench.data, open);
+  bench.unit = plan_training(network, one, adapt, open);  // the unit that a training measures
   SignalReport r;
   double& base = bench.how.eps;
   while (!encodable(bench.plan(base))) base /= 2;
   if (base != how.eps)
     r.remarks.push_back(
         fmt::format("e = {:g} as configured is beyond what descriptors hold of a perturbation "
-                    "(training refuses "
-                    "it): measured at e = {:g}",
+                    "(training refuses it): measured at e = {:g}",
                     how.eps, base));
   r.unit = how.unit == AmplitudeUnit::rms ? "rms" : "curvature";
   r.batch = bench.how.forward.batch;
@@ -521,7 +522,7 @@ SignalReport measure_signal(const Network& folded, const FloatParams<float>& par
   const auto judged_count = std::min(adapt.size(), at(std::max(options.judged_examples, 1)));
   const std::size_t judged_first =
       adapt.size() >= examples + judged_count ? examples : adapt.size() - judged_count;
-  const Dataset judged = slice(adapt, judged_first, judged_count);
+  const Dataset judged = slice(mixed, judged_first, judged_count);
   const Accuracy start = evaluate_fixed(network, judged, open, bench.how.fixed);
   r.judged_loss = start.loss, r.judged_accuracy = start.percent();
   r.short_steps = options.short_steps;

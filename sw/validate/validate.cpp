@@ -236,8 +236,7 @@ ValidateOutcome validate_network(const ValidateOptions& options, const DeviceOpe
   const RunOptions& run = options.run;
   Task task = load_task(run.task);
   // Recordings come sorted by word: a part of them must be a sample.
-  for (Dataset* data : {&task.source_test, &task.adapt, &task.shifted_test})
-    *data = shuffled(*data, kOrder);
+  for (Dataset* data : {&task.source_test, &task.shifted_test}) *data = shuffled(*data, kOrder);
   const Network network = load_network(run.network, task);
   Pretrained pretrained{network, {}};
   if (run.checkpoint.empty()) {
@@ -323,15 +322,16 @@ ValidateOutcome validate_network(const ValidateOptions& options, const DeviceOpe
     out.report["signal"] = signal_json(measure_signal(
         folded, params, quantized, task.adapt, task.shifted_test, run.adapt, o.signal, open, say));
   if (o.with_sweep) {
+    const Dataset sample = shuffled(task.adapt, kOrder);
     QuantizeStageOptions wide = run.quantize;
     wide.quantize.weight_type = WeightType::w16;
     const QuantizedNetwork base = quantized.weight_type == WeightType::w16
                                       ? quantized
                                       : quantize_stage(pretrained, task, wide, run.task.threads);
-    out.report["sweep"] = sweep_json(
-        sweep_widths(folded, params, base, {task.adapt, task.shifted_test, task.source_test},
-                     run.adapt, o.sweep, say),
-        o.sweep);
+    out.report["sweep"] =
+        sweep_json(sweep_widths(folded, params, base, {sample, task.shifted_test, task.source_test},
+                                run.adapt, o.sweep, say),
+                   o.sweep);
   }
   // Of this process, all threads: what a busy machine does not change.
   out.report["cpu_seconds"] = static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
