@@ -77,7 +77,7 @@ def timing_table(r):
 def validate_table(r):
     worst = [next(x for x in r["layers"] if x["layer"] == n) for n in r["worst_first"][:3]]
     rows = [[f"layer `{x['layer']}`: SQNR, whole chain (injected, inherited)", " ".join((f"{x['total']['sqnr_db']:.1f} dB",
-             f"({min(x['injected']['sqnr_db'], 100):.1f}, {min(x['inherited']['sqnr_db'], 100):.1f})"))] for x in worst]
+             "(" + ", ".join(f"{x[k]['sqnr_db']:.1f}" if x[k]["sqnr_db"] < 199 else "none" for k in ("injected", "inherited")) + ")"))] for x in worst]
     signal, sweep = r["signal"], r["sweep"]
     rows.append(["lost signs of L+ - L- at e", ", ".join(f"{p['x']:g}: {100 * p['lost']:.0f} %" for p in signal["by_eps"])])
     best = signal["recommended"]
@@ -103,7 +103,7 @@ def networks_table(r):
                      len(x["failed"]), x["warnings"], f"{best['eps']:g}, {best['pairs']}, {best['step']:g}",
                      ", ".join(f"{k} {s[k][1] - s[k][0]:+.1f}" for k in ("float", "w8", "w16") if k in s)])
     return table(["task", "network", "float / fixed, %", "worst layer, dB", "failures", "warnings", "e, m, step", "sweep: points gained"], rows) + \
-        "\n\nData folders: two epochs of pre-training and `--quick`."
+        "\n\nData folders: pre-trained for a few epochs only and measured with `--quick`."
 
 
 def sim_speed_table(r):
