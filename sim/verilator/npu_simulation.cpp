@@ -4,6 +4,12 @@
 #if P_CHECKED
 #include <verilated_fst_c.h>
 #endif
+#ifdef P_COVERAGE
+#include <unistd.h>
+#include <verilated_cov.h>
+
+#include <cstdlib>
+#endif
 
 #include <cstring>
 #include <memory>
@@ -64,7 +70,15 @@ class NpuSimulation final : public Simulation {
     cycle();
     cycles_ = 0;
   }
-  ~NpuSimulation() override { flush_trace(); }
+  ~NpuSimulation() override {
+    flush_trace();
+#ifdef P_COVERAGE
+    static int written = 0;
+    if (const char* folder = std::getenv("LASTMILE_COVERAGE"))
+      context_->coveragep()->write(folder + ("/" + std::to_string(getpid())) + "-" +
+                                   std::to_string(written++) + ".dat");
+#endif
+  }
 
   std::uint32_t read_register(std::uint32_t offset) override {
     top_->s_axil_arvalid_i = 1;

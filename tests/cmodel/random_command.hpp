@@ -78,12 +78,18 @@ class Generator {
     r.step_shift = in(0, 16);
   }
 
+  // 2^30 makes ties of half of the odd accumulators.
+  std::uint32_t multiplier() {
+    if (rarely()) return coin() ? 1u << 30 : in(0, 0x7fffffff);
+    return in(1u << 30, 0x7fffffff);
+  }
+  std::uint32_t keep() { return coin() ? 256 : rarely() ? 0 : in(0, 256); }
+
   void addition(Descriptor& d) {
     d.in2_zp = between(-128, 127);
     d.add_zp = between(-128, 127);
     d.add_shift = coin() ? 20 : in(0, 20);
-    for (std::uint32_t* m : {&d.m1, &d.m2, &d.mo})
-      *m = rarely() ? in(0, 0x7fffffff) : in(1u << 30, 0x7fffffff);
+    for (std::uint32_t* m : {&d.m1, &d.m2, &d.mo}) *m = multiplier();
     d.e1 = rarely() ? between(-40, 30) : between(-3, 0);
     d.e2 = rarely() ? between(-40, 30) : between(-3, 0);
     d.eo = rarely() ? between(-40, 30) : between(-21, -16);
@@ -133,15 +139,15 @@ class Generator {
     const std::uint32_t bytes = d.has(spec::kFlagW8) ? 1 : 2;
     d.w_pitch = (columns * bytes + 63) / 64 * 64;
     d.in_zp = coin() ? -128 : between(-128, 127);
-    d.out_zp = between(-128, 127);
+    d.out_zp = rarely() ? -128 : between(-128, 127);
     d.w_tensor = in(0, 65535);
     d.b_tensor = in(0, 65535);
     d.w_eps = rarely() ? in(0, 65535) : in(0, 300);
     d.w_eps_shift = in(0, 12);
     d.b_eps = in(0, (1u << 24) - 1);
     d.b_eps_shift = in(0, 20);
-    d.w_keep = coin() ? 256 : in(0, 256);
-    d.b_keep = coin() ? 256 : in(0, 256);
+    d.w_keep = keep();
+    d.b_keep = keep();
     if (rarely()) d.flags |= spec::kFlagOut16;
     if (!d.has(spec::kFlagOut16) && rarely()) d.flags |= spec::kFlagResAdd;
     const bool wide = d.has(spec::kFlagOut16);
@@ -164,7 +170,7 @@ class Generator {
     const std::int32_t typical = d.has(spec::kFlagW8) ? -7 : -15;
     for (std::uint32_t o = 0; o < d.out_c; ++o) {
       if (rarely()) continue;  // what is there is random: any bits are defined
-      write(c, d.rq_addr + 8 * o, between(1 << 30, 0x7fffffff));
+      write(c, d.rq_addr + 8 * o, static_cast<std::int32_t>(multiplier()));
       write(c, d.rq_addr + 8 * o + 4, std::min(30, typical + between(-4, 3) + (wide ? 8 : 0)));
     }
     d.out_addr = place(c, outputs * (wide ? 2 : 1), wide ? 2 : 1);
@@ -238,6 +244,12 @@ class Generator {
             std::memcpy(c.memory.data() + d.in2_addr + 2 * i, &label, 2);
           }
         }
+        if (rarely()) {  // equal logits
+          for (std::uint64_t i = 0; i < std::uint64_t{d.n} * d.in_c; ++i) {
+            const auto logit = static_cast<std::int16_t>(between(-2, 2));
+            std::memcpy(c.memory.data() + d.in_addr + 2 * i, &logit, 2);
+          }
+        }
         d.out_addr = place(c, std::uint64_t{d.n} * 4, 4);
         break;
       case Opcode::update_: {
@@ -250,9 +262,10 @@ class Generator {
         const std::uint32_t bytes = width == 0 ? 1 : width == 1 ? 4 : 2;
         d.w_pitch = (d.in_c * bytes + 63) / 64 * 64;
         d.w_tensor = in(0, 65535);
-        d.w_keep = coin() ? 256 : in(0, 256);
+        d.w_keep = keep();
         d.step = in(0, 65535);
-        d.step_shift = in(0, 39);
+        d.step_shift = rarely() ? 0 : in(0, 39);
+        if (rarely()) c.regs.step_shift = 0;
         d.w_addr = place(c, std::uint64_t{d.out_c} * d.w_pitch, 64);
         break;
       }
@@ -265,7 +278,17 @@ class Generator {
     } catch (const lastmile::Error&) {
       return {};  // does not fit this scratchpad
     }
+    if (rarely()) smaller_tiles(d);
     return c;
+  }
+
+  // Any tile inside one that fits does so, too.
+  void smaller_tiles(Descriptor& d) {
+    for (std::uint32_t* t : {&d.tile_n, &d.tile_h, &d.tile_w})
+      if (*t != 0) *t = in(1, *t);
+    const bool point = d.opcode == static_cast<std::uint32_t>(Opcode::conv2d_) && d.groups == 1 &&
+                       d.kernel_h * d.kernel_w * d.in_h * d.in_w * d.out_h * d.out_w == 1;
+    if (point) d.tile_c = coin() ? in(1, d.tile_c) : (d.tile_c + 1) / 2;
   }
 
   Rng rng_;

@@ -2,7 +2,8 @@
 """Plants the bugs of mutants.py, one at a time, each in a copy of the tree, and runs the lockstep checks of the NPU on it.
 
 usage: mutation.py check                                     every mutant still fits its file
-       mutation.py run [--jobs N] [--make MAKE] [NAME...]    all of them, or some: build/reports/mutation.json and mutation.md
+       mutation.py run [--jobs N] [--make MAKE] [NAME...]    all of them, or some: build/reports/mutation.json and mutation.md;
+                                                             `unit`: those of blocks with a unit bench
        mutation.py table                                     the Markdown of build/reports/mutation.json
 
 A mutant is killed when a check fails that passes without it: the unit bench of its block if there is one, then the random
@@ -186,8 +187,8 @@ def main():
     if shutil.which("verilator") is None:
         print("SKIPPED: verilator is not installed")
         return 0
-    chosen = [m for m in MUTANTS if not args.names or m[0] in args.names]
-    if args.names and len(chosen) != len(set(args.names)):
+    chosen = [m for m in MUTANTS if not args.names or m[0] in args.names or ("unit" in args.names and benches(m[1]))]
+    if args.names and "unit" not in args.names and len(chosen) != len(set(args.names)):
         sys.exit(f"mutation.py: unknown mutant among {args.names}")
     jobs = min(args.jobs, len(chosen))
     trees = queue.Queue()

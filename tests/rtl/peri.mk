@@ -2,8 +2,10 @@
 # A bench is `name:top module:source`; parameters after `+` make one build per variant. `make rtl-unit-peri BENCH=perturb` runs some.
 PERI_OUT := build/rtl-unit/peri
 PERI_RTL := $(wildcard rtl/pkg/*.sv rtl/random/*.sv rtl/requant/*.sv rtl/bus/*.sv rtl/control/*.sv rtl/elementwise/*.sv rtl/update/*.sv)
+# PERI_EXTRA: more options for Verilator, such as those of coverage.
+PERI_EXTRA :=
 PERI_VERILATOR := verilator --cc --exe --build -j 2 -O3 --assert -sv -Wall --x-assign fast -CFLAGS "-std=c++20 -O1 -I$(CURDIR)" rtl/lint.vlt \
-  -Irtl/random -Irtl/requant -Irtl/bus -Irtl/control -Irtl/elementwise -Irtl/update -Irtl/drain
+  -Irtl/random -Irtl/requant -Irtl/bus -Irtl/control -Irtl/elementwise -Irtl/update -Irtl/drain $(PERI_EXTRA)
 
 # name | top | bench | Verilator parameters | other sources
 PERI_BENCHES := \
@@ -52,6 +54,14 @@ $(foreach b,$(PERI_BENCHES),$(eval $(call PERI_RULE,$(b))))
 BENCH ?= _
 .PHONY: rtl-unit-peri
 rtl-unit-peri: $(foreach b,$(PERI_BENCHES),$(if $(findstring $(BENCH),_$(call peri_field,$(b),1)),rtl-unit-peri-$(call peri_field,$(b),1)))  ## unit benches of bus, control, random, requant, elementwise, update
+
+# What `make test` runs: one variant of each block, and the whole NPU with its assertions.
+PERI_QUICK := perturb_8 perturb_bias_8 rescale requant axi_read_16 axi_write_8 validate_4 control_16 update_8 add_8 softmax_8 loss_8
+.PHONY: test-rtl-unit
+test-rtl-unit:           ## unit benches of the RTL, one variant of each block, and the NPU with assertions
+	@if ! command -v verilator > /dev/null; then echo "SKIPPED: verilator is not installed"; exit 0; fi; \
+	$(MAKE) --no-print-directory $(addprefix rtl-unit-peri-,$(PERI_QUICK)) && $(MAKE) --no-print-directory rtl-unit-npu-4x4 RUN="25 0 30"
+TEST_TARGETS += test-rtl-unit
 
 # The whole NPU when things go wrong, on the default build of the NPU bench.
 FAULTS_OBJ := build/rtl-unit/npu/16x16/obj

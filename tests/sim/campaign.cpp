@@ -12,6 +12,7 @@
 #include <string>
 
 #include "sw/base/rng.hpp"
+#include "tests/sim/functional_bins.hpp"
 #include "tests/sim/random_queue.hpp"
 
 extern "C" lastmile::Device* lastmile_open_device(const lastmile::DeviceOptions& options);
@@ -21,14 +22,17 @@ namespace {
 using namespace lastmile;
 
 constexpr std::uint64_t kMemory = 8 << 20;
-constexpr int kQueuesPerDevice = 40;  // then another reset, other random values, other memory
+constexpr int kQueuesPerDevice = 12;  // then another reset, other random values, other memory
 
-std::string behaviour(Rng& rng) {
+std::string behaviour(Rng& rng, functional::Bins& bins) {
   const std::uint64_t stall = rng.below(3) == 0 ? 0 : rng.below(70);
   const std::uint64_t bandwidth = rng.below(4) == 0 ? 1 + rng.below(8) : 0;
+  const std::uint64_t seed = rng.next(), reset = 1 + rng.below(1000000);
+  const std::uint64_t latency = rng.below(6) == 0 ? 1 : 1 + rng.below(80), reorder = rng.below(3);
+  bins.memory(latency, stall, reorder, bandwidth);
   return fmt::format(
       "latency={},stall={},reorder={},bandwidth={},seed={},rand_reset={},max_cycles=20000000",
-      1 + rng.below(80), stall, rng.below(3), bandwidth, rng.next(), 1 + rng.below(1000000));
+      latency, stall, reorder, bandwidth, seed, reset);
 }
 
 }  // namespace
@@ -64,9 +68,10 @@ int main(int argc, char** argv) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   };
   std::string difference;
+  functional::Bins bins(options.hardware);
   for (; block < end && elapsed() < seconds && difference.empty(); ++block) {
     Rng rng(seed, block);
-    options.extra = behaviour(rng);
+    options.extra = behaviour(rng, bins);
     const std::unique_ptr<Device> device(lastmile_open_device(options));
     try {
       for (int i = 0; i < kQueuesPerDevice; ++i) {
@@ -79,6 +84,9 @@ int main(int argc, char** argv) {
           throw std::runtime_error(
               fmt::format("error {} in command {}", spec::to_string(o.code), o.command));
         ++queues;
+        bins.queue(q.commands.size());
+        bins.outcome(o.code, o.info);
+        for (const spec::Descriptor& d : q.commands) bins.command(d, q.regs);
       }
     } catch (const std::exception& e) {
       difference = fmt::format("block {} ({}): {}", block, options.extra, e.what());
@@ -88,6 +96,7 @@ int main(int argc, char** argv) {
     cycles += r.at("simulated_cycles").get<std::uint64_t>();
     compared += r.at("compared").get<std::uint64_t>();
   }
+  bins.write_if_asked();
   out["blocks"] = block;
   out["queues"] = queues;
   out["commands"] = commands;

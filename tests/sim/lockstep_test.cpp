@@ -10,7 +10,10 @@
 #include <memory>
 #include <string>
 
+#include "cmodel/npu/validate.hpp"
 #include "sw/base/error.hpp"
+#include "sw/base/rng.hpp"
+#include "tests/sim/functional_bins.hpp"
 #include "tests/sim/random_queue.hpp"
 
 extern "C" lastmile::Device* lastmile_open_device(const lastmile::DeviceOptions& options);
@@ -28,6 +31,18 @@ constexpr unsigned kAllOpcodes = 0xfe;
 constexpr unsigned kForwardOpcodes = 0x3e;  // deterministic time for watchdog and bus tests
 
 spec::HardwareParams hardware;  // set once, by main
+std::unique_ptr<functional::Bins> bins;
+
+// Runs a queue and takes note of what it was and how it ended.
+Outcome run(Device& device, const Queue& q) {
+  const Outcome o = random_queue::run(device);
+  bins->queue(q.commands.size());
+  bins->outcome(o.code, o.info);
+  for (std::size_t i = 0; i < q.commands.size() && (o.code == spec::Error::none_ || i < o.command);
+       ++i)
+    bins->command(q.commands[i], q.regs);
+  return o;
+}
 
 std::unique_ptr<Device> open(const std::string& extra) {
   DeviceOptions o;
@@ -65,15 +80,16 @@ void random_queues(std::uint64_t seed, int count, const std::string& extra) {
     require(q.memory.size() <= kMemory, "queue larger than the memory");
     device->annotate(fmt::format("random queue {} of seed {}", i, seed));
     random_queue::load(*device, q);
-    const Outcome o = random_queue::run(*device);
+    const Outcome o = run(*device, q);
     require(o.interrupt && o.code == spec::Error::none_, text(o));
   }
 }
 
 // A healthy queue, to show that the device works again.
 void works(Device& device) {
-  random_queue::load(device, make_queue(5, hardware, kAllOpcodes));
-  const Outcome o = random_queue::run(device);
+  const Queue q = make_queue(5, hardware, kAllOpcodes);
+  random_queue::load(device, q);
+  const Outcome o = run(device, q);
   require(o.interrupt && o.code == spec::Error::none_, "after the error: " + text(o));
 }
 
@@ -102,6 +118,20 @@ const Malformed kMalformed[] = {
     {"tile above the scratchpad", 0x08, [](Descriptor& d) { d.row_pitch = 16000000; },
      spec::Error::tile_},
     {"misaligned weights", 0x02, [](Descriptor& d) { d.w_addr += 2; }, spec::Error::address_},
+    {"misaligned biases", 0x02,
+     [](Descriptor& d) {
+       d.flags |= spec::kFlagHasBias;
+       d.bias_addr += 32;
+     },
+     spec::Error::address_},
+    {"misaligned requantization", 0x02, [](Descriptor& d) { d.rq_addr += 8; },
+     spec::Error::address_},
+    {"packed with dilation", 0x02,
+     [](Descriptor& d) {
+       d.flags |= spec::kFlagPacked;
+       d.dilation_w = 2;
+     },
+     spec::Error::shape_},
     {"output outside memory", 0x3e, [](Descriptor& d) { d.out_addr = 0xfffffff0; },
      spec::Error::address_},
 };
@@ -113,10 +143,112 @@ void malformed(const Malformed& m, std::uint64_t seed) {
   m.spoil(q.commands[at]);
   q.encode();
   random_queue::load(*device, q);
-  const Outcome o = random_queue::run(*device);  // the device compares code, command and info
+  const Outcome o = run(*device, q);  // the device compares code, command and info
   require(o.interrupt && o.code == m.code && o.command == at,
           fmt::format("{}, expected error {} in command {}", text(o), spec::to_string(m.code), at));
   device->write_register(reference::spec::reg::kCtrl, 2);
+  works(*device);
+}
+
+// Descriptors and registers with random changes, of which the model says that they are refused:
+// anything it accepts might overwrite its own input, where no order is promised.
+void spoiled(std::uint64_t seed, int count) {
+  namespace reg = spec::reg;
+  Rng rng(seed, 77);
+  const auto device = open("stall=10,latency=3");
+  for (int i = 0; i < count;) {
+    Queue q = make_queue(rng.next(), hardware, kAllOpcodes, 3);
+    const std::size_t at = rng.below(q.commands.size());
+    spec::DescriptorWords words = spec::encode(q.commands[at]);
+    for (std::uint64_t changes = rng.below(3); changes != UINT64_MAX; --changes) {
+      std::uint32_t& word = words[rng.below(36)];
+      switch (rng.below(4)) {
+        case 0:
+          word = static_cast<std::uint32_t>(rng.next());
+          break;
+        case 1:
+          word ^= 1U << rng.below(32);
+          break;
+        case 2:
+          word = 0;
+          break;
+        default:
+          word += static_cast<std::uint32_t>(rng.below(5)) - 2;
+      }
+    }
+    if (rng.below(8) == 0) q.regs.polarity = 3;
+    if (rng.below(8) == 0) q.regs.pairs = 9;
+    if (rng.below(8) == 0) q.regs.step_shift = 17;
+    if (rng.below(8) == 0) q.regs.distribution = 2;
+    q.commands[at] = spec::decode(words);
+    q.encode();
+    npu::RegisterFile regs(hardware);
+    regs.write(reg::kPolarity, q.regs.polarity);
+    regs.write(reg::kDistribution, q.regs.distribution);
+    regs.write(reg::kPairs, q.regs.pairs);
+    regs.write(reg::kStep, q.regs.step_mantissa | q.regs.step_shift << 16);
+    regs.write(reg::kMemLimit, static_cast<std::uint32_t>(q.memory.size()));
+    npu::Fault fault;
+    std::size_t first = 0;
+    for (; first < q.commands.size() && !fault; ++first) {
+      Descriptor resolved;
+      fault = npu::validate(q.commands[first], regs, hardware, resolved);
+      if (!fault && first == at) break;
+    }
+    if (!fault) continue;
+    ++i;
+    random_queue::load(*device, q);
+    const Outcome o = run(*device, q);
+    require(o.interrupt && o.code == fault.code && o.info == fault.info && o.command == first - 1,
+            fmt::format("{}, expected error {} in command {}, info {}", text(o),
+                        spec::to_string(fault.code), first - 1, fault.info));
+    device->write_register(reg::kCtrl, 2);
+  }
+  works(*device);
+}
+
+// Queues that are refused as such.
+void bad_queues() {
+  namespace reg = spec::reg;
+  const auto device = open("stall=10");
+  const Queue q = make_queue(9, hardware, kAllOpcodes);
+  const auto size = static_cast<std::uint32_t>(q.memory.size());
+  for (const auto& [offset, value] : {std::pair{reg::kQueueAddr, q.address + 4},
+                                      {reg::kQueueAddr, size - 64},
+                                      {reg::kQueueCount, 0U},
+                                      {reg::kQueueCount, 0x10000000U},
+                                      {reg::kMemLimit, q.address + 64}}) {
+    random_queue::load(*device, q);
+    device->write_register(offset, value);
+    const Outcome o = run(*device, q);
+    require(o.interrupt && o.code == spec::Error::queue_ && o.command == 0, text(o));
+    device->write_register(reg::kCtrl, 2);
+  }
+  works(*device);
+}
+
+// The interrupt line follows status and enable bits; a bit is cleared by writing one.
+void interrupts() {
+  namespace reg = spec::reg;
+  const auto device = open("stall=10");
+  for (const bool good : {true, false}) {
+    Queue q = make_queue(11, hardware, kAllOpcodes, 2);
+    if (!good) q.commands[0].opcode = 99;
+    q.encode();
+    random_queue::load(*device, q);
+    const std::uint32_t bit = good ? 1 : 2;
+    device->write_register(reg::kIrqEnable, 3 - bit);
+    device->write_register(reg::kCtrl, 1);
+    require(!device->wait_interrupt(), "interrupt that is not enabled");
+    require(device->read_register(reg::kIrqStatus) == bit, "IRQ_STATUS at the end");
+    device->write_register(reg::kIrqEnable, bit);
+    require(device->wait_interrupt(), "enabled later, but no interrupt");
+    device->write_register(reg::kIrqStatus, 3 - bit);
+    require(device->wait_interrupt(), "cleared by the other bit");
+    device->write_register(reg::kIrqStatus, bit);
+    require(!device->wait_interrupt(), "cleared, but still there");
+    device->write_register(reg::kCtrl, 2);
+  }
   works(*device);
 }
 
@@ -125,9 +257,10 @@ void malformed(const Malformed& m, std::uint64_t seed) {
 bool fault(const std::string& kind, std::uint64_t n, spec::Error code, std::uint64_t seed) {
   namespace reg = spec::reg;
   const auto device = open(fmt::format("stall=10,reorder=1,{}={}", kind, n));
-  random_queue::load(*device, make_queue(seed, hardware, kAllOpcodes));
+  const Queue q = make_queue(seed, hardware, kAllOpcodes);
+  random_queue::load(*device, q);
   device->write_register(reg::kWatchdog, 3000);
-  const Outcome o = random_queue::run(*device);
+  const Outcome o = run(*device, q);
   if (o.code == spec::Error::none_) return false;
   require(o.interrupt && o.code == code && o.info != 0 && o.info <= 12, text(o));
   require(device->read_register(reg::kStatus) == 4, "STATUS is not error");
@@ -147,9 +280,10 @@ void faults(const std::string& kind, spec::Error code) {
 // An inverted bit in a write: the comparison must see it.
 void catches(std::uint64_t beat) {
   const auto device = open(fmt::format("stall=10,flip={}", beat));
-  random_queue::load(*device, make_queue(3, hardware, kForwardOpcodes));
+  const Queue q = make_queue(3, hardware, kForwardOpcodes);
+  random_queue::load(*device, q);
   try {
-    static_cast<void>(random_queue::run(*device));
+    static_cast<void>(run(*device, q));
   } catch (const Error& e) {
     require(e.kind() == ErrorKind::mismatch, e.what());
     return;
@@ -170,6 +304,7 @@ int main(int argc, char** argv) {
                 .rq_lanes = std::atoi(argv[7]),
                 .training = 1};
   const std::uint64_t seed = random_command::seed_from_environment(1);
+  bins = std::make_unique<functional::Bins>(hardware);
   fmt::print("seed {}\n", seed);
   int variant = 0;
   for (const char* extra :
@@ -183,6 +318,9 @@ int main(int argc, char** argv) {
   for (const Malformed& m : kMalformed)
     for (std::uint64_t s = 1; s <= 2; ++s)
       check(fmt::format("{} (seed {})", m.name, s), [&] { malformed(m, s); });
+  check("descriptors and registers changed at random", [&] { spoiled(seed, 150); });
+  check("refused queues", [] { bad_queues(); });
+  check("interrupt enable and status", [] { interrupts(); });
   check("read errors", [] { faults("read_error", spec::Error::bus_read_); });
   check("write errors", [] { faults("write_error", spec::Error::bus_write_); });
   check("decode errors", [] { faults("decode_error=1,read_error", spec::Error::bus_read_); });
@@ -190,5 +328,6 @@ int main(int argc, char** argv) {
   for (const std::uint64_t beat : {1U, 5U, 20U})
     check(fmt::format("flipped bit in write beat {}", beat), [&] { catches(beat); });
   fmt::print("{} passed, {} failed\n", passed, failed);
+  bins->write_if_asked();
   return failed == 0 ? 0 : 1;
 }

@@ -1,5 +1,6 @@
-// A memory behind the NPU's AXI4 master: configurable latency, random stalls on every channel, answers of different IDs in any order.
-// One read beat and one write beat per cycle at most, so the bandwidth is the bus width.
+// A memory behind the NPU's AXI4 master: configurable latency, random stalls on every channel,
+// answers of different IDs in any order. One read beat and one write beat per cycle at most, so the
+// bandwidth is the bus width.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +13,13 @@
 namespace bench {
 
 struct AxiOptions {
-  unsigned latency = 20;   // cycles from address to first beat
-  unsigned stall = 0;      // percent of cycles in which a channel does not take or give
-  bool reorder = false;    // serve read bursts of different IDs in random order
+  unsigned latency = 20;  // cycles from address to first beat
+  unsigned stall = 0;     // percent of cycles in which a channel does not take or give
+  bool reorder = false;   // serve read bursts of different IDs in random order
 };
 
-// Top: a Verilated `npu`. Call drive() before the rising edge's eval, sample() after the inputs are settled, once per cycle each.
+// Top: a Verilated `npu`. Call drive() before the rising edge's eval, sample() after the inputs are
+// settled, once per cycle each.
 template <class Top, int BusBytes>
 class AxiMemory {
  public:
@@ -53,7 +55,8 @@ class AxiMemory {
 
   void sample(Top& top) {
     if (top.m_axi_arvalid_o && top.m_axi_arready_i) {
-      reads_.push_back({top.m_axi_arid_o, 0, top.m_axi_araddr_o, top.m_axi_arlen_o + 1u, cycle_ + options.latency});
+      reads_.push_back({top.m_axi_arid_o, 0, top.m_axi_araddr_o, top.m_axi_arlen_o + 1u,
+                        cycle_ + options.latency});
     }
     if (top.m_axi_rvalid_i && top.m_axi_rready_o) {
       ++read_beats;

@@ -1,5 +1,6 @@
-// The tensor core against the C++ model: random CONV2D, DEPTHWISE and POOL commands with random memory stalls; memory and event
-// counters must be equal. Read clients answer from a plain memory, in order, each at its own pace.
+// The tensor core against the C++ model: random CONV2D, DEPTHWISE and POOL commands with random
+// memory stalls; memory and event counters must be equal. Read clients answer from a plain memory,
+// in order, each at its own pace.
 //   run [commands] [first] [stall percent]     LASTMILE_SEED sets the seed
 #include <verilated.h>
 #if VM_TRACE
@@ -26,8 +27,13 @@ using spec::Descriptor;
 using spec::Opcode;
 
 constexpr int kBus = P_BUS_BYTES;
-const spec::HardwareParams kHw{.rows = P_ROWS, .cols = P_COLS, .bus_bytes = P_BUS_BYTES, .act_bytes = P_ACT_BYTES, .acc_depth = P_ACC_DEPTH,
-                               .rq_lanes = P_RQ_LANES, .training = 1};
+const spec::HardwareParams kHw{.rows = P_ROWS,
+                               .cols = P_COLS,
+                               .bus_bytes = P_BUS_BYTES,
+                               .act_bytes = P_ACT_BYTES,
+                               .acc_depth = P_ACC_DEPTH,
+                               .rq_lanes = P_RQ_LANES,
+                               .training = 1};
 
 struct Word {
   std::uint32_t address;
@@ -53,12 +59,11 @@ class Bench {
     top_->rst_ni = 1;
     tick();
   }
-  ~Bench() {
-    dump_end();
-  }
+  ~Bench() { dump_end(); }
 
   // Runs one command; returns cycles, 0 on a hang.
-  std::uint64_t run(const Descriptor& d, const reference::Registers& r, std::vector<std::byte>& memory, npu::Counters& counters, Rng& rng,
+  std::uint64_t run(const Descriptor& d, const reference::Registers& r,
+                    std::vector<std::byte>& memory, npu::Counters& counters, Rng& rng,
                     unsigned stall, unsigned latency) {
     const auto words = spec::encode(d);
     for (std::size_t i = 0; i < words.size(); ++i) top_->desc_i[i] = words[i];
@@ -78,11 +83,13 @@ class Bench {
         if (queue[c].size() > 64) top_->rd_req_ready_i &= static_cast<std::uint8_t>(~(1u << c));
         if (queue[c].empty() || queue[c].front().ready > cycle || busy_[c]) continue;
         valid |= 1u << c;
-        std::memcpy(reinterpret_cast<std::byte*>(&top_->rd_rsp_data_i) + c * kBus, memory.data() + queue[c].front().address, kBus);
+        std::memcpy(reinterpret_cast<std::byte*>(&top_->rd_rsp_data_i) + c * kBus,
+                    memory.data() + queue[c].front().address, kBus);
       }
       top_->rd_rsp_valid_i = static_cast<std::uint8_t>(valid);
       unsigned last = 0;
-      for (unsigned c = 0; c < 4; ++c) last |= !queue[c].empty() && queue[c].front().last ? 1u << c : 0;
+      for (unsigned c = 0; c < 4; ++c)
+        last |= !queue[c].empty() && queue[c].front().last ? 1u << c : 0;
       top_->rd_rsp_last_i = static_cast<std::uint8_t>(last);
       top_->wr_ready_i = !busy();
       top_->eval();
@@ -93,19 +100,28 @@ class Bench {
           moved = true;
           const std::uint32_t address = top_->rd_req_addr_o[c];
           std::uint64_t bytes = 0;
-          for (unsigned b = 0; b < 24; ++b) bytes |= static_cast<std::uint64_t>(reinterpret_cast<std::uint32_t*>(&top_->rd_req_bytes_o)[(c * 24 + b) / 32] >> ((c * 24 + b) % 32) & 1) << b;
+          for (unsigned b = 0; b < 24; ++b)
+            bytes |= static_cast<std::uint64_t>(reinterpret_cast<std::uint32_t*>(
+                                                    &top_->rd_req_bytes_o)[(c * 24 + b) / 32] >>
+                                                    ((c * 24 + b) % 32) &
+                                                1)
+                     << b;
           if (bytes == 0 || address + bytes > memory.size()) {
-            std::printf("client %u asks for %llu bytes at %#x\n", c, static_cast<unsigned long long>(bytes), address);
+            std::printf("client %u asks for %llu bytes at %#x\n", c,
+                        static_cast<unsigned long long>(bytes), address);
             return 0;
           }
           for (std::uint64_t w = address / kBus; w <= (address + bytes - 1) / kBus; ++w) {
-            queue[c].push_back({static_cast<std::uint32_t>(w * kBus), w == (address + bytes - 1) / kBus, cycle + latency});
+            queue[c].push_back({static_cast<std::uint32_t>(w * kBus),
+                                w == (address + bytes - 1) / kBus, cycle + latency});
           }
         }
         if ((valid >> c & 1) != 0 && (top_->rd_rsp_ready_o >> c & 1) != 0) {
           moved = true;
           queue[c].pop_front();
-          static constexpr Counter kBytes[4] = {Counter::act_read_bytes_, Counter::weight_read_bytes_, Counter::param_read_bytes_, Counter::act_read_bytes_};
+          static constexpr Counter kBytes[4] = {
+              Counter::act_read_bytes_, Counter::weight_read_bytes_, Counter::param_read_bytes_,
+              Counter::act_read_bytes_};
           counters[kBytes[c]] += kBus;
           counters[Counter::bus_read_beats_] += 1;
           busy_[c] = busy();
@@ -179,9 +195,12 @@ class Bench {
 };
 
 void describe(const Descriptor& d) {
-  std::printf("op %u flags %#x n %u in %ux%ux%u out %ux%ux%u kernel %ux%u stride %u %u dil %u %u pad %u %u groups %u cin %u cout %u tile %u %u %u %u pitch %u\n",
-              d.opcode, d.flags, d.n, d.in_h, d.in_w, d.in_c, d.out_h, d.out_w, d.out_c, d.kernel_h, d.kernel_w, d.stride_h, d.stride_w, d.dilation_h,
-              d.dilation_w, d.pad_top, d.pad_left, d.groups, d.cin_group, d.cout_group, d.tile_n, d.tile_h, d.tile_w, d.tile_c, d.row_pitch);
+  std::printf(
+      "op %u flags %#x n %u in %ux%ux%u out %ux%ux%u kernel %ux%u stride %u %u dil %u %u pad %u %u "
+      "groups %u cin %u cout %u tile %u %u %u %u pitch %u\n",
+      d.opcode, d.flags, d.n, d.in_h, d.in_w, d.in_c, d.out_h, d.out_w, d.out_c, d.kernel_h,
+      d.kernel_w, d.stride_h, d.stride_w, d.dilation_h, d.dilation_w, d.pad_top, d.pad_left,
+      d.groups, d.cin_group, d.cout_group, d.tile_n, d.tile_h, d.tile_w, d.tile_c, d.row_pitch);
 }
 
 // The model runs a queue of this one command in a copy of the memory.
@@ -204,7 +223,8 @@ bool model_run(random_command::Case& c, std::vector<std::byte>& memory, npu::Cou
   model.write_register(reg::kCtrl, 1);
   counters = model.counters();
   if (model.read_register(reg::kErrorCode) != 0) {
-    std::printf("model: error %u info %u\n", model.read_register(reg::kErrorCode), model.read_register(reg::kErrorInfo));
+    std::printf("model: error %u info %u\n", model.read_register(reg::kErrorCode),
+                model.read_register(reg::kErrorInfo));
     return false;
   }
   return true;
@@ -216,7 +236,8 @@ void shrink_tiles(Descriptor& d, random_command::Generator& g) {
   d.tile_n = g.in(1, d.tile_n);
   d.tile_h = g.in(1, d.tile_h);
   d.tile_w = g.in(1, d.tile_w);
-  const bool can_chunk = d.opcode == 1 && d.kernel_h == 1 && d.kernel_w == 1 && d.in_h == 1 && d.in_w == 1 && d.groups == 1 && !d.has(spec::kFlagPacked);
+  const bool can_chunk = d.opcode == 1 && d.kernel_h == 1 && d.kernel_w == 1 && d.in_h == 1 &&
+                         d.in_w == 1 && d.groups == 1 && !d.has(spec::kFlagPacked);
   if (can_chunk && g.coin()) d.tile_c = g.in(1, std::min(d.tile_c, d.in_c));
 }
 
@@ -227,14 +248,17 @@ int main(int argc, char** argv) {
   const long first = argc > 2 ? std::atol(argv[2]) : 0;
   const long stall = argc > 3 ? std::atol(argv[3]) : -1;
   const std::uint64_t seed = random_command::seed_from_environment(1);
-  std::printf("seed %llu, %dx%d, bus %d\n", static_cast<unsigned long long>(seed), P_ROWS, P_COLS, P_BUS_BYTES);
+  std::printf("seed %llu, %dx%d, bus %d\n", static_cast<unsigned long long>(seed), P_ROWS, P_COLS,
+              P_BUS_BYTES);
   Bench bench;
   std::uint64_t cycles = 0, compared = 0;
   const auto begin = std::chrono::steady_clock::now();
   for (long i = first; i < first + count; ++i) {
     random_command::Generator generator(seed * 1000003 + static_cast<std::uint64_t>(i), kHw);
     Rng rng(seed * 77 + static_cast<std::uint64_t>(i));
-    const Opcode op = i % 4 == 3 ? Opcode::pool_ : i % 4 == 2 ? Opcode::depthwise_ : Opcode::conv2d_;
+    const Opcode op = i % 4 == 3   ? Opcode::pool_
+                      : i % 4 == 2 ? Opcode::depthwise_
+                                   : Opcode::conv2d_;
     random_command::Case c = generator.command(op);
     shrink_tiles(c.d, generator);
     std::vector<std::byte> expected;
@@ -243,36 +267,49 @@ int main(int argc, char** argv) {
       describe(c.d);
       return 1;
     }
-    const unsigned percent = stall >= 0 ? static_cast<unsigned>(stall) : i % 3 == 0 ? 0 : static_cast<unsigned>(rng.below(70));
+    const unsigned percent = stall >= 0   ? static_cast<unsigned>(stall)
+                             : i % 3 == 0 ? 0
+                                          : static_cast<unsigned>(rng.below(70));
     std::vector<std::byte> memory = c.memory;
     memory.resize(memory.size() + 64);
-    const std::uint64_t used = bench.run(c.d, c.regs, memory, rtl, rng, percent, 1 + static_cast<unsigned>(rng.below(40)));
+    const std::uint64_t used =
+        bench.run(c.d, c.regs, memory, rtl, rng, percent, 1 + static_cast<unsigned>(rng.below(40)));
     cycles += used;
     bool ok = used != 0;
     for (std::size_t a = 0; ok && a < c.memory.size(); ++a) {
       ++compared;
       if (memory[a] != expected[a]) {
-        std::printf("byte %#zx (output + %#zx): %d, model %d\n", a, a - c.d.out_addr, static_cast<int>(memory[a]), static_cast<int>(expected[a]));
+        std::printf("byte %#zx (output + %#zx): %d, model %d\n", a, a - c.d.out_addr,
+                    static_cast<int>(memory[a]), static_cast<int>(expected[a]));
         ok = false;
       }
     }
     for (std::size_t k = 0; ok && k < spec::kCounters; ++k) {
       const auto which = static_cast<Counter>(k);
-      if (which == Counter::commands_ || which == Counter::cmd_bytes_ || (which >= Counter::cycles_ && which <= Counter::element_cycles_)) continue;
-      const std::uint64_t want = model[which] - (which == Counter::bus_read_beats_ ? spec::kDescBytes / kBus : 0);
+      if (which == Counter::commands_ || which == Counter::cmd_bytes_ ||
+          (which >= Counter::cycles_ && which <= Counter::element_cycles_))
+        continue;
+      const std::uint64_t want =
+          model[which] - (which == Counter::bus_read_beats_ ? spec::kDescBytes / kBus : 0);
       if (rtl[which] != want) {
-        std::printf("counter %zu: %llu, model %llu\n", k, static_cast<unsigned long long>(rtl[which]), static_cast<unsigned long long>(want));
+        std::printf("counter %zu: %llu, model %llu\n", k,
+                    static_cast<unsigned long long>(rtl[which]),
+                    static_cast<unsigned long long>(want));
         ok = false;
       }
     }
     if (!ok) {
-      std::printf("command %ld differs: LASTMILE_SEED=%llu run 1 %ld %u\n", i, static_cast<unsigned long long>(seed), i, percent);
+      std::printf("command %ld differs: LASTMILE_SEED=%llu run 1 %ld %u\n", i,
+                  static_cast<unsigned long long>(seed), i, percent);
       describe(c.d);
       return 1;
     }
   }
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  std::printf("%ld commands, %llu cycles, %llu bytes compared, 0 differences, %.2f Mcycle/s\n", count, static_cast<unsigned long long>(cycles),
-              static_cast<unsigned long long>(compared), static_cast<double>(cycles) / seconds / 1e6);
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  std::printf("%ld commands, %llu cycles, %llu bytes compared, 0 differences, %.2f Mcycle/s\n",
+              count, static_cast<unsigned long long>(cycles),
+              static_cast<unsigned long long>(compared),
+              static_cast<double>(cycles) / seconds / 1e6);
   return 0;
 }

@@ -1,5 +1,5 @@
-// The whole NPU against the C++ model: queues of random commands through registers and AXI, with random stalls; memory, registers and
-// event counters must be equal.
+// The whole NPU against the C++ model: queues of random commands through registers and AXI, with
+// random stalls; memory, registers and event counters must be equal.
 //   run [queues] [first] [stall percent]     LASTMILE_SEED sets the seed, TRACE a waveform file
 #include <verilated.h>
 #if VM_TRACE
@@ -25,12 +25,18 @@ using spec::Counter;
 using spec::Opcode;
 namespace reg = spec::reg;
 
-const spec::HardwareParams kHw{.rows = P_ROWS, .cols = P_COLS, .bus_bytes = P_BUS_BYTES, .act_bytes = P_ACT_BYTES, .acc_depth = P_ACC_DEPTH,
-                               .rq_lanes = P_RQ_LANES, .training = 1};
+const spec::HardwareParams kHw{.rows = P_ROWS,
+                               .cols = P_COLS,
+                               .bus_bytes = P_BUS_BYTES,
+                               .act_bytes = P_ACT_BYTES,
+                               .acc_depth = P_ACC_DEPTH,
+                               .rq_lanes = P_RQ_LANES,
+                               .training = 1};
 
 class Bench {
  public:
-  explicit Bench(std::uint64_t seed) : context_(std::make_unique<VerilatedContext>()), axi(memory, seed) {
+  explicit Bench(std::uint64_t seed)
+      : context_(std::make_unique<VerilatedContext>()), axi(memory, seed) {
     context_->traceEverOn(VM_TRACE != 0);
     top_ = std::make_unique<Vtop>(context_.get());
 #if VM_TRACE
@@ -46,9 +52,7 @@ class Bench {
     top_->rst_ni = 1;
     cycle();
   }
-  ~Bench() {
-    dump_end();
-  }
+  ~Bench() { dump_end(); }
 
   void write(std::uint32_t offset, std::uint32_t value) {
     top_->s_axil_awvalid_i = top_->s_axil_wvalid_i = 1;
@@ -150,7 +154,8 @@ struct Queue {
   std::vector<std::byte> memory;
   reference::Registers regs;
   std::uint32_t address = 0, count = 0;
-  bool has_loss = false;  // the registers of the last LOSS outlive a queue; the model of each queue is new
+  bool has_loss =
+      false;  // the registers of the last LOSS outlive a queue; the model of each queue is new
 };
 
 Queue make_queue(std::uint64_t seed, unsigned opcodes) {
@@ -163,7 +168,9 @@ Queue make_queue(std::uint64_t seed, unsigned opcodes) {
     if ((opcodes >> op & 1) == 0) continue;
     random_command::Case c = g.command(static_cast<Opcode>(op));
     const auto base = static_cast<std::uint32_t>(q.memory.size());
-    for (std::uint32_t* a : {&c.d.in_addr, &c.d.in2_addr, &c.d.out_addr, &c.d.w_addr, &c.d.bias_addr, &c.d.rq_addr}) *a += base;
+    for (std::uint32_t* a :
+         {&c.d.in_addr, &c.d.in2_addr, &c.d.out_addr, &c.d.w_addr, &c.d.bias_addr, &c.d.rq_addr})
+      *a += base;
     q.memory.insert(q.memory.end(), c.memory.begin(), c.memory.end());
     q.memory.resize((q.memory.size() + 63) / 64 * 64);
     commands.push_back(c.d);
@@ -181,7 +188,8 @@ Queue make_queue(std::uint64_t seed, unsigned opcodes) {
   return q;
 }
 
-// Utilisation and stalls of commands as the compiler would tile them: `run perf`. Data are random; results are not compared here.
+// Utilisation and stalls of commands as the compiler would tile them: `run perf`. Data are random;
+// results are not compared here.
 struct Layer {
   const char* name;
   std::uint32_t n, in, cin, cout, kernel, stride, out;
@@ -190,13 +198,15 @@ struct Layer {
 
 int perf() {
   static constexpr Layer kMatmul[] = {{"512x512x512", 512, 1, 512, 512, 1, 1, 1, false}};
-  static constexpr Layer kResnet[] = {{"conv1", 16, 32, 3, 16, 3, 1, 32, false},      {"1a", 16, 32, 16, 16, 3, 1, 32, false},
-                                      {"1b", 16, 32, 16, 16, 3, 1, 32, true},         {"2a", 16, 32, 16, 32, 3, 2, 16, false},
-                                      {"2s", 16, 32, 16, 32, 1, 2, 16, false},        {"2b", 16, 16, 32, 32, 3, 1, 16, true},
-                                      {"3a", 16, 16, 32, 64, 3, 2, 8, false},         {"3s", 16, 16, 32, 64, 1, 2, 8, false},
-                                      {"3b", 16, 8, 64, 64, 3, 1, 8, true},           {"pool", 16, 8, 64, 0, 8, 1, 1, false},
-                                      {"fc", 16, 1, 64, 10, 1, 1, 1, false}};
-  for (const std::span<const Layer> layers : {std::span<const Layer>(kMatmul), std::span<const Layer>(kResnet)}) {
+  static constexpr Layer kResnet[] = {
+      {"conv1", 16, 32, 3, 16, 3, 1, 32, false}, {"1a", 16, 32, 16, 16, 3, 1, 32, false},
+      {"1b", 16, 32, 16, 16, 3, 1, 32, true},    {"2a", 16, 32, 16, 32, 3, 2, 16, false},
+      {"2s", 16, 32, 16, 32, 1, 2, 16, false},   {"2b", 16, 16, 32, 32, 3, 1, 16, true},
+      {"3a", 16, 16, 32, 64, 3, 2, 8, false},    {"3s", 16, 16, 32, 64, 1, 2, 8, false},
+      {"3b", 16, 8, 64, 64, 3, 1, 8, true},      {"pool", 16, 8, 64, 0, 8, 1, 1, false},
+      {"fc", 16, 1, 64, 10, 1, 1, 1, false}};
+  for (const std::span<const Layer> layers :
+       {std::span<const Layer>(kMatmul), std::span<const Layer>(kResnet)}) {
     Bench rtl(1);
     rtl.axi.options.latency = 20;
     std::uint64_t total = 0, useful = 0;
@@ -216,7 +226,8 @@ int perf() {
       d.cin_group = l.cin;
       d.cout_group = l.cout;
       d.w_pitch = (l.kernel * l.kernel * l.cin * 2 + 63) / 64 * 64;
-      d.flags = spec::kFlagHasBias | spec::kFlagWTrain | (l.add ? std::uint32_t{spec::kFlagResAdd} : 0u);
+      d.flags =
+          spec::kFlagHasBias | spec::kFlagWTrain | (l.add ? std::uint32_t{spec::kFlagResAdd} : 0u);
       d.act_min = d.add_act_min = -128;
       d.act_max = d.add_act_max = 127;
       d.w_eps = 30;
@@ -237,7 +248,9 @@ int perf() {
       rtl.memory.assign(at + 64, std::byte{1});
       const auto words = spec::encode(d);
       std::memcpy(rtl.memory.data(), words.data(), sizeof words);
-      const auto counter = [&](Counter c) { return std::uint64_t{rtl.read(reg::kCounter + 8 * static_cast<std::uint32_t>(c))}; };
+      const auto counter = [&](Counter c) {
+        return std::uint64_t{rtl.read(reg::kCounter + 8 * static_cast<std::uint32_t>(c))};
+      };
       rtl.write(reg::kPolarity, 1);
       rtl.write(reg::kQueueAddr, 0);
       rtl.write(reg::kQueueCount, 1);
@@ -246,19 +259,26 @@ int perf() {
       rtl.write(reg::kCtrl, 1);
       const std::uint64_t before = rtl.cycles;
       if (!rtl.wait(100000000)) return 1;
-      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+      const double seconds =
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
       const double speed = static_cast<double>(rtl.cycles - before) / seconds / 1e6;
       const std::uint64_t cycles = counter(Counter::cycles_), macs = counter(Counter::macs_);
       total += cycles;
       useful += macs;
-      std::printf("%-12s cycles %8llu utilisation %.3f array %.3f stall load %llu weight %llu drain %llu, tile %u %u %u flags %#x, error %u, %.2f Mcycle/s\n", l.name,
-                  static_cast<unsigned long long>(cycles), static_cast<double>(macs) / static_cast<double>(cycles * P_ROWS * P_COLS),
-                  static_cast<double>(counter(Counter::array_cycles_)) / static_cast<double>(cycles), static_cast<unsigned long long>(counter(Counter::stall_load_)),
-                  static_cast<unsigned long long>(counter(Counter::stall_weight_)), static_cast<unsigned long long>(counter(Counter::stall_drain_)), d.tile_n,
-                  d.tile_h, d.tile_w, d.flags, rtl.read(reg::kErrorCode), speed);
+      std::printf(
+          "%-12s cycles %8llu utilisation %.3f array %.3f stall load %llu weight %llu drain %llu, "
+          "tile %u %u %u flags %#x, error %u, %.2f Mcycle/s\n",
+          l.name, static_cast<unsigned long long>(cycles),
+          static_cast<double>(macs) / static_cast<double>(cycles * P_ROWS * P_COLS),
+          static_cast<double>(counter(Counter::array_cycles_)) / static_cast<double>(cycles),
+          static_cast<unsigned long long>(counter(Counter::stall_load_)),
+          static_cast<unsigned long long>(counter(Counter::stall_weight_)),
+          static_cast<unsigned long long>(counter(Counter::stall_drain_)), d.tile_n, d.tile_h,
+          d.tile_w, d.flags, rtl.read(reg::kErrorCode), speed);
       rtl.write(reg::kIrqStatus, 3);
     }
-    std::printf("together     cycles %8llu utilisation %.4f\n", static_cast<unsigned long long>(total),
+    std::printf("together     cycles %8llu utilisation %.4f\n",
+                static_cast<unsigned long long>(total),
                 static_cast<double>(useful) / static_cast<double>(total * P_ROWS * P_COLS));
   }
   return 0;
@@ -272,9 +292,11 @@ int main(int argc, char** argv) {
   const long first = argc > 2 ? std::atol(argv[2]) : 0;
   const long stall = argc > 3 ? std::atol(argv[3]) : -1;
   const char* ops = std::getenv("OPCODES");
-  const unsigned opcodes = ops != nullptr ? static_cast<unsigned>(std::strtoul(ops, nullptr, 0)) : 0xfe;
+  const unsigned opcodes =
+      ops != nullptr ? static_cast<unsigned>(std::strtoul(ops, nullptr, 0)) : 0xfe;
   const std::uint64_t seed = random_command::seed_from_environment(1);
-  std::printf("seed %llu, %dx%d, bus %d\n", static_cast<unsigned long long>(seed), P_ROWS, P_COLS, P_BUS_BYTES);
+  std::printf("seed %llu, %dx%d, bus %d\n", static_cast<unsigned long long>(seed), P_ROWS, P_COLS,
+              P_BUS_BYTES);
   Bench rtl(seed);
   std::uint64_t compared = 0, commands = 0;
   const auto begin = std::chrono::steady_clock::now();
@@ -282,7 +304,9 @@ int main(int argc, char** argv) {
     const std::uint64_t stream = seed * 1000003 + static_cast<std::uint64_t>(i);
     Queue q = make_queue(stream, opcodes);
     Rng rng(stream + 7);
-    rtl.axi.options.stall = stall >= 0 ? static_cast<unsigned>(stall) : i % 3 == 0 ? 0 : static_cast<unsigned>(rng.below(60));
+    rtl.axi.options.stall = stall >= 0   ? static_cast<unsigned>(stall)
+                            : i % 3 == 0 ? 0
+                                         : static_cast<unsigned>(rng.below(60));
     rtl.axi.options.latency = 1 + static_cast<unsigned>(rng.below(60));
     rtl.axi.options.reorder = rng.below(2) == 0;
     std::vector<std::byte> expected = q.memory;
@@ -303,7 +327,9 @@ int main(int argc, char** argv) {
       std::printf("no interrupt; command %u\n", rtl.read(reg::kCommand));
       ok = false;
     }
-    for (std::uint32_t r : {reg::kStatus, reg::kErrorCode, reg::kErrorCommand, reg::kErrorInfo, reg::kCommand, reg::kLossLo, reg::kLossHi, reg::kCorrect, reg::kExamples}) {
+    for (std::uint32_t r :
+         {reg::kStatus, reg::kErrorCode, reg::kErrorCommand, reg::kErrorInfo, reg::kCommand,
+          reg::kLossLo, reg::kLossHi, reg::kCorrect, reg::kExamples}) {
       if (!ok) break;
       if (r >= reg::kLossLo && r <= reg::kExamples && !q.has_loss) continue;
       const std::uint32_t a = rtl.read(r), b = model.read_register(r);
@@ -312,16 +338,19 @@ int main(int argc, char** argv) {
     for (std::size_t a = 0; ok && a < expected.size(); ++a) {
       ++compared;
       if (rtl.memory[a] != expected[a]) {
-        std::printf("byte %#zx: %d, model %d\n", a, static_cast<int>(rtl.memory[a]), static_cast<int>(expected[a]));
+        std::printf("byte %#zx: %d, model %d\n", a, static_cast<int>(rtl.memory[a]),
+                    static_cast<int>(expected[a]));
         ok = false;
       }
     }
     for (std::uint32_t k = 0; ok && k < spec::kCounters; ++k) {
       const auto which = static_cast<Counter>(k);
       if (which >= Counter::cycles_ && which <= Counter::element_cycles_) continue;
-      const std::uint64_t v = rtl.read(reg::kCounter + 8 * k) | std::uint64_t{rtl.read(reg::kCounter + 8 * k + 4)} << 32;
+      const std::uint64_t v = rtl.read(reg::kCounter + 8 * k) |
+                              std::uint64_t{rtl.read(reg::kCounter + 8 * k + 4)} << 32;
       if (v != model.counters()[which]) {
-        std::printf("counter %u: %llu, model %llu\n", k, static_cast<unsigned long long>(v), static_cast<unsigned long long>(model.counters()[which]));
+        std::printf("counter %u: %llu, model %llu\n", k, static_cast<unsigned long long>(v),
+                    static_cast<unsigned long long>(model.counters()[which]));
         ok = false;
       }
     }
@@ -329,20 +358,26 @@ int main(int argc, char** argv) {
     model.write_register(reg::kIrqStatus, 3);
     commands += q.count;
     if (!ok) {
-      std::printf("queue %ld differs: LASTMILE_SEED=%llu run 1 %ld %u\n", i, static_cast<unsigned long long>(seed), i, rtl.axi.options.stall);
+      std::printf("queue %ld differs: LASTMILE_SEED=%llu run 1 %ld %u\n", i,
+                  static_cast<unsigned long long>(seed), i, rtl.axi.options.stall);
       for (std::uint32_t k = 0; k < q.count; ++k) {
         spec::DescriptorWords words;
         std::memcpy(words.data(), q.memory.data() + q.address + k * spec::kDescBytes, sizeof words);
         const auto d = spec::decode(words);
-        std::printf("  %u: op %u flags %#x n %u in %ux%ux%u out %ux%ux%u kernel %ux%u in %#x in2 %#x out %#x w %#x\n", k, d.opcode, d.flags, d.n, d.in_h,
-                    d.in_w, d.in_c, d.out_h, d.out_w, d.out_c, d.kernel_h, d.kernel_w, d.in_addr, d.in2_addr, d.out_addr, d.w_addr);
+        std::printf(
+            "  %u: op %u flags %#x n %u in %ux%ux%u out %ux%ux%u kernel %ux%u in %#x in2 %#x out "
+            "%#x w %#x\n",
+            k, d.opcode, d.flags, d.n, d.in_h, d.in_w, d.in_c, d.out_h, d.out_w, d.out_c,
+            d.kernel_h, d.kernel_w, d.in_addr, d.in2_addr, d.out_addr, d.w_addr);
       }
       return 1;
     }
   }
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  std::printf("%ld queues, %llu commands, %llu cycles, %llu bytes compared, 0 differences, %.2f Mcycle/s\n", count,
-              static_cast<unsigned long long>(commands), static_cast<unsigned long long>(rtl.cycles), static_cast<unsigned long long>(compared),
-              static_cast<double>(rtl.cycles) / seconds / 1e6);
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  std::printf(
+      "%ld queues, %llu commands, %llu cycles, %llu bytes compared, 0 differences, %.2f Mcycle/s\n",
+      count, static_cast<unsigned long long>(commands), static_cast<unsigned long long>(rtl.cycles),
+      static_cast<unsigned long long>(compared), static_cast<double>(rtl.cycles) / seconds / 1e6);
   return 0;
 }

@@ -1,5 +1,6 @@
-// npu_axi_read: data, order and last flag of six clients at once, with stalls and any order between IDs; legality and use of the bus;
-// error answers; clears in mid-flight, with answers that come late or never.
+// npu_axi_read: data, order and last flag of six clients at once, with stalls and any order between
+// IDs; legality and use of the bus; error answers; clears in mid-flight, with answers that come
+// late or never.
 #include <array>
 #include <deque>
 #include <vector>
@@ -12,7 +13,8 @@ constexpr int kBus = P_BUS_BYTES;
 constexpr int kWords = kBus / 4;
 
 std::uint32_t content(std::uint64_t word, int part) {  // of bus word `word`
-  return static_cast<std::uint32_t>((word * 0x9e3779b97f4a7c15ULL) >> 29) ^ static_cast<std::uint32_t>(part * 0x1234567);
+  return static_cast<std::uint32_t>((word * 0x9e3779b97f4a7c15ULL) >> 29) ^
+         static_cast<std::uint32_t>(part * 0x1234567);
 }
 
 struct Burst {
@@ -38,21 +40,27 @@ int main() {
   std::uint64_t beats = 0, counted = 0;
   bool stale_address = false;  // the address on offer is from before a clear
   for (int round = 0; round < 120; ++round) {
-    const int stall_ar = static_cast<int>(rnd.below(3)) * 30, stall_r = static_cast<int>(rnd.below(3)) * 30, stall_rsp = static_cast<int>(rnd.below(3)) * 30;
+    const int stall_ar = static_cast<int>(rnd.below(3)) * 30,
+              stall_r = static_cast<int>(rnd.below(3)) * 30,
+              stall_rsp = static_cast<int>(rnd.below(3)) * 30;
     const bool smooth = stall_ar == 0 && stall_r == 0 && stall_rsp == 0;
     const std::uint64_t latency = rnd.below(30);
-    const bool dead = round % 10 == 7;             // the memory stops answering, then a clear
-    const bool forgets = dead && rnd.chance(50);   // and never answers what it had accepted
+    const bool dead = round % 10 == 7;            // the memory stops answering, then a clear
+    const bool forgets = dead && rnd.chance(50);  // and never answers what it had accepted
     const bool abort = dead || round % 10 == 3;
-    const int poison = round % 10 == 5 ? static_cast<int>(rnd.below(200)) : -1;  // this beat is answered with SLVERR
+    const int poison = round % 10 == 5 ? static_cast<int>(rnd.below(200))
+                                       : -1;  // this beat is answered with SLVERR
     std::array<std::deque<std::pair<std::uint32_t, std::uint32_t>>, 6> requests;
     std::array<std::deque<Expected>, 6> expected;
     for (int c = 0; c < 6; ++c) {
       const auto n = rnd.below(smooth ? 3 : 25);
       for (std::uint64_t i = 0; i < n; ++i) {
         auto addr = static_cast<std::uint32_t>(rnd.below(1u << 20));
-        if (rnd.chance(30)) addr = (addr & ~4095u) + 4096 - static_cast<std::uint32_t>(rnd.below(64));
-        const auto bytes = static_cast<std::uint32_t>(smooth ? 3000 : rnd.chance(20) ? rnd.between(1, 3000) : rnd.between(1, 200));
+        if (rnd.chance(30))
+          addr = (addr & ~4095u) + 4096 - static_cast<std::uint32_t>(rnd.below(64));
+        const auto bytes = static_cast<std::uint32_t>(smooth           ? 3000
+                                                      : rnd.chance(20) ? rnd.between(1, 3000)
+                                                                       : rnd.between(1, 200));
         requests[c].push_back({addr, bytes});
         const std::uint64_t first = addr / kBus, last = (std::uint64_t{addr} + bytes - 1) / kBus;
         for (std::uint64_t w = first; w <= last; ++w) expected[c].push_back({w, w == last});
@@ -91,12 +99,14 @@ int main() {
       if (!ready.empty() && !rnd.chance(stall_r) && !(dead && b.cycle > start + 60)) {
         id = ready[rnd.below(ready.size())];
         Burst& x = bus[id].front();
-        t.rvalid_i = 1, t.rid_i = static_cast<std::uint8_t>(id), t.rlast_i = x.left == 1, t.rresp_i = 0;
+        t.rvalid_i = 1, t.rid_i = static_cast<std::uint8_t>(id), t.rlast_i = x.left == 1,
+        t.rresp_i = 0;
         if (beat_index++ == poison) t.rresp_i = 2, poisoned_client = id & 7;
         for (int k = 0; k < kWords; ++k) bench::words(t.rdata_i)[k] = content(x.word, k);
       }
       t.eval();
-      if (t.error_o) ++seen_errors, bench::equal("error client", t.error_client_o, poisoned_client, b.cycle);
+      if (t.error_o)
+        ++seen_errors, bench::equal("error client", t.error_client_o, poisoned_client, b.cycle);
       counted += t.cnt_beats_o;
       if (t.rvalid_i && !bus[id].front().stale) ++beats;
       for (int c = 0; c < 6; ++c) {
@@ -105,15 +115,18 @@ int main() {
         const Expected e = expected[c].front();
         expected[c].pop_front();
         for (int k = 0; k < kWords; ++k) {
-          bench::equal("data of client " + std::to_string(c), bench::words(t.rsp_data_o)[c * kWords + k], content(e.word, k), b.cycle);
+          bench::equal("data of client " + std::to_string(c),
+                       bench::words(t.rsp_data_o)[c * kWords + k], content(e.word, k), b.cycle);
         }
-        bench::equal("last of client " + std::to_string(c), (t.rsp_last_o >> c) & 1, e.last, b.cycle);
+        bench::equal("last of client " + std::to_string(c), (t.rsp_last_o >> c) & 1, e.last,
+                     b.cycle);
         ++served;
       }
       const int taken = t.req_valid_i & t.req_ready_o;
       if (t.arvalid_o && t.arready_i) {
         bench::equal("size", t.arsize_o, __builtin_ctz(kBus), b.cycle);
-        bench::equal("burst inside 4 KiB", (t.araddr_o & 4095) + (t.arlen_o + 1u) * kBus <= 4096, 1, b.cycle);
+        bench::equal("burst inside 4 KiB", (t.araddr_o & 4095) + (t.arlen_o + 1u) * kBus <= 4096, 1,
+                     b.cycle);
         bench::equal("at most 16 beats", t.arlen_o < 16, 1, b.cycle);
         bus[t.arid_o].push_back({t.araddr_o / kBus, t.arlen_o + 1, b.cycle, stale_address});
         stale_address = false;
@@ -125,14 +138,17 @@ int main() {
       }
       b.edge();
       for (int c = 0; c < 6; ++c) {
-        if (((taken >> c) & 1) != 0) requests[c].pop_front(), t.req_valid_i &= static_cast<std::uint8_t>(~(1 << c));
+        if (((taken >> c) & 1) != 0)
+          requests[c].pop_front(), t.req_valid_i &= static_cast<std::uint8_t>(~(1 << c));
       }
       if (b.cycle > start + 200000) bench::fail("no progress", b.cycle);
     }
-    if (poison >= 0 && poison < beat_index) bench::equal("errors seen", static_cast<std::int64_t>(seen_errors), 1, b.cycle);
+    if (poison >= 0 && poison < beat_index)
+      bench::equal("errors seen", static_cast<std::int64_t>(seen_errors), 1, b.cycle);
     // not behind an abort: transfers from before it may still hold the bus
     if (smooth && !abort && total > 500 && round % 10 != 4 && round % 10 != 8) {
-      bench::equal("at least 0.9 words per cycle", b.cycle - start < total * 10 / 9 + 60, 1, b.cycle);
+      bench::equal("at least 0.9 words per cycle", b.cycle - start < total * 10 / 9 + 60, 1,
+                   b.cycle);
     }
     t.rvalid_i = 0, t.rsp_ready_i = 0, t.arready_i = 0;
     if (abort) {
@@ -153,6 +169,7 @@ int main() {
       bench::equal("nothing waits", t.waiting_o, 0, b.cycle);
     }
   }
-  bench::equal("beats counted", static_cast<std::int64_t>(counted), static_cast<std::int64_t>(beats), b.cycle);
+  bench::equal("beats counted", static_cast<std::int64_t>(counted),
+               static_cast<std::int64_t>(beats), b.cycle);
   return bench::done("axi_read");
 }

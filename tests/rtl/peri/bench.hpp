@@ -1,4 +1,5 @@
-// Shared by the unit benches: a clocked Verilated top, seeded random numbers, failure reporting with the seed.
+// Shared by the unit benches: a clocked Verilated top, seeded random numbers, failure reporting
+// with the seed.
 #pragma once
 
 #include <verilated.h>
@@ -11,6 +12,9 @@
 #include <string>
 
 #include "Vtop.h"
+#if VM_COVERAGE
+#include <verilated_cov.h>
+#endif
 
 namespace bench {
 
@@ -44,21 +48,30 @@ std::uint32_t* words(T& signal) {
 }
 inline std::uint64_t get(const std::uint32_t* w, int lsb, int bits) {
   std::uint64_t v = 0;
-  for (int i = 0; i < bits; ++i) v |= static_cast<std::uint64_t>((w[(lsb + i) / 32] >> ((lsb + i) % 32)) & 1) << i;
+  for (int i = 0; i < bits; ++i)
+    v |= static_cast<std::uint64_t>((w[(lsb + i) / 32] >> ((lsb + i) % 32)) & 1) << i;
   return v;
 }
 inline void put(std::uint32_t* w, int lsb, int bits, std::uint64_t v) {
   for (int i = 0; i < bits; ++i) {
     const std::uint32_t mask = 1u << ((lsb + i) % 32);
-    w[(lsb + i) / 32] = ((v >> i) & 1) != 0 ? (w[(lsb + i) / 32] | mask) : (w[(lsb + i) / 32] & ~mask);
+    w[(lsb + i) / 32] =
+        ((v >> i) & 1) != 0 ? (w[(lsb + i) / 32] | mask) : (w[(lsb + i) / 32] & ~mask);
   }
 }
 
 template <typename Top>
 class BenchOf {
  public:
-  BenchOf() : context(std::make_unique<VerilatedContext>()), top(std::make_unique<Top>(context.get())) {}
-  ~BenchOf() { top->final(); }
+  BenchOf()
+      : context(std::make_unique<VerilatedContext>()), top(std::make_unique<Top>(context.get())) {}
+  ~BenchOf() {
+    top->final();
+#if VM_COVERAGE
+    if (const char* folder = std::getenv("LASTMILE_COVERAGE"))
+      context->coveragep()->write(folder + std::string("/bench.dat"));
+#endif
+  }
   void edge() {  // inputs set before; outputs after are those of the next cycle
     top->clk_i = 1;
     top->eval();
@@ -85,13 +98,15 @@ using Bench = BenchOf<Vtop>;
 inline std::uint64_t compared = 0;
 
 inline void fail(const std::string& what, std::uint64_t cycle) {
-  std::printf("FAILED: %s (cycle %llu, LASTMILE_SEED=%llu)\n", what.c_str(), static_cast<unsigned long long>(cycle),
-              static_cast<unsigned long long>(seed()));
+  std::printf("FAILED: %s (cycle %llu, LASTMILE_SEED=%llu)\n", what.c_str(),
+              static_cast<unsigned long long>(cycle), static_cast<unsigned long long>(seed()));
   std::exit(1);
 }
-inline void equal(const std::string& what, std::int64_t rtl, std::int64_t model, std::uint64_t cycle) {
+inline void equal(const std::string& what, std::int64_t rtl, std::int64_t model,
+                  std::uint64_t cycle) {
   ++compared;
-  if (rtl != model) fail(what + ": rtl " + std::to_string(rtl) + ", contract " + std::to_string(model), cycle);
+  if (rtl != model)
+    fail(what + ": rtl " + std::to_string(rtl) + ", contract " + std::to_string(model), cycle);
 }
 inline int done(const char* name) {
   std::printf("%s: %llu values equal\n", name, static_cast<unsigned long long>(compared));

@@ -1,5 +1,5 @@
-// npu_add, npu_softmax and npu_loss against fixed.hpp, softmax.hpp and loss.hpp: unaligned tensors, extreme values, random stalls; memory
-// contents and events. P_ENGINE: 0 add, 1 softmax, 2 loss.
+// npu_add, npu_softmax and npu_loss against fixed.hpp, softmax.hpp and loss.hpp: unaligned tensors,
+// extreme values, random stalls; memory contents and events. P_ENGINE: 0 add, 1 softmax, 2 loss.
 #include <deque>
 #include <map>
 #include <vector>
@@ -19,7 +19,9 @@ constexpr int kBus = P_BUS_BYTES;
 struct Memory {
   std::map<std::uint64_t, std::uint8_t> bytes;
   std::uint8_t& operator[](std::uint64_t a) { return bytes[a]; }
-  std::int16_t half(std::uint64_t a) { return static_cast<std::int16_t>(bytes[a] | bytes[a + 1] << 8); }
+  std::int16_t half(std::uint64_t a) {
+    return static_cast<std::int16_t>(bytes[a] | bytes[a + 1] << 8);
+  }
 };
 
 // One read client answered by the bench.
@@ -28,11 +30,14 @@ struct ReadPort {
   std::int64_t words = 0;
   void ask(std::uint64_t addr, std::uint64_t count) {
     const std::uint64_t first = addr / kBus, last = (addr + count - 1) / kBus;
-    for (std::uint64_t w = first; w <= last; ++w) incoming.push_back({w * kBus, w == last}), ++words;
+    for (std::uint64_t w = first; w <= last; ++w)
+      incoming.push_back({w * kBus, w == last}), ++words;
   }
 };
 
-std::int64_t words_of(std::uint64_t addr, std::uint64_t count) { return static_cast<std::int64_t>((addr + count - 1) / kBus - addr / kBus + 1); }
+std::int64_t words_of(std::uint64_t addr, std::uint64_t count) {
+  return static_cast<std::int64_t>((addr + count - 1) / kBus - addr / kBus + 1);
+}
 
 }  // namespace
 
@@ -46,10 +51,13 @@ int main() {
 #endif
   b.reset();
   for (int round = 0; round < 250; ++round) {
-    const auto u = [&](std::int64_t lo, std::int64_t hi) { return static_cast<std::uint32_t>(rnd.between(lo, hi)); };
+    const auto u = [&](std::int64_t lo, std::int64_t hi) {
+      return static_cast<std::uint32_t>(rnd.between(lo, hi));
+    };
     Memory memory;
     spec::Descriptor d;
-    std::int64_t low = 0, high = 0, reads = 0, writes = 0, loss_sum = 0, correct = 0, examples = 0, elements = 0;
+    std::int64_t low = 0, high = 0, reads = 0, writes = 0, loss_sum = 0, correct = 0, examples = 0,
+                 elements = 0;
     d.n = u(1, 5), d.in_c = u(1, rnd.chance(20) ? 300 : 40);
     d.in_addr = u(0, 200), d.in2_addr = u(4000, 4200), d.out_addr = u(8000, 8200);
     Memory expected;
@@ -58,48 +66,73 @@ int main() {
     for (std::uint64_t a = 0; a < 9000; ++a) memory[a] = static_cast<std::uint8_t>(rnd.bits());
 #if P_ENGINE == 0
     if (rnd.chance(10)) {  // more than one request
-      d.n = 2, d.in_c = 40000, d.in_addr = u(0, 70000), d.in2_addr = u(200000, 300000), d.out_addr = u(400000, 500000), elements = 80000;
-      for (std::uint64_t i = 0; i < 80000; ++i) memory[d.in_addr + i] = static_cast<std::uint8_t>(rnd.bits()), memory[d.in2_addr + i] = static_cast<std::uint8_t>(rnd.bits());
+      d.n = 2, d.in_c = 40000, d.in_addr = u(0, 70000), d.in2_addr = u(200000, 300000),
+      d.out_addr = u(400000, 500000), elements = 80000;
+      for (std::uint64_t i = 0; i < 80000; ++i)
+        memory[d.in_addr + i] = static_cast<std::uint8_t>(rnd.bits()),
+                           memory[d.in2_addr + i] = static_cast<std::uint8_t>(rnd.bits());
     }
     num::AddParams p;
     const bool plain = rnd.chance(60);
-    p.zp1 = static_cast<std::int32_t>(rnd.between(-128, 127)), p.zp2 = static_cast<std::int32_t>(rnd.between(-128, 127)), p.zp_out = static_cast<std::int32_t>(rnd.between(-128, 127));
-    p.m1 = static_cast<std::int32_t>(plain ? 0x40000000 + rnd.below(0x40000000) : rnd.below(0x80000000));
-    p.m2 = static_cast<std::int32_t>(plain ? 0x40000000 + rnd.below(0x40000000) : rnd.below(0x80000000));
-    p.mo = static_cast<std::int32_t>(plain ? 0x40000000 + rnd.below(0x40000000) : rnd.below(0x80000000));
-    p.e1 = static_cast<int>(plain ? rnd.between(-4, 0) : rnd.between(-40, 30)), p.e2 = static_cast<int>(plain ? rnd.between(-4, 0) : rnd.between(-40, 30));
-    p.eo = static_cast<int>(plain ? rnd.between(-22, -18) : rnd.between(-40, 30)), p.left_shift = static_cast<int>(plain ? 20 : rnd.below(21));
-    p.act_min = static_cast<std::int32_t>(rnd.chance(50) ? -128 : rnd.between(-128, 0)), p.act_max = static_cast<std::int32_t>(rnd.chance(50) ? 127 : rnd.between(0, 127));
-    d.in_zp = p.zp1, d.in2_zp = p.zp2, d.add_zp = p.zp_out, d.m1 = static_cast<std::uint32_t>(p.m1), d.m2 = static_cast<std::uint32_t>(p.m2), d.mo = static_cast<std::uint32_t>(p.mo);
-    d.e1 = p.e1, d.e2 = p.e2, d.eo = p.eo, d.add_shift = static_cast<std::uint32_t>(p.left_shift), d.add_act_min = p.act_min, d.add_act_max = p.act_max;
+    p.zp1 = static_cast<std::int32_t>(rnd.between(-128, 127)),
+    p.zp2 = static_cast<std::int32_t>(rnd.between(-128, 127)),
+    p.zp_out = static_cast<std::int32_t>(rnd.between(-128, 127));
+    p.m1 = static_cast<std::int32_t>(plain ? 0x40000000 + rnd.below(0x40000000)
+                                           : rnd.below(0x80000000));
+    p.m2 = static_cast<std::int32_t>(plain ? 0x40000000 + rnd.below(0x40000000)
+                                           : rnd.below(0x80000000));
+    p.mo = static_cast<std::int32_t>(plain ? 0x40000000 + rnd.below(0x40000000)
+                                           : rnd.below(0x80000000));
+    p.e1 = static_cast<int>(plain ? rnd.between(-4, 0) : rnd.between(-40, 30)),
+    p.e2 = static_cast<int>(plain ? rnd.between(-4, 0) : rnd.between(-40, 30));
+    p.eo = static_cast<int>(plain ? rnd.between(-22, -18) : rnd.between(-40, 30)),
+    p.left_shift = static_cast<int>(plain ? 20 : rnd.below(21));
+    p.act_min = static_cast<std::int32_t>(rnd.chance(50) ? -128 : rnd.between(-128, 0)),
+    p.act_max = static_cast<std::int32_t>(rnd.chance(50) ? 127 : rnd.between(0, 127));
+    d.in_zp = p.zp1, d.in2_zp = p.zp2, d.add_zp = p.zp_out, d.m1 = static_cast<std::uint32_t>(p.m1),
+    d.m2 = static_cast<std::uint32_t>(p.m2), d.mo = static_cast<std::uint32_t>(p.mo);
+    d.e1 = p.e1, d.e2 = p.e2, d.eo = p.eo, d.add_shift = static_cast<std::uint32_t>(p.left_shift),
+    d.add_act_min = p.act_min, d.add_act_max = p.act_max;
     for (std::int64_t i = 0; i < elements; ++i) {
-      const std::int64_t v = num::add_unclamped(static_cast<std::int8_t>(memory[d.in_addr + i]), static_cast<std::int8_t>(memory[d.in2_addr + i]), p);
-      low += v < -128, high += v > 127;
-      expected[d.out_addr + i] = static_cast<std::uint8_t>(std::clamp<std::int64_t>(v, p.act_min, p.act_max));
+      const std::int64_t v =
+          num::add_unclamped(static_cast<std::int8_t>(memory[d.in_addr + i]),
+                             static_cast<std::int8_t>(memory[d.in2_addr + i]), p);
+      low += v<-128, high += v> 127;
+      expected[d.out_addr + i] =
+          static_cast<std::uint8_t>(std::clamp<std::int64_t>(v, p.act_min, p.act_max));
     }
-    reads = words_of(d.in_addr, elements) + words_of(d.in2_addr, elements), writes = words_of(d.out_addr, elements);
+    reads = words_of(d.in_addr, elements) + words_of(d.in2_addr, elements),
+    writes = words_of(d.out_addr, elements);
 #elif P_ENGINE == 1
-    d.m1 = rnd.chance(80) ? u(1 << 30, 0x7fffffff) : u(0, 0x7fffffff), d.e1 = static_cast<std::int32_t>(rnd.chance(80) ? rnd.between(15, 25) : rnd.between(0, 30));
-    d.diff_min = static_cast<std::int32_t>(rnd.chance(80) ? -rnd.between(0, 255) : -static_cast<std::int64_t>(rnd.below(0x80000000)));
+    d.m1 = rnd.chance(80) ? u(1 << 30, 0x7fffffff) : u(0, 0x7fffffff),
+    d.e1 = static_cast<std::int32_t>(rnd.chance(80) ? rnd.between(15, 25) : rnd.between(0, 30));
+    d.diff_min = static_cast<std::int32_t>(
+        rnd.chance(80) ? -rnd.between(0, 255) : -static_cast<std::int64_t>(rnd.below(0x80000000)));
     for (std::uint32_t r = 0; r < d.n; ++r) {
       std::vector<std::int8_t> in(d.in_c), out(d.in_c);
       const bool narrow = rnd.chance(40);
       for (std::uint32_t c = 0; c < d.in_c; ++c) {
-        if (narrow) memory[d.in_addr + r * d.in_c + c] = static_cast<std::uint8_t>(rnd.between(-5, 5));
+        if (narrow)
+          memory[d.in_addr + r * d.in_c + c] = static_cast<std::uint8_t>(rnd.between(-5, 5));
         in[c] = static_cast<std::int8_t>(memory[d.in_addr + r * d.in_c + c]);
       }
       num::softmax::row(in, out, static_cast<std::int32_t>(d.m1), d.e1, d.diff_min);
-      for (std::uint32_t c = 0; c < d.in_c; ++c) expected[d.out_addr + r * d.in_c + c] = static_cast<std::uint8_t>(out[c]);
-      reads += 3 * words_of(d.in_addr + r * d.in_c, d.in_c), writes += words_of(d.out_addr + r * d.in_c, d.in_c);
+      for (std::uint32_t c = 0; c < d.in_c; ++c)
+        expected[d.out_addr + r * d.in_c + c] = static_cast<std::uint8_t>(out[c]);
+      reads += 3 * words_of(d.in_addr + r * d.in_c, d.in_c),
+          writes += words_of(d.out_addr + r * d.in_c, d.in_c);
     }
 #else
     d.in_addr &= ~1u, d.out_addr &= ~3u, d.in2_addr &= d.in_c > 255 ? ~1u : ~0u;
-    d.m1 = u(0, 65535), d.e1 = -static_cast<std::int32_t>(rnd.chance(70) ? rnd.below(10) : rnd.below(32));
+    d.m1 = u(0, 65535),
+    d.e1 = -static_cast<std::int32_t>(rnd.chance(70) ? rnd.below(10) : rnd.below(32));
     if (rnd.chance(60)) d.flags |= spec::kFlagLosses;
     const std::uint32_t label_bytes = d.in_c > 255 ? 2 : 1;
     for (std::uint32_t r = 0; r < d.n; ++r) {
       const std::uint64_t at = d.in2_addr + r * label_bytes;
-      const std::uint32_t wanted = rnd.chance(80) ? u(0, d.in_c - 1) : rnd.chance(50) ? 0xffff : u(0, 400);
+      const std::uint32_t wanted = rnd.chance(80)   ? u(0, d.in_c - 1)
+                                   : rnd.chance(50) ? 0xffff
+                                                    : u(0, 400);
       memory[at] = static_cast<std::uint8_t>(wanted);
       if (label_bytes == 2) memory[at + 1] = static_cast<std::uint8_t>(wanted >> 8);
       const std::uint32_t label = label_bytes == 2 ? memory[at] | memory[at + 1] << 8 : memory[at];
@@ -108,8 +141,12 @@ int main() {
       for (std::uint32_t c = 0; c < d.in_c; ++c) {
         const std::uint64_t l = d.in_addr + 2 * (r * d.in_c + c);
         if (kind != 0) {
-          const auto v = static_cast<std::uint32_t>(kind == 1 ? rnd.between(-3, 3) : kind == 2 ? rnd.between(-2000, 2000) : rnd.chance(50) ? -32768 : 32767);
-          memory[l] = static_cast<std::uint8_t>(v), memory[l + 1] = static_cast<std::uint8_t>(v >> 8);
+          const auto v = static_cast<std::uint32_t>(kind == 1        ? rnd.between(-3, 3)
+                                                    : kind == 2      ? rnd.between(-2000, 2000)
+                                                    : rnd.chance(50) ? -32768
+                                                                     : 32767);
+          memory[l] = static_cast<std::uint8_t>(v),
+          memory[l + 1] = static_cast<std::uint8_t>(v >> 8);
         }
         logits[c] = memory.half(l);
       }
@@ -121,7 +158,8 @@ int main() {
       reads += 2 * words_of(d.in_addr + 2 * r * d.in_c, 2 * d.in_c) + 1;
       if (d.has(spec::kFlagLosses)) {
         ++writes;
-        for (int k = 0; k < 4; ++k) expected[d.out_addr + 4 * r + k] = static_cast<std::uint8_t>(e.loss >> (8 * k));
+        for (int k = 0; k < 4; ++k)
+          expected[d.out_addr + 4 * r + k] = static_cast<std::uint8_t>(e.loss >> (8 * k));
       }
     }
 #endif
@@ -130,7 +168,9 @@ int main() {
     t.start_i = 1;
     b.edge();
     t.start_i = 0;
-    const int stall_req = 30 * static_cast<int>(rnd.below(3)), stall_rd = 30 * static_cast<int>(rnd.below(3)), stall_wr = 30 * static_cast<int>(rnd.below(3));
+    const int stall_req = 30 * static_cast<int>(rnd.below(3)),
+              stall_rd = 30 * static_cast<int>(rnd.below(3)),
+              stall_wr = 30 * static_cast<int>(rnd.below(3));
     ReadPort first, second;
     std::int64_t got_elements = 0, got_writes = 0, got_low = 0, got_high = 0;
     const std::uint64_t start = b.cycle;
@@ -139,13 +179,17 @@ int main() {
       t.rd_req_ready_i = !rnd.chance(stall_req);
       if (!t.rd_rsp_valid_i && !first.incoming.empty() && !rnd.chance(stall_rd)) {
         t.rd_rsp_valid_i = 1;
-        for (int k = 0; k < kBus; ++k) bench::put(bench::words(t.rd_rsp_data_i), k * 8, 8, memory[first.incoming.front().first + k]);
+        for (int k = 0; k < kBus; ++k)
+          bench::put(bench::words(t.rd_rsp_data_i), k * 8, 8,
+                     memory[first.incoming.front().first + k]);
       }
 #if P_ENGINE == 0
       t.rd2_req_ready_i = !rnd.chance(stall_req);
       if (!t.rd2_rsp_valid_i && !second.incoming.empty() && !rnd.chance(stall_rd)) {
         t.rd2_rsp_valid_i = 1;
-        for (int k = 0; k < kBus; ++k) bench::put(bench::words(t.rd2_rsp_data_i), k * 8, 8, memory[second.incoming.front().first + k]);
+        for (int k = 0; k < kBus; ++k)
+          bench::put(bench::words(t.rd2_rsp_data_i), k * 8, 8,
+                     memory[second.incoming.front().first + k]);
       }
 #endif
       t.wr_ready_i = !rnd.chance(stall_wr);
@@ -160,7 +204,9 @@ int main() {
       if (t.wr_valid_o && t.wr_ready_i) {
         ++got_writes;
         for (int k = 0; k < kBus; ++k) {
-          if (bench::get(bench::words(t.wr_strb_o), k, 1) != 0) written[t.wr_addr_o + k] = static_cast<std::uint8_t>(bench::get(bench::words(t.wr_data_o), k * 8, 8));
+          if (bench::get(bench::words(t.wr_strb_o), k, 1) != 0)
+            written[t.wr_addr_o + k] =
+                static_cast<std::uint8_t>(bench::get(bench::words(t.wr_data_o), k * 8, 8));
         }
       }
       const bool taken = t.rd_rsp_valid_i && t.rd_rsp_ready_o;
@@ -171,14 +217,20 @@ int main() {
 #endif
       if (b.cycle > start + 1000000) bench::fail("no progress", b.cycle);
     }
-    bench::equal("bytes written", static_cast<std::int64_t>(written.size()), static_cast<std::int64_t>(expected.bytes.size()), b.cycle);
-    for (const auto& [at, value] : expected.bytes) bench::equal("round " + std::to_string(round) + " byte " + std::to_string(at - d.out_addr), written[at], value, b.cycle);
+    bench::equal("bytes written", static_cast<std::int64_t>(written.size()),
+                 static_cast<std::int64_t>(expected.bytes.size()), b.cycle);
+    for (const auto& [at, value] : expected.bytes)
+      bench::equal("round " + std::to_string(round) + " byte " + std::to_string(at - d.out_addr),
+                   written[at], value, b.cycle);
     bench::equal("elements", got_elements, elements, b.cycle);
     bench::equal("words read", first.words + second.words, reads, b.cycle);
     bench::equal("words written", got_writes, writes, b.cycle);
     bench::equal("saturated low", got_low, low, b.cycle);
     bench::equal("saturated high", got_high, high, b.cycle);
-    if (P_ENGINE == 0 && stall_req + stall_rd + stall_wr == 0 && elements > 1000) bench::equal("four per cycle", b.cycle - start < static_cast<std::uint64_t>(elements) * 10 / 38 + 60, 1, b.cycle);
+    if (P_ENGINE == 0 && stall_req + stall_rd + stall_wr == 0 && elements > 1000)
+      bench::equal("four per cycle",
+                   b.cycle - start < static_cast<std::uint64_t>(elements) * 10 / 38 + 60, 1,
+                   b.cycle);
 #if P_ENGINE == 2
     bench::equal("loss", static_cast<std::int64_t>(t.loss_sum_o), loss_sum, b.cycle);
     bench::equal("correct", t.loss_correct_o, correct, b.cycle);

@@ -1,5 +1,6 @@
-// The whole NPU when things go wrong: malformed commands, addresses outside the memory, a memory that falls silent, resets in
-// mid-flight. Codes equal the model's, and after each the next queue leaves the same memory, registers and counters as the model.
+// The whole NPU when things go wrong: malformed commands, addresses outside the memory, a memory
+// that falls silent, resets in mid-flight. Codes equal the model's, and after each the next queue
+// leaves the same memory, registers and counters as the model.
 //   faults [rounds] [first]     LASTMILE_SEED sets the seed
 #include <verilated.h>
 
@@ -24,7 +25,10 @@ const spec::HardwareParams kHw{};  // the default build
 
 class Rtl {
  public:
-  explicit Rtl(std::uint64_t seed) : context_(std::make_unique<VerilatedContext>()), top_(std::make_unique<Vtop>(context_.get())), axi(memory, seed) {
+  explicit Rtl(std::uint64_t seed)
+      : context_(std::make_unique<VerilatedContext>()),
+        top_(std::make_unique<Vtop>(context_.get())),
+        axi(memory, seed) {
     top_->rst_ni = 0;
     cycle(), cycle();
     top_->rst_ni = 1;
@@ -32,7 +36,8 @@ class Rtl {
   }
   void write(std::uint32_t offset, std::uint32_t value) {
     top_->s_axil_awvalid_i = top_->s_axil_wvalid_i = 1;
-    top_->s_axil_awaddr_i = static_cast<std::uint16_t>(offset), top_->s_axil_wdata_i = value, top_->s_axil_wstrb_i = 15, top_->s_axil_bready_i = 1;
+    top_->s_axil_awaddr_i = static_cast<std::uint16_t>(offset), top_->s_axil_wdata_i = value,
+    top_->s_axil_wstrb_i = 15, top_->s_axil_bready_i = 1;
     for (;;) {
       top_->eval();
       const bool take = top_->s_axil_awready_o && top_->s_axil_wready_o;
@@ -44,7 +49,8 @@ class Rtl {
     top_->s_axil_bready_i = 0;
   }
   std::uint32_t read(std::uint32_t offset) {
-    top_->s_axil_arvalid_i = 1, top_->s_axil_araddr_i = static_cast<std::uint16_t>(offset), top_->s_axil_rready_i = 1;
+    top_->s_axil_arvalid_i = 1, top_->s_axil_araddr_i = static_cast<std::uint16_t>(offset),
+    top_->s_axil_rready_i = 1;
     cycle();
     top_->s_axil_arvalid_i = 0;
     top_->eval();
@@ -60,7 +66,8 @@ class Rtl {
   }
   void cycle() {
     if (silent) {
-      top_->m_axi_arready_i = top_->m_axi_awready_i = top_->m_axi_wready_i = top_->m_axi_rvalid_i = top_->m_axi_bvalid_i = 0;
+      top_->m_axi_arready_i = top_->m_axi_awready_i = top_->m_axi_wready_i = top_->m_axi_rvalid_i =
+          top_->m_axi_bvalid_i = 0;
     } else {
       axi.drive(*top_);
     }
@@ -106,7 +113,9 @@ Queue make_queue(random_command::Generator& g, std::uint32_t most) {
   while (q.commands.size() < count) {
     random_command::Case c = g.command(static_cast<Opcode>(g.in(1, 7)));
     const auto base = static_cast<std::uint32_t>(q.memory.size());
-    for (std::uint32_t* a : {&c.d.in_addr, &c.d.in2_addr, &c.d.out_addr, &c.d.w_addr, &c.d.bias_addr, &c.d.rq_addr}) *a += base;
+    for (std::uint32_t* a :
+         {&c.d.in_addr, &c.d.in2_addr, &c.d.out_addr, &c.d.w_addr, &c.d.bias_addr, &c.d.rq_addr})
+      *a += base;
     q.memory.insert(q.memory.end(), c.memory.begin(), c.memory.end());
     q.memory.resize((q.memory.size() + 63) / 64 * 64);
     q.commands.push_back(c.d);
@@ -119,14 +128,18 @@ template <class Write>
 void registers(Write&& write, const Queue& q, std::uint32_t limit, std::uint32_t watchdog) {
   const reference::Registers& r = q.regs;
   write(reg::kPolarity, r.polarity), write(reg::kDistribution, r.distribution);
-  write(reg::kSeedLo, static_cast<std::uint32_t>(r.seed)), write(reg::kSeedHi, static_cast<std::uint32_t>(r.seed >> 32));
-  write(reg::kMaskSeedLo, static_cast<std::uint32_t>(r.mask_seed)), write(reg::kMaskSeedHi, static_cast<std::uint32_t>(r.mask_seed >> 32));
+  write(reg::kSeedLo, static_cast<std::uint32_t>(r.seed)),
+      write(reg::kSeedHi, static_cast<std::uint32_t>(r.seed >> 32));
+  write(reg::kMaskSeedLo, static_cast<std::uint32_t>(r.mask_seed)),
+      write(reg::kMaskSeedHi, static_cast<std::uint32_t>(r.mask_seed >> 32));
   write(reg::kPairs, r.pairs), write(reg::kStep, r.step_mantissa | r.step_shift << 16);
   for (std::uint32_t j = 0; j < 8; ++j) {
-    write(reg::kPairSeedLo + 16 * j, static_cast<std::uint32_t>(r.pair_seed[j])), write(reg::kPairSeedHi + 16 * j, static_cast<std::uint32_t>(r.pair_seed[j] >> 32));
+    write(reg::kPairSeedLo + 16 * j, static_cast<std::uint32_t>(r.pair_seed[j])),
+        write(reg::kPairSeedHi + 16 * j, static_cast<std::uint32_t>(r.pair_seed[j] >> 32));
     write(reg::kPairCoef + 16 * j, static_cast<std::uint32_t>(r.pair_coef[j]) & 0xff);
   }
-  write(reg::kQueueAddr, q.address), write(reg::kQueueCount, static_cast<std::uint32_t>(q.commands.size()));
+  write(reg::kQueueAddr, q.address),
+      write(reg::kQueueCount, static_cast<std::uint32_t>(q.commands.size()));
   write(reg::kMemLimit, limit), write(reg::kWatchdog, watchdog), write(reg::kIrqEnable, 3);
 }
 
@@ -135,24 +148,31 @@ long round_number = 0;
 std::uint64_t the_seed = 1;
 
 void fail(const std::string& what) {
-  std::printf("FAILED: %s (round %ld: LASTMILE_SEED=%llu faults 1 %ld)\n", what.c_str(), round_number, static_cast<unsigned long long>(the_seed), round_number);
+  std::printf("FAILED: %s (round %ld: LASTMILE_SEED=%llu faults 1 %ld)\n", what.c_str(),
+              round_number, static_cast<unsigned long long>(the_seed), round_number);
   std::exit(1);
 }
 
 // Runs a queue on both and compares all that is defined: registers, memory, event counters.
-void run_equal(Rtl& rtl, const Queue& q, std::uint32_t limit, bool memory_too, const std::string& what) {
+void run_equal(Rtl& rtl, const Queue& q, std::uint32_t limit, bool memory_too,
+               const std::string& what) {
   std::vector<std::byte> expected = q.memory;
   npu::Npu model(kHw, expected, 1);
   rtl.memory = q.memory;
-  const auto both = [&](std::uint32_t o, std::uint32_t v) { rtl.write(o, v), model.write_register(o, v); };
+  const auto both = [&](std::uint32_t o, std::uint32_t v) {
+    rtl.write(o, v), model.write_register(o, v);
+  };
   registers(both, q, limit, 100000);
   both(reg::kCtrl, 1);
   if (!rtl.wait(30000000)) fail(what + ": no interrupt");
-  for (const std::uint32_t r : {reg::kStatus, reg::kIrqStatus, reg::kErrorCode, reg::kErrorCommand, reg::kErrorInfo, reg::kCommand}) {
+  for (const std::uint32_t r : {reg::kStatus, reg::kIrqStatus, reg::kErrorCode, reg::kErrorCommand,
+                                reg::kErrorInfo, reg::kCommand}) {
     ++compared;
     if (rtl.read(r) != model.read_register(r)) {
-      fail(what + ": register " + std::to_string(r) + ": " + std::to_string(rtl.read(r)) + ", model " + std::to_string(model.read_register(r)) +
-           " (code " + std::to_string(rtl.read(reg::kErrorCode)) + "/" + std::to_string(model.read_register(reg::kErrorCode)) + ", opcode " +
+      fail(what + ": register " + std::to_string(r) + ": " + std::to_string(rtl.read(r)) +
+           ", model " + std::to_string(model.read_register(r)) + " (code " +
+           std::to_string(rtl.read(reg::kErrorCode)) + "/" +
+           std::to_string(model.read_register(reg::kErrorCode)) + ", opcode " +
            std::to_string(q.commands.back().opcode) + ")");
     }
   }
@@ -162,7 +182,8 @@ void run_equal(Rtl& rtl, const Queue& q, std::uint32_t limit, bool memory_too, c
     for (std::uint32_t k = 0; k < spec::kCounters; ++k) {
       const auto c = static_cast<spec::Counter>(k);
       if (c >= spec::Counter::cycles_ && c <= spec::Counter::element_cycles_) continue;
-      if (rtl.read(reg::kCounter + 8 * k) != static_cast<std::uint32_t>(model.counters()[c])) fail(what + ": counter " + std::to_string(k));
+      if (rtl.read(reg::kCounter + 8 * k) != static_cast<std::uint32_t>(model.counters()[c]))
+        fail(what + ": counter " + std::to_string(k));
     }
   }
   rtl.write(reg::kIrqStatus, 3);
@@ -171,7 +192,8 @@ void run_equal(Rtl& rtl, const Queue& q, std::uint32_t limit, bool memory_too, c
 }  // namespace
 
 int main(int argc, char** argv) {
-  const long rounds = argc > 1 ? std::atol(argv[1]) : 100, first = argc > 2 ? std::atol(argv[2]) : 0;
+  const long rounds = argc > 1 ? std::atol(argv[1]) : 100,
+             first = argc > 2 ? std::atol(argv[2]) : 0;
   the_seed = random_command::seed_from_environment(1);
   Rtl rtl(the_seed);
   int kinds[5] = {};
@@ -181,14 +203,17 @@ int main(int argc, char** argv) {
     Queue q = make_queue(g, 3);
     const std::uint32_t kind = g.in(0, 3);
     bool used = true;
-    if (kind == 0) {  // one field of the last command is changed; only what the model refuses is run
+    if (kind ==
+        0) {  // one field of the last command is changed; only what the model refuses is run
       auto words = spec::encode(q.commands.back());
-      words[g.in(0, 35)] ^= g.coin() ? 1u << g.in(0, 31) : static_cast<std::uint32_t>(g.in(0, 0x7fffffff));
+      words[g.in(0, 35)] ^=
+          g.coin() ? 1u << g.in(0, 31) : static_cast<std::uint32_t>(g.in(0, 0x7fffffff));
       q.commands.back() = spec::decode(words);
       q.seal();
       const spec::Descriptor& d = q.commands.back();
       const auto size = static_cast<std::uint32_t>(q.memory.size());
-      // the model's verdict on the last command alone; what passes is not run, it may overlap itself
+      // the model's verdict on the last command alone; what passes is not run, it may overlap
+      // itself
       npu::RegisterFile regs(kHw);
       registers([&](std::uint32_t o, std::uint32_t v) { regs.write(o, v); }, q, size, 0);
       spec::Descriptor resolved;
@@ -198,14 +223,20 @@ int main(int argc, char** argv) {
       spec::Descriptor& d = q.commands.back();
       const std::uint32_t far = 0x10000000;
       const std::uint32_t which = g.in(0, 5);
-      (which == 0 ? d.in_addr : which == 1 ? d.in2_addr : which == 2 ? d.out_addr : which == 3 ? d.w_addr : which == 4 ? d.bias_addr : d.rq_addr) += far;
+      (which == 0   ? d.in_addr
+       : which == 1 ? d.in2_addr
+       : which == 2 ? d.out_addr
+       : which == 3 ? d.w_addr
+       : which == 4 ? d.bias_addr
+                    : d.rq_addr) += far;
       d.flags &= ~(std::uint32_t{spec::kFlagInBatch} | spec::kFlagIn2Label | spec::kFlagOutBatch);
       q.seal();
       run_equal(rtl, q, 0xffffffff, false, "outside");
     } else {
       q.seal();
       rtl.memory = q.memory;
-      registers([&](std::uint32_t o, std::uint32_t v) { rtl.write(o, v); }, q, static_cast<std::uint32_t>(q.memory.size()), 2000);
+      registers([&](std::uint32_t o, std::uint32_t v) { rtl.write(o, v); }, q,
+                static_cast<std::uint32_t>(q.memory.size()), 2000);
       rtl.write(reg::kCtrl, 1);
       for (std::uint32_t i = g.in(0, 3000); i > 0; --i) rtl.cycle();
       if (kind == 2) {  // the memory falls silent
@@ -215,12 +246,14 @@ int main(int argc, char** argv) {
           if (!rtl.wait(2000000)) fail("silent memory: no interrupt");
           const std::uint32_t code = rtl.read(reg::kErrorCode), info = rtl.read(reg::kErrorInfo);
           // a command may still end, if all it needs is here; then the next one starves
-          if (rtl.read(reg::kStatus) != 2 && (code != 11 || info == 0 || info > 12)) fail("silent memory: code " + std::to_string(code) + " info " + std::to_string(info));
+          if (rtl.read(reg::kStatus) != 2 && (code != 11 || info == 0 || info > 12))
+            fail("silent memory: code " + std::to_string(code) + " info " + std::to_string(info));
         }
         rtl.silent = false;
       }
       rtl.write(reg::kCtrl, 2);
-      if (rtl.read(reg::kStatus) != 0 || rtl.read(reg::kErrorCode) != 0) fail("reset leaves an error");
+      if (rtl.read(reg::kStatus) != 0 || rtl.read(reg::kErrorCode) != 0)
+        fail("reset leaves an error");
       rtl.write(reg::kIrqStatus, 3);
     }
     if (used) ++kinds[kind];
@@ -229,9 +262,12 @@ int main(int argc, char** argv) {
     for (std::uint32_t i = g.in(0, 300); i > 0; --i) rtl.cycle();
     Queue next = make_queue(g, 2);
     next.seal();
-    run_equal(rtl, next, static_cast<std::uint32_t>(next.memory.size()), true, "after kind " + std::to_string(kind));
+    run_equal(rtl, next, static_cast<std::uint32_t>(next.memory.size()), true,
+              "after kind " + std::to_string(kind));
   }
-  std::printf("faults: %ld rounds (%d malformed, %d outside memory, %d silent memory, %d resets), %llu values equal\n", rounds, kinds[0], kinds[1], kinds[2], kinds[3],
-              static_cast<unsigned long long>(compared));
+  std::printf(
+      "faults: %ld rounds (%d malformed, %d outside memory, %d silent memory, %d resets), %llu "
+      "values equal\n",
+      rounds, kinds[0], kinds[1], kinds[2], kinds[3], static_cast<unsigned long long>(compared));
   return 0;
 }

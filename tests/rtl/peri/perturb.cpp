@@ -1,4 +1,5 @@
-// npu_perturb against perturb.hpp: both distributions, polarities, masks, widths, random stalls, and the counters' events.
+// npu_perturb against perturb.hpp: both distributions, polarities, masks, widths, random stalls,
+// and the counters' events.
 #include <algorithm>
 #include <array>
 #include <deque>
@@ -40,10 +41,12 @@ int main() {
   t.out_ready_i = 1;
   b.reset();
   for (int round = 0; round < 400; ++round) {
-    const bool active = rnd.chance(90), gaussian = rnd.chance(50), w8 = P_BIAS == 0 && rnd.chance(50), minus = rnd.chance(50);
+    const bool active = rnd.chance(90), gaussian = rnd.chance(50),
+               w8 = P_BIAS == 0 && rnd.chance(50), minus = rnd.chance(50);
     const int bits = P_BIAS != 0 ? 32 : w8 ? 8 : 16;
     const int lanes = kBus * 8 / bits;
-    const auto eps = static_cast<std::uint32_t>(rnd.below(std::uint64_t{1} << (P_BIAS != 0 ? rnd.between(1, 24) : rnd.between(1, 16))));
+    const auto eps = static_cast<std::uint32_t>(
+        rnd.below(std::uint64_t{1} << (P_BIAS != 0 ? rnd.between(1, 24) : rnd.between(1, 16))));
     const int shift = static_cast<int>(rnd.chance(10) ? rnd.below(32) : rnd.below(20));
     const std::uint32_t keep = rnd.chance(50) ? 256 : static_cast<std::uint32_t>(rnd.below(257));
     const std::uint64_t seed = rnd.bits(), mask_seed = rnd.bits();
@@ -52,7 +55,8 @@ int main() {
     t.active_i = active, t.gaussian_i = gaussian, t.w8_i = w8, t.minus_i = minus, t.eps_i = eps;
     t.shift_i = static_cast<std::uint8_t>(shift), t.keep_i = static_cast<std::uint16_t>(keep);
     t.seed_i = seed, t.mask_seed_i = mask_seed, t.tensor_i = static_cast<std::uint16_t>(tensor);
-    const int stall_in = static_cast<int>(rnd.below(3)) * 30, stall_out = static_cast<int>(rnd.below(3)) * 30;
+    const int stall_in = static_cast<int>(rnd.below(3)) * 30,
+              stall_out = static_cast<int>(rnd.below(3)) * 30;
 
     std::vector<Word> words;
     std::deque<Result> expected;
@@ -61,7 +65,8 @@ int main() {
     for (int k = 0; k < blocks; ++k) {
       const int n = static_cast<int>(rnd.between(1, 5));
       const auto row = static_cast<std::uint32_t>(rnd.below(65536));
-      const auto first_col = static_cast<std::uint32_t>(rnd.below(65536 / lanes - 8)) * static_cast<std::uint32_t>(lanes);
+      const auto first_col = static_cast<std::uint32_t>(rnd.below(65536 / lanes - 8)) *
+                             static_cast<std::uint32_t>(lanes);
       std::set<std::uint32_t> hash_words, mask_words;
       for (int i = 0; i < n; ++i) {
         Word w;
@@ -74,7 +79,9 @@ int main() {
         for (auto& v : w.data) v = static_cast<std::uint32_t>(rnd.bits());
         if (rnd.chance(30)) {
           for (int l = 0; l < lanes; ++l) {
-            const std::int64_t edge = rnd.chance(50) ? limit - rnd.between(0, 3) : -static_cast<std::int64_t>(limit) - 1 + rnd.between(0, 3);
+            const std::int64_t edge =
+                rnd.chance(50) ? limit - rnd.between(0, 3)
+                               : -static_cast<std::int64_t>(limit) - 1 + rnd.between(0, 3);
             bench::put(w.data.data(), l * bits, bits, static_cast<std::uint64_t>(edge));
           }
         }
@@ -84,19 +91,23 @@ int main() {
           for (int l = 0; l < lanes; ++l) {
             const std::uint32_t col = w.col + static_cast<std::uint32_t>(l);
             const std::uint64_t raw = bench::get(w.data.data(), l * bits, bits);
-            const auto value = static_cast<std::int32_t>(static_cast<std::int64_t>(raw << (64 - bits)) >> (64 - bits));
+            const auto value = static_cast<std::int32_t>(
+                static_cast<std::int64_t>(raw << (64 - bits)) >> (64 - bits));
             const bool counted = w.count && ((w.lanes >> l) & 1) != 0;
             hash_words.insert(gaussian ? col / 4 : col / 64);
             if (keep < 256) mask_words.insert(col / 8);
             if (!num::kept(mask_seed, tensor, row, col, keep)) continue;
-            const std::int32_t z = num::draw_z(seed, gaussian ? num::Distribution::gaussian_ : num::Distribution::sign_, tensor, row, col);
+            const std::int32_t z = num::draw_z(
+                seed, gaussian ? num::Distribution::gaussian_ : num::Distribution::sign_, tensor,
+                row, col);
             const std::int64_t mag = num::perturb_magnitude(eps, shift, z);
             const num::Perturbed p = num::perturb(value, ((z < 0) != minus) ? -mag : mag, limit);
             if (counted) ++perturbed, clipped += p.clipped ? 1 : 0;
             bench::put(r.data.data(), l * bits, bits, static_cast<std::uint32_t>(p.value));
           }
         }
-        random += static_cast<std::int64_t>(hash_words.size() + mask_words.size());  // counted word by word
+        random += static_cast<std::int64_t>(hash_words.size() +
+                                            mask_words.size());  // counted word by word
         hash_words.clear(), mask_words.clear();
         words.push_back(w);
         expected.push_back(r);
@@ -111,15 +122,18 @@ int main() {
         t.in_valid_i = 1;
         std::copy_n(w.data.begin(), kBus / 4, bench::words(t.in_data_i));
         bench::put(bench::words(t.in_lanes_i), 0, kBus, w.lanes);
-        t.in_row_i = static_cast<std::uint16_t>(w.row), t.in_col_i = static_cast<std::uint16_t>(w.col);
+        t.in_row_i = static_cast<std::uint16_t>(w.row),
+        t.in_col_i = static_cast<std::uint16_t>(w.col);
         t.in_count_i = w.count, t.in_side_i = w.side;
       }
       t.out_ready_i = !rnd.chance(stall_out);
       t.eval();
-      got_perturbed += t.cnt_perturbed_o, got_clipped += t.cnt_clipped_o, got_random += t.cnt_random_o;
+      got_perturbed += t.cnt_perturbed_o, got_clipped += t.cnt_clipped_o,
+          got_random += t.cnt_random_o;
       if (t.out_valid_o && t.out_ready_i) {
         for (int i = 0; i < kBus / 4; ++i) {
-          bench::equal("word " + std::to_string(i), bench::words(t.out_data_o)[i], expected.front().data[static_cast<std::size_t>(i)], b.cycle);
+          bench::equal("word " + std::to_string(i), bench::words(t.out_data_o)[i],
+                       expected.front().data[static_cast<std::size_t>(i)], b.cycle);
         }
         bench::equal("sideband", t.out_side_o, expected.front().side, b.cycle);
         expected.pop_front();

@@ -1,5 +1,6 @@
-// npu_control: registers against the model's register file; whole queues with an engine played by the bench: order, prefetch, commit
-// points, every way to end (last, END, bad descriptor, bus errors, watchdog, soft reset), and that the next queue runs after each.
+// npu_control: registers against the model's register file; whole queues with an engine played by
+// the bench: order, prefetch, commit points, every way to end (last, END, bad descriptor, bus
+// errors, watchdog, soft reset), and that the next queue runs after each.
 #include <deque>
 #include <vector>
 
@@ -21,7 +22,8 @@ void tick();
 
 void write(std::uint32_t offset, std::uint32_t value) {
   Vtop& t = *b->top;
-  t.s_axil_awvalid_i = 1, t.s_axil_awaddr_i = static_cast<std::uint16_t>(offset), t.s_axil_wvalid_i = rnd->chance(50), t.s_axil_wdata_i = value, t.s_axil_wstrb_i = 15;
+  t.s_axil_awvalid_i = 1, t.s_axil_awaddr_i = static_cast<std::uint16_t>(offset),
+  t.s_axil_wvalid_i = rnd->chance(50), t.s_axil_wdata_i = value, t.s_axil_wstrb_i = 15;
   for (int i = 0;; ++i) {
     t.eval();
     const bool done = t.s_axil_awready_o && t.s_axil_wready_o;
@@ -60,12 +62,12 @@ std::uint32_t read(std::uint32_t offset) {
 struct World {
   std::vector<std::array<std::uint32_t, 48>> queue;
   std::uint32_t base = 0;
-  int fetch_error_at = -1;   // this descriptor is answered with an error
-  int error_at = -1;         // this command meets a bus error while it runs
+  int fetch_error_at = -1;  // this descriptor is answered with an error
+  int error_at = -1;        // this command meets a bus error while it runs
   bool error_is_write = false;
   int error_client = 1;
-  int silent_at = -1;        // this command never ends
-  bool silent_fetch = false; // the memory never answers the fetch of command silent_at
+  int silent_at = -1;         // this command never ends
+  bool silent_fetch = false;  // the memory never answers the fetch of command silent_at
   bool silent_writes = false;
   // state
   std::deque<std::pair<int, int>> words;  // descriptor, word
@@ -81,10 +83,13 @@ void tick() {
   // fetch client
   t.rd_req_ready_i = rnd->chance(70);
   t.rd_error_i = 0;
-  if (!t.rd_rsp_valid_i && !w.words.empty() && rnd->chance(60) && !(w.silent_fetch && w.words.front().first == w.silent_at)) {
+  if (!t.rd_rsp_valid_i && !w.words.empty() && rnd->chance(60) &&
+      !(w.silent_fetch && w.words.front().first == w.silent_at)) {
     const auto [d, k] = w.words.front();
     t.rd_rsp_valid_i = 1, t.rd_rsp_last_i = k == 192 / kBus - 1;
-    for (int i = 0; i < kBus / 4; ++i) bench::words(t.rd_rsp_data_i)[i] = w.queue[static_cast<std::size_t>(d)][static_cast<std::size_t>(k * kBus / 4 + i)];
+    for (int i = 0; i < kBus / 4; ++i)
+      bench::words(t.rd_rsp_data_i)[i] =
+          w.queue[static_cast<std::size_t>(d)][static_cast<std::size_t>(k * kBus / 4 + i)];
     if (d == w.fetch_error_at && k == 2) t.rd_error_i = 1, t.rd_error_client_i = 0;
   }
   // engine
@@ -92,14 +97,19 @@ void tick() {
   if (w.running >= 0 && !(w.running == w.silent_at && !w.silent_fetch && !w.silent_writes)) {
     if (w.work > 0) --w.work, t.progress_i = 1;
     if (w.work == 5 && w.running == w.error_at) {
-      if (w.error_is_write) t.wr_error_i = 1;
-      else t.rd_error_i = 1, t.rd_error_client_i = static_cast<std::uint8_t>(w.error_client);
+      if (w.error_is_write)
+        t.wr_error_i = 1;
+      else
+        t.rd_error_i = 1, t.rd_error_client_i = static_cast<std::uint8_t>(w.error_client);
     }
-    if (w.work == 0) t.engine_done_i = 1, w.done.push_back(w.running), w.running = -1, w.writes = static_cast<int>(rnd->below(10));
+    if (w.work == 0)
+      t.engine_done_i = 1, w.done.push_back(w.running), w.running = -1,
+      w.writes = static_cast<int>(rnd->below(10));
   } else if (w.writes > 0) {
     --w.writes;
   }
-  t.wr_idle_i = w.running < 0 && w.writes == 0 && !(w.silent_writes && !w.done.empty() && w.done.back() == w.silent_at);
+  t.wr_idle_i = w.running < 0 && w.writes == 0 &&
+                !(w.silent_writes && !w.done.empty() && w.done.back() == w.silent_at);
   t.rd_waiting_i = w.running >= 0 ? 4 : 0;
   t.eval();
   if (t.rd_req_valid_o && t.rd_req_ready_i) {
@@ -120,7 +130,8 @@ void tick() {
   if (abort) w.words.clear(), t.rd_rsp_valid_i = 0, w.running = -1, w.writes = 0;
   if (start >= 0 && !abort) {
     bench::equal("no engine runs", w.running, -1, b->cycle);
-    bench::equal("opcode started", start, static_cast<std::int64_t>(w.queue[index][0] & 0xff), b->cycle);
+    bench::equal("opcode started", start, static_cast<std::int64_t>(w.queue[index][0] & 0xff),
+                 b->cycle);
     w.running = static_cast<int>(index), w.work = static_cast<int>(rnd->between(6, 60));
     w.started.push_back(w.running);
   }
@@ -128,8 +139,10 @@ void tick() {
 
 spec::Descriptor command(std::uint32_t tag) {
   spec::Descriptor d;
-  d.opcode = static_cast<std::uint32_t>(rnd->chance(50) ? spec::Opcode::add_ : spec::Opcode::softmax_);
-  d.tag = tag, d.n = 1, d.in_c = 10, d.add_act_max = 5, d.in_addr = 64 * tag, d.flags = rnd->chance(50) ? static_cast<std::uint32_t>(spec::kFlagInBatch) : 0u;
+  d.opcode =
+      static_cast<std::uint32_t>(rnd->chance(50) ? spec::Opcode::add_ : spec::Opcode::softmax_);
+  d.tag = tag, d.n = 1, d.in_c = 10, d.add_act_max = 5, d.in_addr = 64 * tag,
+  d.flags = rnd->chance(50) ? static_cast<std::uint32_t>(spec::kFlagInBatch) : 0u;
   return d;
 }
 
@@ -153,14 +166,20 @@ int main() {
       write(offset, v);
       model.write(offset, v);
     } else {
-      bench::equal("register " + std::to_string(offset), read(offset), model.read(offset), bench_top.cycle);
+      bench::equal("register " + std::to_string(offset), read(offset), model.read(offset),
+                   bench_top.cycle);
     }
   }
   for (int j = 0; j < 8; ++j) {
-    bench::equal("pair seed", static_cast<std::int64_t>(bench::get(bench::words(t.pair_seed_o), j * 64, 64)), static_cast<std::int64_t>(model.pair_seed(static_cast<std::uint32_t>(j))), 0);
-    bench::equal("pair coefficient", static_cast<std::int8_t>(bench::get(bench::words(t.pair_coef_o), j * 8, 8)), model.pair_coef(static_cast<std::uint32_t>(j)), 0);
+    bench::equal("pair seed",
+                 static_cast<std::int64_t>(bench::get(bench::words(t.pair_seed_o), j * 64, 64)),
+                 static_cast<std::int64_t>(model.pair_seed(static_cast<std::uint32_t>(j))), 0);
+    bench::equal("pair coefficient",
+                 static_cast<std::int8_t>(bench::get(bench::words(t.pair_coef_o), j * 8, 8)),
+                 model.pair_coef(static_cast<std::uint32_t>(j)), 0);
   }
-  write(reg::kPolarity, 0), write(reg::kDistribution, 0), write(reg::kMemLimit, 1 << 20), write(reg::kBatchAddr, 4096), write(reg::kIrqEnable, 3);
+  write(reg::kPolarity, 0), write(reg::kDistribution, 0), write(reg::kMemLimit, 1 << 20),
+      write(reg::kBatchAddr, 4096), write(reg::kIrqEnable, 3);
   write(reg::kIrqStatus, 3);
 
   for (int round = 0; round < 400; ++round) {
@@ -174,23 +193,57 @@ int main() {
     std::uint32_t queue_count = count, watchdog = 2000;
     const int kind = static_cast<int>(random.below(12));
     const auto op = static_cast<spec::Opcode>(w.queue[victim][0] & 0xff);
-    const auto engine = static_cast<std::int64_t>(op == spec::Opcode::add_ ? spec::Engine::add_ : spec::Engine::softmax_);
+    const auto engine = static_cast<std::int64_t>(
+        op == spec::Opcode::add_ ? spec::Engine::add_ : spec::Engine::softmax_);
     switch (kind) {
-      case 0: w.queue[victim][0] &= ~0xffu, commands = victim; break;  // END
-      case 1: w.queue[victim][1] &= 0xffffu, code = 2, info = 4, at = commands = victim; break;  // n = 0
-      case 2: w.fetch_error_at = static_cast<int>(victim), code = 9, info = 1, at = commands = victim; break;
-      case 3: w.error_at = static_cast<int>(victim), w.error_client = static_cast<int>(random.between(1, 5)), code = 9, at = commands = victim;
-        info = std::array<std::int64_t, 6>{0, 2, 3, 4, op == spec::Opcode::add_ ? 9 : 6, engine}[static_cast<std::size_t>(w.error_client)];
+      case 0:
+        w.queue[victim][0] &= ~0xffu, commands = victim;
+        break;  // END
+      case 1:
+        w.queue[victim][1] &= 0xffffu, code = 2, info = 4, at = commands = victim;
+        break;  // n = 0
+      case 2:
+        w.fetch_error_at = static_cast<int>(victim), code = 9, info = 1, at = commands = victim;
         break;
-      case 4: w.error_at = static_cast<int>(victim), w.error_is_write = true, code = 10, info = engine, at = commands = victim; break;
-      case 5: w.silent_at = static_cast<int>(victim), code = 11, info = 3, at = commands = victim, watchdog = 300; break;  // waits for WEIGHT
-      case 6: w.silent_at = static_cast<int>(victim), w.silent_fetch = true, code = 11, info = 1, at = commands = victim, watchdog = 300; break;
-      case 7: w.silent_at = static_cast<int>(victim), w.silent_writes = true, code = 11, info = engine, at = commands = victim, watchdog = 300; break;
-      case 8: reset = true; break;
-      case 9: code = 6, commands = 0, random.chance(30) ? (w.base += 4) : random.chance(50) ? (queue_count = 0) : (w.base = (1 << 20) - 192 * count + 64, w.base &= ~63u, queue_count = count + 1); break;
-      default: break;
+      case 3:
+        w.error_at = static_cast<int>(victim),
+        w.error_client = static_cast<int>(random.between(1, 5)), code = 9, at = commands = victim;
+        info =
+            std::array<std::int64_t, 6>{
+                0, 2, 3, 4, op == spec::Opcode::add_ ? 9 : 6, engine}[static_cast<std::size_t>(
+                w.error_client)];
+        break;
+      case 4:
+        w.error_at = static_cast<int>(victim), w.error_is_write = true, code = 10, info = engine,
+        at = commands = victim;
+        break;
+      case 5:
+        w.silent_at = static_cast<int>(victim), code = 11, info = 3, at = commands = victim,
+        watchdog = 300;
+        break;  // waits for WEIGHT
+      case 6:
+        w.silent_at = static_cast<int>(victim), w.silent_fetch = true, code = 11, info = 1,
+        at = commands = victim, watchdog = 300;
+        break;
+      case 7:
+        w.silent_at = static_cast<int>(victim), w.silent_writes = true, code = 11, info = engine,
+        at = commands = victim, watchdog = 300;
+        break;
+      case 8:
+        reset = true;
+        break;
+      case 9:
+        code = 6, commands = 0,
+        random.chance(30) ? (w.base += 4)
+        : random.chance(50)
+            ? (queue_count = 0)
+            : (w.base = (1 << 20) - 192 * count + 64, w.base &= ~63u, queue_count = count + 1);
+        break;
+      default:
+        break;
     }
-    write(reg::kWatchdog, watchdog), write(reg::kQueueAddr, w.base), write(reg::kQueueCount, queue_count);
+    write(reg::kWatchdog, watchdog), write(reg::kQueueAddr, w.base),
+        write(reg::kQueueCount, queue_count);
     write(reg::kCtrl, 1);
     if (reset) {
       const auto wait = random.below(200);
@@ -205,7 +258,8 @@ int main() {
     std::uint64_t waited = 0;
     while (!t.irq_o) {
       tick();
-      if (++waited > 20000) bench::fail("queue never ends, kind " + std::to_string(kind), bench_top.cycle);
+      if (++waited > 20000)
+        bench::fail("queue never ends, kind " + std::to_string(kind), bench_top.cycle);
     }
     for (int i = 0; i < 3; ++i) tick();
     const std::string what = "kind " + std::to_string(kind);
@@ -215,10 +269,18 @@ int main() {
     bench::equal(what + " command at fault", read(reg::kErrorCommand), at, bench_top.cycle);
     bench::equal(what + " info", read(reg::kErrorInfo), info, bench_top.cycle);
     bench::equal(what + " commands", read(reg::kCounter), commands, bench_top.cycle);
-    const std::int64_t fetched = kind == 9 ? 0 : kind == 0 || (code != 0 && kind != 2 && kind != 6) ? victim + 1 : commands;
-    bench::equal(what + " descriptor bytes", read(reg::kCounter + 8 * 3), fetched * 192, bench_top.cycle);
-    bench::equal(what + " index", read(reg::kCommand), kind == 9 ? 0 : code != 0 || kind == 0 ? victim : count - 1, bench_top.cycle);
-    for (std::size_t i = 0; i < w.started.size(); ++i) bench::equal("order", w.started[i], static_cast<std::int64_t>(i), bench_top.cycle);
+    const std::int64_t fetched = kind == 9                                            ? 0
+                                 : kind == 0 || (code != 0 && kind != 2 && kind != 6) ? victim + 1
+                                                                                      : commands;
+    bench::equal(what + " descriptor bytes", read(reg::kCounter + 8 * 3), fetched * 192,
+                 bench_top.cycle);
+    bench::equal(what + " index", read(reg::kCommand),
+                 kind == 9                ? 0
+                 : code != 0 || kind == 0 ? victim
+                                          : count - 1,
+                 bench_top.cycle);
+    for (std::size_t i = 0; i < w.started.size(); ++i)
+      bench::equal("order", w.started[i], static_cast<std::int64_t>(i), bench_top.cycle);
     if (random.chance(50)) {
       write(reg::kIrqStatus, 3);
     } else {

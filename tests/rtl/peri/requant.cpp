@@ -1,4 +1,5 @@
-// npu_requant against the contract's rule: zero point, clamp and saturation events for both output types.
+// npu_requant against the contract's rule: zero point, clamp and saturation events for both output
+// types.
 #include <deque>
 
 #include "cmodel/numeric/fixed.hpp"
@@ -15,14 +16,19 @@ int main() {
     const bool wide = rnd.chance(40);
     const std::int64_t lo = wide ? -32768 : -128, hi = wide ? 32767 : 127;
     const std::int64_t zp = rnd.between(-128, 127);
-    const std::int64_t mn = rnd.chance(50) ? lo : rnd.between(lo, hi), mx = rnd.chance(50) ? hi : rnd.between(mn, hi);
-    t.wide_i = wide, t.zp_i = static_cast<std::uint16_t>(zp), t.min_i = static_cast<std::uint16_t>(mn), t.max_i = static_cast<std::uint16_t>(mx);
+    const std::int64_t mn = rnd.chance(50) ? lo : rnd.between(lo, hi),
+                       mx = rnd.chance(50) ? hi : rnd.between(mn, hi);
+    t.wide_i = wide, t.zp_i = static_cast<std::uint16_t>(zp),
+    t.min_i = static_cast<std::uint16_t>(mn), t.max_i = static_cast<std::uint16_t>(mx);
     for (int i = 0; i < 500; ++i) {
       const int e = static_cast<int>(rnd.between(-40, 30));
       const auto m = static_cast<std::int32_t>(0x40000000 + rnd.below(0x40000000));
       std::int64_t acc = static_cast<std::int64_t>(rnd.bits()) >> rnd.between(24, 63);
-      if (rnd.chance(70) && e < 0) acc = std::clamp((rnd.between(lo - 3, hi + 3) << -e) + rnd.between(-2, 2), num::kAccMin, num::kAccMax);
-      t.acc_i = static_cast<std::uint64_t>(acc) & ((std::uint64_t{1} << 40) - 1), t.mult_i = static_cast<std::uint32_t>(m);
+      if (rnd.chance(70) && e < 0)
+        acc = std::clamp((rnd.between(lo - 3, hi + 3) << -e) + rnd.between(-2, 2), num::kAccMin,
+                         num::kAccMax);
+      t.acc_i = static_cast<std::uint64_t>(acc) & ((std::uint64_t{1} << 40) - 1),
+      t.mult_i = static_cast<std::uint32_t>(m);
       t.exp_i = static_cast<std::uint8_t>(e);
       for (int s = 0; s < 4; ++s) t.en_i = static_cast<std::uint8_t>(1 << s), b.edge();
       const std::int64_t v = num::rescale(acc, m, e) + zp;

@@ -1,6 +1,7 @@
-// npu_validate against the model's validate(): valid commands of every opcode, then one or several fields changed at random.
-#include "cmodel/npu/validate.hpp"
+// npu_validate against the model's validate(): valid commands of every opcode, then one or several
+// fields changed at random.
 #include "cmodel/npu/control.hpp"
+#include "cmodel/npu/validate.hpp"
 #include "tests/rtl/peri/bench.hpp"
 
 #ifndef P_ROWS
@@ -18,23 +19,34 @@ namespace {
 // A command that breaks no rule when memory is 1 MiB.
 spec::Descriptor valid_command(bench::Random& rnd, const spec::HardwareParams& hw) {
   spec::Descriptor d;
-  const auto u = [&](std::int64_t lo, std::int64_t hi) { return static_cast<std::uint32_t>(rnd.between(lo, hi)); };
+  const auto u = [&](std::int64_t lo, std::int64_t hi) {
+    return static_cast<std::uint32_t>(rnd.between(lo, hi));
+  };
   const auto op = static_cast<spec::Opcode>(u(0, 7));
   d.opcode = static_cast<std::uint32_t>(op);
   const bool conv = op == spec::Opcode::conv2d_, dw = op == spec::Opcode::depthwise_;
-  d.n = u(1, 4), d.kernel_h = u(1, 3), d.kernel_w = u(1, 3), d.stride_h = u(1, 2), d.stride_w = u(1, 2), d.dilation_h = 1, d.dilation_w = 1;
+  d.n = u(1, 4), d.kernel_h = u(1, 3), d.kernel_w = u(1, 3), d.stride_h = u(1, 2),
+  d.stride_w = u(1, 2), d.dilation_h = 1, d.dilation_w = 1;
   d.groups = conv ? u(1, 3) : 1;
   d.cin_group = u(1, 20), d.cout_group = conv ? u(1, 20) : u(1, 3);
   d.in_c = conv ? d.groups * d.cin_group : u(1, 40);
   d.out_c = conv ? d.groups * d.cout_group : dw ? d.in_c * d.cout_group : u(1, 40);
   d.in_h = u(1, 12), d.in_w = u(1, 12), d.out_h = u(1, 6), d.out_w = u(1, 6);
-  d.tile_n = u(1, d.n), d.tile_h = u(1, std::min(4u, d.out_h)), d.tile_w = u(1, std::min(4u, d.out_w)), d.tile_c = d.in_c;
+  d.tile_n = u(1, d.n), d.tile_h = u(1, std::min(4u, d.out_h)),
+  d.tile_w = u(1, std::min(4u, d.out_w)), d.tile_c = d.in_c;
   while (d.tile_n * d.tile_h * d.tile_w > static_cast<std::uint32_t>(hw.acc_depth)) d.tile_n = 1;
-  d.row_pitch = static_cast<std::uint32_t>(npu::region_extent(d.tile_w, d.stride_w, d.kernel_w, d.dilation_w)) * d.in_c + u(0, 40);
+  d.row_pitch = static_cast<std::uint32_t>(
+                    npu::region_extent(d.tile_w, d.stride_w, d.kernel_w, d.dilation_w)) *
+                    d.in_c +
+                u(0, 40);
   d.w_pitch = 64 * u(64, 80);
-  d.act_min = static_cast<std::int32_t>(rnd.between(-128, 0)), d.act_max = static_cast<std::int32_t>(rnd.between(0, 127));
+  d.act_min = static_cast<std::int32_t>(rnd.between(-128, 0)),
+  d.act_max = static_cast<std::int32_t>(rnd.between(0, 127));
   d.add_act_min = -128, d.add_act_max = 127;
-  d.w_keep = 256, d.b_keep = 256, d.m1 = u(0, 65535), d.e1 = op == spec::Opcode::softmax_ ? 3 : op == spec::Opcode::loss_ ? -3 : -2;
+  d.w_keep = 256, d.b_keep = 256, d.m1 = u(0, 65535),
+  d.e1 = op == spec::Opcode::softmax_ ? 3
+         : op == spec::Opcode::loss_  ? -3
+                                      : -2;
   d.flags = 0;
   if (rnd.chance(30)) d.flags |= spec::kFlagW8;
   if (rnd.chance(30)) d.flags |= spec::kFlagHasBias;
@@ -43,8 +55,10 @@ spec::Descriptor valid_command(bench::Random& rnd, const spec::HardwareParams& h
   if (rnd.chance(30)) d.flags |= spec::kFlagIn2Label;
   if (rnd.chance(30)) d.flags |= spec::kFlagOutBatch;
   if (rnd.chance(30)) d.flags |= spec::kFlagLosses;
-  if ((conv || dw) && rnd.chance(20)) d.flags |= spec::kFlagResAdd;
-  else if ((conv || dw) && rnd.chance(30)) d.flags |= spec::kFlagOut16;
+  if ((conv || dw) && rnd.chance(20))
+    d.flags |= spec::kFlagResAdd;
+  else if ((conv || dw) && rnd.chance(30))
+    d.flags |= spec::kFlagOut16;
   d.in_addr = 64 * u(0, 1000), d.in2_addr = 64 * u(0, 1000), d.out_addr = 64 * u(0, 1000);
   d.w_addr = 64 * u(0, 1000), d.bias_addr = 64 * u(0, 1000), d.rq_addr = 64 * u(0, 1000);
   return d;
@@ -63,7 +77,9 @@ int main() {
   std::array<std::uint64_t, 16> by_code{};
   for (int i = 0; i < 120000; ++i) {
     npu::RegisterFile regs(hw);
-    const auto w = [&](std::uint32_t reg, std::uint64_t v) { regs.write(reg, static_cast<std::uint32_t>(v)); };
+    const auto w = [&](std::uint32_t reg, std::uint64_t v) {
+      regs.write(reg, static_cast<std::uint32_t>(v));
+    };
     w(spec::reg::kPolarity, rnd.chance(5) ? rnd.bits() : rnd.below(3));
     w(spec::reg::kDistribution, rnd.chance(3) ? rnd.bits() : rnd.below(2));
     w(spec::reg::kPairs, rnd.chance(5) ? rnd.below(12) : rnd.between(1, 8));
@@ -71,37 +87,67 @@ int main() {
     w(spec::reg::kBatchAddr, rnd.chance(3) ? rnd.bits() : 64 * rnd.below(100));
     w(spec::reg::kLabelAddr, rnd.chance(3) ? rnd.bits() : 2 * rnd.below(100));
     w(spec::reg::kOutAddr, rnd.chance(3) ? rnd.bits() : 4 * rnd.below(100));
-    w(spec::reg::kMemLimit, rnd.chance(10) ? rnd.below(1 << 17) : rnd.chance(10) ? 0xffffffffu : 1u << 20);
+    w(spec::reg::kMemLimit, rnd.chance(10)   ? rnd.below(1 << 17)
+                            : rnd.chance(10) ? 0xffffffffu
+                                             : 1u << 20);
     spec::DescriptorWords words = spec::encode(valid_command(rnd, hw));
     if (rnd.chance(20)) {  // shapes at their limits
       spec::Descriptor d = spec::decode(words);
       const int what = static_cast<int>(rnd.below(8));
-      if (what == 0) d.kernel_h = static_cast<std::uint32_t>(rnd.between(200, 300)), d.kernel_w = d.kernel_h, d.w_pitch = 262144;
-      if (what == 1) d.row_pitch = static_cast<std::uint32_t>(hw.act_bytes) / (d.tile_n * (d.tile_h + d.kernel_h)) - static_cast<std::uint32_t>(rnd.below(40));
-      if (what == 2) d.flags |= spec::kFlagPacked, d.groups = 1, d.cin_group = d.in_c, d.cout_group = d.out_c, d.row_pitch = d.kernel_w * d.in_c + static_cast<std::uint32_t>(P_ROWS * rnd.below(8)) + (rnd.chance(20) ? 1 : 0);
-      if (what == 3) d.kernel_h = d.kernel_w = d.in_h = d.in_w = d.out_h = d.out_w = d.tile_h = d.tile_w = d.groups = 1, d.cin_group = d.in_c, d.cout_group = d.out_c, d.tile_c = std::max(1u, d.in_c / 2), d.row_pitch = d.in_c;
-      if (what == 4) d.in_c = 65536, d.out_c = 65536, d.n = 65535, d.w_pitch = 1 << 22, d.in_h = d.in_w = d.out_h = d.out_w = 65535;
+      if (what == 0)
+        d.kernel_h = static_cast<std::uint32_t>(rnd.between(200, 300)), d.kernel_w = d.kernel_h,
+        d.w_pitch = 262144;
+      if (what == 1)
+        d.row_pitch =
+            static_cast<std::uint32_t>(hw.act_bytes) / (d.tile_n * (d.tile_h + d.kernel_h)) -
+            static_cast<std::uint32_t>(rnd.below(40));
+      if (what == 2)
+        d.flags |= spec::kFlagPacked,
+            d.groups = 1, d.cin_group = d.in_c, d.cout_group = d.out_c,
+            d.row_pitch = d.kernel_w * d.in_c + static_cast<std::uint32_t>(P_ROWS * rnd.below(8)) +
+                          (rnd.chance(20) ? 1 : 0);
+      if (what == 3)
+        d.kernel_h = d.kernel_w = d.in_h = d.in_w = d.out_h = d.out_w = d.tile_h = d.tile_w =
+            d.groups = 1,
+        d.cin_group = d.in_c, d.cout_group = d.out_c, d.tile_c = std::max(1u, d.in_c / 2),
+        d.row_pitch = d.in_c;
+      if (what == 4)
+        d.in_c = 65536, d.out_c = 65536, d.n = 65535, d.w_pitch = 1 << 22,
+        d.in_h = d.in_w = d.out_h = d.out_w = 65535;
       if (what == 5) d.in_c = static_cast<std::uint32_t>(rnd.between(4090, 4100));
       if (what == 6) d.w_pitch = 64 * static_cast<std::uint32_t>(rnd.between(1, 8));
-      if (what == 7) d.act_min = static_cast<std::int32_t>(rnd.between(-40000, 40000)), d.act_max = static_cast<std::int32_t>(rnd.between(-200, 200)), d.in_c = static_cast<std::uint32_t>(rnd.between(250, 260));
+      if (what == 7)
+        d.act_min = static_cast<std::int32_t>(rnd.between(-40000, 40000)),
+        d.act_max = static_cast<std::int32_t>(rnd.between(-200, 200)),
+        d.in_c = static_cast<std::uint32_t>(rnd.between(250, 260));
       words = spec::encode(d);
     }
     const int changes = static_cast<int>(rnd.chance(50) ? 0 : rnd.between(1, 3));
     for (int k = 0; k < changes; ++k) {
       auto& word = words[rnd.below(36)];
       switch (rnd.below(4)) {
-        case 0: word = static_cast<std::uint32_t>(rnd.bits()); break;
-        case 1: word ^= 1u << rnd.below(32); break;
-        case 2: word = 0; break;
-        default: word += static_cast<std::uint32_t>(rnd.between(-2, 2)); break;
+        case 0:
+          word = static_cast<std::uint32_t>(rnd.bits());
+          break;
+        case 1:
+          word ^= 1u << rnd.below(32);
+          break;
+        case 2:
+          word = 0;
+          break;
+        default:
+          word += static_cast<std::uint32_t>(rnd.between(-2, 2));
+          break;
       }
     }
     const spec::Descriptor d = spec::decode(words);
     spec::Descriptor resolved;
     const npu::Fault fault = npu::validate(d, regs, hw, resolved);
     std::copy_n(words.begin(), 48, bench::words(t.desc_i));
-    t.polarity_i = regs.polarity(), t.distribution_i = regs.distribution(), t.pairs_i = regs.pairs(), t.step_shift_i = static_cast<std::uint8_t>(regs.step_shift());
-    t.batch_addr_i = regs.raw(spec::reg::kBatchAddr), t.label_addr_i = regs.raw(spec::reg::kLabelAddr), t.out_addr_i = regs.raw(spec::reg::kOutAddr);
+    t.polarity_i = regs.polarity(), t.distribution_i = regs.distribution(),
+    t.pairs_i = regs.pairs(), t.step_shift_i = static_cast<std::uint8_t>(regs.step_shift());
+    t.batch_addr_i = regs.raw(spec::reg::kBatchAddr),
+    t.label_addr_i = regs.raw(spec::reg::kLabelAddr), t.out_addr_i = regs.raw(spec::reg::kOutAddr);
     t.mem_limit_i = regs.raw(spec::reg::kMemLimit);
     t.start_i = 1;
     b.edge();
@@ -122,7 +168,10 @@ int main() {
     }
   }
   for (std::size_t c = 0; c < 9; ++c) {
-    if (c != 6 && (P_TRAINING == 0 || c != 8) && by_code[c] < 100) bench::fail("code " + std::to_string(c) + " seen only " + std::to_string(by_code[c]) + " times", b.cycle);
+    if (c != 6 && (P_TRAINING == 0 || c != 8) && by_code[c] < 100)
+      bench::fail(
+          "code " + std::to_string(c) + " seen only " + std::to_string(by_code[c]) + " times",
+          b.cycle);
   }
   return bench::done("validate");
 }
