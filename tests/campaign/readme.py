@@ -112,7 +112,14 @@ def sim_speed_table(r):
                    f"{100 * x['checking_share']:.1f} %" if "checking_share" in x else ""] for x in r["rows"]])
 
 
+def campaign_table(r):
+    rows = [[f"{x['rows']} x {x['cols']}, bus {x['bus_bytes']}", x["seed"], x["commands"], x["cycles"], x["compared"], x["differences"]] for x in r["sets"]]
+    rows.append(["all", "", *(r[k] for k in ("commands", "cycles", "compared", "differences"))])
+    return table(["array", "seed", "commands", "cycles", "values compared", "differences"], rows)
+
+
 TABLES = {
+    "campaign": ("campaign.json", campaign_table),
     "bench": ("bench.json", bench_table),
     "fashion": ("campaign-fashion.json", fashion_table),
     "networks": ("validate-networks.json", networks_table),
