@@ -1,0 +1,320 @@
+#include "sw/profile/energy.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <sstream>
+#include <toml.hpp>
+
+#include "sw/app/pipeline.hpp"
+#include "sw/base/error.hpp"
+#include "sw/base/io.hpp"
+
+namespace lastmile::profile {
+namespace {
+
+using spec::Counter;
+
+constexpr std::array<int, 5> kMacros = {8, 32, 64, 256, 1024};  // KB
+constexpr std::array<const char*, 4> kDram = {"ddr", "lpddr4", "lpddr5", "hbm2"};
+
+std::vector<CellName> make_names() {
+  std::vector<CellName> names = {{"array.mac_w16", "pJ", Component::array},
+                                 {"array.mac_w8", "pJ", Component::array},
+                                 {"register.bit", "pJ", Component::registers},
+                                 {"random.word64", "pJ", Component::random},
+                                 {"perturb.element", "pJ", Component::random},
+                                 {"requant.byte", "pJ", Component::requant},
+                                 {"element.pool", "pJ", Component::element},
+                                 {"element.add", "pJ", Component::element},
+                                 {"element.softmax", "pJ", Component::element},
+                                 {"element.loss", "pJ", Component::element},
+                                 {"element.update", "pJ", Component::element},
+                                 {"wire.bit_mm", "pJ", Component::wire},
+                                 {"control.cycle", "pJ", Component::control},
+                                 {"leak.sram_kb", "uW", Component::leakage},
+                                 {"leak.multiplier", "uW", Component::leakage}};
+  for (const char* kind : {"read64", "write64", "read256", "write256"})
+    for (const int kb : kMacros)
+      names.push_back({fmt::format("sram.{}_{}KB", kind, kb), "pJ", Component::scratchpad});
+  for (const char* kind : kDram)
+    for (const char* way : {"read", "write"})
+      names.push_back({fmt::format("dram.{}.{}_bit", kind, way), "pJ", Component::memory});
+  return names;
+}
+
+// The accumulators use the same macros as the scratchpad; what they cost is told apart by where the
+// count comes from, so counts have a second row for them.
+std::size_t accumulator_row(std::size_t cell) { return cell_names().size() + cell; }
+
+// The smallest macro that holds `bytes`.
+int macro_for(double bytes) {
+  for (const int kb : kMacros)
+    if (bytes <= 1024.0 * kb) return kb;
+  return kMacros.back();
+}
+
+[[noreturn]] void bad(const std::string& file, const toml::value& at, const std::string& text) {
+  throw Error(ErrorKind::input, fmt::format("{}:{}: {}", file, at.location().line(), text));
+}
+
+const toml::value& field(const toml::value& table, const std::string& key, const std::string& file,
+                         const std::string& where) {
+  const auto& t = table.as_table();
+  const auto at = t.find(key);
+  if (at == t.end()) bad(file, table, fmt::format("{}{} is missing", where, key));
+  return at->second;
+}
+double number(const toml::value& table, const std::string& key, const std::string& file,
+              const std::string& where) {
+  const toml::value& v = field(table, key, file, where);
+  const double d = v.is_floating()  ? v.as_floating()
+                   : v.is_integer() ? static_cast<double>(v.as_integer())
+                                    : std::nan("");
+  if (!std::isfinite(d) || d < 0)
+    bad(file, v, fmt::format("{}{}: expected a number of at least 0", where, key));
+  return d;
+}
+std::string text_of(const toml::value& table, const std::string& key, const std::string& file,
+                    const std::string& where) {
+  const toml::value& v = field(table, key, file, where);
+  if (!v.is_string() || v.as_string().str.empty())
+    bad(file, v, fmt::format("{}{}: expected text", where, key));
+  return v.as_string().str;
+}
+void only(const toml::value& table, const std::set<std::string>& known, const std::string& file,
+          const std::string& where) {
+  for (const auto& [key, v] : table.as_table())
+    if (!known.contains(key)) bad(file, v, fmt::format("{}unknown key '{}'", where, key));
+}
+
+Cell parse_cell(const toml::value& v, const CellName& name, const std::string& file) {
+  const std::string where = fmt::format("cell \"{}\": ", name.name);
+  if (!v.is_table()) bad(file, v, where + "expected a table");
+  only(v, {"value", "low", "high", "unit", "source", "boundary", "confidence", "rule"}, file,
+       where);
+  Cell c;
+  c.value = number(v, "value", file, where);
+  c.low = number(v, "low", file, where);
+  c.high = number(v, "high", file, where);
+  if (!(c.low <= c.value && c.value <= c.high))
+    bad(file, v,
+        fmt::format("{}low {}, value {}, high {}: expected them in this order", where, c.low,
+                    c.value, c.high));
+  if (const std::string unit = text_of(v, "unit", file, where); unit != name.unit)
+    bad(file, v, fmt::format("{}unit is {}, expected {}", where, unit, name.unit));
+  c.source = text_of(v, "source", file, where);
+  c.boundary = text_of(v, "boundary", file, where);
+  c.confidence = text_of(v, "confidence", file, where);
+  if (c.confidence != "low" && c.confidence != "medium" && c.confidence != "high")
+    bad(file, v,
+        fmt::format("{}confidence is {}, expected low, medium or high", where, c.confidence));
+  if (v.as_table().count("rule") != 0) c.rule = text_of(v, "rule", file, where);
+  return c;
+}
+
+const Cell& cell_of_row(const EnergyTable& table, std::size_t row) {
+  return table.cells[row % cell_names().size()];
+}
+Component component_of_row(std::size_t row) {
+  return row >= cell_names().size() ? Component::accumulator : cell_names()[row].component;
+}
+
+}  // namespace
+
+std::string_view name_of(Component component) {
+  constexpr std::array<std::string_view, kComponents> kNames = {
+      "array",   "registers", "scratchpad", "accumulator", "random", "requant",
+      "element", "wire",      "control",    "leakage",     "memory"};
+  return kNames.at(static_cast<std::size_t>(component));
+}
+
+const std::vector<CellName>& cell_names() {
+  static const std::vector<CellName> names = make_names();
+  return names;
+}
+
+std::size_t cell_index(std::string_view name) {
+  const auto& names = cell_names();
+  const auto at =
+      std::find_if(names.begin(), names.end(), [&](const CellName& c) { return c.name == name; });
+  if (at == names.end()) throw std::out_of_range("no energy cell " + std::string(name));
+  return static_cast<std::size_t>(at - names.begin());
+}
+
+EnergyTable parse_energy_table(const std::string& text, const std::string& file) {
+  toml::value root;
+  try {
+    std::istringstream in(text);
+    root = toml::parse(in, file);
+  } catch (const toml::exception& e) {
+    throw Error(ErrorKind::input, fmt::format("{}: {}", file, e.what()));
+  }
+  only(root,
+       {"schema", "technology", "voltage", "clock_mhz", "dram", "wire_mm", "cell"}, file, "");
+  if (number(root, "schema", file, "") != 1) bad(file, root, "schema: expected 1");
+  EnergyTable t;
+  t.file = file;
+  t.technology = text_of(root, "technology", file, "");
+  t.voltage = number(root, "voltage", file, "");
+  t.clock_mhz = number(root, "clock_mhz", file, "");
+  if (t.clock_mhz == 0) bad(file, root, "clock_mhz is 0, expected more");
+  t.wire_mm = number(root, "wire_mm", file, "");
+  t.dram = text_of(root, "dram", file, "");
+  const toml::value& cells = field(root, "cell", file, "");
+  if (!cells.is_table()) bad(file, cells, "cell: expected a table of cells");
+  std::set<std::string> known;
+  for (const CellName& name : cell_names()) {
+    known.insert(name.name);
+    const auto at = cells.as_table().find(name.name);
+    if (at == cells.as_table().end())
+      bad(file, cells, fmt::format("cell \"{}\" is missing", name.name));
+    t.cells.push_back(parse_cell(at->second, name, file));
+  }
+  for (const auto& [key, v] : cells.as_table())
+    if (!known.contains(key)) bad(file, v, fmt::format("unknown cell \"{}\"", key));
+  t.hash = xxh64({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
+  choose_dram(t, t.dram);
+  return t;
+}
+
+EnergyTable read_energy_table(const std::filesystem::path& path) {
+  return parse_energy_table(read_text_file(path), path.string());
+}
+
+std::filesystem::path find_energy_table(const std::string& name) {
+  return find_shipped("energy", name);
+}
+
+void choose_dram(EnergyTable& table, const std::string& kind) {
+  if (std::none_of(kDram.begin(), kDram.end(), [&](const char* k) { return kind == k; }))
+    throw Error(ErrorKind::usage,
+                fmt::format("memory is \"{}\", expected ddr, lpddr4, lpddr5 or hbm2", kind));
+  table.dram = kind;
+}
+
+Interval& Interval::operator+=(const Interval& o) {
+  low += o.low;
+  value += o.value;
+  high += o.high;
+  return *this;
+}
+
+CellCounts no_counts() { return CellCounts(2 * cell_names().size(), 0.0); }
+
+CellCounts& operator+=(CellCounts& a, const CellCounts& b) {
+  for (std::size_t i = 0; i < a.size(); ++i) a[i] += b[i];
+  return a;
+}
+
+CellCounts cell_counts(const CommandCounters& command, const CounterFile& file,
+                       const EnergyTable& table) {
+  const Counters& c = command.counters;
+  const spec::HardwareParams& hw = file.hardware;
+  const auto n = [&](Counter which) { return static_cast<double>(c[which]); };
+  CellCounts out = no_counts();
+  const auto add = [&](const std::string& cell, double count) { out[cell_index(cell)] += count; };
+  const bool matrix = command.opcode == "CONV2D" || command.opcode == "DEPTHWISE";
+
+  add(file.weight_bits == 8 ? "array.mac_w8" : "array.mac_w16", n(Counter::macs_));
+  add("register.bit", n(Counter::macs_) * (7 + 32.0 / hw.rows) +
+                          n(Counter::weight_loads_) * 2 * file.weight_bits);
+  add("random.word64", n(Counter::random_words_));
+  if (matrix && c[Counter::random_words_] != 0)
+    add("perturb.element", n(Counter::weight_loads_));
+  if (matrix) add("requant.byte", n(Counter::act_write_bytes_));
+  const char* element = command.opcode == "POOL"      ? "element.pool"
+                        : command.opcode == "SOFTMAX" ? "element.softmax"
+                        : command.opcode == "LOSS"    ? "element.loss"
+                        : command.opcode == "UPDATE"  ? "element.update"
+                                                      : "element.add";
+  add(element, n(Counter::element_ops_));
+
+  const int act = macro_for(hw.act_bytes);
+  const double read_bits = n(Counter::sram_reads_) * 8 * hw.rows;
+  if (8 * hw.rows >= 256) {
+    add(fmt::format("sram.read256_{}KB", act), read_bits / 256);
+  } else {
+    add(fmt::format("sram.read64_{}KB", act), read_bits / 64);
+  }
+  add(fmt::format("sram.write64_{}KB", act), n(Counter::sram_writes_) / 8);
+  const int acc = macro_for(hw.acc_depth * spec::kAccBits / 8.0);  // one memory per column
+  const double acc_words = static_cast<double>(hw.cols) * spec::kAccBits / 64;
+  out[accumulator_row(cell_index(fmt::format("sram.read64_{}KB", acc)))] +=
+      n(Counter::acc_reads_) * acc_words;
+  out[accumulator_row(cell_index(fmt::format("sram.write64_{}KB", acc)))] +=
+      n(Counter::acc_writes_) * acc_words;
+
+  add("wire.bit_mm", (n(Counter::bus_read_beats_) + n(Counter::bus_write_beats_)) * 8 *
+                         hw.bus_bytes * table.wire_mm);
+  add("control.cycle", n(Counter::cycles_));
+  const double on_chip_kb =
+      (2.0 * hw.act_bytes + 2.0 * hw.acc_depth * hw.cols * spec::kAccBits / 8) / 1024;
+  const double microseconds = n(Counter::cycles_) / table.clock_mhz;
+  add("leak.sram_kb", on_chip_kb * microseconds);
+  add("leak.multiplier", static_cast<double>(hw.rows) * hw.cols * microseconds);
+  add(fmt::format("dram.{}.read_bit", table.dram), 8 * static_cast<double>(c.read_bytes()));
+  add(fmt::format("dram.{}.write_bit", table.dram), 8 * static_cast<double>(c.written_bytes()));
+  return out;
+}
+
+CellCounts cell_counts(const CounterFile& file, const EnergyTable& table) {
+  CellCounts sum = no_counts();
+  for (const CommandCounters& c : file.commands) sum += cell_counts(c, file, table);
+  return sum;
+}
+
+Interval energy_pj(const CellCounts& counts, const EnergyTable& table) {
+  Interval sum;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    const Cell& c = cell_of_row(table, i);
+    sum += Interval{c.low, c.value, c.high} * counts[i];
+  }
+  return sum;
+}
+
+std::array<Interval, kComponents> energy_by_component(const CellCounts& counts,
+                                                      const EnergyTable& table) {
+  std::array<Interval, kComponents> out{};
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    const Cell& c = cell_of_row(table, i);
+    out[static_cast<std::size_t>(component_of_row(i))] +=
+        Interval{c.low, c.value, c.high} * counts[i];
+  }
+  return out;
+}
+
+namespace {
+
+// The largest a / b over the box of cell values: at the largest ratio r, a cell is high where it
+// makes a - r b larger and low elsewhere (Dinkelbach's iteration, which only grows r).
+double largest_ratio(const CellCounts& a, const CellCounts& b, const EnergyTable& table) {
+  const std::size_t cells = cell_names().size();
+  double r = 0;
+  for (int i = 0; i < 100; ++i) {
+    double top = 0, bottom = 0;
+    for (std::size_t k = 0; k < cells; ++k) {
+      const double x = a[k] + a[k + cells], y = b[k] + b[k + cells];
+      const double v = x - r * y > 0 ? table.cells[k].high : table.cells[k].low;
+      top += x * v;
+      bottom += y * v;
+    }
+    const double next = bottom > 0 ? top / bottom : 0;
+    if (!(next > r * (1 + 1e-12))) break;
+    r = next;
+  }
+  return r;
+}
+
+}  // namespace
+
+Interval energy_ratio(const CellCounts& a, const CellCounts& b, const EnergyTable& table) {
+  const double inverse = largest_ratio(b, a, table);
+  const double nominal = energy_pj(b, table).value;
+  return {inverse > 0 ? 1 / inverse : 0,
+          nominal > 0 ? energy_pj(a, table).value / nominal : 0, largest_ratio(a, b, table)};
+}
+
+}  // namespace lastmile::profile

@@ -1,0 +1,91 @@
+#include "sw/profile/measure.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "sw/base/rng.hpp"
+#include "sw/trainer/forward_gradient.hpp"
+
+namespace lastmile::profile {
+namespace {
+
+struct Batch {
+  std::vector<std::int8_t> x;
+  std::vector<int> labels;
+};
+Batch random_batch(const Program& p, Rng& rng) {
+  Batch b;
+  b.x.resize(static_cast<std::size_t>(p.input.elements()) * static_cast<std::size_t>(p.batch));
+  for (std::int8_t& v : b.x) v = static_cast<std::int8_t>(static_cast<int>(rng.below(256)) - 128);
+  if (p.has_loss)
+    for (int i = 0; i < p.batch; ++i)
+      b.labels.push_back(static_cast<int>(rng.below(static_cast<std::uint64_t>(p.classes))));
+  return b;
+}
+
+void step(Driver& driver, const MeasureOptions& o, std::uint64_t index) {
+  std::vector<std::uint64_t> seeds;
+  std::vector<std::int8_t> coefficients;
+  for (int j = 0; j < o.pairs; ++j) {
+    const std::uint64_t seed = pair_seed(o.seed, o.pairs, static_cast<std::uint32_t>(index), j);
+    const std::int64_t plus = driver.forward(spec::Polarity::plus_, seed).loss_sum;
+    const std::int64_t minus = driver.forward(spec::Polarity::minus_, seed).loss_sum;
+    seeds.push_back(seed);
+    coefficients.push_back(plus < minus ? -1 : 1);
+  }
+  driver.update(seeds, coefficients, 0x8000);
+}
+
+}  // namespace
+
+Measurement measure(const QuantizedNetwork& network, const CompileOptions& compile_options,
+                    const std::string& variant, const DeviceOpener& open,
+                    const MeasureOptions& o) {
+  Measurement m;
+  m.program = compile(network, o.hardware, compile_options);
+  DeviceOptions device_options;
+  device_options.hardware = o.hardware;
+  device_options.threads = o.threads;
+  device_options.memory_bytes = m.program.memory.total_bytes;
+  const std::unique_ptr<Device> device = open(device_options);
+  Driver driver(*device, m.program);
+  Rng rng(o.seed, 1);
+  const HostTraffic step_before = driver.traffic(Traffic::step),
+                    batch_before = driver.traffic(Traffic::batch);
+  for (std::uint64_t k = 0; k < o.steps; ++k) {
+    device->annotate(fmt::format("step {}", k));
+    const Batch batch = random_batch(m.program, rng);
+    driver.load_batch(batch.x, batch.labels);
+    if (m.program.update.empty()) {
+      static_cast<void>(driver.forward());
+    } else {
+      step(driver, o, k);
+    }
+  }
+  CounterFile& f = m.file;
+  f.network = network.network.name;
+  f.variant = variant;
+  f.backend = o.backend;
+  f.memory = o.memory;
+  f.hardware = o.hardware;
+  f.weight_bits = network.weight_type == WeightType::w8 ? 8 : 16;
+  f.batch = m.program.batch;
+  f.pairs = m.program.update.empty() ? 0 : o.pairs;
+  f.steps = o.steps;
+  f.seed = o.seed;
+  for (const TensorPlace& t : m.program.tensors) {
+    const std::uint64_t bytes = t.elements() * static_cast<std::uint64_t>(t.bits / 8);
+    f.weight_bytes += bytes;
+    if (!t.trainable) continue;
+    f.trained_bytes += bytes;
+    f.trained_weights += t.elements();
+  }
+  f.host = driver.traffic(Traffic::step) - step_before;
+  f.batch_traffic = driver.traffic(Traffic::batch) - batch_before;
+  m.report = device->report();
+  f.commands = commands_of_report(m.report, m.program, network.network);
+  return m;
+}
+
+}  // namespace lastmile::profile

@@ -1,0 +1,43 @@
+// What is profiled: a network, a batch, what of it trains. Values come from random initial weights
+// and random inputs: a step costs the same whatever they are, but for the counters that depend on
+// data (saturations, clipped and zero updates).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "sw/compiler/compile.hpp"
+#include "sw/data/dataset.hpp"
+#include "sw/quantizer/quantized.hpp"
+
+namespace lastmile::profile {
+
+struct Workload {
+  std::string name;     // "resnet8", "resnet18-224"
+  std::string network;  // of sw/networks, or a .toml file
+  Shape input;          // of the task
+  int classes = 10;
+  int batch = 64;
+  bool shapes_only = false;  // too large to execute: predicted from shapes
+};
+// Networks of the tasks (drawn digits, images, speech), and larger ones.
+[[nodiscard]] const std::vector<Workload>& suite();
+// One of the suite, or a file with `input` and `classes` of its own (or 32 x 32 x 3 and 10).
+[[nodiscard]] Workload find_workload(const std::string& name);
+
+// Initial weights, calibrated on random inputs; or, for shapes_only, arbitrary numbers that are
+// legal (nothing may be executed with them).
+[[nodiscard]] QuantizedNetwork make_network(const Workload& workload, WeightType type,
+                                            std::uint64_t seed, int threads);
+
+enum class Variant { full, head, sparse };  // sparse: 90 % of the weights masked
+[[nodiscard]] const char* name_of(Variant variant);
+[[nodiscard]] Variant parse_variant(const std::string& name);  // Error(usage)
+
+// Compile options of a training step; without `training`: inference.
+[[nodiscard]] CompileOptions step_options(const QuantizedNetwork& network, Variant variant,
+                                          int batch, spec::Distribution distribution);
+[[nodiscard]] CompileOptions inference_options(int batch);
+
+}  // namespace lastmile::profile
