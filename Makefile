@@ -18,7 +18,7 @@ include sw/build.mk
 TEST_TARGETS :=
 include tests/lint/tidy.mk
 -include tests/random/random.mk tests/fuzz/fuzz.mk $(wildcard tests/rtl/*.mk) sim/sim.mk tests/timing/timing.mk tests/cli/cli.mk tests/bench/bench.mk \
-  tests/campaign/campaign.mk tests/validate/validate.mk
+  tests/campaign/campaign.mk tests/validate/validate.mk tests/profile/profile.mk
 -include tests/synth/synth.mk tests/mutation/mutation.mk tests/coverage/coverage.mk
 
 .PHONY: setup build tests test run lint format spec spec-check clean help

@@ -1,11 +1,15 @@
 #include "cmodel/device/model_device.hpp"
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstring>
 #include <stdexcept>
+#include <tuple>
 #include <vector>
 
 #include "cmodel/device/profile.hpp"
+#include "cmodel/device/spans.hpp"
 #include "cmodel/npu/npu.hpp"
 
 namespace lastmile {
@@ -19,18 +23,30 @@ std::vector<std::byte> make_memory(const DeviceOptions& options) {
   return std::vector<std::byte>(options.memory_bytes);
 }
 
-timing::MemoryTiming memory_timing(const std::string& extra) {
-  timing::MemoryTiming t;
+struct ModelOptions {
+  timing::MemoryTiming memory;
+  std::uint32_t execute = 1, spans = 0;
+};
+
+ModelOptions parse_options(const std::string& extra) {
+  ModelOptions o;
+  const std::array<std::tuple<const char*, std::uint32_t, std::uint32_t*>, 4> known = {
+      {{"latency", 1000000, &o.memory.latency},
+       {"bandwidth", 1024, &o.memory.bytes_per_cycle},
+       {"execute", 1, &o.execute},
+       {"spans", 1, &o.spans}}};
   for (std::size_t at = 0; at < extra.size();) {
     const std::size_t comma = std::min(extra.find(',', at), extra.size());
     const std::string item = extra.substr(at, comma - at);
     at = comma + 1;
     const std::size_t equals = std::min(item.find('='), item.size());
-    const std::string name = item.substr(0, equals);
-    if (name != "latency" && name != "bandwidth")
+    const auto option = std::find_if(known.begin(), known.end(), [&](const auto& k) {
+      return item.compare(0, equals, std::get<0>(k)) == 0;
+    });
+    if (option == known.end())
       throw std::invalid_argument("model: unknown option '" + item +
-                                  "', expected latency= or bandwidth=");
-    const std::uint32_t most = name == "latency" ? 1000000 : 1024;
+                                  "', expected latency=, bandwidth=, execute= or spans=");
+    const auto& [name, most, to] = *option;
     std::uint32_t value = 0;
     const char* const end = item.data() + item.size();
     const char* const begin = item.data() + std::min(equals + 1, item.size());
@@ -38,16 +54,19 @@ timing::MemoryTiming memory_timing(const std::string& extra) {
     if (error != std::errc{} || stop != end || value > most)
       throw std::invalid_argument("model: option '" + item + "', expected 0 to " +
                                   std::to_string(most));
-    (name == "latency" ? t.latency : t.bytes_per_cycle) = value;
+    *to = value;
   }
-  return t;
+  return o;
 }
 
 class ModelDevice final : public Device {
  public:
   explicit ModelDevice(const DeviceOptions& options)
       : memory_(make_memory(options)),
-        npu_(options.hardware, memory_, options.threads, memory_timing(options.extra)) {}
+        options_(parse_options(options.extra)),
+        npu_(options.hardware, memory_, options.threads, options_.memory) {
+    npu_.count_only(options_.execute == 0);
+  }
 
   std::uint32_t read_register(std::uint32_t offset) override { return npu_.read_register(offset); }
   void write_register(std::uint32_t offset, std::uint32_t value) override {
@@ -71,8 +90,9 @@ class ModelDevice final : public Device {
 
   void annotate(const std::string& what) override { position_.annotate(what); }
   std::string report() const override {
-    const nlohmann::json j = {{"cycles", profile_.total(spec::Counter::cycles_)},
-                              {"phases", profile_.json(npu_.hardware())}};
+    nlohmann::json j = {{"cycles", profile_.total(spec::Counter::cycles_)},
+                        {"phases", profile_.json(npu_.hardware())}};
+    if (options_.spans != 0) j["spans"] = spans_.json();
     return j.dump();
   }
 
@@ -92,8 +112,14 @@ class ModelDevice final : public Device {
       committed[spec::Counter::cycles_] = before[spec::Counter::cycles_] + npu_.last_cycles();
       profile_.commit(position_.phase(), static_cast<std::uint32_t>(commands),
                       npu_.last_command().opcode, committed.value);
+      if (options_.spans != 0) {
+        const auto index = static_cast<std::uint32_t>(commands);
+        spans_.command(position_.phase(), index, queue_start_ + npu_.last_start(),
+                       npu_.last_timing());
+      }
       ++commands;
     }
+    queue_start_ += npu_.counters()[spec::Counter::cycles_];
   }
   void check(std::uint32_t address, std::size_t bytes) const {
     if (bytes > memory_.size() || address > memory_.size() - bytes) {
@@ -103,9 +129,12 @@ class ModelDevice final : public Device {
   }
 
   std::vector<std::byte> memory_;
+  ModelOptions options_;
   npu::Npu npu_;
   Position position_;
   Profile profile_;
+  Spans spans_;
+  std::uint64_t queue_start_ = 0;  // cycles of all queues before
 };
 
 }  // namespace

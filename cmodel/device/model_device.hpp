@@ -9,9 +9,11 @@
 namespace lastmile {
 
 // DeviceOptions: hardware, memory_bytes, threads; `extra`: latency=, bandwidth=, the memory that
-// the counters of kind "cycle" are predicted for, as for the backend rtl (20; 0: the bus width).
+// the counters of kind "cycle" are predicted for, as for the backend rtl (20; 0: the bus width);
+// execute=0: commands are checked, counted and timed but compute nothing (networks too large to
+// execute); spans=1: the report says when each engine worked.
 // std::invalid_argument says which option is wrong.
-// report(): {"cycles", "phases": see profile.hpp}
+// report(): {"cycles", "phases": see profile.hpp, "spans": see spans.hpp}
 std::unique_ptr<Device> open_model(const DeviceOptions& options);
 
 }  // namespace lastmile

@@ -36,6 +36,7 @@ struct Npu::State {
 
   Fault fetch(std::uint32_t index, Descriptor& d);
   void execute(const Descriptor& d);
+  void compute(const Descriptor& d);
   Perturbation weight_perturbation(const Descriptor& d) const;
   Perturbation bias_perturbation(const Descriptor& d) const;
   void count(const MatrixCount& c);
@@ -53,6 +54,7 @@ struct Npu::State {
   std::uint64_t last_cycles = 0;
   Descriptor last;
   bool running = false;
+  bool count_only = false;
 };
 
 Fault Npu::State::fetch(std::uint32_t index, Descriptor& d) {
@@ -100,7 +102,7 @@ void Npu::State::count(const MatrixCount& c) {
   regs.counters[Counter::sat_high_] += c.saturated.high;
 }
 
-void Npu::State::execute(const Descriptor& d) {
+void Npu::State::compute(const Descriptor& d) {
   switch (static_cast<Opcode>(d.opcode)) {
     case Opcode::end_:
       return;
@@ -133,6 +135,11 @@ void Npu::State::execute(const Descriptor& d) {
       break;
     }
   }
+}
+
+void Npu::State::execute(const Descriptor& d) {
+  if (static_cast<Opcode>(d.opcode) == Opcode::end_) return;
+  if (!count_only) compute(d);
   const TrafficMode mode = timing::mode_of(d, regs);
   regs.counters += traffic.of(d, mode);
   last_timing = &timing.of(d, mode);
@@ -157,6 +164,7 @@ const spec::HardwareParams& Npu::hardware() const { return s_->hw; }
 std::uint32_t Npu::read_register(std::uint32_t offset) const {
   return offset == spec::reg::kStatus && s_->running ? 1 : s_->regs.read(offset);
 }
+void Npu::count_only(bool on) { s_->count_only = on; }
 bool Npu::interrupt() const { return s_->regs.interrupt(); }
 const spec::Descriptor& Npu::last_command() const { return s_->last; }
 const Counters& Npu::counters() const { return s_->regs.counters; }

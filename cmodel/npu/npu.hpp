@@ -22,6 +22,10 @@ class Npu {
       const timing::MemoryTiming& timing = {});
   ~Npu();
 
+  // true: commands are checked, counted and timed, but compute nothing: memory and LOSS_* stay, and
+  // counters that only data decide are zero. For networks too large to execute.
+  void count_only(bool on);
+
   [[nodiscard]] const spec::HardwareParams& hardware() const;
   [[nodiscard]] std::uint32_t read_register(std::uint32_t offset) const;
   // Writing CTRL bit 0 runs the whole queue before it returns.

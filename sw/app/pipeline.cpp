@@ -36,10 +36,11 @@ std::filesystem::path find_shipped(const std::string& folder, const std::string&
   tried.push_back(fs::path("sw") / folder / (name + ".toml"));
   for (const fs::path& p : tried)
     if (fs::exists(p)) return p;
-  throw Error(ErrorKind::input,
-              fmt::format("\"{1}\": no sw/{0}/{1}.toml beside the program or in the current folder, "
-                          "expected one of those or the path of a .toml file",
-                          folder, name));
+  throw Error(
+      ErrorKind::input,
+      fmt::format("\"{1}\": no sw/{0}/{1}.toml beside the program or in the current folder, "
+                  "expected one of those or the path of a .toml file",
+                  folder, name));
 }
 
 std::filesystem::path find_network(const std::string& name) {

@@ -55,11 +55,10 @@ SpeakerData adaptation_data(const Task& task, const RunOptions& o) {
 }  // namespace
 
 std::vector<Subcommand> all_commands(CLI::App& app, const DeviceOpener& model) {
-  return {run_command(app, model),      pretrain_command(app),
-          quantize_command(app),        adapt_command(app, model),
-          replay_command(app, model),   eval_command(app, model),
-          vectors_command(app, model),  cosim_command(app, model),
-          validate_command(app, model), info_command(app)};
+  return {run_command(app, model),     pretrain_command(app),       quantize_command(app),
+          adapt_command(app, model),   replay_command(app, model),  eval_command(app, model),
+          vectors_command(app, model), cosim_command(app, model),   validate_command(app, model),
+          info_command(app),           profile_command(app, model), energy_command(app)};
 }
 
 Subcommand run_command(CLI::App& app, const DeviceOpener& model) {

@@ -27,5 +27,7 @@ Subcommand vectors_command(CLI::App& app, const DeviceOpener& model);   // vecto
 Subcommand cosim_command(CLI::App& app, const DeviceOpener& model);     // cosim.cpp
 Subcommand validate_command(CLI::App& app, const DeviceOpener& model);  // validate.cpp
 Subcommand info_command(CLI::App& app);                                 // info.cpp
+Subcommand profile_command(CLI::App& app, const DeviceOpener& model);   // profile.cpp
+Subcommand energy_command(CLI::App& app);                               // energy.cpp
 
 }  // namespace lastmile

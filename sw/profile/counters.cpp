@@ -74,9 +74,8 @@ std::uint64_t Counters::written_bytes() const {
 
 std::string counter_key(std::size_t index) {
   std::string key(spec::kCounterName.at(index));
-  std::transform(key.begin(), key.end(), key.begin(), [](unsigned char c) {
-    return static_cast<char>(std::tolower(c));
-  });
+  std::transform(key.begin(), key.end(), key.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return key;
 }
 

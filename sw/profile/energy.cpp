@@ -21,21 +21,15 @@ constexpr std::array<int, 5> kMacros = {8, 32, 64, 256, 1024};  // KB
 constexpr std::array<const char*, 4> kDram = {"ddr", "lpddr4", "lpddr5", "hbm2"};
 
 std::vector<CellName> make_names() {
-  std::vector<CellName> names = {{"array.mac_w16", "pJ", Component::array},
-                                 {"array.mac_w8", "pJ", Component::array},
-                                 {"register.bit", "pJ", Component::registers},
-                                 {"random.word64", "pJ", Component::random},
-                                 {"perturb.element", "pJ", Component::random},
-                                 {"requant.byte", "pJ", Component::requant},
-                                 {"element.pool", "pJ", Component::element},
-                                 {"element.add", "pJ", Component::element},
-                                 {"element.softmax", "pJ", Component::element},
-                                 {"element.loss", "pJ", Component::element},
-                                 {"element.update", "pJ", Component::element},
-                                 {"wire.bit_mm", "pJ", Component::wire},
-                                 {"control.cycle", "pJ", Component::control},
-                                 {"leak.sram_kb", "uW", Component::leakage},
-                                 {"leak.multiplier", "uW", Component::leakage}};
+  std::vector<CellName> names = {
+      {"array.mac_w16", "pJ", Component::array},     {"array.mac_w8", "pJ", Component::array},
+      {"register.bit", "pJ", Component::registers},  {"random.word64", "pJ", Component::random},
+      {"perturb.element", "pJ", Component::random},  {"requant.byte", "pJ", Component::requant},
+      {"element.pool", "pJ", Component::element},    {"element.add", "pJ", Component::element},
+      {"element.softmax", "pJ", Component::element}, {"element.loss", "pJ", Component::element},
+      {"element.update", "pJ", Component::element},  {"wire.bit_mm", "pJ", Component::wire},
+      {"control.cycle", "pJ", Component::control},   {"leak.sram_kb", "uW", Component::leakage},
+      {"leak.multiplier", "uW", Component::leakage}};
   for (const char* kind : {"read64", "write64", "read256", "write256"})
     for (const int kb : kMacros)
       names.push_back({fmt::format("sram.{}_{}KB", kind, kb), "pJ", Component::scratchpad});
@@ -152,8 +146,7 @@ EnergyTable parse_energy_table(const std::string& text, const std::string& file)
   } catch (const toml::exception& e) {
     throw Error(ErrorKind::input, fmt::format("{}: {}", file, e.what()));
   }
-  only(root,
-       {"schema", "technology", "voltage", "clock_mhz", "dram", "wire_mm", "cell"}, file, "");
+  only(root, {"schema", "technology", "voltage", "clock_mhz", "dram", "wire_mm", "cell"}, file, "");
   if (number(root, "schema", file, "") != 1) bad(file, root, "schema: expected 1");
   EnergyTable t;
   t.file = file;
@@ -219,11 +212,10 @@ CellCounts cell_counts(const CommandCounters& command, const CounterFile& file,
   const bool matrix = command.opcode == "CONV2D" || command.opcode == "DEPTHWISE";
 
   add(file.weight_bits == 8 ? "array.mac_w8" : "array.mac_w16", n(Counter::macs_));
-  add("register.bit", n(Counter::macs_) * (7 + 32.0 / hw.rows) +
-                          n(Counter::weight_loads_) * 2 * file.weight_bits);
+  add("register.bit",
+      n(Counter::macs_) * (7 + 32.0 / hw.rows) + n(Counter::weight_loads_) * 2 * file.weight_bits);
   add("random.word64", n(Counter::random_words_));
-  if (matrix && c[Counter::random_words_] != 0)
-    add("perturb.element", n(Counter::weight_loads_));
+  if (matrix && c[Counter::random_words_] != 0) add("perturb.element", n(Counter::weight_loads_));
   if (matrix) add("requant.byte", n(Counter::act_write_bytes_));
   const char* element = command.opcode == "POOL"      ? "element.pool"
                         : command.opcode == "SOFTMAX" ? "element.softmax"
@@ -313,8 +305,8 @@ double largest_ratio(const CellCounts& a, const CellCounts& b, const EnergyTable
 Interval energy_ratio(const CellCounts& a, const CellCounts& b, const EnergyTable& table) {
   const double inverse = largest_ratio(b, a, table);
   const double nominal = energy_pj(b, table).value;
-  return {inverse > 0 ? 1 / inverse : 0,
-          nominal > 0 ? energy_pj(a, table).value / nominal : 0, largest_ratio(a, b, table)};
+  return {inverse > 0 ? 1 / inverse : 0, nominal > 0 ? energy_pj(a, table).value / nominal : 0,
+          largest_ratio(a, b, table)};
 }
 
 }  // namespace lastmile::profile

@@ -40,8 +40,7 @@ void step(Driver& driver, const MeasureOptions& o, std::uint64_t index) {
 }  // namespace
 
 Measurement measure(const QuantizedNetwork& network, const CompileOptions& compile_options,
-                    const std::string& variant, const DeviceOpener& open,
-                    const MeasureOptions& o) {
+                    const std::string& variant, const DeviceOpener& open, const MeasureOptions& o) {
   Measurement m;
   m.program = compile(network, o.hardware, compile_options);
   DeviceOptions device_options;

@@ -1,0 +1,80 @@
+// `lastmile profile`: cycles, bytes, energy and memory of training steps.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "sw/base/error.hpp"
+#include "sw/cli/commands.hpp"
+#include "sw/profile/profile.hpp"
+
+namespace lastmile {
+
+Subcommand profile_command(CLI::App& app, const DeviceOpener& model) {
+  struct State {
+    CommonOptions common;
+    profile::ProfileOptions o;
+    std::vector<std::string> variants;
+    std::string weights = "w16", distribution = "sign";
+  };
+  auto* sub = app.add_subcommand(
+      "profile", "what a training step costs, where, and against inference and backpropagation");
+  auto s = std::make_shared<State>();
+  for (const auto v : s->o.variants) s->variants.emplace_back(name_of(v));
+  add_common(*sub, s->common);
+  sub->add_option("--networks", s->o.networks,
+                  "small-cnn, resnet8, ds-cnn, resnet18-96, resnet18-224, mobilenet-96, "
+                  "mobilenet-224, or .toml files")
+      ->delimiter(',')
+      ->capture_default_str();
+  sub->add_option("--variants", s->variants, "what trains: full, head, sparse (90 % masked)")
+      ->delimiter(',')
+      ->capture_default_str();
+  sub->add_option("--weights", s->weights, "weight width")
+      ->check(CLI::IsMember({"w8", "w16"}))
+      ->capture_default_str();
+  sub->add_option("--distribution", s->distribution, "of the perturbation z")
+      ->check(CLI::IsMember({"sign", "gaussian"}))
+      ->capture_default_str();
+  sub->add_option("--batch", s->o.batch, "examples per pass (0: the network's usual)")
+      ->capture_default_str();
+  sub->add_option("--pairs", s->o.measure.pairs, "pairs of forward passes per step (m)")
+      ->check(CLI::Range(1, 8))
+      ->capture_default_str();
+  sub->add_option("--steps", s->o.measure.steps, "steps to average over")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  sub->add_option("--table", s->o.table, "energy: 45nm, 22nm, 7nm or a .toml file")
+      ->capture_default_str();
+  sub->add_option("--dram", s->o.dram, "ddr, lpddr4, lpddr5 or hbm2 (default: the table's)");
+  sub->add_option("--reports", s->o.reports, "folder for the reports")->capture_default_str();
+  return {sub, [s, model] {
+            profile::ProfileOptions& o = s->o;
+            o.variants.clear();
+            for (const std::string& v : s->variants)
+              o.variants.push_back(profile::parse_variant(v));
+            o.weight_type = s->weights == "w8" ? WeightType::w8 : WeightType::w16;
+            o.distribution = s->distribution == "sign" ? spec::Distribution::sign_
+                                                       : spec::Distribution::gaussian_;
+            o.measure.seed = s->common.seed;
+            o.measure.threads = s->common.thread_count();
+            o.measure.hardware = parse_hardware(s->common.hardware);
+            o.measure.backend = s->common.backend;
+            o.measure.memory = s->common.backend_options;
+            o.backend_options = s->common.backend_options;
+            const profile::OpenWith open = [&](const std::string& extra) {
+              CommonOptions with = s->common;
+              with.backend_options = extra;
+              return find_backend(with, model);
+            };
+            const profile::ProfileOutcome outcome =
+                profile::profile_networks(o, open, s->common.say());
+            if (s->common.json) {
+              fmt::print("{}\n", outcome.report.dump(2));
+            } else {
+              fmt::print("{}report: {}\n", outcome.summary, (o.reports / "profile.json").string());
+            }
+            return 0;
+          }};
+}
+
+}  // namespace lastmile
