@@ -185,32 +185,35 @@ CounterFile read_counters(const std::filesystem::path& path) {
   return counters_from_json(j, path.string());
 }
 
-std::vector<CommandCounters> commands_of_report(const std::string& report, const Program& program,
-                                                const Network& network) {
+std::vector<CommandCounters> commands_of_report(const std::string& report) {
   const json j = json::parse(report, nullptr, false);
   if (!j.is_object() || !j.contains("phases"))
     throw Error(ErrorKind::device, "the backend reports no counters by phase and command");
   std::vector<CommandCounters> out;
   for (const auto& [phase, commands] : j.at("phases").items()) {
-    const std::vector<Command>& names = phase == "update" ? program.update : program.forward;
+    const std::string origin = fmt::format("report of the backend, phase {}", phase);
     for (const json& e : commands) {
       CommandCounters c;
       c.phase = phase;
-      const std::string origin = fmt::format("report of the backend, phase {}", phase);
       c.command = get<std::uint32_t>(e, "command", origin);
       c.opcode = get<std::string>(e, "opcode", origin);
       c.runs = get<std::uint64_t>(e, "runs", origin);
       c.counters = counters_of(e, origin);
-      if (c.command < names.size()) {
-        const Command& from = names[c.command];
-        c.name = from.name;
-        if (from.layer != kNetworkInput)
-          c.layer = network.layers[static_cast<std::size_t>(from.layer)].name;
-      }
       out.push_back(std::move(c));
     }
   }
   return out;
+}
+
+void name_commands(std::vector<CommandCounters>& commands, const Program& program,
+                   const Network& network) {
+  for (CommandCounters& c : commands) {
+    const std::vector<Command>& names = c.phase == "update" ? program.update : program.forward;
+    if (c.command >= names.size()) continue;
+    c.name = names[c.command].name;
+    const int layer = names[c.command].layer;
+    if (layer != kNetworkInput) c.layer = network.layers[static_cast<std::size_t>(layer)].name;
+  }
 }
 
 }  // namespace lastmile::profile

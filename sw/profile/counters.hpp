@@ -75,10 +75,11 @@ struct CounterFile {
 [[nodiscard]] CounterFile counters_from_json(const nlohmann::json& j, const std::string& origin);
 [[nodiscard]] CounterFile read_counters(const std::filesystem::path& path);
 
-// Device::report() of a backend into commands, names from the program. Error(device) if the
-// backend reports no phases or lacks a counter.
-[[nodiscard]] std::vector<CommandCounters> commands_of_report(const std::string& report,
-                                                              const Program& program,
-                                                              const Network& network);
+// Device::report() of a backend as commands without names. Error if the backend reports no phases
+// or lacks a counter.
+[[nodiscard]] std::vector<CommandCounters> commands_of_report(const std::string& report);
+// Names and layers of a program's commands; phase "update" is its update stream.
+void name_commands(std::vector<CommandCounters>& commands, const Program& program,
+                   const Network& network);
 
 }  // namespace lastmile::profile

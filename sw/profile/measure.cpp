@@ -83,7 +83,8 @@ Measurement measure(const QuantizedNetwork& network, const CompileOptions& compi
   f.host = driver.traffic(Traffic::step) - step_before;
   f.batch_traffic = driver.traffic(Traffic::batch) - batch_before;
   m.report = device->report();
-  f.commands = commands_of_report(m.report, m.program, network.network);
+  f.commands = commands_of_report(m.report);
+  name_commands(f.commands, m.program, network.network);
   return m;
 }
 
