@@ -34,7 +34,7 @@ build/rtl/%/npu.so: $(wildcard rtl/*/*.sv) rtl/npu.f rtl/lint.vlt sim/verilator/
 	@$(SIM_CXX) -shared -o $@ $(@D)/npu_simulation.o $(@D)/obj/Vnpu__ALL.a $(@D)/obj/verilated*.o $(if $(filter 1,$(CHECKED)),-lz) -lpthread
 
 # Backends: shared objects beside the program.
-SIM_SHARED = $(OUT)/sim/verilator/backend.o
+SIM_SHARED = $(OUT)/sim/verilator/backend.o $(OUT)/sim/verilator/span_recorder.o
 $(OUT)/liblastmile_rtl.so: $(OUT)/sim/verilator/rtl_device.o $(SIM_SHARED) $(LIB)
 $(OUT)/liblastmile_lockstep.so: $(OUT)/sim/checkers/lockstep_device.o $(OUT)/sim/checkers/compare.o $(SIM_SHARED) $(LIB)
 $(OUT)/liblastmile_%.so:

@@ -7,6 +7,7 @@
 // depend on registers alone, chooses this cycle's inputs and carries out what is handed over.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
@@ -26,6 +27,7 @@ class AxiMemory {
   std::span<std::byte> bytes() { return bytes_; }
   [[nodiscard]] const std::vector<Range>& written() const { return written_; }
   [[nodiscard]] std::uint64_t written_bytes() const { return written_bytes_; }
+  [[nodiscard]] const BusMonitor& monitor() const { return monitor_; }
   void clear_written() {
     written_.clear();
     written_bytes_ = 0;
@@ -125,6 +127,7 @@ class AxiMemory {
     b.beats = static_cast<std::uint8_t>(length + 1);
     b.ready = cycle_ + options_.latency;
     if (std::uint64_t{address} + (length + 1) * kBus > bytes_.size()) b.response = 3;
+    monitor_.highest = std::max(monitor_.highest, std::uint64_t{address} + (length + 1) * kBus);
     if (++bursts_ == options_.hang) silent_ = true;
     return b;
   }
@@ -161,6 +164,7 @@ class AxiMemory {
   }
   void read_done() {
     read_offered_ = false;
+    ++monitor_.read_beats;
     read_tokens_ -= kBus;
     Burst& b = reads_[read_];
     b.address += kBus;
@@ -196,6 +200,7 @@ class AxiMemory {
     const auto high = static_cast<unsigned>(std::bit_width(strobe));
     const auto count = static_cast<unsigned>(std::popcount(strobe));
     written_bytes_ += count;
+    monitor_.written_bytes += count;
     if (++words_ == options_.flip) word[low] ^= std::byte{1};
     if (count == high - low) {
       std::memcpy(bytes_.data() + address + low, word.data() + low, count);
@@ -232,6 +237,7 @@ class AxiMemory {
   Queue reads_, writes_, answers_;
   std::size_t read_ = 0, answer_ = 0;
   std::vector<Range> written_;
+  BusMonitor monitor_;
 };
 
 }  // namespace lastmile::sim

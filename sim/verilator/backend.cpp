@@ -68,13 +68,15 @@ BackendOptions parse_options(const DeviceOptions& options) {
       number(name, value, UINT64_MAX, o.max_cycles);
     } else if (name == "checked") {
       number(name, value, 1, o.checked);
+    } else if (name == "spans") {
+      number(name, value, 1, o.spans);
     } else {
       throw Error(
           ErrorKind::usage,
           fmt::format(
               "backend option \"{}\", expected name=value with a name of latency, "
               "bandwidth, stall, reorder, seed, read_error, write_error, decode_error, "
-              "flip, hang, rand_reset, trace, trace_from, trace_cycles, max_cycles, checked",
+              "flip, hang, rand_reset, trace, trace_from, trace_cycles, max_cycles, checked, spans",
               item));
     }
   }

@@ -18,11 +18,13 @@ namespace lastmile::sim {
 //   rand_reset, trace (a file), trace_from, trace_cycles: see SimulationOptions
 //   max_cycles    of one queue, after which the device gives up (default 10^9)
 //   checked       1: the build with assertions (which waveforms need anyway)
+//   spans         1: the report says when each engine worked (cmodel/device/spans.hpp); slow
 // Error(usage) names what is unknown or out of range.
 struct BackendOptions {
   SimulationOptions simulation;
   std::uint64_t max_cycles = 1000000000;
   bool checked = false;
+  bool spans = false;
 };
 [[nodiscard]] BackendOptions parse_options(const DeviceOptions& options);
 

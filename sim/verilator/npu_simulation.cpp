@@ -147,6 +147,7 @@ class NpuSimulation final : public Simulation {
   const std::vector<Range>& written() const override { return memory_.written(); }
   std::uint64_t written_bytes() const override { return memory_.written_bytes(); }
   void clear_written() override { memory_.clear_written(); }
+  const BusMonitor& monitor() const override { return memory_.monitor(); }
   void restart(const MemoryOptions& memory) override { memory_.restart(memory); }
   void mark() override { mark_ = cycles_; }
   void flush_trace() override {

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "sim/verilator/backend.hpp"
+#include "sim/verilator/span_recorder.hpp"
 
 namespace lastmile::sim {
 namespace {
@@ -52,7 +53,12 @@ class RtlDevice final : public Device {
     if (what == position_.step()) simulation_->mark();
   }
   std::string report() const override {
-    nlohmann::json j = {{"simulated_cycles", simulation_->cycles()}};
+    const BusMonitor& bus = simulation_->monitor();
+    nlohmann::json j = {{"simulated_cycles", simulation_->cycles()},
+                        {"highest_address", bus.highest},
+                        {"bus_read_beats", bus.read_beats},
+                        {"bus_written_bytes", bus.written_bytes}};
+    if (options_.spans) j["spans"] = spans_.json();
     report_speed(j, queue_cycles_, queue_time_);
     report_profile(j, profile_, options_);
     return j.dump();
@@ -63,17 +69,24 @@ class RtlDevice final : public Device {
     std::uint64_t left = options_.max_cycles;
     while (left > 0) {
       const std::uint64_t before = simulation_->cycles();
-      const Stop stop = simulation_->run(left);
+      const Stop stop = simulation_->run(options_.spans ? 1 : left);
       left -= std::min(left, simulation_->cycles() - before);
+      if (options_.spans)
+        spans_.cycle(position_.phase(), simulation_->cycles(), simulation_->counters());
       if (stop == Stop::commit) {
-        const spec::DescriptorWords words = descriptor();
+        const spec::DescriptorWords words = descriptor(simulation_->committed());
         Simulation::Counters now = simulation_->counters();
         ++now[static_cast<std::size_t>(spec::Counter::commands_)];
         const npu::Counters predicted = predictor_.commit(words);
         profile_.commit(position_.phase(), simulation_->committed(), words[0] & 0xff, now,
                         &predicted.value);
         simulation_->clear_written();
-      } else {
+        if (options_.spans) {
+          spans_.commit(position_.phase(), simulation_->cycles());
+          const std::uint32_t next = simulation_->committed() + 1;
+          spans_.begin_command(spec::decode(descriptor(next)), next);
+        }
+      } else if (stop != Stop::limit || left == 0) {
         return stop == Stop::interrupt;
       }
     }
@@ -89,11 +102,14 @@ class RtlDevice final : public Device {
     first_ = false;
     simulation_->restart(memory);
     simulation_->clear_written();
+    if (options_.spans) {
+      spans_.begin_queue(simulation_->cycles());
+      spans_.begin_command(spec::decode(descriptor(0)), 0);
+    }
   }
-  [[nodiscard]] spec::DescriptorWords descriptor() const {
+  [[nodiscard]] spec::DescriptorWords descriptor(std::uint32_t index) const {
     spec::DescriptorWords words{};
-    const std::uint64_t at =
-        std::uint64_t{queue_} + std::uint64_t{simulation_->committed()} * spec::kDescBytes;
+    const std::uint64_t at = std::uint64_t{queue_} + std::uint64_t{index} * spec::kDescBytes;
     const auto memory = simulation_->memory();
     if (at + spec::kDescBytes <= memory.size())
       std::memcpy(words.data(), memory.data() + at, spec::kDescBytes);
@@ -112,6 +128,7 @@ class RtlDevice final : public Device {
   Position position_;
   Profile profile_;
   timing::Predictor predictor_;
+  SpanRecorder spans_;
   std::uint32_t queue_ = 0;
   bool first_ = true;
   Stopwatch queue_time_;

@@ -49,6 +49,13 @@ struct Range {
   std::uint64_t last = 0;
 };
 
+// What the memory saw since the simulation was opened, whatever the NPU's own counters say.
+struct BusMonitor {
+  std::uint64_t highest = 0;  // end of the highest bus word that was read or written
+  std::uint64_t read_beats = 0;
+  std::uint64_t written_bytes = 0;  // strobed
+};
+
 class Simulation {
  public:
   using Counters = std::array<std::uint64_t, spec::kCounters>;
@@ -78,6 +85,7 @@ class Simulation {
   [[nodiscard]] virtual const std::vector<Range>& written() const = 0;
   [[nodiscard]] virtual std::uint64_t written_bytes() const = 0;
   virtual void clear_written() = 0;
+  [[nodiscard]] virtual const BusMonitor& monitor() const = 0;
 
   // Stalls and order from now on depend on `seed` alone, faults are counted anew, a memory that had
   // stopped answers again.

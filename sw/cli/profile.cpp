@@ -47,6 +47,16 @@ Subcommand profile_command(CLI::App& app, const DeviceOpener& model) {
       ->capture_default_str();
   sub->add_option("--dram", s->o.dram, "ddr, lpddr4, lpddr5 or hbm2 (default: the table's)");
   sub->add_option("--reports", s->o.reports, "folder for the reports")->capture_default_str();
+  sub->add_flag("--predict", s->o.predict,
+                "count and time commands without executing them (networks too large to execute "
+                "always are)");
+  sub->add_flag("!--no-compare", s->o.compare, "skip backpropagation, floor and schedules");
+  sub->add_flag("--sweep", s->o.sweep,
+                "sweep array, scratchpad, bus, batch and pairs for the first network");
+  sub->add_option("--trace", s->o.trace,
+                  "Perfetto trace of a step of the first network to write (open in "
+                  "ui.perfetto.dev)");
+  sub->add_option("--against", s->o.against, "earlier profile.json to compare with");
   return {sub, [s, model] {
             profile::ProfileOptions& o = s->o;
             o.variants.clear();
@@ -61,13 +71,15 @@ Subcommand profile_command(CLI::App& app, const DeviceOpener& model) {
             o.measure.backend = s->common.backend;
             o.measure.memory = s->common.backend_options;
             o.backend_options = s->common.backend_options;
-            const profile::OpenWith open = [&](const std::string& extra) {
+            const profile::OpenWith open = [&](const std::string& extra, bool use_model) {
               CommonOptions with = s->common;
               with.backend_options = extra;
+              if (use_model) with.backend = "cmodel";
               return find_backend(with, model);
             };
+            require_writable(o.trace);
             const profile::ProfileOutcome outcome =
-                profile::profile_networks(o, open, s->common.say());
+                profile::profile_networks(o, open, s->common.say(), s->common.progress());
             if (s->common.json) {
               fmt::print("{}\n", outcome.report.dump(2));
             } else {

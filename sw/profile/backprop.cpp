@@ -172,26 +172,44 @@ class Backward {
     return n;
   }
 
-  // The input as an image of `batch` channels, the error as the kernel. Cut into rows of the error
-  // (and columns, if one row is too much) until a tile fits and K is inside its limit.
+  // A convolution's gradient is one matrix product: rows (ky, kx, c) of input patches, columns of
+  // errors, summed over images and positions. The patches are made on chip: what is read of the
+  // input is read without repetition. Depthwise: image by image, the error as the kernel.
   void weight_gradient(int i) {
     const Layer& l = shape_.layer(i);
-    if (l.op == Op::fully_connected) {
-      Descriptor d = swapped(1, 1, u32(l.in.elements()), u32(l.out.c), 1, 1);
-      finish_descriptor(d, hw_);
-      put("gradient of", i, d);
-      return;
+    if (l.op == Op::depthwise_conv2d && l.multiplier == 1) return depthwise_gradient(i);
+    const bool fc = l.op == Op::fully_connected;
+    const int groups = l.op == Op::depthwise_conv2d ? l.in.c : fc ? 1 : l.groups;
+    const std::int64_t taps = fc ? 1 : std::int64_t{l.kernel_h} * l.kernel_w;
+    const std::int64_t rows = taps * (fc ? l.in.elements() : l.in.c / groups);
+    const std::int64_t sum = fc ? batch_ : std::int64_t{batch_} * l.out.h * l.out.w;
+    for (int g = 0; g < groups; ++g) {
+      for (std::int64_t k = 0; k < sum; k += kMaxReduction) {
+        Descriptor d;
+        d.opcode = u32(static_cast<int>(Opcode::conv2d_));
+        d.flags = spec::kFlagW8 | spec::kFlagOut16;
+        d.n = u32(rows);
+        d.in_h = d.in_w = d.out_h = d.out_w = 1;
+        d.kernel_h = d.kernel_w = d.stride_h = d.stride_w = 1;
+        d.in_c = d.cin_group = u32(std::min(kMaxReduction, sum - k));
+        d.out_c = d.cout_group = u32(l.out.c / groups);
+        d.groups = 1;
+        finish_descriptor(d, hw_);
+        put("gradient of", i, d, k + kMaxReduction < sum);
+        out_.back().repeated_input = static_cast<int>(taps);
+      }
     }
-    const bool depthwise = l.op == Op::depthwise_conv2d && l.multiplier == 1;
-    const int groups = depthwise ? 1 : l.op == Op::depthwise_conv2d ? l.in.c : l.groups;
-    const int repeats = depthwise ? static_cast<int>(batch_) : groups;
+  }
+
+  // Cut into rows of the error (and columns, if one row is too much) until a tile fits.
+  void depthwise_gradient(int i) {
+    const Layer& l = shape_.layer(i);
     for (int rows = l.out.h, columns = l.out.w;;) {
-      std::vector<std::pair<Descriptor, bool>> parts;
-      if (cut(l, depthwise, groups, rows, columns, parts)) {
-        for (int r = 0; r < repeats; ++r)
+      std::vector<Descriptor> parts;
+      if (cut(l, rows, columns, parts)) {
+        for (std::uint32_t image = 0; image < batch_; ++image)
           for (std::size_t k = 0; k < parts.size(); ++k)
-            put("gradient of", i, parts[k].first,
-                k + 1 < parts.size() || (depthwise && r + 1 < repeats));
+            put("gradient of", i, parts[k], k + 1 < parts.size() || image + 1 < batch_);
         return;
       }
       if (rows > 1) {
@@ -205,25 +223,20 @@ class Backward {
       }
     }
   }
-  bool cut(const Layer& l, bool depthwise, int groups, int rows, int columns,
-           std::vector<std::pair<Descriptor, bool>>& parts) {
+  bool cut(const Layer& l, int rows, int columns, std::vector<Descriptor>& parts) {
     for (int y = 0; y < l.out.h; y += rows) {
       for (int x = 0; x < l.out.w; x += columns) {
         const int kh = std::min(rows, l.out.h - y), kw = std::min(columns, l.out.w - x);
-        if (!depthwise && std::int64_t{kh} * kw * batch_ > kMaxReduction) return false;
         Descriptor d;
-        if (depthwise) {
-          d = swapped(kh, kw, 1, u32(l.in.c), l.kernel_h, l.kernel_w);
-          d.opcode = u32(static_cast<int>(Opcode::depthwise_));
-          d.in_c = u32(l.in.c);
-          d.cin_group = 1;
-          d.cout_group = 1;
-        } else {
-          d = swapped(kh, kw, u32(l.in.c / groups), u32(l.out.c / groups), l.kernel_h, l.kernel_w);
-        }
+        d.opcode = u32(static_cast<int>(Opcode::depthwise_));
+        d.flags = spec::kFlagW8 | spec::kFlagOut16;
+        d.n = d.groups = d.cin_group = d.cout_group = 1;
         // The part of the input that these rows and columns of the error meet.
         d.in_h = u32((kh - 1) * l.stride_h + (l.kernel_h - 1) * l.dilation_h + 1);
         d.in_w = u32((kw - 1) * l.stride_w + (l.kernel_w - 1) * l.dilation_w + 1);
+        d.in_c = d.out_c = u32(l.in.c);
+        d.out_h = u32(l.kernel_h), d.out_w = u32(l.kernel_w);
+        d.kernel_h = u32(kh), d.kernel_w = u32(kw);
         d.dilation_h = u32(kh == 1 ? 1 : l.stride_h);
         d.dilation_w = u32(kw == 1 ? 1 : l.stride_w);
         d.stride_h = u32(l.kernel_h == 1 ? 1 : l.dilation_h);
@@ -233,26 +246,10 @@ class Backward {
         } catch (const Error&) {
           return false;
         }
-        parts.emplace_back(d, false);
+        parts.push_back(d);
       }
     }
     return true;
-  }
-  [[nodiscard]] Descriptor swapped(int kernel_h, int kernel_w, std::uint32_t n, std::uint32_t out_c,
-                                   int out_h, int out_w) const {
-    Descriptor d;
-    d.opcode = u32(static_cast<int>(Opcode::conv2d_));
-    d.flags = spec::kFlagW8 | spec::kFlagOut16;
-    d.n = n;
-    d.in_h = d.in_w = 1;
-    d.in_c = batch_;
-    d.out_h = u32(out_h), d.out_w = u32(out_w), d.out_c = out_c;
-    d.kernel_h = u32(kernel_h), d.kernel_w = u32(kernel_w);
-    d.stride_h = d.stride_w = 1;
-    d.groups = 1;
-    d.cin_group = batch_;
-    d.cout_group = out_c;
-    return d;
   }
 
   void optimize(int i) {
@@ -288,16 +285,44 @@ class Lifetimes {
       : shape_(q, variant, input), batch_(static_cast<std::uint64_t>(batch)), w_(w) {}
 
   // Every activation that the backward pass reads stays until then.
-  std::uint64_t stored() {
+  std::uint64_t stored() { return peak(0); }
+  // Only the output of every k-th layer stays; the layers between are computed again before their
+  // errors. The best k, or none.
+  std::uint64_t recomputed() {
+    std::uint64_t best = stored();
+    for (int k = 2; k <= shape_.net.logits_layer() - shape_.input; ++k)
+      best = std::min(best, peak(k));
+    return best;
+  }
+
+ private:
+  [[nodiscard]] std::uint64_t elements(int i) const {
+    return batch_ * static_cast<std::uint64_t>(shape_.layer(i).out.elements());
+  }
+  [[nodiscard]] bool reads(int r, int i) const {
+    if (!shape_.inside[Shape::index(r)]) return false;
+    const auto& in = shape_.layer(r).inputs;
+    return std::find(in.begin(), in.end(), i) != in.end();
+  }
+  // Times: even numbers are commands, odd ones lie between.
+  [[nodiscard]] int forward(int i) const { return 2 * i; }
+  [[nodiscard]] int backward(int i) const { return 2 * (2 * shape_.net.logits_layer() + 1 - i); }
+
+  std::uint64_t peak(int k) const {
     const int last = shape_.net.logits_layer(), first = shape_.input + 1;
-    const int count = last - first + 1;
-    const auto forward = [&](int i) { return i - first; };
-    const auto backward = [&](int i) { return count + (last - i); };
     std::vector<BufferLife> b;
     for (int i = first; i <= last; ++i) {
       if (!shape_.inside[Shape::index(i)]) continue;
       const Layer& l = shape_.layer(i);
-      b.push_back({elements(i) * w_.activation, forward(i), last_use(i, forward, backward)});
+      const int passed = forward_use(i), use = last_use(i);
+      const std::uint64_t bytes = elements(i) * w_.activation;
+      if (k == 0 || (i - first + 1) % k == 0 || use <= passed) {
+        b.push_back({bytes, forward(i), use});
+      } else {
+        const int segment_end = std::min(last, first + ((i - first) / k + 1) * k - 1);
+        b.push_back({bytes, forward(i), passed});
+        b.push_back({bytes, backward(segment_end) - 1, use});
+      }
       if (shape_.needs_error(i)) {
         int born = backward(i);  // when its last reader's error goes through
         for (int r = i + 1; r <= last; ++r)
@@ -311,45 +336,17 @@ class Lifetimes {
     }
     return plan_arena(b, 1).live_peak;
   }
-
-  // Only the output of every k-th layer stays; the layers between are computed again before their
-  // errors. The best k.
-  std::uint64_t recomputed() {
-    const int last = shape_.net.logits_layer(), first = shape_.input + 1;
-    std::uint64_t best = stored();
-    for (int k = 2; k <= last - first + 1; ++k) {
-      std::uint64_t kept = 0, segment = 0;
-      for (int i = first; i <= last; i += k) {
-        if (i > first) kept += elements(i - 1) * w_.activation;
-        std::uint64_t sum = 0;
-        std::uint64_t error = 0;
-        for (int j = i; j < std::min(i + k, last + 1); ++j) {
-          sum += elements(j) * w_.activation;
-          error = std::max(error, elements(j) * w_.error);
-        }
-        segment = std::max(segment, sum + 2 * error);
-      }
-      best = std::min(best, kept + segment);
-    }
-    return best;
+  [[nodiscard]] int forward_use(int i) const {
+    int use = forward(i);
+    for (int r = i + 1; r <= shape_.net.logits_layer(); ++r)
+      if (reads(r, i)) use = std::max(use, forward(r));
+    return use;
   }
-
- private:
-  [[nodiscard]] std::uint64_t elements(int i) const {
-    return batch_ * static_cast<std::uint64_t>(shape_.layer(i).out.elements());
-  }
-  [[nodiscard]] bool reads(int r, int i) const {
-    if (!shape_.inside[Shape::index(r)]) return false;
-    const auto& in = shape_.layer(r).inputs;
-    return std::find(in.begin(), in.end(), i) != in.end();
-  }
-  template <class F, class B>
-  int last_use(int i, const F& forward, const B& backward) const {
+  [[nodiscard]] int last_use(int i) const {
     const int last = shape_.net.logits_layer();
-    int use = i == last ? backward(last) : forward(i);
+    int use = i == last ? backward(last) : forward_use(i);
     for (int r = i + 1; r <= last; ++r) {
       if (!reads(r, i)) continue;
-      use = std::max(use, forward(r));
       const Layer& l = shape_.layer(r);
       const bool product = shape_.trains[Shape::index(r)];
       const bool largest = l.op == Op::max_pool2d && shape_.needs_error(i);

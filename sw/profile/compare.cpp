@@ -29,6 +29,39 @@ void fuse_update(CounterFile& f) {
   }
 }
 
+std::uint64_t tiles(const spec::Descriptor& d) {
+  const auto cuts = [](std::uint32_t whole, std::uint32_t part) {
+    return part == 0 ? 1 : (std::uint64_t{whole} + part - 1) / part;
+  };
+  return cuts(d.n, d.tile_n) * cuts(d.out_h, d.tile_h) * cuts(d.out_w, d.tile_w);
+}
+
+// A buffer holds a layer's weights, perturbed as they come in: read from memory, and random words
+// drawn, once per pass; the array loads them from the buffer. once_a_pair: both halves use it. Its
+// waits for weights are gone but for the first fetch.
+void keep_weights(CounterFile& f, const Program& program, bool once_a_pair) {
+  const auto bus = static_cast<std::uint64_t>(f.hardware.bus_bytes);
+  const auto rows = static_cast<std::uint64_t>(f.hardware.rows);
+  const std::uint64_t bytes = f.weight_bits == 8 ? 1 : 2;
+  for (CommandCounters& c : f.commands) {
+    if (c.opcode != "CONV2D" && c.opcode != "DEPTHWISE") continue;
+    if (c.command >= program.forward.size()) continue;
+    Counters& n = c.counters;
+    const std::uint64_t times = tiles(program.forward[c.command].descriptor);
+    const bool free = once_a_pair && c.phase == "forward-";
+    const std::uint64_t fetched = free ? 0 : n[Counter::weight_read_bytes_] / times;
+    n[Counter::bus_read_beats_] -= (n[Counter::weight_read_bytes_] - fetched) / bus;
+    n[Counter::weight_read_bytes_] = fetched;
+    n[Counter::random_words_] = free ? 0 : n[Counter::random_words_] / times;
+    n[Counter::sram_reads_] += n[Counter::weight_loads_] * bytes / rows;
+    n[Counter::sram_writes_] += fetched;
+    const std::uint64_t saved =
+        n[Counter::stall_weight_] - (free ? 0 : n[Counter::stall_weight_] / times);
+    n[Counter::stall_weight_] -= saved;
+    n[Counter::cycles_] -= saved;
+  }
+}
+
 }  // namespace
 
 Alternative as_published(const QuantizedNetwork& q, const Program& program, const CounterFile& like,
@@ -104,6 +137,25 @@ std::vector<Schedule> schedules(const QuantizedNetwork& q, Variant variant, cons
   fuse_update(fused.file);
   all.push_back(fused);
 
+  std::uint64_t largest = 0;
+  for (const TensorPlace& t : program.tensors)
+    if (!t.bias)
+      largest = std::max(largest, std::uint64_t{t.pitch} * static_cast<std::uint64_t>(t.rows));
+  Schedule kept = all.front();
+  kept.name = "layer on chip";
+  kept.how = "a buffer keeps a layer's weights for all tiles of a pass";
+  kept.on_chip_bytes += 2 * largest;  // the next layer's come in meanwhile
+  keep_weights(kept.file, program, false);
+  Schedule floor = kept;
+  floor.name = "layer on chip, pair, fused";
+  floor.how = "that, both halves of a pair while a layer is there, the update as it comes in";
+  floor.file = like;
+  floor.activation_bytes *= 2;
+  keep_weights(floor.file, program, true);
+  fuse_update(floor.file);
+  all.push_back(kept);
+  all.push_back(floor);
+
   // A pass of twice the batch over buffers twice as deep: each tile holds both halves of the pair,
   // so its weights are fetched, and its random words drawn, once for both.
   spec::HardwareParams hw = like.hardware;
@@ -124,7 +176,7 @@ std::vector<Schedule> schedules(const QuantizedNetwork& q, Variant variant, cons
                 paired.memory.on_chip_bytes};
   all.push_back(pair);
   pair.name = "both";
-  pair.how = "one read and one write of the weights in a step, as far as tiles allow";
+  pair.how = "both of these: one read and one write per tile";
   fuse_update(pair.file);
   all.push_back(pair);
   return all;

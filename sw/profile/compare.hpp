@@ -4,12 +4,12 @@
 // Backpropagation, per layer with weights: the product for the input's error (the forward product
 // with weights and error swapped; a stride of s becomes s * s products over the taps that meet; the
 // mask of the activation below is read and applied as it is stored) and the product for the
-// weights' gradient (the input convolved with the error; partial sums stay in the accumulators).
-// Errors are 8 bits, gradients 16, as generous as the array allows. Pools spread the error over
-// their input; where several layers read a tensor their errors are added; SOFTMAX makes the first
-// error. Bias gradients are summed as the errors pass and cost nothing. The optimizer reads weight
-// and gradient and writes the weight (momentum: reads velocity and gradient and writes velocity
-// besides), layer by layer, so that only one gradient is alive.
+// weights' gradient (patches of the input times the error; the patches are made on chip, partial
+// sums stay in the accumulators). Errors are 8 bits, gradients 16, as generous as the array allows.
+// Pools spread the error over their input; where several layers read a tensor their errors are
+// added; SOFTMAX makes the first error. Bias gradients are summed as the errors pass and cost
+// nothing. The optimizer reads weight and gradient and writes the weight (momentum: reads velocity
+// and gradient and writes velocity besides), layer by layer, so that only one gradient is alive.
 #pragma once
 
 #include <string>
@@ -71,8 +71,10 @@ struct Schedule {
   std::uint64_t activation_bytes = 0;  // live off chip at most
   std::uint64_t on_chip_bytes = 0;
 };
-// The step as it is; both halves of a pair on one weight fetch; the update of step t applied while
-// step t + 1 loads its weights; both.
+// The step as it is; the update of step t applied while step t + 1 loads its weights; a layer's
+// weights kept on chip for all tiles; that with both halves of a pair and the update, which is the
+// floor of one read and one write; both halves of a pair on one fetch per tile (buffers of twice
+// the depth); that with the update.
 [[nodiscard]] std::vector<Schedule> schedules(const QuantizedNetwork& network, Variant variant,
                                               const Program& program, const CounterFile& like,
                                               const DeviceOpener& count_only);

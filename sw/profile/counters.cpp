@@ -24,7 +24,8 @@ T get(const json& j, const std::string& key, const std::string& origin) {
   if (at == j.end()) bad(origin, fmt::format("{} is missing", key));
   try {
     if constexpr (std::is_integral_v<T>) {
-      if (!at->is_number_integer() || (std::is_unsigned_v<T> && !at->is_number_unsigned()))
+      if (!at->is_number_integer() ||
+          (std::is_unsigned_v<T> && !at->is_number_unsigned() && at->get<std::int64_t>() < 0))
         bad(origin, fmt::format("{} is {}, expected {}integer", key, at->dump(),
                                 std::is_unsigned_v<T> ? "a non-negative " : "an "));
     }

@@ -147,6 +147,13 @@ CounterFile run_planned(const std::vector<PlannedCommand>& commands, const Progr
     c.phase = p.phase;
     c.name = p.name;
     c.layer = p.layer;
+    if (p.repeated_input > 1) {
+      const auto bus = static_cast<std::uint64_t>(like.hardware.bus_bytes);
+      const std::uint64_t words = c.counters[Counter::act_read_bytes_] / bus;
+      const std::uint64_t kept = words / static_cast<std::uint64_t>(p.repeated_input);
+      c.counters[Counter::act_read_bytes_] = kept * bus;
+      c.counters[Counter::bus_read_beats_] -= words - kept;
+    }
     if (p.partial) {
       c.counters[Counter::act_write_bytes_] = 0;
       c.counters[Counter::bus_write_beats_] = 0;

@@ -16,6 +16,8 @@ struct PlannedCommand {
   spec::Descriptor descriptor;
   // Its output stays in the accumulators for the next command: what it writes is not counted.
   bool partial = false;
+  // Its input holds everything so many times (patches): read from memory once.
+  int repeated_input = 1;
 };
 
 // Commands of a compiled program's forward stream.

@@ -6,6 +6,9 @@
 
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
+#include "sw/profile/compare.hpp"
+#include "sw/profile/memory.hpp"
+#include "sw/profile/perfetto.hpp"
 #include "sw/profile/tables.hpp"
 
 namespace lastmile::profile {
@@ -14,12 +17,13 @@ namespace {
 using nlohmann::json;
 using spec::Counter;
 
+constexpr int kTraceBatch = 4;
+
 std::string joined(const std::string& a, const std::string& b) {
   return a + (a.empty() || b.empty() ? "" : ",") + b;
 }
 
-json step_json(const Measurement& m, const EnergyTable& table) {
-  const CounterFile& f = m.file;
+json step_json(const CounterFile& f, const EnergyTable& table) {
   json j = part_json(whole(f, table), f, table);
   j["energy"] = energy_json(f, table);
   for (const Part& p : by_phase(f, table)) j["phases"].push_back(part_json(p, f, table));
@@ -33,32 +37,90 @@ json step_json(const Measurement& m, const EnergyTable& table) {
   return j;
 }
 
+json memory_json(const MemoryProfile& m) {
+  json j = {{"peak_bytes", m.peak_bytes},
+            {"footprint_bytes", m.footprint_bytes},
+            {"fragmentation_bytes", m.fragmentation_bytes},
+            {"on_chip_bytes", m.on_chip_bytes},
+            {"on_chip_peak_bytes", m.on_chip_peak},
+            {"peak_phase", m.points[m.peak].phase},
+            {"peak_command", m.points[m.peak].command}};
+  for (const LiveTensor& t : m.live_at_peak)
+    j["live_at_peak"].push_back({{"layer", t.layer}, {"bytes", t.bytes}, {"address", t.address}});
+  for (const MemoryPoint& p : m.points) {
+    json point = {{"phase", p.phase},
+                  {"command", p.command},
+                  {"scratchpad", p.scratchpad},
+                  {"accumulators", p.accumulators}};
+    for (std::size_t c = 0; c < kCategories; ++c)
+      point[std::string(name_of(static_cast<Category>(c)))] = p.live[c];
+    j["timeline"].push_back(std::move(point));
+  }
+  return j;
+}
+
+// What the memory itself saw, where the backend has one.
+json bus_json(const Measurement& m) {
+  const json report = json::parse(m.report);
+  if (!report.contains("highest_address")) return nullptr;
+  return {{"highest_address", report.at("highest_address")},
+          {"read_beats", report.at("bus_read_beats")},
+          {"written_bytes", report.at("bus_written_bytes")},
+          {"planner_bytes", m.program.memory.total_bytes},
+          {"bus_bytes", m.file.hardware.bus_bytes}};
+}
+
 class Profiler {
  public:
   Profiler(const ProfileOptions& o, const OpenWith& open, const Say& say)
-      : o_(o), open_(open), say_(say) {
-    table_ = read_energy_table(find_energy_table(o.table));
+      : o_(o),
+        open_(open),
+        say_(say),
+        table_(read_energy_table(find_energy_table(o.table))),
+        count_only_(open(
+            joined(o.measure.backend == "cmodel" ? o.backend_options : "", "execute=0"), true)) {
     if (!o.dram.empty()) choose_dram(table_, o.dram);
   }
 
-  ProfileOutcome run() {
-    namespace fs = std::filesystem;
-    fs::create_directories(o_.reports / "profile");
+  ProfileOutcome run(const ProgressOptions& progress) {
+    std::filesystem::create_directories(o_.reports / "profile");
+    json old;
+    if (!o_.against.empty()) {
+      old = json::parse(read_text_file(o_.against), nullptr, false);
+      if (!old.is_object() || old.value("schema", 0) != 1)
+        throw Error(ErrorKind::input,
+                    fmt::format("{}: is not a profile.json", o_.against.string()));
+    }
     json networks = json::array();
     for (const std::string& name : o_.networks) networks.push_back(network(find_workload(name)));
     ProfileOutcome out;
-    out.report = {{"schema", 1},
-                  {"spec", fmt::format("{:08x}", spec::kSpecHash)},
-                  {"backend", o_.measure.backend},
-                  {"backend_options", o_.backend_options},
-                  {"technology", table_.technology},
-                  {"dram", table_.dram},
-                  {"clock_mhz", table_.clock_mhz},
-                  {"networks", networks}};
-    write_file_atomic(o_.reports / "profile.json", out.report.dump(1) + "\n", false);
+    json& r = out.report;
+    const spec::HardwareParams& h = o_.measure.hardware;
+    r = {{"schema", 1},
+         {"spec", fmt::format("{:08x}", spec::kSpecHash)},
+         {"backend", o_.measure.backend},
+         {"backend_options", o_.backend_options},
+         {"hardware",
+          {{"rows", h.rows},
+           {"cols", h.cols},
+           {"bus_bytes", h.bus_bytes},
+           {"act_bytes", h.act_bytes},
+           {"acc_depth", h.acc_depth},
+           {"rq_lanes", h.rq_lanes}}},
+         {"technology", table_.technology},
+         {"dram", table_.dram},
+         {"clock_mhz", table_.clock_mhz},
+         {"networks", networks}};
+    if (o_.sweep && !o_.networks.empty())
+      r["sweep"] = sweep(find_workload(o_.networks.front()), o_, table_, count_only_, progress);
+    if (!o_.trace.empty() && !o_.networks.empty()) trace(find_workload(o_.networks.front()));
+    if (old.is_object()) r["differences"] = profile_differences(r, old);
+    write_file_atomic(o_.reports / "profile.json", r.dump(1) + "\n", false);
     write_file_atomic(o_.reports / "profile-layers.csv", layers_csv_, false);
     write_file_atomic(o_.reports / "profile-ops.csv", commands_csv_, false);
-    out.summary = summary_;
+    write_file_atomic(o_.reports / "profile-memory.csv", memory_csv(r), false);
+    write_file_atomic(o_.reports / "profile.html", profile_page(r, old), false);
+    out.summary = profile_summary(r);
     return out;
   }
 
@@ -67,7 +129,8 @@ class Profiler {
     if (say_) say_(fmt::format("profiling {}", w.name));
     const int batch = o_.batch > 0 ? o_.batch : w.batch;
     const QuantizedNetwork q = make_network(w, o_.weight_type, o_.measure.seed, o_.measure.threads);
-    const DeviceOpener open = open_(joined(o_.backend_options, w.shapes_only ? "execute=0" : ""));
+    const DeviceOpener open =
+        w.shapes_only || o_.predict ? count_only_ : open_(o_.backend_options, false);
     json j = {{"name", w.name},
               {"input", {w.input.h, w.input.w, w.input.c}},
               {"batch", batch},
@@ -78,15 +141,140 @@ class Profiler {
     const Measurement inference =
         measure(q, inference_options(batch), "inference", open, o_.measure);
     keep(w, inference);
-    j["inference"] = step_json(inference, table_);
+    j["inference"] = step_json(inference.file, table_);
+    j["inference"]["memory"] = memory_json(memory_profile(inference.program, q.network, 1));
     for (const Variant v : o_.variants) {
       const Measurement m =
           measure(q, step_options(q, v, batch, o_.distribution), name_of(v), open, o_.measure);
       keep(w, m);
-      j["steps"][name_of(v)] = step_json(m, table_);
-      if (v == o_.variants.front()) summary_ += energy_text(m.file, table_);
+      json& s = j["steps"][name_of(v)];
+      s = step_json(m.file, table_);
+      s["trained_weights"] = m.file.trained_weights;
+      s["weight_bytes"] = m.file.weight_bytes;
+      s["trained_bytes"] = m.file.trained_bytes;
+      s["memory"] = memory_json(memory_profile(m.program, q.network, o_.measure.pairs));
+      s["memory"]["training_minus_inference"] =
+          static_cast<std::int64_t>(m.program.memory.total_bytes) -
+          static_cast<std::int64_t>(inference.program.memory.total_bytes);
+      s["memory"]["scratch_bytes"] = m.program.memory.activation_live_peak;
+      s["weight_movement"] = weight_movement(m.file);
+      if (const json bus = bus_json(m); !bus.is_null()) s["bus"] = bus;
+      if (o_.compare) {
+        s["against"] = comparisons(q, v, m, inference);
+        for (const Schedule& c : schedules(q, v, m.program, m.file, count_only_))
+          s["schedules"].push_back(schedule_json(c, m.file));
+      }
     }
+    if (o_.compare) j["scratch"] = scratch_json(q, batch);
     return j;
+  }
+
+  json entry(const std::string& name, const CounterFile& f, const CounterFile& step,
+             std::uint64_t scratch, std::uint64_t own_scratch) {
+    const double per = 1.0 / static_cast<double>(f.steps);
+    const Counters n = f.total();
+    const CellCounts cells = scaled(cell_counts(f, table_), per);
+    const CellCounts base =
+        scaled(cell_counts(step, table_), 1.0 / static_cast<double>(step.steps));
+    const Interval ratio = energy_ratio(cells, base, table_);
+    return {
+        {"name", name},
+        {"cycles", static_cast<double>(n[Counter::cycles_]) * per},
+        {"macs", static_cast<double>(n[Counter::macs_]) * per},
+        {"read_bytes", static_cast<double>(n.read_bytes()) * per},
+        {"written_bytes", static_cast<double>(n.written_bytes()) * per},
+        {"energy_uj", interval_json(energy_pj(cells, table_) * 1e-6)},
+        {"energy_ratio", interval_json(ratio)},
+        {"survives", ratio.low > 1    ? "always more energy than the forward gradient"
+                     : ratio.high < 1 ? "always less energy than the forward gradient"
+                                      : "undecided within the table's intervals"},
+        {"scratch_bytes", scratch},
+        {"scratch_ratio",
+         own_scratch == 0 ? 0 : static_cast<double>(scratch) / static_cast<double>(own_scratch)}};
+  }
+  static CellCounts scaled(CellCounts c, double by) {
+    for (double& v : c) v *= by;
+    return c;
+  }
+
+  json comparisons(const QuantizedNetwork& q, Variant v, const Measurement& m,
+                   const Measurement& inference) {
+    const std::uint64_t own = m.program.memory.activation_live_peak;
+    json all = json::array();
+    all.push_back(entry("this step", m.file, m.file, own, own));
+    all.push_back(entry("inference", inference.file, m.file,
+                        inference.program.memory.activation_live_peak, own));
+    const auto add = [&](const Alternative& a) {
+      all.push_back(entry(a.name, a.file, m.file, a.scratch.bytes(), own));
+    };
+    for (const BackpropOptions& o : {BackpropOptions{false, false}, BackpropOptions{true, false},
+                                     BackpropOptions{false, true}})
+      add(backprop(q, v, m.file, o, count_only_));
+    add(as_published(q, m.program, m.file, count_only_));
+    add(physical_floor(m.program, m.file));
+    return all;
+  }
+
+  json schedule_json(const Schedule& s, const CounterFile& base) {
+    const double per = 1.0 / static_cast<double>(s.file.steps);
+    const CellCounts cells = scaled(cell_counts(s.file, table_), per);
+    const CellCounts own = scaled(cell_counts(base, table_), 1.0 / static_cast<double>(base.steps));
+    const Counters n = s.file.total();
+    return {{"name", s.name},
+            {"how", s.how},
+            {"weight_movement", weight_movement(s.file)},
+            {"cycles", static_cast<double>(n[Counter::cycles_]) * per},
+            {"bytes", static_cast<double>(n.read_bytes() + n.written_bytes()) * per},
+            {"energy_uj", interval_json(energy_pj(cells, table_) * 1e-6)},
+            {"energy_ratio", interval_json(energy_ratio(cells, own, table_))},
+            {"activation_bytes", s.activation_bytes},
+            {"on_chip_bytes", s.on_chip_bytes}};
+  }
+
+  // The shape of the paper's memory result: full training in float and in fixed point, then sparse.
+  json scratch_json(const QuantizedNetwork& q, int batch) {
+    json rows = json::array();
+    const Widths half{2, 2, 2, 2}, single{4, 4, 4, 4};
+    const auto row = [&](const std::string& name, std::uint64_t bytes) {
+      rows.push_back({{"name", name}, {"bytes", bytes}});
+    };
+    row("backpropagation, float 32", backprop_scratch(q, Variant::full, batch, {}, single).bytes());
+    row("backpropagation, float 16", backprop_scratch(q, Variant::full, batch, {}, half).bytes());
+    row("backpropagation, fixed point", backprop_scratch(q, Variant::full, batch, {}, {}).bytes());
+    row("backpropagation, fixed point, momentum",
+        backprop_scratch(q, Variant::full, batch, {true, false}, {}).bytes());
+    const auto compiled = [&](Variant v) {
+      return compile(q, o_.measure.hardware, step_options(q, v, batch, o_.distribution));
+    };
+    const Program full = compiled(Variant::full);
+    const auto weights = static_cast<std::uint64_t>(weight_count(q.network));
+    row("forward gradient, float 16, perturbed copy",
+        2 * full.memory.activation_live_peak + 2 * weights);
+    row("forward gradient, fixed point (full)", full.memory.activation_live_peak);
+    row("forward gradient, fixed point, 90 % sparse",
+        compiled(Variant::sparse).memory.activation_live_peak);
+    row("forward gradient, fixed point, head only",
+        compiled(Variant::head).memory.activation_live_peak);
+    const auto first = rows.front().at("bytes").get<double>();
+    for (json& r : rows) {
+      const auto bytes = r.at("bytes").get<double>();
+      r["times_less"] = bytes > 0 ? first / bytes : 0;
+    }
+    return rows;
+  }
+
+  void trace(const Workload& w) {
+    const QuantizedNetwork q = make_network(w, o_.weight_type, o_.measure.seed, o_.measure.threads);
+    const bool model = w.shapes_only || o_.predict;
+    const int batch = o_.batch > 0 ? o_.batch : std::min(kTraceBatch, w.batch);
+    MeasureOptions one = o_.measure;
+    one.steps = 1;
+    const Measurement m = measure(
+        q, step_options(q, o_.variants.front(), batch, o_.distribution),
+        name_of(o_.variants.front()),
+        open_(joined(joined(o_.backend_options, model ? "execute=0" : ""), "spans=1"), model), one);
+    const std::string bytes = perfetto_trace(json::parse(m.report), m.file, m.program, table_);
+    write_file_atomic(o_.trace, bytes, false);
   }
 
   void keep(const Workload& w, const Measurement& m) {
@@ -101,17 +289,40 @@ class Profiler {
     all += all.empty() ? csv : csv.substr(csv.find('\n') + 1);
   }
 
+  static std::string memory_csv(const json& report) {
+    std::string out = "network,variant,index,phase,command";
+    for (std::size_t c = 0; c < kCategories; ++c)
+      out += fmt::format(",{}", name_of(static_cast<Category>(c)));
+    out += ",scratchpad,accumulators\n";
+    for (const json& n : report.at("networks"))
+      for (const auto& [variant, s] : n.at("steps").items()) {
+        std::size_t i = 0;
+        for (const json& p : s.at("memory").at("timeline")) {
+          out += fmt::format("{},{},{},{},{}", n.at("name").get<std::string>(), variant, i++,
+                             p.at("phase").get<std::string>(), p.at("command").get<std::string>());
+          for (std::size_t c = 0; c < kCategories; ++c)
+            out += fmt::format(
+                ",{}", p.at(std::string(name_of(static_cast<Category>(c)))).get<std::uint64_t>());
+          out += fmt::format(",{},{}\n", p.at("scratchpad").get<std::uint64_t>(),
+                             p.at("accumulators").get<std::uint64_t>());
+        }
+      }
+    return out;
+  }
+
   const ProfileOptions& o_;
   const OpenWith& open_;
   const Say& say_;
   EnergyTable table_;
-  std::string layers_csv_, commands_csv_, summary_;
+  DeviceOpener count_only_;
+  std::string layers_csv_, commands_csv_;
 };
 
 }  // namespace
 
-ProfileOutcome profile_networks(const ProfileOptions& o, const OpenWith& open, const Say& say) {
-  return Profiler(o, open, say).run();
+ProfileOutcome profile_networks(const ProfileOptions& o, const OpenWith& open, const Say& say,
+                                const ProgressOptions& progress) {
+  return Profiler(o, open, say).run(progress);
 }
 
 }  // namespace lastmile::profile

@@ -128,7 +128,7 @@ std::string gnuplot_script(const Chart& c) {
       add(fmt::format("$d{} using 2 title {} {}", i, quoted(d.name), color));
       continue;
     }
-    switch (c.kind) {
+    switch (d.marks ? Chart::Kind::points : c.kind) {
       case Chart::Kind::points:
         add(fmt::format("$d{} using 1:2 with points pt 7 ps 0.7 {} title {}", i, color,
                         quoted(d.name)));

@@ -11,6 +11,7 @@ struct Series {
   std::string name = {};
   std::vector<double> x = {}, y = {};       // equal lengths
   std::vector<double> low = {}, high = {};  // both empty, or an interval for every point
+  bool marks = false;                       // points, in a chart of lines
 };
 
 struct Chart {
