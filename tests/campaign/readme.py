@@ -61,6 +61,32 @@ def speakers_table(r):
                  rows) + f"\n\n{r['network']}, {r['seeds']} seeds; source domain {number(r['head']['accuracy']['source'])}; per cent."
 
 
+def span(i, scale=1.0):
+    return f"{i['value'] * scale:.3g} ({i['low'] * scale:.3g} to {i['high'] * scale:.3g})"
+
+
+def profile_table(r):
+    rows = []
+    for n in r["networks"]:
+        s = n["steps"]["full"]
+        bus = sum(v for k, v in s["traffic"].items() if not k.startswith(("scratchpad", "accumulator")))
+        rows.append([n["name"], n["batch"], f"{s['macs'] / 1e6:,.0f}", f"{s['cycles'] / 1e6:.2f}", f"{100 * s['utilisation']:.0f} %", f"{bus / 1e6:.1f}",
+                     span(s["energy_uj"], 1e-3), f"{s['memory']['peak_bytes'] / 1e6:.2f}", f"{s['weight_movement']:.1f}"])
+    text = table(["network, all trains", "batch", "MMAC", "Mcycles", "array", "bus, MB", "energy, mJ", "live memory, MB", "weight bytes moved / weight bytes"], rows)
+    n = next(n for n in r["networks"] if n["name"] == "resnet8")
+    s = n["steps"]["full"]
+    rows = [[a["name"], f"{a['cycles'] / s['cycles']:.2f}", span(a["energy_ratio"]), f"{a['scratch_bytes'] / 1e6:.2f}"] for a in s["against"]]
+    text += "\n\nResNet-8, full training, relative to a forward-gradient step (m = 1); energy with the interval over all figures of the table:\n\n" + \
+        table(["", "cycles", "energy", "scratch memory, MB"], rows)
+    ff, bp = s["against"][0], next(a for a in s["against"] if a["name"] == "backpropagation")
+    text += f"\n\nA forward-gradient step of the ResNet-8 against a step of backpropagation on the same array: {bp['scratch_bytes'] / ff['scratch_bytes']:.2f} times " \
+        f"less scratch memory, {span(bp['energy_ratio'])} times less energy ({r['technology']}, {r['dram']}); it takes many more steps."
+    rows = [[x["name"], x["how"], f"{x['weight_movement']:.2f}", f"{100 * (x['cycles'] / s['cycles'] - 1):+.1f} %", span(x["energy_ratio"]),
+             f"{(x['activation_bytes'] - s['memory']['scratch_bytes']) / 1e6:+.2f}"] for x in s["schedules"]]
+    return text + "\n\nSchedules that would move fewer weight bytes (floor: one read and one write, 2):\n\n" + \
+        table(["", "how", "weight bytes moved / weight bytes", "cycles", "energy", "activations, MB"], rows)
+
+
 def bench_table(r):
     rows = [[t["what"], f"{t['measured']:.2f}", f"at least {t['at_least']}" if "at_least" in t else f"at most {t['at_most']}"] for t in r["targets"]]
     limits = [(name, r["benchmarks"][name]["gmacs_per_second"]) for name in ("limit/madd", "limit/eigen", "resnet8 w16/model/threads=1", "resnet8 w16/float")
@@ -123,6 +149,7 @@ TABLES = {
     "bench": ("bench.json", bench_table),
     "fashion": ("campaign-fashion.json", fashion_table),
     "networks": ("validate-networks.json", networks_table),
+    "profile": ("profile.json", profile_table),
     "run": ("run.json", run_table),
     "simspeed": ("sim-speed.json", sim_speed_table),
     "speakers": ("campaign-speakers.json", speakers_table),

@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""Model and RTL count the same, and the memory saw it. usage: check_rtl.py LASTMILE [NETWORK...]
+
+A training step of each network on both: every event counter of every command of every phase must be equal; the bytes of the per-layer
+table must be what the memory read and wrote; the highest address it saw must be the planner's last byte. Cycles are gated elsewhere.
+"""
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+# kind "event" in npu.toml
+SPEC = (ROOT / "cmodel/spec/npu.toml").read_text()
+EVENTS = [m[0].lower() for m in re.findall(r'^([A-Z_]+)\s*= \{ kind = "(event)"', SPEC, re.M)]
+passed, failed = 0, 0
+
+
+def check(name, condition, detail=""):
+    global passed, failed
+    if condition:
+        passed += 1
+    else:
+        failed += 1
+        print(f"FAILED: {name} {detail}")
+
+
+def profile(folder, networks, backend, *args):
+    r = subprocess.run([sys.argv[1], "profile", "--quiet", "--backend", backend, "--networks", networks, "--batch", "2", "--pairs", "2", "--no-compare",
+                        "--reports", str(folder), *args], cwd=ROOT, capture_output=True, text=True)
+    if r.returncode != 0:
+        sys.exit(f"{backend}: exit status {r.returncode}\n{r.stderr[-2000:]}")
+    return json.loads((folder / "profile.json").read_text())
+
+
+def main():
+    networks = ",".join(sys.argv[2:]) or "small-cnn,resnet8,ds-cnn"
+    assert len(EVENTS) > 20, EVENTS
+    with tempfile.TemporaryDirectory() as t:
+        model, rtl = pathlib.Path(t) / "model", pathlib.Path(t) / "rtl"
+        profile(model, networks, "cmodel", "--trace", str(model.parent / "model.pftrace"))
+        report = profile(rtl, networks, "rtl", "--trace", str(rtl.parent / "rtl.pftrace"))
+        compared = 0
+        for path in sorted((model / "profile").glob("*.json")):
+            a, b = (json.loads((side / "profile" / path.name).read_text()) for side in (model, rtl))
+            check(f"{path.stem}: commands", [(c["phase"], c["command"], c["name"]) for c in a["commands"]] == [(c["phase"], c["command"], c["name"]) for c in b["commands"]])
+            for x, y in zip(a["commands"], b["commands"]):
+                different = [f"{k} {x[k]} {y[k]}" for k in EVENTS if x[k] != y[k]]
+                compared += len(EVENTS)
+                check(f"{path.stem} {x['phase']} {x['name']}: events", not different, ", ".join(different))
+        for n in report["networks"]:
+            for variant, s in n["steps"].items():
+                bus, t = s["bus"], s["traffic"]
+                name = f"{n['name']} {variant}"
+                read = sum(v for k, v in t.items() if k in ("cmd_bytes", "act_read_bytes", "weight_read_bytes", "param_read_bytes", "update_read_bytes"))
+                by_layer = sum(v for l in s["layers"] for k, v in l["traffic"].items()
+                               if k in ("cmd_bytes", "act_read_bytes", "weight_read_bytes", "param_read_bytes", "update_read_bytes"))
+                check(f"{name}: bytes of layers", by_layer == read)
+                check(f"{name}: bytes read by the memory's count", bus["read_beats"] * bus["bus_bytes"] == read, f"{bus['read_beats'] * bus['bus_bytes']} {read}")
+                check(f"{name}: bytes written by the memory's count", bus["written_bytes"] == t["act_write_bytes"] + t["update_write_bytes"])
+                word = bus["bus_bytes"]
+                check(f"{name}: highest address is the planner's", bus["highest_address"] == (bus["planner_bytes"] + word - 1) // word * word,
+                      f"{bus['highest_address']} {bus['planner_bytes']}")
+        sizes = [(pathlib.Path(t) / f"{side}.pftrace").stat().st_size for side in ("model", "rtl")]
+        check("traces of both", min(sizes) > 10000, str(sizes))
+        print(f"{compared} counters compared, traces of {sizes} bytes")
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(failed != 0)
+
+
+main()
