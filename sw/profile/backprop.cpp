@@ -195,10 +195,22 @@ class Backward {
         d.out_c = d.cout_group = u32(l.out.c / groups);
         d.groups = 1;
         finish_descriptor(d, hw_);
+        deep_tiles(d);
         put("gradient of", i, d, k + kMaxReduction < sum);
         out_.back().repeated_input = static_cast<int>(taps);
       }
     }
+  }
+
+  // As many rows as the accumulators hold, the sum in chunks: every error fetched serves all rows.
+  void deep_tiles(Descriptor& d) const {
+    const auto rows = std::min(d.n, u32(hw_.acc_depth));
+    const auto lanes = u32(hw_.rows);
+    const auto chunk = std::max(u32(hw_.act_bytes) / rows / lanes, std::uint32_t{1}) * lanes;
+    d.tile_n = rows;
+    d.tile_c = std::min(chunk, d.in_c);
+    d.row_pitch = d.tile_c;
+    d.flags &= ~std::uint32_t{spec::kFlagPacked};
   }
 
   // Cut into rows of the error (and columns, if one row is too much) until a tile fits.
