@@ -266,8 +266,12 @@ void network(html::Page& page, const json& n, const json& hw) {
     page.heading("Scratch memory, from float backpropagation to sparse fixed point");
     std::vector<std::vector<std::string>> rows;
     for (const json& r : n.at("scratch"))
-      rows.push_back({text(r, "name"), brief(number(r, "bytes")), brief(number(r, "times_less"))});
-    page.table({"", "bytes", "times less"}, rows);
+      rows.push_back({text(r, "name"), brief(number(r, "bytes")), brief(number(r, "times_less")),
+                      brief(number(r, "bytes_of_one_example")),
+                      brief(number(r, "times_less_of_one_example"))});
+    page.table({"", fmt::format("bytes, batch {}", n.at("batch").get<int>()), "times less",
+                "bytes, batch 1", "times less"},
+               rows);
   }
 }
 

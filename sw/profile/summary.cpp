@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "sw/profile/profile.hpp"
 
@@ -118,29 +119,34 @@ void one_step(std::vector<std::string>& out, const json& s) {
 
 std::string profile_summary(const json& report) {
   std::vector<std::string> lines;
-  bool first = true;
   const json& h = report.at("hardware");
+  const auto row = [&](const json& n, const std::string& variant, const json& s) {
+    if (lines.size() >= kLines - 3) return;
+    lines.push_back(fmt::format("{:<14} {:<7} {:>11.0f} cycles, {}, memory {}",
+                                n.at("name").get<std::string>(), variant, number(s, "cycles"),
+                                shown(s.at("energy").at("uj_per_step"), "uJ"),
+                                bytes(number(s.at("memory"), "footprint_bytes"))));
+  };
+  bool first = true;
+  // One network in full, then the full steps of the others, then what else there is room for.
   for (const json& n : report.at("networks")) {
-    for (const auto& [variant, s] : n.at("steps").items()) {
-      const json& e = s.at("energy").at("uj_per_step");
-      if (first && variant == "full") {
-        lines.push_back(fmt::format(
-            "{}, {}, batch {}, m = {}, {}; {} x {}, {} with {} at {:.0f} MHz, counted by {}",
-            n.at("name").get<std::string>(), variant, n.at("batch").get<int>(),
-            n.at("pairs").get<int>(), n.at("weight_type").get<std::string>(),
-            h.at("rows").get<int>(), h.at("cols").get<int>(),
-            report.at("technology").get<std::string>(), report.at("dram").get<std::string>(),
-            number(report, "clock_mhz"), report.at("backend").get<std::string>()));
-        one_step(lines, s);
-        first = false;
-      } else if (lines.size() < kLines - 3) {
-        lines.push_back(fmt::format("{:<14} {:<7} {:>11.0f} cycles, {}, memory {}",
-                                    n.at("name").get<std::string>(), variant, number(s, "cycles"),
-                                    shown(e, "uJ"),
-                                    bytes(number(s.at("memory"), "footprint_bytes"))));
-      }
+    if (!n.at("steps").contains("full")) continue;
+    const json& s = n.at("steps").at("full");
+    if (!std::exchange(first, false)) {
+      row(n, "full", s);
+      continue;
     }
+    lines.push_back(fmt::format(
+        "{}, full, batch {}, m = {}, {}; {} x {}, {} with {} at {:.0f} MHz, counted by {}",
+        n.at("name").get<std::string>(), n.at("batch").get<int>(), n.at("pairs").get<int>(),
+        n.at("weight_type").get<std::string>(), h.at("rows").get<int>(), h.at("cols").get<int>(),
+        report.at("technology").get<std::string>(), report.at("dram").get<std::string>(),
+        number(report, "clock_mhz"), report.at("backend").get<std::string>()));
+    one_step(lines, s);
   }
+  for (const json& n : report.at("networks"))
+    for (const auto& [variant, s] : n.at("steps").items())
+      if (variant != "full") row(n, variant, s);
   if (report.contains("differences") && !report.at("differences").empty()) {
     const json& d = report.at("differences").front();
     lines.push_back(fmt::format(

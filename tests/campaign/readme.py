@@ -82,9 +82,14 @@ def profile_table(r):
     text += f"\n\nA forward-gradient step of the ResNet-8 against a step of backpropagation on the same array: {bp['scratch_bytes'] / ff['scratch_bytes']:.2f} times " \
         f"less scratch memory, {span(bp['energy_ratio'])} times less energy ({r['technology']}, {r['dram']}); it takes many more steps."
     rows = [[x["name"], x["how"], f"{x['weight_movement']:.2f}", f"{100 * (x['cycles'] / s['cycles'] - 1):+.1f} %", span(x["energy_ratio"]),
-             f"{(x['activation_bytes'] - s['memory']['scratch_bytes']) / 1e6:+.2f}"] for x in s["schedules"]]
+             f"{(x['activation_bytes'] - s['memory']['scratch_bytes']) / 1e6:+.2f}", f"{(x['on_chip_bytes'] - s['memory']['on_chip_bytes']) / 1e3:+.0f}"]
+            for x in s["schedules"]]
+    scratch = table(["scratch memory of full training", f"batch {n['batch']}, kB", "times less", "batch 1, kB", "times less"],
+                    [[x["name"], f"{x['bytes'] / 1e3:,.1f}", f"{x['times_less']:.1f}", f"{x['bytes_of_one_example'] / 1e3:,.1f}",
+                      f"{x['times_less_of_one_example']:.1f}"] for x in n["scratch"]])
+    text += "\n\n" + scratch
     return text + "\n\nSchedules that would move fewer weight bytes (floor: one read and one write, 2):\n\n" + \
-        table(["", "how", "weight bytes moved / weight bytes", "cycles", "energy", "activations, MB"], rows)
+        table(["", "how", "weight bytes moved / weight bytes", "cycles", "energy", "activations, MB", "on chip, kB"], rows)
 
 
 def bench_table(r):

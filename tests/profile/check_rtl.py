@@ -7,6 +7,7 @@ table must be what the memory read and wrote; the highest address it saw must be
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,39 @@ def profile(folder, networks, backend, *args):
     if r.returncode != 0:
         sys.exit(f"{backend}: exit status {r.returncode}\n{r.stderr[-2000:]}")
     return json.loads((folder / "profile.json").read_text())
+
+
+def slices(path):
+    """Closed slices of a trace by track: [(start, end)], through protoc and the published field numbers."""
+    text = subprocess.run(["protoc", "--decode=perfetto.protos.Trace", "sw/profile/perfetto.proto"], cwd=ROOT, stdin=path.open("rb"), capture_output=True,
+                          text=True, check=True).stdout
+    tracks, out, begun = {}, {}, {}
+    for packet in text.split("\npacket {"):
+        time = int((re.search(r"timestamp: (\d+)", packet) or [0, 0])[1])
+        if named := re.search(r'\buuid: (\d+)\s+name: "([^"]*)"', packet):
+            tracks[named[1]] = named[2]
+        track = re.search(r"track_uuid: (\d+)", packet)
+        if "TYPE_SLICE_BEGIN" in packet:
+            assert track[1] not in begun, "slices overlap"
+            begun[track[1]] = time
+        if "TYPE_SLICE_END" in packet:
+            out.setdefault(tracks[track[1]], []).append((begun.pop(track[1]), time))
+    assert not begun
+    return out
+
+
+def traces(folder):
+    if shutil.which("protoc") is None:
+        print("SKIPPED: protoc is not installed (Debian package protobuf-compiler), traces of model and RTL are not compared")
+        return
+    model, rtl = (slices(folder / f"{side}.pftrace") for side in ("model", "rtl"))
+    check("traces have the same engines", set(model) == set(rtl), f"{set(model) ^ set(rtl)}")
+    check("traces have the same commands", len(model["COMMAND"]) == len(rtl["COMMAND"]))
+    off = max(abs(a[1] - b[1]) for a, b in zip(model["COMMAND"], rtl["COMMAND"])) / rtl["COMMAND"][-1][1]
+    check("commands end at the same time in both traces, within 5 % of the step", off < 0.05, str(off))
+    for engine in ("ARRAY", "LOAD"):  # a drain of the model spans its waiting, too
+        a, b = (sum(end - start for start, end in side[engine]) for side in (model, rtl))
+        check(f"{engine} works about as long in both traces", abs(a / b - 1) < 0.25, f"{a} {b}")
 
 
 def main():
@@ -67,6 +101,7 @@ def main():
                 word = bus["bus_bytes"]
                 check(f"{name}: highest address is the planner's", bus["highest_address"] == (bus["planner_bytes"] + word - 1) // word * word,
                       f"{bus['highest_address']} {bus['planner_bytes']}")
+        traces(pathlib.Path(t))
         sizes = [(pathlib.Path(t) / f"{side}.pftrace").stat().st_size for side in ("model", "rtl")]
         check("traces of both", min(sizes) > 10000, str(sizes))
         print(f"{compared} counters compared, traces of {sizes} bytes")
