@@ -37,6 +37,7 @@ struct Npu::State {
   Fault fetch(std::uint32_t index, Descriptor& d);
   void execute(const Descriptor& d);
   void compute(const Descriptor& d);
+  const Counters& expected(const Descriptor& d);
   Perturbation weight_perturbation(const Descriptor& d) const;
   Perturbation bias_perturbation(const Descriptor& d) const;
   void count(const MatrixCount& c);
@@ -141,13 +142,17 @@ void Npu::State::execute(const Descriptor& d) {
   if (static_cast<Opcode>(d.opcode) == Opcode::end_) return;
   if (!count_only) compute(d);
   const TrafficMode mode = timing::mode_of(d, regs);
-  regs.counters += traffic.of(d, mode);
+  regs.counters += expected(d);
   last_timing = &timing.of(d, mode);
   const std::uint64_t before = regs.counters[Counter::cycles_];
   regs.counters += last_timing->counters;
   last_cycles = clock.command(*last_timing);
   regs.counters[Counter::cycles_] = before + last_cycles;
   ++regs.counters[Counter::commands_];
+}
+
+const Counters& Npu::State::expected(const Descriptor& d) {
+  return traffic.of(d, timing::mode_of(d, regs));
 }
 
 Npu::Npu(const spec::HardwareParams& hw, std::span<std::byte> memory, int threads,
@@ -201,6 +206,12 @@ void Npu::start() {
 }
 
 bool Npu::step() {
+  if (!prepare()) return false;
+  execute();
+  return commit();
+}
+
+bool Npu::prepare() {
   if (!s_->running) return false;
   RegisterFile& regs = s_->regs;
   Descriptor d;
@@ -212,8 +223,15 @@ bool Npu::step() {
     regs.fail(regs.command, fault);
     return false;
   }
-  s_->execute(s_->last);
-  const bool end = d.opcode == static_cast<std::uint32_t>(Opcode::end_);
+  return true;
+}
+
+void Npu::execute() { s_->execute(s_->last); }
+
+bool Npu::commit() {
+  if (!s_->running) return false;
+  RegisterFile& regs = s_->regs;
+  const bool end = s_->last.opcode == static_cast<std::uint32_t>(Opcode::end_);
   if (end || regs.command + 1 == regs.raw(spec::reg::kQueueCount)) {
     regs.counters[Counter::cycles_] += s_->clock.end(end);
     s_->running = false;
@@ -222,6 +240,19 @@ bool Npu::step() {
   }
   ++regs.command;
   return true;
+}
+
+void Npu::fail(spec::Error code, std::uint32_t info) {
+  if (!s_->running) return;
+  s_->running = false;
+  s_->regs.fail(s_->regs.command, {code, info});
+}
+
+bool Npu::running() const { return s_->running; }
+const Counters& Npu::expected() const {
+  static const Counters kNothing{};
+  return s_->last.opcode == static_cast<std::uint32_t>(Opcode::end_) ? kNothing
+                                                                     : s_->expected(s_->last);
 }
 
 }  // namespace lastmile::npu

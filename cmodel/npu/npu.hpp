@@ -36,7 +36,17 @@ class Npu {
   // running; each step() executes one command and returns whether the queue goes on.
   void start();
   bool step();
-  // Valid after a step that executed a command (and did not end in END or an error).
+  // A step in three parts, for a bus between them: prepare() fetches and validates (false: the
+  // queue has ended with an error), execute() computes and counts, commit() returns whether the
+  // queue goes on. fail() ends the running queue with an error that the bus met.
+  bool prepare();
+  void execute();
+  bool commit();
+  void fail(spec::Error code, std::uint32_t info);
+  [[nodiscard]] bool running() const;
+  // What the prepared command will add to the counters that data do not decide.
+  [[nodiscard]] const Counters& expected() const;
+  // Valid after prepare(), or a step that executed a command (and did not end in END or an error).
   [[nodiscard]] const spec::Descriptor& last_command() const;  // addresses resolved
   [[nodiscard]] const Counters& counters() const;              // since start()
   // The prediction of that command, the cycle since start() in which its engine started, and the

@@ -1,6 +1,5 @@
 #include "cmodel/npu/validate.hpp"
 
-#include <array>
 #include <utility>
 
 namespace lastmile::npu {
@@ -15,17 +14,6 @@ using U = std::uint64_t;
 using Wide = unsigned __int128;  // products of four fields reach 2^65
 
 Fault shape_fault(ShapeRule r) { return {Error::shape_, static_cast<std::uint32_t>(r)}; }
-
-// One byte range a command uses.
-struct Region {
-  Field field = Field::none_;
-  U address = 0;  // 33 bits: base and offset added
-  Wide bytes = 0;
-  std::uint32_t align = 1;
-  bool write = false;
-  spec::Engine engine = spec::Engine::none_;
-  bool used = false;
-};
 
 Fault check_flags(const Descriptor& d, Opcode op) {
   const bool matrix = uses_weights(op);
@@ -124,7 +112,8 @@ Fault check_tiles(const Descriptor& d, const spec::HardwareParams& hw, Opcode op
   return {};
 }
 
-// in, in2, out, w, bias, rq: the contract's order. Addresses are taken as they stand in `d`.
+}  // namespace
+
 std::array<Region, 6> regions(const Descriptor& d) {
   using spec::Engine;
   const auto op = static_cast<Opcode>(d.opcode);
@@ -190,8 +179,6 @@ std::array<Region, 6> regions(const Descriptor& d) {
           Engine::param_, matrix};
   return r;
 }
-
-}  // namespace
 
 Fault validate_queue(const RegisterFile& regs) {
   const U address = regs.raw(spec::reg::kQueueAddr);

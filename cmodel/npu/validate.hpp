@@ -2,6 +2,7 @@
 // touches memory.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "cmodel/npu/control.hpp"
@@ -20,6 +21,20 @@ namespace lastmile::npu {
 // What the bus answers to a valid command whose regions do not exist in a memory of `memory_bytes`:
 // BUS_READ or BUS_WRITE with the engine. The model tells before anything is touched.
 [[nodiscard]] Fault check_memory(const spec::Descriptor& resolved, std::uint64_t memory_bytes);
+
+// One byte range a command uses.
+struct Region {
+  spec::Field field = spec::Field::none_;
+  std::uint64_t address = 0;    // 33 bits: base and offset added
+  unsigned __int128 bytes = 0;  // products of four fields reach 2^65
+  std::uint32_t align = 1;
+  bool write = false;
+  spec::Engine engine = spec::Engine::none_;
+  bool used = false;
+};
+// in, in2, out, w, bias, rq: the contract's order. Addresses are taken as they stand in `d`. UPDATE
+// writes the region of its weights, too.
+[[nodiscard]] std::array<Region, 6> regions(const spec::Descriptor& d);
 
 // Rows and columns of a tile's input region (CONTRACT.md, Tiles).
 [[nodiscard]] constexpr std::uint64_t region_extent(std::uint64_t tile, std::uint64_t stride,
