@@ -21,7 +21,7 @@ SIM_VERILATOR = verilator --cc -O3 -fno-reloop -sv -Wall --x-assign fast --x-ini
 SIM_LIBVER = $(shell verilator --getenv VERILATOR_ROOT 2>/dev/null)/include
 
 # Rebuilt when any source of the NPU, the simulation around it or this file changes.
-SIM_OWN = sim/verilator/npu_simulation.cpp sim/verilator/axi_memory.hpp sim/verilator/simulation.hpp
+SIM_OWN = sim/verilator/npu_simulation.cpp sim/verilator/npu_pins.cpp sim/verilator/axi_memory.hpp sim/verilator/simulation.hpp sim/verilator/pins.hpp
 build/rtl/%/npu.so: $(wildcard rtl/*/*.sv) rtl/npu.f rtl/lint.vlt sim/verilator/public.vlt $(SIM_OWN) cmodel/spec/npu_spec.hpp
 	@mkdir -p $(@D)
 	@echo "  VERILATE npu $*"
@@ -31,7 +31,9 @@ build/rtl/%/npu.so: $(wildcard rtl/*/*.sv) rtl/npu.f rtl/lint.vlt sim/verilator/
 	  CXX="$(SIM_CXX) -fPIC -std=c++20" OPT_FAST="$(SIM_OPT)" OPT_SLOW="-O1" OPT_GLOBAL="$(SIM_OPT)" >> $(@D)/build.log 2>&1 || { grep -E -A4 'rror' $(@D)/build.log; exit 1; }
 	@$(CCACHE) $(SIM_CXX) -std=c++20 $(SIM_OPT) -fPIC -I. -I$(@D)/obj -isystem $(SIM_LIBVER) -isystem $(SIM_LIBVER)/vltstd $(addprefix -DP_,$(SIM_PARAMS)) -DP_CHECKED=$(CHECKED) \
 	  -c sim/verilator/npu_simulation.cpp -o $(@D)/npu_simulation.o
-	@$(SIM_CXX) -shared -o $@ $(@D)/npu_simulation.o $(@D)/obj/Vnpu__ALL.a $(@D)/obj/verilated*.o $(if $(filter 1,$(CHECKED)),-lz) -lpthread
+	@$(CCACHE) $(SIM_CXX) -std=c++20 $(SIM_OPT) -fPIC -I. -I$(@D)/obj -isystem $(SIM_LIBVER) -isystem $(SIM_LIBVER)/vltstd $(addprefix -DP_,$(SIM_PARAMS)) \
+	  -c sim/verilator/npu_pins.cpp -o $(@D)/npu_pins.o
+	@$(SIM_CXX) -shared -o $@ $(@D)/npu_simulation.o $(@D)/npu_pins.o $(@D)/obj/Vnpu__ALL.a $(@D)/obj/verilated*.o $(if $(filter 1,$(CHECKED)),-lz) -lpthread
 
 # Backends: shared objects beside the program.
 SIM_SHARED = $(OUT)/sim/verilator/backend.o $(OUT)/sim/verilator/span_recorder.o

@@ -89,18 +89,16 @@ std::string library_name(const spec::HardwareParams& hw, bool checked) {
                      hw.acc_depth, hw.rq_lanes, hw.training, checked ? "-checked" : "");
 }
 
-std::unique_ptr<Simulation> open_simulation(const BackendOptions& options) {
-  if (options.simulation.memory_bytes == 0 ||
-      options.simulation.memory_bytes > (std::uint64_t{1} << 32))
-    throw Error(ErrorKind::usage, fmt::format("memory_bytes is {}, expected 1 to 2^32",
-                                              options.simulation.memory_bytes));
+namespace {
+
+// A symbol of build/rtl/<parameters>/npu.so.
+void* library_symbol(const spec::HardwareParams& hw, bool checked, const char* name) {
   namespace fs = std::filesystem;
   Dl_info self{};
   if (::dladdr(reinterpret_cast<void*>(&parse_options), &self) == 0 || self.dli_fname == nullptr)
     throw Error(ErrorKind::device, "rtl: the folder of the backend is unknown");
-  const spec::HardwareParams& hw = options.simulation.hardware;
   const fs::path file = fs::absolute(self.dli_fname).parent_path().parent_path() / "rtl" /
-                        library_name(hw, options.checked) / "npu.so";
+                        library_name(hw, checked) / "npu.so";
   void* handle = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr)
     throw Error(
@@ -109,11 +107,22 @@ std::unique_ptr<Simulation> open_simulation(const BackendOptions& options) {
                     "COLS={} BUS_BYTES={} ACT_BYTES={} ACC_DEPTH={} RQ_LANES={} "
                     "TRAINING={}{}`",
                     file.string(), ::dlerror(), hw.rows, hw.cols, hw.bus_bytes, hw.act_bytes,
-                    hw.acc_depth, hw.rq_lanes, hw.training, options.checked ? " CHECKED=1" : ""));
-  void* symbol = ::dlsym(handle, kOpenSimulationSymbol);
+                    hw.acc_depth, hw.rq_lanes, hw.training, checked ? " CHECKED=1" : ""));
+  void* symbol = ::dlsym(handle, name);
   if (symbol == nullptr)
-    throw Error(ErrorKind::device,
-                fmt::format("rtl: {} has no {}", file.string(), kOpenSimulationSymbol));
+    throw Error(ErrorKind::device, fmt::format("rtl: {} has no {}", file.string(), name));
+  return symbol;
+}
+
+}  // namespace
+
+std::unique_ptr<Simulation> open_simulation(const BackendOptions& options) {
+  if (options.simulation.memory_bytes == 0 ||
+      options.simulation.memory_bytes > (std::uint64_t{1} << 32))
+    throw Error(ErrorKind::usage, fmt::format("memory_bytes is {}, expected 1 to 2^32",
+                                              options.simulation.memory_bytes));
+  void* symbol =
+      library_symbol(options.simulation.hardware, options.checked, kOpenSimulationSymbol);
   return std::unique_ptr<Simulation>(reinterpret_cast<OpenSimulation>(symbol)(options.simulation));
 }
 
@@ -131,6 +140,11 @@ void report_speed(nlohmann::json& report, std::uint64_t cycles, const Stopwatch&
   report["cpu_seconds"] = queues.cpu();
   report["cycles_per_second"] = rate(cycles, queues.wall());
   report["cycles_per_cpu_second"] = rate(cycles, queues.cpu());
+}
+
+std::unique_ptr<Pins> open_pins(const spec::HardwareParams& hardware) {
+  void* symbol = library_symbol(hardware, false, kOpenPinsSymbol);
+  return std::unique_ptr<Pins>(reinterpret_cast<OpenPins>(symbol)(hardware));
 }
 
 void report_profile(nlohmann::json& report, const Profile& profile, const BackendOptions& options) {

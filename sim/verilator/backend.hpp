@@ -7,6 +7,7 @@
 
 #include "cmodel/device/profile.hpp"
 #include "cmodel/timing/predictor.hpp"
+#include "sim/verilator/pins.hpp"
 #include "sim/verilator/simulation.hpp"
 #include "sim/verilator/stopwatch.hpp"
 #include "sw/device/device.hpp"
@@ -47,5 +48,7 @@ void report_profile(nlohmann::json& report, const Profile& profile, const Backen
 // Loads build/rtl/<name>/npu.so, found from where this code was loaded. Error(device) says what to
 // build.
 [[nodiscard]] std::unique_ptr<Simulation> open_simulation(const BackendOptions& options);
+// The same library's NPU without a memory. Error(device) says what to build.
+[[nodiscard]] std::unique_ptr<Pins> open_pins(const spec::HardwareParams& hardware);
 
 }  // namespace lastmile::sim

@@ -78,6 +78,8 @@ class NpuSimulation final : public Simulation {
       context_->coveragep()->write(folder + ("/" + std::to_string(getpid())) + "-" +
                                    std::to_string(written++) + ".dat");
 #endif
+    // The model's scopes leave the thread's context, which another NPU may have changed.
+    Verilated::threadContextp(context_.get());
   }
 
   std::uint32_t read_register(std::uint32_t offset) override {
