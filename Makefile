@@ -17,7 +17,7 @@ include sw/build.mk
 # `N passed, N failed` counts as that many cases, another one as a single case.
 TEST_TARGETS :=
 include tests/lint/tidy.mk
--include tests/random/random.mk tests/fuzz/fuzz.mk $(wildcard tests/rtl/*.mk) sim/sim.mk tests/timing/timing.mk tests/cli/cli.mk tests/bench/bench.mk \
+-include tests/random/random.mk tests/fuzz/fuzz.mk $(wildcard tests/rtl/*.mk) sim/sim.mk sim/systemc/systemc.mk sw/embedded/embedded.mk tests/timing/timing.mk tests/cli/cli.mk tests/bench/bench.mk \
   tests/campaign/campaign.mk tests/validate/validate.mk tests/profile/profile.mk
 -include tests/synth/synth.mk tests/mutation/mutation.mk tests/coverage/coverage.mk
 

@@ -28,7 +28,9 @@ LIB_SRC  := $(filter-out %/main.cpp,$(shell find sw cmodel -name '*.cpp' 2>/dev/
 # Everything under tests/ is one runner, except the folders with rules of their own and files that bring their own main.
 OWN_MAIN := $(shell find tests -name '*.cpp' -exec grep -lw '^int main' {} + 2>/dev/null)
 TEST_SRC := $(filter-out $(OWN_MAIN) tests/fuzz/% tests/bench/% tests/rtl/%,$(shell find tests -name '*.cpp' 2>/dev/null | sort))
-LIB_OBJ  := $(LIB_SRC:%.cpp=$(OUT)/%.o)
+# The host in C (sw/embedded), but not its board.
+LIB_C    := $(filter-out %/board_rv32.c,$(shell find sw -name '*.c' 2>/dev/null | sort))
+LIB_OBJ  := $(LIB_SRC:%.cpp=$(OUT)/%.o) $(LIB_C:%.c=$(OUT)/%.o)
 TEST_OBJ := $(TEST_SRC:%.cpp=$(OUT)/%.o)
 MAIN_OBJ := $(OUT)/sw/main.o
 LIB   := $(OUT)/liblastmile.a
@@ -40,6 +42,10 @@ $(OUT)/%.o: %.cpp
 	@mkdir -p $(@D)
 	@echo "  CXX $<"
 	@$(CCACHE) $(CXX) $(CXXFLAGS_ALL) -MMD -MP -c $< -o $@
+$(OUT)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC $<"
+	@$(CCACHE) $(CXX) -x c -std=c11 -ffreestanding -fexceptions -march=$(ARCH) -fPIC $(filter-out -Wno-restrict,$(WARN)) $(FLAGS_$(VARIANT)) -I. -MMD -MP -c $< -o $@
 $(LIB): $(LIB_OBJ)
 	@rm -f $@ && ar rcs $@ $^
 $(BIN): $(MAIN_OBJ) $(LIB)

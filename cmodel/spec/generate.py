@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes npu_spec.hpp, npu_pkg.sv and REFERENCE.md from npu.toml, and the constant tables of the numeric contract.
+"""Makes npu_spec.hpp, npu_spec.h, npu_pkg.sv and REFERENCE.md from npu.toml, and the constant tables of the numeric contract.
 
 usage: generate.py [--check]     --check: compare with the files on disk, exit 1 on drift
 Needs Python 3.11 (tomllib), nothing else.
@@ -286,7 +286,23 @@ def md():
     return "\n".join(o) + "\n"
 
 
-OUT = {HERE / "npu_spec.hpp": cpp(), ROOT / "rtl" / "pkg" / "npu_pkg.sv": sv(), HERE / "REFERENCE.md": md()}
+def c():
+    """What a host in C needs: registers and their values."""
+    o = [f"/* {HEAD} */", "#ifndef LASTMILE_NPU_SPEC_H", "#define LASTMILE_NPU_SPEC_H", "",
+         f"#define LM_MAGIC {spec['npu']['magic']:#x}u", f"#define LM_SPEC_HASH {digest:#010x}u"]
+    o += [f"#define LM_{n} {spec['constant'][n]['value']}" for n in ("DESC_BYTES", "ALIGN", "MAX_PAIRS", "LOSS_FRACTION")]
+    for en in ("error", "engine", "polarity", "distribution"):
+        o += ["", f"/* {spec['enum'][en]['doc']} */"]
+        o += [f"#define LM_{en.upper()}_{k} {v}u" for k, v in spec["enum"][en].items() if k != "doc"]
+    o += ["", "/* register byte offsets */"]
+    o += [f"#define LM_REG_{n} {r['offset']:#05x}u" for n, r in spec["register"].items()]
+    o += [f"#define LM_REG_PAIR_STRIDE {spec['register']['PAIR_COEF']['stride']}u",
+          f"#define LM_REG_COUNTER_STRIDE {spec['register']['COUNTER']['stride']}u", "", "/* counters, by index */"]
+    o += [f"#define LM_COUNTER_{n} {i}u" for i, (n, _) in enumerate(counters)]
+    return "\n".join(o + ["", "#endif", ""])
+
+
+OUT = {HERE / "npu_spec.hpp": cpp(), HERE / "npu_spec.h": c(), ROOT / "rtl" / "pkg" / "npu_pkg.sv": sv(), HERE / "REFERENCE.md": md()}
 if sys.argv[1:] == ["--check"]:
     drift = [p for p, t in OUT.items() if not p.exists() or p.read_text() != t]
     for p in drift:

@@ -56,6 +56,10 @@ double step_factor(std::uint32_t step_register) {
                     -static_cast<int>(step_register >> 16 & 0x3f));
 }
 
+std::uint64_t probe_seed(std::uint64_t seed, int probe) {
+  return sub_seed(seed, kProbeStream + static_cast<std::uint64_t>(probe));
+}
+
 std::vector<std::int8_t> coefficients(Estimator estimator, std::span<const double> differences,
                                       double scale) {
   std::vector<std::int8_t> out;
@@ -107,8 +111,8 @@ void train_forward_gradient(ForwardGradientTarget& target, std::size_t examples,
   if (o.estimator == Estimator::scaled && from.step == 0) {
     target.set_batch(sampler.batch(0));
     double squares = 0;
-    for (std::uint64_t i = 0; i < kScaleProbes; ++i) {
-      const auto [plus, minus] = pair(sub_seed(o.seed, kProbeStream + i));
+    for (int i = 0; i < kScaleProbes; ++i) {
+      const auto [plus, minus] = pair(probe_seed(o.seed, i));
       squares += (plus - minus) * (plus - minus);
     }
     scale = static_cast<float>(kScaleOverRms * std::sqrt(squares / kScaleProbes));

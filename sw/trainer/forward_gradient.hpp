@@ -93,6 +93,7 @@ using StepCallback = std::function<void(const StepReport&)>;
 // journal records it.
 inline constexpr int kScaleProbes = 16;
 inline constexpr double kScaleOverRms = 1;
+[[nodiscard]] std::uint64_t probe_seed(std::uint64_t seed, int probe);
 
 // Where a run goes on; the default is the start.
 struct TrainingPosition {

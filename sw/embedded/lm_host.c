@@ -1,0 +1,184 @@
+#include "sw/embedded/lm_host.h"
+
+enum { START = 1, SOFT_RESET = 2, IRQ_DONE = 1, IRQ_ERROR = 2 };
+
+static uint32_t read(const struct lm_host* h, uint32_t offset) {
+  return lm_port_read(h->port, offset);
+}
+static void write(const struct lm_host* h, uint32_t offset, uint32_t value) {
+  lm_port_write(h->port, offset, value);
+}
+
+/* CRC-32 of IEEE 802.3, four bits at a time. */
+static uint32_t crc32(uint32_t start, const uint8_t* bytes, uint32_t n) {
+  static const uint32_t table[16] = {
+      0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158,
+      0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4,
+      0xa00ae278, 0xbdbdf21c};
+  uint32_t crc = ~start;
+  for (uint32_t i = 0; i < n; ++i) {
+    crc ^= bytes[i];
+    crc = crc >> 4 ^ table[crc & 15];
+    crc = crc >> 4 ^ table[crc & 15];
+  }
+  return ~crc;
+}
+
+static void put32(uint8_t* to, uint32_t value) {
+  for (uint32_t i = 0; i < 4; ++i) to[i] = (uint8_t)(value >> (8 * i));
+}
+static uint32_t get32(const uint8_t* from) {
+  return from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
+}
+
+int lm_open(struct lm_host* h, struct lm_port* port, const struct lm_plan* plan, uint32_t chain) {
+  h->port = port;
+  h->plan = plan;
+  h->chain = chain;
+  h->step = 0;
+  h->scale = 0;
+  h->error_code = h->error_command = h->error_info = 0;
+  if (read(h, LM_REG_ID) != LM_MAGIC || read(h, LM_REG_SPEC) != LM_SPEC_HASH ||
+      read(h, LM_REG_HW0) != plan->hw0 || read(h, LM_REG_HW1) != plan->hw1)
+    return LM_WRONG_DEVICE;
+  write(h, LM_REG_CTRL, SOFT_RESET);
+  write(h, LM_REG_MEM_LIMIT, plan->memory_limit);
+  write(h, LM_REG_IRQ_ENABLE, IRQ_DONE | IRQ_ERROR);
+  write(h, LM_REG_DISTRIBUTION, plan->distribution);
+  write(h, LM_REG_MASK_SEED_LO, (uint32_t)plan->mask_seed);
+  write(h, LM_REG_MASK_SEED_HI, (uint32_t)(plan->mask_seed >> 32));
+  write(h, LM_REG_BATCH_ADDR, plan->batch_address);
+  write(h, LM_REG_LABEL_ADDR, plan->label_address);
+  write(h, LM_REG_OUT_ADDR, plan->out_address);
+  return LM_OK;
+}
+
+static int run_queue(struct lm_host* h, uint32_t address, uint32_t count) {
+  write(h, LM_REG_QUEUE_ADDR, address);
+  write(h, LM_REG_QUEUE_COUNT, count);
+  write(h, LM_REG_CTRL, START);
+  if (lm_port_wait(h->port) != 0) return LM_NO_INTERRUPT;
+  const uint32_t cause = read(h, LM_REG_IRQ_STATUS);
+  write(h, LM_REG_IRQ_STATUS, cause);
+  if (cause == IRQ_DONE) return LM_OK;
+  h->error_code = read(h, LM_REG_ERROR_CODE);
+  h->error_command = read(h, LM_REG_ERROR_COMMAND);
+  h->error_info = read(h, LM_REG_ERROR_INFO);
+  write(h, LM_REG_CTRL, SOFT_RESET);
+  return LM_DEVICE_ERROR;
+}
+
+/* The mean loss of the batch in nats, as a binary64. */
+static int forward(struct lm_host* h, uint32_t polarity, uint64_t seed, lm_real* loss) {
+  write(h, LM_REG_POLARITY, polarity);
+  write(h, LM_REG_SEED_LO, (uint32_t)seed);
+  write(h, LM_REG_SEED_HI, (uint32_t)(seed >> 32));
+  const int status = run_queue(h, h->plan->forward_address, h->plan->forward_count);
+  if (status != LM_OK) return status;
+  const uint32_t low = read(h, LM_REG_LOSS_LO), high = read(h, LM_REG_LOSS_HI);
+  const uint32_t examples = read(h, LM_REG_EXAMPLES);
+  *loss = 0;
+  if (examples != 0) {
+    const lm_real sum = lm_real_of((int64_t)((uint64_t)high << 32 | low));
+    *loss = lm_real_div(lm_real_mul(lm_real_scale(sum, -LM_LOSS_FRACTION), LM_REAL_LN2),
+                        lm_real_of(examples));
+  }
+  return LM_OK;
+}
+
+/* The losses of a pair: L+ - L- and L+ + L-. */
+static int pair(struct lm_host* h, uint64_t seed, lm_real* difference, lm_real* sum) {
+  lm_real plus = 0, minus = 0;
+  int status = forward(h, LM_POLARITY_PLUS, seed, &plus);
+  if (status == LM_OK) status = forward(h, LM_POLARITY_MINUS, seed, &minus);
+  *difference = lm_real_sub(plus, minus);
+  *sum = lm_real_add(plus, minus);
+  return status;
+}
+
+/* The root of the mean square of LM_PROBES differences on the first batch. */
+static int measure_scale(struct lm_host* h) {
+  lm_real squares = 0;
+  if (lm_port_batch(h->port, 0) != 0) return LM_NO_BATCH;
+  for (uint32_t i = 0; i < LM_PROBES; ++i) {
+    lm_real difference = 0, sum = 0;
+    const int status = pair(h, h->plan->probe_seeds[i], &difference, &sum);
+    if (status != LM_OK) return status;
+    squares = lm_real_add(squares, lm_real_mul(difference, difference));
+  }
+  h->scale = lm_real_to_float(lm_real_sqrt(lm_real_div(squares, lm_real_of(LM_PROBES))));
+  return LM_OK;
+}
+
+static int32_t coefficient(const struct lm_host* h, lm_real difference) {
+  if (difference << 1 == 0) return 0;
+  const int32_t sign = difference >> 63 != 0 ? -1 : 1;
+  if (h->plan->scaled == 0) return sign;
+  if (h->scale == 0) return 0;
+  const lm_real share = lm_real_div(difference, lm_real_from_float(h->scale));
+  if (share << 1 >= LM_REAL_ONE << 1) return 127 * sign;
+  return lm_real_round(lm_real_mul(share, LM_REAL_127));
+}
+
+/* Checks the record's step and checksum, then updates: what a step and a replay share. */
+static int apply(struct lm_host* h, const uint8_t* record) {
+  const uint32_t pairs = h->plan->pairs;
+  uint64_t seed = h->plan->seed;
+  for (uint32_t i = 0; i < pairs; ++i) seed += h->step; /* seed + step * pairs */
+  for (uint32_t j = 0; j < pairs; ++j) {
+    const uint32_t at = j * LM_REG_PAIR_STRIDE;
+    write(h, LM_REG_PAIR_SEED_LO + at, (uint32_t)(seed + j));
+    write(h, LM_REG_PAIR_SEED_HI + at, (uint32_t)((seed + j) >> 32));
+    write(h, LM_REG_PAIR_COEF + at, record[8 + j]);
+  }
+  write(h, LM_REG_PAIRS, pairs);
+  write(h, LM_REG_STEP, get32(record + 4));
+  const int status = run_queue(h, h->plan->update_address, h->plan->update_count);
+  if (status != LM_OK) return status;
+  h->chain = get32(record + 16 + pairs);
+  h->scale = get32(record + 12 + pairs);
+  ++h->step;
+  return LM_OK;
+}
+
+int lm_replay(struct lm_host* h, const uint8_t* record) {
+  const uint32_t body = LM_RECORD_BYTES(h->plan->pairs) - 4;
+  if (get32(record) != h->step || crc32(h->chain, record, body) != get32(record + body))
+    return LM_WRONG_RECORD;
+  return apply(h, record);
+}
+
+int lm_step(struct lm_host* h) {
+  const uint32_t pairs = h->plan->pairs;
+  uint8_t record[LM_RECORD_BYTES(LM_MAX_PAIRS)];
+  lm_real sum = 0;
+  int status = LM_OK;
+  if (h->step == 0 && h->plan->scaled != 0) status = measure_scale(h);
+  if (status != LM_OK) return status;
+  if (lm_port_batch(h->port, h->step) != 0) return LM_NO_BATCH;
+  uint64_t seed = h->plan->seed;
+  for (uint32_t i = 0; i < pairs; ++i) seed += h->step;
+  for (uint32_t j = 0; j < pairs; ++j) {
+    lm_real difference = 0, both = 0;
+    status = pair(h, seed + j, &difference, &both);
+    if (status != LM_OK) return status;
+    sum = lm_real_add(sum, both);
+    record[8 + j] = (uint8_t)coefficient(h, difference);
+  }
+  put32(record, h->step);
+  put32(record + 4, h->plan->step_registers[h->step]);
+  put32(record + 8 + pairs, lm_real_to_float(lm_real_div(sum, lm_real_of(2 * (int64_t)pairs))));
+  put32(record + 12 + pairs, h->scale);
+  put32(record + 16 + pairs, crc32(h->chain, record, 16 + pairs));
+  /* Before the update: a run that stops between the two goes on from the journal. */
+  if (lm_port_append(h->port, record, LM_RECORD_BYTES(pairs)) != 0) return LM_NO_JOURNAL;
+  return apply(h, record);
+}
+
+int lm_run(struct lm_host* h) {
+  while (h->step < h->plan->steps) {
+    const int status = lm_step(h);
+    if (status != LM_OK) return status;
+  }
+  return LM_OK;
+}
