@@ -1,0 +1,356 @@
+// Faults and stress on the SystemC platform: each is a platform of its own, all in one simulation.
+// In every case the host reports what happened (or does not notice), goes on from the journal, and
+// ends in the bits of the plain model. Ends with `N passed, N failed`.
+//
+// usage: fault_test [WORD]     only the cases whose name holds WORD
+#define DOCTEST_CONFIG_IMPLEMENT  // the helpers of other tests use its messages
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cmodel/device/model_device.hpp"
+#include "sim/systemc/platform.hpp"
+#include "sim/systemc/training.hpp"
+#include "sim/verilator/backend.hpp"
+#include "sw/base/error.hpp"
+#include "sw/base/io.hpp"
+#include "sw/embedded/native.hpp"
+#include "tests/base/temp_dir.hpp"
+#include "tests/validate/cases.hpp"
+
+namespace lastmile::sim {
+namespace {
+
+constexpr std::uint32_t kSteps = 5;
+constexpr std::uint32_t kStepOfFault = 1;  // after its update
+constexpr int kAttempts = 4;
+
+TrainingSetup make_setup() {
+  ValidateCase c = validate_case(two_convolutions(), test_seed());
+  TrainingSetup s;
+  s.base = std::move(c.quantized);
+  s.data = std::move(c.data);
+  s.options.unit = AmplitudeUnit::rms;
+  s.options.eps = 0.05;
+  s.options.step = 0.02;
+  s.options.forward.batch = s.options.fixed.batch = 8;
+  s.options.forward.steps = kSteps;
+  s.options.forward.estimator = Estimator::sign;
+  s.plan = plan_training(s.base, s.options, s.data, open_model);
+  return s;
+}
+
+// Pulls the NPU's reset line some cycles after it is told to.
+class Resetter : public sc_core::sc_module {
+ public:
+  Resetter(sc_core::sc_module_name name, Platform& platform, std::uint64_t cycles)
+      : sc_module(name), platform_(platform), clock_(platform.options().clock_ps), cycles_(cycles) {
+    SC_HAS_PROCESS(Resetter);
+    SC_THREAD(run);
+  }
+  void trigger() { go_.notify(sc_core::SC_ZERO_TIME); }
+
+ private:
+  void run() {
+    for (;;) {
+      wait(go_);
+      wait(clock_.cycles(cycles_));
+      platform_.reset_line().write(true);
+      wait(clock_.cycles(20));
+      platform_.reset_line().write(false);
+    }
+  }
+  Platform& platform_;
+  Clock clock_;
+  std::uint64_t cycles_;
+  sc_core::sc_event go_;
+};
+
+struct Case {
+  std::string name;
+  std::function<void(PlatformOptions&)> configure = {};
+  std::function<void(Platform&)> arm = {};  // after step kStepOfFault
+  std::string report = {};                  // part of what the host reports; empty: nothing
+  int reports = 1;                          // how often
+  bool ends = true;                         // false: the simulation's limit stops it
+  bool embedded = false;                    // the C host
+  std::uint64_t reset_after = 0;            // cycles; 0: no reset from outside
+  // Checked at the end besides bits and rules.
+  std::function<bool(Platform&)> also = {};
+};
+
+// One case at work.
+struct Run {
+  Case c;
+  const TrainingSetup* setup;
+  std::filesystem::path journal;
+  std::vector<std::string> reports;
+  std::optional<QuantizedNetwork> network;
+  std::unique_ptr<Platform> platform;
+  std::unique_ptr<Resetter> resetter;
+
+  Run(Case what, const TrainingSetup& s, const std::filesystem::path& folder, std::size_t index,
+      PlatformOptions o)
+      : c(std::move(what)), setup(&s), journal(folder / fmt::format("{}.lmj", index)) {
+    if (c.configure) c.configure(o);
+    platform = std::make_unique<Platform>(fmt::format("case{}", index).c_str(), o,
+                                          [this](Host& host) { software(host); });
+    resetter =
+        std::make_unique<Resetter>(fmt::format("reset{}", index).c_str(), *platform, c.reset_after);
+  }
+
+  void fault(std::uint32_t step) {
+    if (step != kStepOfFault || !reports.empty()) return;
+    if (c.arm) c.arm(*platform);
+    if (c.reset_after != 0) resetter->trigger();
+  }
+
+  void software(Host& host) {
+    const DeviceOpener open = [&host](const DeviceOptions& d) {
+      auto device = host.open(d);
+      device->write_register(spec::reg::kWatchdog, 30000);
+      return device;
+    };
+    for (int attempt = 0; attempt < kAttempts && !network; ++attempt) {
+      try {
+        if (c.embedded) {
+          with_c_host(open, attempt > 0);
+        } else {
+          network = train_on(*setup, open, journal, attempt > 0, [this](std::uint32_t step) {
+                      fault(step);
+                    }).network;
+        }
+      } catch (const Error& e) {
+        reports.emplace_back(e.what());
+        host.reset_npu();
+      }
+    }
+  }
+
+  void with_c_host(const DeviceOpener& open, bool resume) {
+    Device* device = nullptr;
+    FixedTarget target(
+        setup->base, setup->plan, setup->data,
+        [&](const DeviceOptions& d) {
+          auto opened = open(d);
+          device = opened.get();
+          return opened;
+        },
+        setup->fixed());
+    if (!resume && c.arm) c.arm(*platform);
+    const EmbeddedResult r =
+        run_embedded(*device, target,
+                     {setup->options.forward, setup->fixed(), setup->data.size(), setup->header(),
+                      journal, resume, UINT32_MAX});
+    if (r.status != LM_OK)
+      throw Error(ErrorKind::device,
+                  fmt::format("C host: status {}, error {}, command {}, info {}", r.status,
+                              r.host.error_code, r.host.error_command, r.host.error_info));
+    network = target.network();
+  }
+};
+
+Fault npu_fault(Fault::Kind kind, bool reads, std::uint64_t n) {
+  return {.kind = kind, .last = kRegisterBase, .reads = reads, .writes = !reads, .n = n};
+}
+
+std::vector<Case> all_cases(NpuKind kind) {
+  using Kind = Fault::Kind;
+  std::vector<Case> cases;
+  const bool rtl = kind == NpuKind::rtl;
+  const std::string prefix = rtl ? "accurate: " : "loose: ";
+  const auto add = [&](Case c) {
+    c.name = prefix + c.name;
+    cases.push_back(std::move(c));
+  };
+  const auto on_npu = [](const Fault& f) {
+    return [f](Platform& p) { p.faults(Port::npu).arm(f); };
+  };
+  const auto on_host = [](const Fault& f) {
+    return [f](Platform& p) { p.faults(Port::host).arm(f); };
+  };
+  const auto on_line = [](const InterruptFault& f) {
+    return [f](Platform& p) { p.line().arm(f); };
+  };
+  const auto npu_hit = [](Platform& p) { return p.faults(Port::npu).hits() != 0; };
+  const auto host_hit = [](Platform& p) { return p.faults(Port::host).hits() != 0; };
+  const auto line_hit = [](Platform& p) { return p.line().hits() != 0; };
+
+  add({.name = "no fault; bytes on the bus are the NPU's counters",
+       .also = [](Platform& p) { return p.bytes_match(); }});
+  add({.name = "descriptor fetch answered with an error",
+       .arm = on_npu(npu_fault(Kind::error, true, 1)),
+       .report = "BUS_READ in command 0",
+       .also = npu_hit});
+  add({.name = "read answered with an error",
+       .arm = on_npu(npu_fault(Kind::error, true, 4)),
+       .report = "BUS_READ",
+       .also = npu_hit});
+  add({.name = "write answered with an error",
+       .arm = on_npu(npu_fault(Kind::error, false, 1)),
+       .report = "BUS_WRITE",
+       .also = npu_hit});
+  add({.name = "reads that are 3000 cycles late are only slower",
+       .arm = on_npu({.kind = Kind::delay, .writes = false, .n = 2, .count = 5, .cycles = 3000}),
+       .also = npu_hit});
+  add({.name = "read without an answer",
+       .arm = on_npu(npu_fault(Kind::drop, true, 3)),
+       .report = "WATCHDOG",
+       .also = npu_hit});
+  add({.name = "interrupt 5000 cycles late",
+       .arm = on_line({.n = 1, .count = 3, .cycles = 5000}),
+       .also = line_hit});
+  add({.name = "interrupt lost",
+       .arm = on_line({.n = 1}),
+       .report = "without an interrupt",
+       .also = line_hit});
+  add({.name = "reset in mid-step",
+       .report = rtl ? "" : "without an interrupt",
+       .reset_after = rtl ? 2000U : 700U});
+  if (rtl) cases.back().report = "without an interrupt";
+  add({.name = "competing bursts",
+       .configure = [](PlatformOptions& o) { o.traffic = {.on = true, .bursts = 16, .pause = 50}; },
+       .also =
+           [](Platform& p) {
+             return p.traffic().transactions() > 100 && p.traffic().wrong() == 0 &&
+                    p.bus().waited(static_cast<unsigned>(Port::npu)) > 0 && p.bytes_match();
+           }});
+  add({.name = "banks, refresh, narrow memory",
+       .configure =
+           [](PlatformOptions& o) {
+             o.memory = {.bandwidth = 8, .banks = 4, .row_bytes = 1024, .refresh_interval = 2000};
+           },
+       .also =
+           [](Platform& p) {
+             const MemoryCount& m = p.memory().count();
+             return m.row_hits > 0 && m.row_conflicts > 0 && m.refreshes > 0 && p.bytes_match();
+           }});
+  if (rtl) {
+    add({.name = "memory that answers in four phases",
+         .configure = [](PlatformOptions& o) { o.memory.four_phases = true; },
+         .also = [](Platform& p) { return p.bytes_match(); }});
+    return cases;
+  }
+  add({.name = "interrupt later than the host waits",
+       .arm = on_line({.n = 1, .cycles = 3000000}),
+       .report = "without an interrupt",
+       .also = line_hit});
+  add({.name = "register read answered with an error",
+       .arm = on_host({.kind = Kind::error, .first = kRegisterBase, .writes = false, .n = 3}),
+       .report = "was answered with",
+       .also = host_hit});
+  add({.name = "register write without an answer",
+       .arm = on_host({.kind = Kind::drop, .first = kRegisterBase, .reads = false, .n = 4}),
+       .report = "no answer to a write",
+       .also = host_hit});
+  add({.name = "batch written to memory answered with an error",
+       .arm = on_host({.kind = Kind::error, .last = kRegisterBase, .reads = false}),
+       .report = "was answered with",
+       .also = host_hit});
+  add({.name = "memory that is broken for good: the host gives up",
+       .arm = on_npu({.kind = Kind::error, .writes = false, .count = UINT64_MAX}),
+       .report = "BUS_READ",
+       .reports = kAttempts,
+       .also = npu_hit});
+  add({.name = "no interrupt and a host without patience of its own: the simulation stops it",
+       .configure = [](PlatformOptions& o) { o.irq_timeout = std::uint64_t{1} << 40; },
+       .arm = on_line({.n = 1, .count = UINT64_MAX}),
+       .ends = false});
+  add({.name = "C host", .embedded = true, .also = [](Platform& p) { return p.bytes_match(); }});
+  add({.name = "C host, interrupt lost",
+       .arm = on_line({.n = 6}),
+       .report = "C host: status 2",
+       .embedded = true,
+       .also = line_hit});
+  add({.name = "C host, write answered with an error",
+       .arm = on_npu(npu_fault(Kind::error, false, 20)),
+       .report = "C host: status 3, error 10",
+       .embedded = true,
+       .also = npu_hit});
+  return cases;
+}
+
+std::string judge(Run& r, const QuantizedNetwork& expected, const std::filesystem::path& reference,
+                  bool unfinished) {
+  Platform& p = *r.platform;
+  if (unfinished != !r.c.ends) return unfinished ? "did not end" : "ended";
+  if (p.violations() != 0)
+    return fmt::format("{} bus rules broken: {}", p.violations(),
+                       fmt::join(p.monitor(Port::npu).messages(), "; "));
+  if (unfinished) return {};
+  if (!p.host().failure().empty()) return "the software ended with: " + p.host().failure();
+  const std::size_t wanted = r.c.report.empty() ? 0 : static_cast<std::size_t>(r.c.reports);
+  if (r.reports.size() != wanted)
+    return fmt::format("{} reports instead of {}: {}", r.reports.size(), wanted,
+                       fmt::join(r.reports, "; "));
+  for (const std::string& text : r.reports)
+    if (text.find(r.c.report) == std::string::npos)
+      return fmt::format("reported \"{}\", expected \"{}\"", text, r.c.report);
+  if (r.c.also && !r.c.also(p)) return "counters are not as expected";
+  if (wanted == kAttempts) return r.network ? "trained" : "";
+  if (!r.network || !same_weights(*r.network, expected)) return "other weights";
+  if (!same_bytes(r.journal, reference)) return "another journal";
+  return {};
+}
+
+int main_of(const std::string& word) {
+  doctest::Context context;
+  context.setAsDefaultForAssertsOutOfTestCases();
+  const testing::TempDir folder;
+  const TrainingSetup setup = make_setup();
+  const std::filesystem::path reference = folder / "reference.lmj";
+  const QuantizedNetwork expected = train_on(setup, open_model, reference).network;
+
+  PlatformOptions options;
+  options.memory_bytes = 1 << 20;
+  options.irq_timeout = 2000000;
+  std::vector<Case> cases = all_cases(NpuKind::model);
+  const std::size_t loose = cases.size();
+  try {
+    static_cast<void>(open_pins(options.hardware));
+    for (Case& c : all_cases(NpuKind::rtl)) cases.push_back(std::move(c));
+  } catch (const Error& e) {
+    fmt::print("SKIPPED: cycle-accurate cases: {}\n", e.what());
+  }
+  std::vector<std::unique_ptr<Run>> runs;
+  std::vector<Platform*> platforms;
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    if (cases[i].name.find(word) == std::string::npos) continue;
+    options.npu = i < loose ? NpuKind::model : NpuKind::rtl;
+    runs.push_back(std::make_unique<Run>(cases[i], setup, folder.path(), i, options));
+    platforms.push_back(runs.back()->platform.get());
+  }
+  const std::vector<std::string> unfinished = run_platforms(platforms, 50000000);
+  int passed = 0, failed = 0;
+  for (const auto& r : runs) {
+    const bool late = std::find(unfinished.begin(), unfinished.end(), r->platform->basename()) !=
+                      unfinished.end();
+    const std::string why = judge(*r, expected, reference, late);
+    ++(why.empty() ? passed : failed);
+    if (why.empty()) {
+      fmt::print("  ok   {}{}\n", r->c.name,
+                 r->reports.empty() ? "" : fmt::format(" [{}]", r->reports.front()));
+    } else {
+      fmt::print("  FAIL {}: {}\n", r->c.name, why);
+    }
+  }
+  fmt::print("{} passed, {} failed\n", passed, failed);
+  std::fflush(stdout);
+  return failed == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace lastmile::sim
+
+// SystemC's main() calls it; here the name keeps the file out of the common test runner.
+int main(int argc, char** argv) { return sc_core::sc_elab_and_sim(argc, argv); }
+int sc_main(int argc, char** argv) {
+  sc_core::sc_report_handler::set_actions(sc_core::SC_INFO, sc_core::SC_DO_NOTHING);
+  return lastmile::sim::main_of(argc > 1 ? argv[1] : "");
+}
