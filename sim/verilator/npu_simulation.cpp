@@ -75,8 +75,9 @@ class NpuSimulation final : public Simulation {
 #ifdef P_COVERAGE
     static int written = 0;
     if (const char* folder = std::getenv("LASTMILE_COVERAGE"))
-      context_->coveragep()->write(folder + ("/" + std::to_string(getpid())) + "-" +
-                                   std::to_string(written++) + ".dat");
+      context_->coveragep()->write(
+          (folder + ("/" + std::to_string(getpid())) + "-" + std::to_string(written++) + ".dat")
+              .c_str());
 #endif
     // The model's scopes leave the thread's context, which another NPU may have changed.
     Verilated::threadContextp(context_.get());

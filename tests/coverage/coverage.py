@@ -17,6 +17,7 @@ functional average over coverpoints (tests/sim/functional_bins.hpp; npu_cover.sv
 """
 import argparse
 import collections
+import hashlib
 import json
 import os
 import pathlib
@@ -71,20 +72,29 @@ def only_ports():
     return str(path.relative_to(ROOT))
 
 
+def verilate(obj, values, flags, more):
+    run(["verilator", "--cc", "-O3", "-fno-reloop", "-sv", "-Wall", "--x-assign", "fast", "--x-initial", "unique", *flags,
+         *(f"-G{n}={v}" for n, v in zip(NAMES, values)), "--top-module", "npu", "--prefix", "Vnpu", "--Mdir", str(obj),
+         "rtl/lint.vlt", "sim/verilator/public.vlt", *more, *sources()])
+    run(["make", "--no-print-directory", "-C", str(obj), "-f", "Vnpu.mk", "Vnpu__ALL.a", "verilated.o", "verilated_threads.o", "verilated_cov.o",
+         "CXX=g++ -fPIC -std=c++20", "OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0"], env={**os.environ, "OBJCACHE": shutil.which("ccache") or "", "MAKEFLAGS": ""})
+
+
 def library(kind, values, flags, more):
     """Instrumented npu.so of one parameter set in build/coverage/KIND/rtl, with the programs beside it."""
     base = OUT / kind
     name = "{}x{}-b{}-s{}-a{}-q{}-t{}".format(*values)
     folder = base / "rtl" / name
     obj = folder / "obj"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    print(f"building {kind}, {name}", flush=True)
-    run(["verilator", "--cc", "-O3", "-fno-reloop", "-sv", "-Wall", "--x-assign", "fast", "--x-initial", "unique", *flags,
-         *(f"-G{n}={v}" for n, v in zip(NAMES, values)), "--top-module", "npu", "--prefix", "Vnpu", "--Mdir", str(obj),
-         "rtl/lint.vlt", "sim/verilator/public.vlt", *more, *sources()])
-    run(["make", "--no-print-directory", "-C", str(obj), "-f", "Vnpu.mk", "Vnpu__ALL.a", "verilated.o", "verilated_threads.o", "verilated_cov.o",
-         "CXX=g++ -fPIC -std=c++20", "OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0"], env={**os.environ, "OBJCACHE": shutil.which("ccache") or "", "MAKEFLAGS": ""})
+    content = b"".join((ROOT / f).read_bytes() for f in [*sources(), *more, "rtl/lint.vlt"])
+    key = hashlib.sha256(content + repr((flags, values)).encode()).hexdigest()
+    known = folder / "key"
+    if not known.exists() or known.read_text() != key:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        print(f"building {kind}, {name}", flush=True)
+        verilate(obj, values, flags, more)
+        known.write_text(key)
     include = run(["verilator", "--getenv", "VERILATOR_ROOT"]).strip() + "/include"
     run(["g++", "-std=c++20", "-O1", "-march=native", "-fPIC", "-shared", "-I.", f"-I{obj}", "-isystem", include, "-isystem", f"{include}/vltstd",
          *(f"-DP_{n}={v}" for n, v in zip(NAMES, values)), "-DP_CHECKED=0", "-DP_COVERAGE", "-DVM_COVERAGE=1", "sim/verilator/npu_simulation.cpp",

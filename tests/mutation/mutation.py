@@ -25,7 +25,7 @@ import time
 from mutants import MUTANTS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-OUT = ROOT / "build" / "mutation"
+OUT = ROOT / "build" / "mutation" / str(os.getpid())
 REPORTS = ROOT / "build" / "reports"
 VALUES = {"ROWS": 4, "COLS": 4, "BUS_BYTES": 8, "ACT_BYTES": 4096, "ACC_DEPTH": 64, "RQ_LANES": 4}
 SET = [str(v) for v in VALUES.values()]

@@ -69,7 +69,7 @@ class BenchOf {
     top->final();
 #if VM_COVERAGE
     if (const char* folder = std::getenv("LASTMILE_COVERAGE"))
-      context->coveragep()->write(folder + std::string("/bench.dat"));
+      context->coveragep()->write((folder + std::string("/bench.dat")).c_str());
 #endif
   }
   void edge() {  // inputs set before; outputs after are those of the next cycle

@@ -40,7 +40,7 @@ int main() {
   t.active_i = 0;
   t.out_ready_i = 1;
   b.reset();
-  for (int round = 0; round < 400; ++round) {
+  for (int round = 0; round < 12000; ++round) {
     const bool active = rnd.chance(90), gaussian = rnd.chance(50),
                w8 = P_BIAS == 0 && rnd.chance(50), minus = rnd.chance(50);
     const int bits = P_BIAS != 0 ? 32 : w8 ? 8 : 16;
