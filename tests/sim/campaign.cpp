@@ -86,7 +86,10 @@ int main(int argc, char** argv) {
         ++queues;
         bins.queue(q.commands.size());
         bins.outcome(o.code, o.info);
-        for (const spec::Descriptor& d : q.commands) bins.command(d, q.regs);
+        for (const spec::Descriptor& d : q.commands) {
+          bins.command(d, q.regs);
+          if (d.opcode == 0) break;
+        }
       }
     } catch (const std::exception& e) {
       difference = fmt::format("block {} ({}): {}", block, options.extra, e.what());

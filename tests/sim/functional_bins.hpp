@@ -32,7 +32,8 @@ class Bins {
   explicit Bins(const spec::HardwareParams& hw) : hw_(hw) {
     const Names tiled = {"CONV2D", "DEPTHWISE", "POOL"}, matrix = {"CONV2D", "DEPTHWISE"};
     define("opcode", {"CONV2D", "DEPTHWISE", "POOL maximum", "POOL average", "ADD", "SOFTMAX",
-                      "LOSS", "UPDATE"});
+                      "LOSS", "UPDATE", "END"});
+    define("base register", {"input", "addend or labels", "output"});
     define("stride", cross(tiled, {"1", "2", "3", "unequal"}));
     define("padding", cross(tiled, {"none", "top", "left", "both", "end"}));
     define("kernel", cross(tiled, {"1x1", "row", "column", "square", "rectangle"}));
@@ -130,6 +131,10 @@ class Bins {
   void command(const spec::Descriptor& d, const reference::Registers& r) {
     const auto op = static_cast<spec::Opcode>(d.opcode);
     const std::string name(spec::to_string(op));
+    if (op == spec::Opcode::end_) return hit("opcode", "END");
+    if (d.has(spec::kFlagInBatch)) hit("base register", "input");
+    if (d.has(spec::kFlagIn2Label)) hit("base register", "addend or labels");
+    if (d.has(spec::kFlagOutBatch)) hit("base register", "output");
     const bool maximum = d.has(spec::kFlagMax);
     hit("opcode", op != spec::Opcode::pool_ ? name : maximum ? "POOL maximum" : "POOL average");
     const auto word = static_cast<std::uint32_t>(hw_.bus_bytes);

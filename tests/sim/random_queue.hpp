@@ -20,6 +20,7 @@ struct Queue {
   std::vector<spec::Descriptor> commands;
   reference::Registers regs;
   std::uint32_t address = 0;
+  std::uint32_t batch_base = 0, label_base = 0, out_base = 0;  // BATCH_ADDR, LABEL_ADDR, OUT_ADDR
 
   // The commands as they are now, behind the data.
   void encode() {
@@ -39,6 +40,9 @@ inline Queue make_queue(std::uint64_t seed, const spec::HardwareParams& hw, unsi
                         std::uint32_t most = 5) {
   Generator g(seed, hw);
   Queue q;
+  q.batch_base = g.in(0, 256);
+  q.label_base = g.in(0, 256);
+  q.out_base = g.in(0, 256);
   const std::uint32_t count = g.in(1, most);
   while (q.commands.size() < count) {
     const std::uint32_t op = g.in(1, 7);
@@ -48,10 +52,26 @@ inline Queue make_queue(std::uint64_t seed, const spec::HardwareParams& hw, unsi
     for (std::uint32_t* a :
          {&c.d.in_addr, &c.d.in2_addr, &c.d.out_addr, &c.d.w_addr, &c.d.bias_addr, &c.d.rq_addr})
       *a += base;
+    // Some addresses are relative to a register. All lie above the bases.
+    const auto relative = [&](std::uint32_t flag, std::uint32_t& a, std::uint32_t to) {
+      if (a < 256 || g.in(0, 3) != 0) return;
+      c.d.flags |= flag;
+      a -= to;
+    };
+    if (c.d.opcode != static_cast<std::uint32_t>(spec::Opcode::update_)) {
+      relative(spec::kFlagInBatch, c.d.in_addr, q.batch_base);
+      relative(spec::kFlagIn2Label, c.d.in2_addr, q.label_base);
+      relative(spec::kFlagOutBatch, c.d.out_addr, q.out_base);
+    }
     q.memory.insert(q.memory.end(), c.memory.begin(), c.memory.end());
     q.memory.resize((q.memory.size() + 63) / 64 * 64);
     q.commands.push_back(c.d);
     q.regs = c.regs;
+  }
+  if (g.in(0, 7) == 0) {  // what follows an END is not executed
+    spec::Descriptor end;
+    end.opcode = static_cast<std::uint32_t>(spec::Opcode::end_);
+    q.commands.insert(q.commands.begin() + g.in(1, count), end);
   }
   q.address = static_cast<std::uint32_t>(q.memory.size());
   q.encode();
@@ -76,6 +96,9 @@ inline void load(Device& device, const Queue& q) {
     write64(device, reg::kPairSeedLo + 16 * j, r.pair_seed[j]);
     device.write_register(reg::kPairCoef + 16 * j, static_cast<std::uint32_t>(r.pair_coef[j]));
   }
+  device.write_register(reg::kBatchAddr, q.batch_base);
+  device.write_register(reg::kLabelAddr, q.label_base);
+  device.write_register(reg::kOutAddr, q.out_base);
   device.write_register(reg::kQueueAddr, q.address);
   device.write_register(reg::kQueueCount, static_cast<std::uint32_t>(q.commands.size()));
   device.write_register(reg::kMemLimit, static_cast<std::uint32_t>(q.memory.size()));
