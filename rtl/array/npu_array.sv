@@ -304,6 +304,8 @@ module npu_array #(
   assert property (@(posedge clk_i) disable iff (!rst_ni) acc_read && v_q[5] && halves_q[4] == halves_q[5] |-> pos4 != pos5);
   assert property (@(posedge clk_i) disable iff (!rst_ni) acc_read && dr_read_i |-> halves_q[4] != dr_half_i);
   assert property (@(posedge clk_i) disable iff (!rst_ni) dr_read_i |-> block_valid_o[dr_half_i]);
+  // The word read last stays until its last group is selected.
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) dr_select_i |-> block_valid_o[dr_select_half_i]);
 `endif
 
 endmodule

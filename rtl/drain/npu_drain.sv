@@ -87,6 +87,9 @@ module npu_drain #(
   // A block at a time.
   localparam logic [1:0] D_WAIT = 2'd0, D_LOAD = 2'd1, D_RUN = 2'd2, D_FLUSH = 2'd3;
   logic [1:0] state_q;
+  logic [ADD-1:0] v_q, en;
+  logic [ADD*GB-1:0] group_pipe_q;
+  logic half_pipe_q;
   logic half_q, advance, issue, last_issue, last_out;
   logic [PW-1:0] pos_q, last_pos;
   logic [GB-1:0] group_q, last_group;
@@ -94,8 +97,12 @@ module npu_drain #(
   assign last_pos = half_q ? block_last_i[2*PW-1:PW] : block_last_i[PW-1:0];
   assign issue = (state_q == D_RUN) && advance;
   assign last_issue = issue && (pos_q == last_pos) && (group_q == last_group);
-  assign block_free_o[0] = last_issue && !half_q;
-  assign block_free_o[1] = last_issue && half_q;
+  // The accumulators are free when the last group has been selected, not when it was read: until then the word read last must stay, and
+  // an output that waits for memory can hold the group for long.
+  logic last_select;
+  assign last_select = (state_q == D_FLUSH) && en[1];
+  assign block_free_o[0] = last_select && !half_pipe_q;
+  assign block_free_o[1] = last_select && half_pipe_q;
   assign tile_ready_o = last_out && par_tile_end_i;
   assign par_free_o = last_out;
   assign end_o = last_out && par_end_i;
@@ -134,9 +141,6 @@ module npu_drain #(
   assign dr_pos_o = pos_q;
 
   // The pipeline.
-  logic [ADD-1:0] v_q, en;
-  logic [ADD*GB-1:0] group_pipe_q;
-  logic half_pipe_q;
   assign en = advance ? {v_q[ADD-2:0], 1'b0} : '0;  // enable of register s: its predecessor is valid
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) v_q <= '0;

@@ -99,15 +99,23 @@ void* library_symbol(const spec::HardwareParams& hw, bool checked, const char* n
     throw Error(ErrorKind::device, "rtl: the folder of the backend is unknown");
   const fs::path file = fs::absolute(self.dli_fname).parent_path().parent_path() / "rtl" /
                         library_name(hw, checked) / "npu.so";
+  const std::string build = fmt::format(
+      "`make rtl ROWS={} COLS={} BUS_BYTES={} ACT_BYTES={} ACC_DEPTH={} RQ_LANES={} "
+      "TRAINING={}{}`",
+      hw.rows, hw.cols, hw.bus_bytes, hw.act_bytes, hw.acc_depth, hw.rq_lanes, hw.training,
+      checked ? " CHECKED=1" : "");
   void* handle = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr)
-    throw Error(
-        ErrorKind::device,
-        fmt::format("rtl: {} cannot be loaded ({}); build it with `make rtl ROWS={} "
-                    "COLS={} BUS_BYTES={} ACT_BYTES={} ACC_DEPTH={} RQ_LANES={} "
-                    "TRAINING={}{}`",
-                    file.string(), ::dlerror(), hw.rows, hw.cols, hw.bus_bytes, hw.act_bytes,
-                    hw.acc_depth, hw.rq_lanes, hw.training, checked ? " CHECKED=1" : ""));
+    throw Error(ErrorKind::device, fmt::format("rtl: {} cannot be loaded ({}); build it with {}",
+                                               file.string(), ::dlerror(), build));
+#ifdef LASTMILE_SIM_INTERFACE
+  void* interface = ::dlsym(handle, kSimulationInterfaceSymbol);
+  if (interface == nullptr ||
+      reinterpret_cast<SimulationInterface>(interface)() != kSimulationInterface)
+    throw Error(ErrorKind::device,
+                fmt::format("rtl: {} was built from other sources; build it again with {}",
+                            file.string(), build));
+#endif
   void* symbol = ::dlsym(handle, name);
   if (symbol == nullptr)
     throw Error(ErrorKind::device, fmt::format("rtl: {} has no {}", file.string(), name));

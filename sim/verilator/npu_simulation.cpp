@@ -199,3 +199,7 @@ extern "C" lastmile::sim::Simulation* lastmile_open_simulation(
     const lastmile::sim::SimulationOptions& options) {
   return new lastmile::sim::NpuSimulation(options);
 }
+
+extern "C" std::uint64_t lastmile_simulation_interface() {
+  return lastmile::sim::kSimulationInterface;
+}

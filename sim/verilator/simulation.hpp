@@ -98,5 +98,12 @@ class Simulation {
 // `extern "C" Simulation* lastmile_open_simulation(const SimulationOptions&)`
 using OpenSimulation = Simulation* (*)(const SimulationOptions&);
 inline constexpr const char* kOpenSimulationSymbol = "lastmile_open_simulation";
+// `extern "C" std::uint64_t lastmile_simulation_interface()`: a digest of this header and of the
+// specification (sim.mk), so that a library built from others is refused, not called.
+using SimulationInterface = std::uint64_t (*)();
+inline constexpr const char* kSimulationInterfaceSymbol = "lastmile_simulation_interface";
+#ifdef LASTMILE_SIM_INTERFACE
+inline constexpr std::uint64_t kSimulationInterface = LASTMILE_SIM_INTERFACE;
+#endif
 
 }  // namespace lastmile::sim
