@@ -10,7 +10,6 @@ namespace lastmile::profile {
 namespace {
 
 using nlohmann::json;
-using spec::Counter;
 using U = std::uint64_t;
 
 // Protocol buffer wire format: keys, varints, length-delimited fields, 64-bit fields.
