@@ -13,6 +13,7 @@
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/cli/options.hpp"
+#include "sw/embedded/native.hpp"
 #include "sw/quantizer/file.hpp"
 
 namespace lastmile::sim {
@@ -27,6 +28,7 @@ struct Options {
   fs::path folder = "build/systemc", report = "build/reports/systemc.json";
   std::uint32_t rtl_steps = 5;
   std::uint32_t latency = 20;
+  fs::path measured = "build/embedded/embedded.json";
   PlatformOptions platform;
 };
 
@@ -49,13 +51,43 @@ struct PlatformRun {
   TrainingResult result;
   std::unique_ptr<Platform> platform;
 
+  std::uint32_t marked_step = 0;  // the NPU's cycles up to here are kept
+  std::uint64_t marked_cycles = 0;
+
   PlatformRun(std::string called, TrainingSetup what, const fs::path& folder,
-              const PlatformOptions& options)
+              const PlatformOptions& options, bool c_host = false)
       : name(std::move(called)), setup(std::move(what)), journal(folder / (name + ".lmj")) {
-    platform = std::make_unique<Platform>(name.c_str(), options, [this](Host& host) {
+    platform = std::make_unique<Platform>(name.c_str(), options, [this, c_host](Host& host) {
+      if (c_host) {
+        run_c_host(host);
+        return;
+      }
       result = train_on(
-          setup, [&host](const DeviceOptions& o) { return host.open(o); }, journal);
+          setup, [&host](const DeviceOptions& o) { return host.open(o); }, journal, false,
+          [this](std::uint32_t step) {
+            if (step + 1 == marked_step) marked_cycles = cycles();
+          });
     });
+  }
+  void run_c_host(Host& host) {
+    Device* device = nullptr;
+    FixedTarget target(
+        setup.base, setup.plan, setup.data,
+        [&](const DeviceOptions& o) {
+          auto opened = host.open(o);
+          device = opened.get();
+          return opened;
+        },
+        setup.fixed());
+    const Timer timer;
+    const EmbeddedResult r = run_embedded(*device, target,
+                                          {setup.options.forward, setup.fixed(), setup.data.size(),
+                                           setup.header(), journal, false, setup.stop_after});
+    result.seconds = timer.wall();
+    result.cpu_seconds = timer.cpu();
+    if (r.status != LM_OK)
+      throw Error(ErrorKind::device, fmt::format("C host: status {}", r.status));
+    result.network = target.network();
   }
   [[nodiscard]] std::uint64_t cycles() const {
     return platform->npu().total()[static_cast<std::size_t>(spec::Counter::cycles_)];
@@ -110,6 +142,8 @@ int run(Options& o) {
   platform.bus.bytes = static_cast<std::uint32_t>(platform.hardware.bus_bytes);
   platform.memory.latency = o.latency - platform.bus.latency;
   PlatformRun lt("loose", full, o.folder, platform);
+  lt.marked_step = few.steps();
+  PlatformRun embedded("embedded", full, o.folder, platform, true);
   std::unique_ptr<PlatformRun> ca;
   if (o.rtl_steps != 0) {
     platform.npu = NpuKind::rtl;
@@ -142,13 +176,13 @@ int run(Options& o) {
     rtl_cycles = plain_rtl.at("cycles").get<std::uint64_t>();
   }
 
-  std::vector<Platform*> platforms{lt.platform.get()};
+  std::vector<Platform*> platforms{lt.platform.get(), embedded.platform.get()};
   if (ca) platforms.push_back(ca->platform.get());
   const std::vector<std::string> unfinished = run_platforms(platforms, std::uint64_t{1} << 50);
 
   int failed = 0;
   for (const std::string& name : unfinished) failed += check(false, name + ": did not finish");
-  for (PlatformRun* r : {&lt, ca.get()}) {
+  for (PlatformRun* r : {&lt, &embedded, ca.get()}) {
     if (r == nullptr) continue;
     const std::string& why = r->platform->host().failure();
     if (!why.empty()) failed += check(false, fmt::format("{}: {}", r->name, why));
@@ -184,6 +218,18 @@ int run(Options& o) {
                   fmt::format("loosely timed: {:.0f} steps/s, model alone {:.0f}: {:.2f} (>= 0.7)",
                               lt_rate, model_rate, lt_rate / model_rate));
   for (const std::string& m : lt.platform->monitor(Port::npu).messages()) fmt::print("{}\n", m);
+  const bool c_journal = same_bytes(embedded.journal, reference);
+  const bool c_weights =
+      same_weights(embedded.result.network, load_quantized(o.folder / "adapted.lmq"));
+  report["embedded"] = embedded.report();
+  report["embedded"]["journal_equal"] = c_journal;
+  report["embedded"]["weights_equal"] = c_weights;
+  report["embedded"]["rv32"] =
+      fs::exists(o.measured) ? json::parse(read_text_file(o.measured)) : json();
+  failed += check(c_journal && c_weights,
+                  fmt::format("C host on the loosely timed platform, {} steps: journal and weights "
+                              "are those of the run",
+                              full.steps()));
   if (ca) {
     const auto rate = [](std::uint64_t cycles, const TrainingResult& r) {
       return static_cast<double>(cycles) / r.cpu_seconds;
@@ -200,6 +246,8 @@ int run(Options& o) {
     report["accurate"]["cycles_per_cpu_second"] = ca_rate;
     report["accurate"]["speed_ratio"] = ca_rate / rtl_rate;
     report["accurate"]["cycles_difference"] = difference;
+    report["loose"]["cycles_difference"] =
+        static_cast<double>(lt.marked_cycles) / static_cast<double>(rtl_cycles) - 1;
     const Journal whole = read_journal(reference), part = read_journal(ca->journal);
     const bool records =
         part.header == whole.header && part.records.size() == few.steps() &&
@@ -245,6 +293,7 @@ int main_of(int argc, char** argv) {
   app.add_option("--report", o.report, "report to write")->capture_default_str();
   app.add_option("--rtl-steps", o.rtl_steps, "first steps that also run on the RTL; 0: none")
       ->capture_default_str();
+  app.add_option("--embedded", o.measured, "what `make embedded` measured")->capture_default_str();
   app.add_option("--latency", o.latency, "cycles of memory and bus, from request to first beat")
       ->check(CLI::Range(2U, 100000U))
       ->capture_default_str();

@@ -28,14 +28,15 @@ need_systemc = $(MAKE) --no-print-directory $(SC_FLAGS_FILE); \
 systemc-program:
 	@$(need_systemc); $(MAKE) --no-print-directory build sim-backends $(SC_BIN)
 systemc: setup           ## the SystemC platform: trains on the model and on the RTL, compares, measures; STEPS= RTL_STEPS=
-	@$(need_systemc); $(MAKE) --no-print-directory systemc-program rtl && \
+	@$(need_systemc); $(MAKE) --no-print-directory systemc-program $(SC_TESTS) rtl embedded && \
 	  build/lastmile run --no-float --no-backprop --evaluations 0 --out build/systemc --reports build/systemc $(SC_STEPS) --quiet > /dev/null && \
-	  $(SC_BIN) --run build/systemc $(SC_STEPS) --rtl-steps $(RTL_STEPS) $(SYSTEMC_ARGS)
+	  $(SC_BIN) --run build/systemc $(SC_STEPS) --rtl-steps $(RTL_STEPS) $(SYSTEMC_ARGS) && \
+	  python3 tests/systemc/run.py --report build/reports/systemc.json $(SC_TESTS)
 # STEPS has a default for `make cosim`; here it counts only if it was given.
 SC_STEPS = $(if $(filter command environment,$(firstword $(origin STEPS))),--steps $(STEPS))
 
 # Tests: faults, and the protocol under random traffic.
-SC_TESTS := $(OUT)/fault-test $(OUT)/protocol-test
+SC_TESTS := $(OUT)/protocol-test $(OUT)/fault-test
 $(OUT)/fault-test: $(OUT)/tests/systemc/fault_test.o $(SC_OBJ) $(LIB)
 $(OUT)/protocol-test: $(OUT)/tests/systemc/protocol_test.o $(SC_OBJ) $(LIB)
 $(SC_TESTS):
@@ -46,6 +47,5 @@ $(OUT)/tests/systemc/fault_test.o $(OUT)/tests/systemc/protocol_test.o: $(SC_FLA
 .PHONY: test-systemc
 test-systemc:            ## the SystemC platform: 10^6 random transactions, faults on both NPUs, the C host
 	@$(need_systemc); $(MAKE) --no-print-directory build $(SC_TESTS) && \
-	  { ! command -v verilator > /dev/null || $(MAKE) --no-print-directory rtl > /dev/null; } && python3 tests/systemc/run.py $(SC_TESTS_RUN) $(TRANSACTIONS)
-SC_TESTS_RUN = $(OUT)/protocol-test $(OUT)/fault-test
+	  { ! command -v verilator > /dev/null || $(MAKE) --no-print-directory rtl > /dev/null; } && python3 tests/systemc/run.py $(SC_TESTS)
 TEST_TARGETS += test-systemc

@@ -1,13 +1,15 @@
-/* The host of a training run on a microcontroller: it seeds, compares losses, scales, and writes the journal. Freestanding C11:
- * no heap, no floating point, no library but memcpy, no global variable. The journal has the bits of sw/trainer.
+/* The host of a training run on a microcontroller: it seeds, compares losses, scales, and writes
+ * the journal. Freestanding C11: no heap, no floating point, no library but memcpy, no global
+ * variable. The journal has the bits of sw/trainer.
  *
- * What a bigger machine prepares is the plan: the NPU's memory image is loaded, the queues' addresses are known, the journal's
- * header is written. The step registers are a table of the plan, 4 bytes a step: the schedule is known when the run is planned,
- * as the command stream is, and computing a cosine here would only repeat that (a step's journal record is five times as big). */
+ * What a bigger machine prepares is the plan: the NPU's memory image is loaded, the queues'
+ * addresses are known, the journal's header is written. The step registers are a table of the plan,
+ * 4 bytes a step: the schedule is known when the run is planned, as the command stream is, and
+ * computing a cosine here would only repeat that (a step's journal record is five times as big). */
 #ifndef LM_HOST_H
 #define LM_HOST_H
 
-#include <stdint.h>
+#include <stdint.h> /* NOLINT(modernize-deprecated-headers): C */
 
 #include "cmodel/spec/npu_spec.h"
 #include "sw/embedded/lm_real.h"
@@ -37,12 +39,12 @@ struct lm_plan {
 
 enum lm_status {
   LM_OK = 0,
-  LM_WRONG_DEVICE,  /* ID, SPEC or hardware parameters */
-  LM_NO_INTERRUPT,  /* the board gave up waiting */
-  LM_DEVICE_ERROR,  /* see error_code, error_command, error_info */
-  LM_NO_BATCH,      /* the board has no examples for this step */
-  LM_NO_JOURNAL,    /* the board could not keep a record; the step is not done */
-  LM_WRONG_RECORD   /* a record to replay is not the next one, or damaged */
+  LM_WRONG_DEVICE, /* ID, SPEC or hardware parameters */
+  LM_NO_INTERRUPT, /* the board gave up waiting */
+  LM_DEVICE_ERROR, /* see error_code, error_command, error_info */
+  LM_NO_BATCH,     /* the board has no examples for this step */
+  LM_NO_JOURNAL,   /* the board could not keep a record; the step is not done */
+  LM_WRONG_RECORD  /* a record to replay is not the next one, or damaged */
 };
 
 /* The board: what is different on every machine. Nonzero results are failures. */

@@ -1,12 +1,13 @@
-/* The few binary64 operations that the journal's numbers are made of, in integers: the same bits as IEEE 754 round to nearest,
- * ties to even. Operands and results are zero or normal numbers; nothing here overflows or underflows for losses. Only 32-bit
- * multiplications, additions and shifts: a core without a divider or a floating point unit needs no library for it. */
+/* The few binary64 operations that the journal's numbers are made of, in integers: the same bits as
+ * IEEE 754 round to nearest, ties to even. Operands and results are zero or normal numbers; nothing
+ * here overflows or underflows for losses. Only 32-bit multiplications, additions and shifts: a
+ * core without a divider or a floating point unit needs no library for it. */
 #ifndef LM_REAL_H
 #define LM_REAL_H
 
-#include <stdint.h>
+#include <stdint.h> /* NOLINT(modernize-deprecated-headers): C */
 
-typedef uint64_t lm_real; /* bits of a binary64 */
+typedef uint64_t lm_real; /* bits of a binary64; NOLINT(modernize-use-using): C */
 
 #define LM_REAL_ONE UINT64_C(0x3ff0000000000000)
 #define LM_REAL_127 UINT64_C(0x405fc00000000000)

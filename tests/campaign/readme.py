@@ -149,6 +149,26 @@ def campaign_table(r):
     return table(["array", "seed", "commands", "cycles", "values compared", "differences"], rows)
 
 
+def systemc_table(r):
+    loose, accurate, c = r["loose"], r.get("accurate"), r["embedded"]
+    same = lambda p: "the same" if p["journal_equal"] and p["weights_equal"] else "DIFFERENT"
+    rows = [["loosely timed, C++ model", loose["steps"], same(loose), f"{loose['steps_per_cpu_second']:.0f} steps/s, {loose['speed_ratio']:.2f} of the model alone",
+             f"{100 * loose['cycles_difference']:+.2f} % (predicted)" if "cycles_difference" in loose else ""],
+            ["the same, host in C", c["steps"], same(c), f"{c['steps_per_cpu_second']:.0f} steps/s", ""]]
+    if accurate:
+        rows.append(["cycle-accurate, RTL", accurate["steps"], same(accurate),
+                     f"{accurate['cycles_per_cpu_second'] / 1000:.0f} kcycle/s, {accurate['speed_ratio']:.2f} of the RTL alone", f"{100 * accurate['cycles_difference']:+.3f} %"])
+    text = table(["platform", "steps", "journal and weights", "speed (processor time)", "NPU cycles against the RTL alone"], rows)
+    tests = r.get("tests", {})
+    if tests:
+        p, f = tests["protocol-test"], tests["fault-test"]
+        text += f"\n\nProtocol check: {p.get('transactions', 0):,} random transactions, {p['failed']} failures. Faults: {f['passed']} of {f['passed'] + f['failed']} cases end as expected."
+    if c.get("rv32"):
+        v = c["rv32"]
+        text += f" Host in C on {v['target']}: {v['code_bytes']} bytes of code and constants, {v['data_bytes'] + v['bss_bytes']} of variables, at most {v['stack_bytes']} of stack."
+    return text
+
+
 TABLES = {
     "campaign": ("campaign.json", campaign_table),
     "bench": ("bench.json", bench_table),
@@ -158,6 +178,7 @@ TABLES = {
     "run": ("run.json", run_table),
     "simspeed": ("sim-speed.json", sim_speed_table),
     "speakers": ("campaign-speakers.json", speakers_table),
+    "systemc": ("systemc.json", systemc_table),
     "timing": ("timing.json", timing_table),
     "validate": ("validate.json", validate_table),
     "widths": ("campaign-widths.json", widths_table),

@@ -211,9 +211,8 @@ std::vector<Case> all_cases(NpuKind kind) {
        .report = "without an interrupt",
        .also = line_hit});
   add({.name = "reset in mid-step",
-       .report = rtl ? "" : "without an interrupt",
+       .report = "without an interrupt",
        .reset_after = rtl ? 2000U : 700U});
-  if (rtl) cases.back().report = "without an interrupt";
   add({.name = "competing bursts",
        .configure = [](PlatformOptions& o) { o.traffic = {.on = true, .bursts = 16, .pause = 50}; },
        .also =
