@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Runs the cosimulation campaign over parameter sets and writes build/reports/campaign.json.
 
-usage: campaign.py [--make MAKE] [--seconds N] [--seed N] PROGRAM ROWS:COLS:BUS_BYTES:ACT_BYTES:ACC_DEPTH:RQ_LANES...
+usage: campaign.py [--make MAKE] [--seconds N] [--seed N] [--jobs N] PROGRAM ROWS:COLS:BUS_BYTES:ACT_BYTES:ACC_DEPTH:RQ_LANES...
 """
 import argparse
+import concurrent.futures
 import json
 import pathlib
 import subprocess
@@ -17,31 +18,34 @@ def main():
     p.add_argument("--make", default="make")
     p.add_argument("--seconds", default="600")
     p.add_argument("--seed", default="1")
+    p.add_argument("--jobs", type=int, default=1)
     p.add_argument("program")
     p.add_argument("sets", nargs="+")
     args = p.parse_args()
-    results, ok = [], True
-    for number, text in enumerate(args.sets):
-        values = text.split(":")
-        settings = [f"{n}={v}" for n, v in zip(NAMES, values, strict=True)]
+    for text in args.sets:
+        settings = [f"{n}={v}" for n, v in zip(NAMES, text.split(":"), strict=True)]
         if subprocess.run(args.make.split() + ["--no-print-directory", "rtl", *settings], stdout=subprocess.DEVNULL).returncode != 0:
             print(f"{text}: the build failed")
             return 1
-        run = subprocess.run([args.program, *values, str(int(args.seed) + number), args.seconds], stdout=subprocess.PIPE, text=True)
+
+    def campaign(number):
+        text = args.sets[number]
+        run = subprocess.run([args.program, *text.split(":"), str(int(args.seed) + number), args.seconds], stdout=subprocess.PIPE, text=True)
         if not run.stdout.strip():
-            print(f"{text}: ended with status {run.returncode}")
-            return 1
+            raise SystemExit(f"{text}: ended with status {run.returncode}")
         r = json.loads(run.stdout.splitlines()[-1])
-        results.append(r)
-        ok = ok and run.returncode == 0
         print(f"{text}: seed {r['seed']}, {r['commands']} commands, {r['cycles']} cycles, {r['compared']} values compared, "
               f"{r['differences']} differences" + (f": {r['difference']}" if "difference" in r else ""), flush=True)
+        return r
+
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        results = list(pool.map(campaign, range(len(args.sets))))
     total = {k: sum(r[k] for r in results) for k in ("commands", "cycles", "compared", "differences")}
     path = pathlib.Path("build/reports/campaign.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**total, "sets": results}, indent=1) + "\n")
     print(f"{total['compared']} values compared, {total['differences']} differences; report: {path}")
-    return 0 if ok else 1
+    return 1 if total["differences"] else 0
 
 
 if __name__ == "__main__":
