@@ -93,7 +93,7 @@ U matrix_time(Context& c) {
       if (kt.last) {
         const Drain::Block b =
             drain.block(blocks[kt.block], positions, std::max(end + kToBlock, parameters[block]));
-        accumulators[block++ % 2] = b.freed + 1;
+        accumulators[block++ % 2] = b.freed + 2;
         out = b.end;
         params.freed(b.end);
         prepare(block + 1);
