@@ -7,8 +7,13 @@ SC_SRC := $(filter-out sim/systemc/main.cpp,$(wildcard sim/systemc/*.cpp))
 SC_OBJ := $(SC_SRC:%.cpp=$(OUT)/%.o) $(OUT)/sim/verilator/backend.o
 SC_BIN := $(OUT)/lastmile-systemc
 
+# Another SystemC than last time: everything of it again.
+SC_HOME_FILE := $(OUT)/systemc.home
+ifneq ($(SYSTEMC_HOME),$(file < $(SC_HOME_FILE)))
+$(shell mkdir -p $(OUT) && echo $(SYSTEMC_HOME) > $(SC_HOME_FILE))
+endif
 # Compiler flags in its first line, linker flags in the second, or why there are none.
-$(SC_FLAGS_FILE): sim/systemc/probe.sh $(wildcard /usr/include/systemc)
+$(SC_FLAGS_FILE): sim/systemc/probe.sh $(wildcard /usr/include/systemc $(SC_HOME_FILE))
 	@sim/systemc/probe.sh $(CXX) $@ $(SYSTEMC_HOME)
 sc_line = $(shell sed -n $(1)p $(SC_FLAGS_FILE))
 $(OUT)/sim/systemc/%.o $(OUT)/tests/systemc/%.o: SYSINC += $(call sc_line,1)
