@@ -30,9 +30,10 @@ struct ModelOptions {
 
 ModelOptions parse_options(const std::string& extra) {
   ModelOptions o;
-  const std::array<std::tuple<const char*, std::uint32_t, std::uint32_t*>, 4> known = {
+  const std::array<std::tuple<const char*, std::uint32_t, std::uint32_t*>, 5> known = {
       {{"latency", 1000000, &o.memory.latency},
        {"bandwidth", 1024, &o.memory.bytes_per_cycle},
+       {"stall", 99, &o.memory.stall},
        {"execute", 1, &o.execute},
        {"spans", 1, &o.spans}}};
   for (std::size_t at = 0; at < extra.size();) {
@@ -45,7 +46,7 @@ ModelOptions parse_options(const std::string& extra) {
     });
     if (option == known.end())
       throw std::invalid_argument("model: unknown option '" + item +
-                                  "', expected latency=, bandwidth=, execute= or spans=");
+                                  "', expected latency=, bandwidth=, stall=, execute= or spans=");
     const auto& [name, most, to] = *option;
     std::uint32_t value = 0;
     const char* const end = item.data() + item.size();

@@ -8,8 +8,9 @@
 
 namespace lastmile {
 
-// DeviceOptions: hardware, memory_bytes, threads; `extra`: latency=, bandwidth=, the memory that
-// the counters of kind "cycle" are predicted for, as for the backend rtl (20; 0: the bus width);
+// DeviceOptions: hardware, memory_bytes, threads; `extra`: latency=, bandwidth=, stall=, the memory
+// that the counters of kind "cycle" are predicted for, as for the backend rtl (20; 0: the bus
+// width; 0);
 // execute=0: commands are checked, counted and timed but compute nothing (networks too large to
 // execute); spans=1: the report says when each engine worked.
 // std::invalid_argument says which option is wrong.

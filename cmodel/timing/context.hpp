@@ -21,8 +21,8 @@ struct Context {
         rows(static_cast<U>(hardware.rows)),
         cols(static_cast<U>(hardware.cols)),
         latency(memory.latency),
-        reads(bus, memory.bytes_per_cycle),
-        writes(bus, memory.bytes_per_cycle),
+        reads(bus, memory),
+        writes(bus, memory),
         writer(writes, memory.latency) {}
 
   // Bus words that bytes [address, address + bytes) touch.

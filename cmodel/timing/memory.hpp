@@ -7,17 +7,21 @@
 #include <deque>
 #include <vector>
 
+#include "cmodel/timing/timing.hpp"
+
 namespace lastmile::timing {
 
 using U = std::uint64_t;
 
 // One data channel. Bandwidth is handed out in windows of cycles to who asks first; who asks later
-// for an earlier time gets what is left there.
+// for an earlier time gets what is left there. Bandwidth not used in a stall is used after it.
 class Channel {
  public:
-  Channel(U bus_bytes, U bytes_per_cycle)
-      : bus_(bus_bytes),
-        rate_(bytes_per_cycle == 0 ? bus_bytes : std::min(bus_bytes, bytes_per_cycle)) {}
+  Channel(U bus_bytes, const MemoryTiming& memory)
+      : bus_(100 * bus_bytes),
+        rate_(std::min<U>(
+            memory.bytes_per_cycle == 0 ? 100 * bus_bytes : U{100} * memory.bytes_per_cycle,
+            (100 - memory.stall) * bus_bytes)) {}
 
   // Cycles that `beats` take on a channel with nothing else on it.
   [[nodiscard]] U cycles(U beats) const { return (beats * bus_ + rate_ - 1) / rate_; }
@@ -37,13 +41,13 @@ class Channel {
       done =
           std::max(w * kWindow + (used_[w] + rate_ - 1) / rate_, begin + (now + rate_ - 1) / rate_);
     }
-    return done - cycles(1);
+    return done - std::max<U>(1, bus_ / rate_);
   }
 
  private:
   static constexpr U kWindow = 4;
-  U bus_, rate_;
-  std::vector<U> used_;  // bytes of each window
+  U bus_, rate_;         // hundredths of a byte, per beat and per cycle
+  std::vector<U> used_;  // of each window
 };
 
 // One client of the read master (rtl/bus/npu_axi_read_client.sv): a burst goes out when the

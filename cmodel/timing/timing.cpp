@@ -20,7 +20,7 @@ U fetch_words(const spec::HardwareParams& hw) {
   return static_cast<U>(spec::kDescBytes / hw.bus_bytes);
 }
 U fetched(const spec::HardwareParams& hw, const MemoryTiming& memory) {
-  Channel reads(static_cast<U>(hw.bus_bytes), memory.bytes_per_cycle);
+  Channel reads(static_cast<U>(hw.bus_bytes), memory);
   return reads.take(1 + Client::kOverhead + memory.latency, fetch_words(hw));
 }
 

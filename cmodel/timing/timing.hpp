@@ -18,6 +18,7 @@ struct MemoryTiming {
   std::uint32_t latency = 20;  // cycles from an address to its first beat, and from the last write
                                // beat to its answer
   std::uint32_t bytes_per_cycle = 0;  // in each direction; 0: the bus width
+  std::uint32_t stall = 0;  // per cent of cycles in which a channel stands still: the mean of many
   bool operator==(const MemoryTiming&) const = default;
 };
 

@@ -136,7 +136,8 @@ std::unique_ptr<Simulation> open_simulation(const BackendOptions& options) {
 
 timing::MemoryTiming memory_timing(const BackendOptions& options) {
   return {.latency = options.simulation.memory.latency,
-          .bytes_per_cycle = options.simulation.memory.bandwidth};
+          .bytes_per_cycle = options.simulation.memory.bandwidth,
+          .stall = options.simulation.memory.stall};
 }
 
 double rate(std::uint64_t cycles, double seconds) {
@@ -160,9 +161,7 @@ void report_profile(nlohmann::json& report, const Profile& profile, const Backen
   const auto predicted = static_cast<double>(profile.predicted_cycles());
   report["cycles"] = profile.total(spec::Counter::cycles_);
   report["predicted_cycles"] = profile.predicted_cycles();
-  report["prediction_error"] = nullptr;
-  if (predictable(options) && cycles > 0)
-    report["prediction_error"] = 100.0 * (predicted - cycles) / cycles;
+  report["prediction_error"] = cycles > 0 ? 100.0 * (predicted - cycles) / cycles : 0.0;
   const spec::HardwareParams& hw = options.simulation.hardware;
   const std::uint64_t macs = profile.total(spec::Counter::macs_);
   report["macs"] = macs;

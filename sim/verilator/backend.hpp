@@ -33,14 +33,10 @@ struct BackendOptions {
 [[nodiscard]] double rate(std::uint64_t cycles, double seconds);
 // seconds, cpu_seconds, cycles_per_second, cycles_per_cpu_second of the queues.
 void report_speed(nlohmann::json& report, std::uint64_t cycles, const Stopwatch& queues);
-// What the cycle model is told of the memory: it knows nothing of stalls and other orders.
+// What the cycle model is told of the memory; it knows nothing of the order of answers.
 [[nodiscard]] timing::MemoryTiming memory_timing(const BackendOptions& options);
-// Whether its prediction is one of this memory: then the error means something.
-[[nodiscard]] inline bool predictable(const BackendOptions& options) {
-  return options.simulation.memory.stall == 0 && options.simulation.memory.reorder == 0;
-}
-// Adds "cycles", "predicted_cycles", "prediction_error" (per cent of cycles; null if the memory is
-// not that of the prediction) and "phases" to a report.
+// Adds "cycles", "predicted_cycles", "prediction_error" (per cent of cycles), "macs",
+// "utilisation" and "phases" to a report.
 void report_profile(nlohmann::json& report, const Profile& profile, const BackendOptions& options);
 
 // Folder of a parameter set under build/rtl, such as "16x16-b16-s65536-a512-q8-t1".

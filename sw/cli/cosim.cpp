@@ -242,16 +242,16 @@ int cosim(State& s, const DeviceOpener& model) {
   if (s.common.json) {
     fmt::print("{}\n", report.dump(2));
   } else if (failure.empty()) {
-    const json error = report.value("prediction_error", json());
-    fmt::print(
-        "{} steps, {} cycles (predicted: {}{}), {} values compared, {} differences, "
-        "utilisation {:.3f}, {:.0f} cycles/s ({:.0f} per CPU second)\nreport: {}\n",
-        done, report.value("cycles", std::uint64_t{0}),
+    const std::string prediction =
         report.at("predicted_cycles").is_null()
-            ? "no"
-            : fmt::to_string(report["predicted_cycles"].get<std::uint64_t>()),
-        error.is_null() ? ", for a memory without stalls"
-                        : fmt::format(", {:+.2f} %", error.get<double>()),
+            ? "no prediction"
+            : fmt::format("predicted: {}, {:+.2f} %",
+                          report["predicted_cycles"].get<std::uint64_t>(),
+                          report.value("prediction_error", 0.0));
+    fmt::print(
+        "{} steps, {} cycles ({}), {} values compared, {} differences, utilisation {:.3f}, "
+        "{:.0f} cycles/s ({:.0f} per CPU second)\nreport: {}\n",
+        done, report.value("cycles", std::uint64_t{0}), prediction,
         report.value("compared", std::uint64_t{0}), report.value("differences", std::uint64_t{0}),
         report.value("utilisation", 0.0), report.value("cycles_per_second", 0.0),
         report.value("cycles_per_cpu_second", 0.0), s.report.string());

@@ -29,11 +29,13 @@ TEST_CASE("timing: the model's registers and report hold the prediction") {
   for (const Shape& s : timing_shapes::all()) {
     CAPTURE(s.name);
     const auto fast = model("latency=5"), usual = model(""),
-               slow = model("latency=100,bandwidth=4");
-    for (Device* d : {fast.get(), usual.get(), slow.get()}) timing_shapes::execute(*d, s, {});
+               slow = model("latency=100,bandwidth=4"), stalled = model("stall=50");
+    for (Device* d : {fast.get(), usual.get(), slow.get(), stalled.get()})
+      timing_shapes::execute(*d, s, {});
     const std::uint64_t cycles = counter(*usual, Counter::cycles_);
     CHECK(counter(*fast, Counter::cycles_) < cycles);
     CHECK(cycles < counter(*slow, Counter::cycles_));
+    CHECK(cycles <= counter(*stalled, Counter::cycles_));
     const auto op = static_cast<spec::Opcode>(s.d.opcode);
     const bool matrix = op == spec::Opcode::conv2d_ || op == spec::Opcode::depthwise_;
     if (matrix) {
@@ -84,6 +86,7 @@ TEST_CASE("timing: engines and tiles lie inside the command") {
 }
 
 TEST_CASE("timing: options of the model") {
-  for (const char* wrong : {"latency", "latency=", "latency=-1", "bandwidth=x", "stall=3", "=4"})
+  for (const char* wrong :
+       {"latency", "latency=", "latency=-1", "bandwidth=x", "stall=100", "reorder=1", "=4"})
     CHECK_THROWS_AS(model(wrong), std::invalid_argument);
 }
