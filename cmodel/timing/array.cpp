@@ -54,8 +54,8 @@ U matrix_time(Context& c) {
     }
   };
   start_load();
-  for (std::size_t t = 0; t < tiles.size(); ++t) {
-    const U positions = tiles[t].positions();
+  for (const Tile& tile : tiles) {
+    const U positions = tile.positions();
     TileTime times;
     for (std::size_t i = 0; i < k_tiles.size(); ++i, ++k) {
       const KTile& kt = k_tiles[i];
