@@ -21,32 +21,44 @@ class Channel {
       : bus_(100 * bus_bytes),
         rate_(std::min<U>(
             memory.bytes_per_cycle == 0 ? 100 * bus_bytes : U{100} * memory.bytes_per_cycle,
-            (100 - memory.stall) * bus_bytes)) {}
+            (100 - memory.stall) * bus_bytes)),
+        saves_(memory.bytes_per_cycle != 0 && memory.bytes_per_cycle < bus_bytes) {}
 
   // Cycles that `beats` take on a channel with nothing else on it.
   [[nodiscard]] U cycles(U beats) const { return (beats * bus_ + rate_ - 1) / rate_; }
   // The cycle of the last of `beats` beats, none before `from`.
   U take(U from, U beats) {
     U left = beats * bus_, done = from;
+    if (saves_ && from >= kWindow) {  // up to a beat that was not used just before
+      U& used = used_at(from / kWindow - 1);
+      const U now = std::min({left, bus_, kWindow * rate_ - used});
+      used += now;
+      left -= now;
+    }
     for (U w = from / kWindow; left != 0; ++w) {
-      if (w >= used_.size()) used_.resize(w + 64, 0);
+      U& used = used_at(w);
       const U begin = std::max(from, w * kWindow), end = (w + 1) * kWindow;
       // what was handed out before lies behind `from`, as far as anybody can tell
       const U room = (end - begin) * rate_;
-      const U most = room > used_[w] ? room - used_[w] : 0;
+      const U most = room > used ? room - used : 0;
       const U now = std::min(left, most);
       if (now == 0) continue;
-      used_[w] += now;
+      used += now;
       left -= now;
-      done =
-          std::max(w * kWindow + (used_[w] + rate_ - 1) / rate_, begin + (now + rate_ - 1) / rate_);
+      done = std::max(w * kWindow + (used + rate_ - 1) / rate_, begin + (now + rate_ - 1) / rate_);
     }
-    return done - std::max<U>(1, bus_ / rate_);
+    const U last = from + beats - 1, cycle = std::max<U>(1, bus_ / rate_);
+    return done > last + cycle ? done - cycle : last;
   }
 
  private:
   static constexpr U kWindow = 4;
+  U& used_at(U window) {
+    if (window >= used_.size()) used_.resize(window + 64, 0);
+    return used_[window];
+  }
   U bus_, rate_;         // hundredths of a byte, per beat and per cycle
+  bool saves_;           // a slow memory collects a little while nobody asks
   std::vector<U> used_;  // of each window
 };
 
