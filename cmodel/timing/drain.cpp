@@ -66,7 +66,7 @@ Drain::Block Drain::block(const Run& run, U positions, U complete) {
   }
   const U handed = last + depth;
   b.end = std::max(handed, c_.writer.write(issue + depth, handed, out.words, out.burst));
-  b.freed = last + (b.end - handed);
+  b.freed = last + 1 + (b.end - handed);  // the last group is selected, not only read
   next_ = b.end + 1;
   cycles_ += work + depth;
   c_.t.engine(spec::Engine::drain_).add(b.start, b.end + 1, work + depth);

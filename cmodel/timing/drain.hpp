@@ -29,7 +29,7 @@ class Drain {
  public:
   explicit Drain(Context& c) : c_(c) {}
   struct Block {
-    U start, freed, end;  // first cycle; accumulators read; last output handed over
+    U start, freed, end;  // first cycle; accumulators used; last output handed over
   };
   // positions * groups of RQ_LANES channels. complete: accumulators and parameters are there.
   Block block(const Run& block, U positions, U complete);
