@@ -67,7 +67,8 @@ Subcommand validate_command(CLI::App& app, const DeviceOpener& model) {
       "--peer", s->peer,
       "write the float network with inputs, outputs and gradients into this folder, for "
       "tests/validate/peer_torch.py, and stop");
-  return {sub, [s, model] {
+  return {sub, [s, sub, model] {
+            audio_defaults(*sub, s->o.run);
             settle(s->o.run, s->common);
             if (!s->peer.empty()) {
               write_peer_case(s->o.run.network, s->peer, s->common.seed, s->common.thread_count());
