@@ -98,6 +98,8 @@ def failure(tree, name, command):
         return name, f"no end after {SECONDS} s"
     if run.returncode == 0:
         return None
+    if run.returncode in (-2, -9, -15):  # somebody stopped it: that says nothing about the mutant
+        return "build", f"{command[0]} was stopped from outside"
     said = re.search(r'"difference":"(.*?)"[,}]|^FAIL (.*)$', run.stdout, re.M)
     return name, (said[1] or said[2]) if said else f"exit status {run.returncode}: {run.stdout.strip()[-200:]}"
 
