@@ -301,11 +301,22 @@ def markdown(data):
     text += rows(["block", "cells", "flip-flops", "SRAM bits", "register file bits", "depth"],
                  [[b, thousands(v["cells"]), thousands(v["flip_flops"]), thousands(v["memory_bits"]), thousands(v["register_file_bits"]),
                    "" if v["depth"] is None else v["depth"]] for b, v in shown["blocks"].items()])
+    if all(v["depth"] is None for v in shown["blocks"].values()):
+        other = next((n for n, r in configurations.items() if any(v["depth"] for v in r["blocks"].values())), None)
+        if other:
+            text += f"\n\nDepth, {other.replace('x', ' x ')}: " + ", ".join(f"{b} {v['depth']}" for b, v in configurations[other]["blocks"].items() if v["depth"]) + "."
     text += "\n\n" + rows(["configuration", "cells", "flip-flops", "SRAM bits", "register file bits", "latches", "perturbation units / array, cells"],
                           [[n, thousands(r["total"]["cells"]), thousands(r["total"]["flip_flops"]), thousands(r["total"]["memory_bits"]),
                             thousands(r["total"]["register_file_bits"]), r["latches"],
                             f"{100 * r['perturbation_share_of_array']:.1f} %" if "perturbation_share_of_array" in r else ""]
                            for n, r in configurations.items()])
+    for n, r in configurations.items():
+        present = [b for b in TRAINING if b in r["blocks"]]
+        if n in data["training_cost"] or not present:
+            continue
+        added, flipflops = (sum(r["blocks"][b][k] for b in present) for k in ("cells", "flip_flops"))
+        text += f"\n\nTraining blocks, {n.replace('x', ' x ')}: {thousands(added)} cells, {100 * added / (r['total']['cells'] - added):.1f} % of the rest " \
+                f"({', '.join(b + ' ' + thousands(r['blocks'][b]['cells']) for b in present)}), {thousands(flipflops)} flip-flops."
     for n, c in data["training_cost"].items():
         parts = ", ".join(f"{b} {thousands(configurations[n]['blocks'][b]['cells'])}" for b in TRAINING if b in configurations[n]["blocks"])
         text += f"\n\nTraining hardware, {n.replace('x', ' x ')}: {thousands(c['cells']['added'])} cells ({100 * c['cells']['share']:.1f} % of the inference-only " \
