@@ -50,6 +50,7 @@ Subcommand profile_command(CLI::App& app, const DeviceOpener& model) {
   sub->add_flag("--predict", s->o.predict,
                 "count and time commands without executing them (networks too large to execute "
                 "always are)");
+  sub->add_flag("--execute", s->o.execute, "execute those, too (with arbitrary weights)");
   sub->add_flag("!--no-compare", s->o.compare, "skip backpropagation, floor and schedules");
   sub->add_flag("--sweep", s->o.sweep,
                 "sweep array, scratchpad, bus, batch and pairs for the first network");

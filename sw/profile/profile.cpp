@@ -129,8 +129,7 @@ class Profiler {
     if (say_) say_(fmt::format("profiling {}", w.name));
     const int batch = o_.batch > 0 ? o_.batch : w.batch;
     const QuantizedNetwork q = make_network(w, o_.weight_type, o_.measure.seed, o_.measure.threads);
-    const DeviceOpener open =
-        w.shapes_only || o_.predict ? count_only_ : open_(o_.backend_options, false);
+    const DeviceOpener open = predicted(w) ? count_only_ : open_(o_.backend_options, false);
     json j = {{"name", w.name},
               {"input", {w.input.h, w.input.w, w.input.c}},
               {"batch", batch},
@@ -167,6 +166,10 @@ class Profiler {
     }
     if (o_.compare) j["scratch"] = scratch_json(q, batch);
     return j;
+  }
+
+  [[nodiscard]] bool predicted(const Workload& w) const {
+    return o_.predict || (w.shapes_only && !o_.execute);
   }
 
   json entry(const std::string& name, const CounterFile& f, const CounterFile& step,
@@ -278,7 +281,7 @@ class Profiler {
 
   void trace(const Workload& w) {
     const QuantizedNetwork q = make_network(w, o_.weight_type, o_.measure.seed, o_.measure.threads);
-    const bool model = w.shapes_only || o_.predict;
+    const bool model = predicted(w);
     const int batch = o_.batch > 0 ? o_.batch : std::min(kTraceBatch, w.batch);
     MeasureOptions one = o_.measure;
     one.steps = 1;

@@ -22,6 +22,7 @@ struct ProfileOptions {
   MeasureOptions measure;
   std::string backend_options;  // of the memory: latency=, bandwidth=
   bool predict = false;         // count without executing, whatever the network's size
+  bool execute = false;         // execute networks that are only predicted otherwise, too
   bool compare = true;          // inference, backpropagation, floor, schedules
   bool sweep = false;           // hardware, batch and pairs, for the first network
   std::string table = "22nm", dram;
