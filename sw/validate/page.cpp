@@ -24,6 +24,15 @@ const json& layer_named(const json& r, const std::string& name) {
   return r.at("layers").at(0);
 }
 
+// Where the sweep turns, in words.
+std::string turn(const json& sweep, const char* distribution) {
+  const int bits = sweep.at("turns_at").at(distribution).get<int>();
+  if (bits != 0) return fmt::format("turns at {} bits", bits);
+  return number(sweep.at("float_gain"), distribution) < kLeastGain
+             ? "no turn: float gains too little"
+             : "no width gains half of float";
+}
+
 std::string join(const json& list, const char* separator) {
   std::string out;
   for (const json& item : list) {
@@ -306,13 +315,13 @@ void sweep_part(html::Page& page, const json& s) {
       }
       page.raw(to_svg(map));
     }
-    page.paragraph(fmt::format(
-        "z {}: float gains {:.2f} points, 16-bit weights {:.2f}, 8-bit {:.2f}; narrowest weights "
-        "that gain half of float: {}; float minus 16 bit {:+.2f} +- {:.2f} points.",
-        distribution, number(s.at("float_gain"), distribution),
-        number(s.at("gain_w16"), distribution), number(s.at("gain_w8"), distribution),
-        s.at("turns_at").at(distribution).get<int>(), number(s.at("float_minus_w16"), distribution),
-        number(s.at("float_minus_w16_error"), distribution)));
+    page.paragraph(
+        fmt::format("z {}: float gains {:.2f} points, 16-bit weights {:.2f}, 8-bit {:.2f}; {}; "
+                    "float minus 16 bit {:+.2f} +- {:.2f} points.",
+                    distribution, number(s.at("float_gain"), distribution),
+                    number(s.at("gain_w16"), distribution), number(s.at("gain_w8"), distribution),
+                    turn(s, distribution), number(s.at("float_minus_w16"), distribution),
+                    number(s.at("float_minus_w16_error"), distribution)));
   }
 }
 
@@ -424,12 +433,10 @@ std::string validate_summary(const json& r) {
                             number(p, "after"));
       }
       const json* before = sweep_point(s, distribution, 16, 8, 16);
-      out += fmt::format(
-          "sweep, z {}, from {:.1f} %:{} turns at {} bits; float - w16 {:+.2f} +- {:.2f}\n",
-          distribution, before == nullptr ? 0 : number(*before, "before"), line,
-          s.at("turns_at").at(distribution).get<int>(),
-          number(s.at("float_minus_w16"), distribution),
-          number(s.at("float_minus_w16_error"), distribution));
+      out += fmt::format("sweep, z {}, from {:.1f} %:{} {}; float - w16 {:+.2f} +- {:.2f}\n",
+                         distribution, before == nullptr ? 0 : number(*before, "before"), line,
+                         turn(s, distribution), number(s.at("float_minus_w16"), distribution),
+                         number(s.at("float_minus_w16_error"), distribution));
     }
   }
   out += r.at("failed").empty()

@@ -87,7 +87,8 @@ SweepReport sweep_widths(const Network& folded, const FloatParams<float>& params
         report.gap[g] = mean_of(gaps);
         report.gap_error[g] = standard_error(gaps);
       }
-      if (report.turns_at[g] == 0 && gain > 0 && gain >= 0.5 * report.float_gain[g])
+      if (report.turns_at[g] == 0 && report.float_gain[g] >= kLeastGain &&
+          gain >= 0.5 * report.float_gain[g])
         report.turns_at[g] = w.weights;
     }
   }

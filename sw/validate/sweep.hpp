@@ -14,6 +14,9 @@
 
 namespace lastmile {
 
+// A turn is read only where float gains this many points: less may be chance.
+inline constexpr double kLeastGain = 2;
+
 struct SweepOptions {
   std::vector<int> weights = {8, 10, 12, 14, 16}, activations = {8, 16}, logits = {8, 16};
   std::vector<std::string> layers = {"head"};
@@ -42,7 +45,8 @@ struct SweepPoint {
 struct SweepReport {
   std::vector<SweepPoint> points;
   // By distribution (signs, Gaussian), activations 8, logits 16: the narrowest weights that gain at
-  // least half of what float gains; 0: none does. And float minus 16-bit fixed point, points.
+  // least half of what float gains; 0: none does, or float gains less than kLeastGain. And float
+  // minus 16-bit fixed point, points.
   int turns_at[2] = {0, 0};
   double gap[2] = {0, 0}, gap_error[2] = {0, 0};  // mean over seeds, its standard error
   double narrow_gain[2] = {0, 0}, wide_gain[2] = {0, 0}, float_gain[2] = {0, 0};

@@ -119,7 +119,7 @@ def validate_table(r):
     for kind, text in (("sign", "signs"), ("gaussian", "Gaussian")):
         points = {p["weights"]: p for p in sweep["points"] if p["distribution"] == kind and (not p["weights"] or (p["activations"], p["logits"]) == (8, 16))}
         rows.append([f"width sweep, z {text}: from {points[16]['before']:.1f} % to", ", ".join(
-            f"{'w' + str(w) if w else 'float'}: {p['after']:.1f}" for w, p in sorted(points.items())) + f"; turns at {sweep['turns_at'][kind]} bits"])
+            f"{'w' + str(w) if w else 'float'}: {p['after']:.1f}" for w, p in sorted(points.items())) + (f"; turns at {sweep['turns_at'][kind]} bits" if sweep["turns_at"][kind] else "; no turn")])
         rows.append(["float minus 16-bit weights, points", f"{sweep['float_minus_w16'][kind]:+.2f} ± {sweep['float_minus_w16_error'][kind]:.2f}"])
     return table([f"{r['network']} on {r['task']}", "measured"], rows) + \
         f"\n\nFloat {r['accuracy']['float']:.2f} %, fixed point {r['accuracy']['fixed']:.2f} % of {r['examples']} examples. The sweep trains the last layer for " \
