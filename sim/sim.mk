@@ -88,5 +88,5 @@ TEST_TARGETS += test-sim
 SECONDS_EACH ?= 600
 SEED ?= 1
 CAMPAIGN_SETS ?= 4:4:8:4096:64:4 8:16:16:8192:64:2 16:16:16:65536:512:8 32:32:64:65536:256:16
-cosim-campaign: build    ## random commands and memories on 4 parameter sets: SECONDS_EACH= SEED= CAMPAIGN_SETS=
-	@$(need_verilator); $(MAKE) --no-print-directory $(SIM_CAMPAIGN) && python3 tests/sim/campaign.py --make "$(MAKE)" --jobs $(JOBS) --seconds $(SECONDS_EACH) --seed $(SEED) $(SIM_CAMPAIGN) $(CAMPAIGN_SETS)
+cosim-campaign: build    ## random commands and memories on 4 parameter sets: SECONDS_EACH= SEED= CAMPAIGN_SETS= ADD=1
+	@$(need_verilator); $(MAKE) --no-print-directory $(SIM_CAMPAIGN) && python3 tests/sim/campaign.py --make "$(MAKE)" --jobs $(JOBS) $(if $(ADD),--add) --seconds $(SECONDS_EACH) --seed $(SEED) $(SIM_CAMPAIGN) $(CAMPAIGN_SETS)

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Runs the cosimulation campaign over parameter sets and writes build/reports/campaign.json.
 
-usage: campaign.py [--make MAKE] [--seconds N] [--seed N] [--jobs N] PROGRAM ROWS:COLS:BUS_BYTES:ACT_BYTES:ACC_DEPTH:RQ_LANES...
+usage: campaign.py [--make MAKE] [--seconds N] [--seed N] [--jobs N] [--add] PROGRAM ROWS:COLS:BUS_BYTES:ACT_BYTES:ACC_DEPTH:RQ_LANES...
+
+--add: the results are added to those already in the report.
 """
 import argparse
 import concurrent.futures
@@ -19,6 +21,7 @@ def main():
     p.add_argument("--seconds", default="600")
     p.add_argument("--seed", default="1")
     p.add_argument("--jobs", type=int, default=1)
+    p.add_argument("--add", action="store_true")
     p.add_argument("program")
     p.add_argument("sets", nargs="+")
     args = p.parse_args()
@@ -40,8 +43,10 @@ def main():
 
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         results = list(pool.map(campaign, range(len(args.sets))))
-    total = {k: sum(r[k] for r in results) for k in ("commands", "cycles", "compared", "differences")}
     path = pathlib.Path("build/reports/campaign.json")
+    if args.add and path.exists():
+        results = json.loads(path.read_text())["sets"] + results
+    total = {k: sum(r[k] for r in results) for k in ("commands", "cycles", "compared", "differences")}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**total, "sets": results}, indent=1) + "\n")
     print(f"{total['compared']} values compared, {total['differences']} differences; report: {path}")
