@@ -1,6 +1,8 @@
 #include "cmodel/npu/traffic.hpp"
 
 #include <algorithm>
+#include <cstdint>
+#include <vector>
 
 #include "cmodel/npu/validate.hpp"
 
@@ -11,8 +13,6 @@ using spec::Counter;
 using spec::Descriptor;
 using spec::Opcode;
 using U = std::uint64_t;
-
-constexpr std::size_t kMostEntries = 4096;
 
 // A run of output channels computed at once, or a k-tile of weight columns.
 struct Run {
@@ -274,24 +274,9 @@ Counters command_traffic(const Descriptor& d, const TrafficMode& mode,
 }
 
 const Counters& TrafficCache::of(const Descriptor& d, const TrafficMode& mode) {
-  Descriptor key = d;
-  // events depend on addresses only through their place in a bus word, and a batch's base changes
-  // with every step
-  for (std::uint32_t* address : {&key.in_addr, &key.in2_addr, &key.out_addr})
-    *address %= spec::kAlign;
-  const auto matches = [&](const Entry& e) { return e.descriptor == key && e.mode == mode; };
-  if (next_ >= entries_.size() || !matches(entries_[next_])) {
-    next_ = static_cast<std::size_t>(std::find_if(entries_.begin(), entries_.end(), matches) -
-                                     entries_.begin());
-    if (next_ == entries_.size()) {
-      if (entries_.size() == kMostEntries) {
-        entries_.clear();
-        next_ = 0;
-      }
-      entries_.push_back({key, mode, command_traffic(key, mode, hw_)});
-    }
-  }
-  return entries_[next_++].counters;
+  return cache_.of(d, mode, [this](const Descriptor& key, const TrafficMode& same) {
+    return command_traffic(key, same, hw_);
+  });
 }
 
 }  // namespace lastmile::npu

@@ -24,8 +24,6 @@ U fetched(const spec::HardwareParams& hw, const MemoryTiming& memory) {
   return reads.take(1 + Client::kOverhead + memory.latency, fetch_words(hw));
 }
 
-constexpr std::size_t kMostEntries = 4096;
-
 }  // namespace
 
 void Context::fetch_next() {
@@ -75,22 +73,9 @@ CommandTiming predict(const spec::Descriptor& d, const npu::TrafficMode& mode,
 }
 
 const CommandTiming& TimingCache::of(const spec::Descriptor& d, const npu::TrafficMode& mode) {
-  spec::Descriptor key = d;
-  for (std::uint32_t* address : {&key.in_addr, &key.in2_addr, &key.out_addr})
-    *address %= spec::kAlign;
-  const auto matches = [&](const Entry& e) { return e.descriptor == key && e.mode == mode; };
-  if (next_ >= entries_.size() || !matches(entries_[next_])) {
-    next_ = static_cast<std::size_t>(std::find_if(entries_.begin(), entries_.end(), matches) -
-                                     entries_.begin());
-    if (next_ == entries_.size()) {
-      if (entries_.size() == kMostEntries) {
-        entries_.clear();
-        next_ = 0;
-      }
-      entries_.push_back({key, mode, predict(key, mode, hw_, memory_)});
-    }
-  }
-  return entries_[next_++].timing;
+  return cache_.of(d, mode, [this](const spec::Descriptor& key, const npu::TrafficMode& same) {
+    return predict(key, same, hw_, memory_);
+  });
 }
 
 QueueClock::QueueClock(const spec::HardwareParams& hw, const MemoryTiming& memory)

@@ -7,8 +7,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "cmodel/npu/command_cache.hpp"
 #include "cmodel/npu/counters.hpp"
-#include "cmodel/npu/traffic.hpp"
+#include "cmodel/npu/traffic_mode.hpp"
 #include "cmodel/spec/npu_spec.hpp"
 
 namespace lastmile::timing {
@@ -65,7 +66,7 @@ struct CommandTiming {
 [[nodiscard]] CommandTiming predict(const spec::Descriptor& d, const npu::TrafficMode& mode,
                                     const spec::HardwareParams& hw, const MemoryTiming& memory);
 
-// Remembers results, as TrafficCache does.
+// Remembers what predict() said of each command.
 class TimingCache {
  public:
   TimingCache(const spec::HardwareParams& hw, const MemoryTiming& memory)
@@ -73,15 +74,9 @@ class TimingCache {
   [[nodiscard]] const CommandTiming& of(const spec::Descriptor& d, const npu::TrafficMode& mode);
 
  private:
-  struct Entry {
-    spec::Descriptor descriptor;
-    npu::TrafficMode mode;
-    CommandTiming timing;
-  };
   spec::HardwareParams hw_;
   MemoryTiming memory_;
-  std::vector<Entry> entries_;
-  std::size_t next_ = 0;
+  npu::CommandCache<CommandTiming> cache_;
 };
 
 // The clock of a queue: a command starts when the one before is committed and its own descriptor,
