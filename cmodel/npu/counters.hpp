@@ -1,12 +1,13 @@
 // The counters of npu.toml as the model keeps them.
 #pragma once
 
-#include <array>
 #include <cstdint>
 
-#include "cmodel/spec/npu_spec.hpp"
+#include "cmodel/spec/counters.hpp"
 
 namespace lastmile::npu {
+
+using spec::Counters;
 
 // Outputs outside their type before the clamp.
 struct Saturations {
@@ -17,22 +18,6 @@ struct Saturations {
     high += other.high;
     return *this;
   }
-};
-
-struct Counters {
-  std::array<std::uint64_t, spec::kCounters> value{};
-
-  [[nodiscard]] std::uint64_t& operator[](spec::Counter c) {
-    return value[static_cast<std::size_t>(c)];
-  }
-  [[nodiscard]] std::uint64_t operator[](spec::Counter c) const {
-    return value[static_cast<std::size_t>(c)];
-  }
-  Counters& operator+=(const Counters& other) {
-    for (std::size_t i = 0; i < value.size(); ++i) value[i] += other.value[i];
-    return *this;
-  }
-  bool operator==(const Counters&) const = default;
 };
 
 }  // namespace lastmile::npu

@@ -90,7 +90,7 @@ struct PlatformRun {
     result.network = target.network();
   }
   [[nodiscard]] std::uint64_t cycles() const {
-    return platform->npu().total()[static_cast<std::size_t>(spec::Counter::cycles_)];
+    return platform->npu().total()[spec::Counter::cycles_];
   }
   [[nodiscard]] json report() const {
     Platform& p = *platform;

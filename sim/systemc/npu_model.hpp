@@ -18,7 +18,7 @@ class NpuModel : public NpuTarget {
  public:
   NpuModel(sc_core::sc_module_name name, const Clock& clock, const PlatformOptions& options);
 
-  [[nodiscard]] Counters counters() const override { return npu_.counters().value; }
+  [[nodiscard]] Counters counters() const override { return npu_.counters(); }
 
  private:
   struct Operand {

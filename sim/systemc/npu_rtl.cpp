@@ -129,7 +129,7 @@ bool NpuRtl::peek_register(std::uint32_t offset, std::uint32_t& value) const {
   } else if (offset == reg::kSpec) {
     value = spec::kSpecHash;
   } else if (offset >= reg::kCounter && (offset - reg::kCounter) / 8 < spec::kCounters) {
-    const std::uint64_t c = counters()[(offset - reg::kCounter) / 8];
+    const std::uint64_t c = counters().value[(offset - reg::kCounter) / 8];
     value = static_cast<std::uint32_t>(offset % 8 != 0 ? c >> 32 : c);
   } else {
     return false;

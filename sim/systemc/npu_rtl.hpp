@@ -14,7 +14,7 @@ class NpuRtl : public NpuTarget {
  public:
   NpuRtl(sc_core::sc_module_name name, const Clock& clock, const PlatformOptions& options);
 
-  [[nodiscard]] Counters counters() const override { return pins_->counters(); }
+  [[nodiscard]] Counters counters() const override { return {pins_->counters()}; }
   [[nodiscard]] std::uint64_t edges() const { return edges_; }
 
  private:

@@ -67,8 +67,7 @@ tlm::tlm_sync_enum NpuTarget::response(Payload&, tlm::tlm_phase&, sc_time&) {
 }
 
 void NpuTarget::queue_ended() {
-  const Counters now = counters();
-  for (std::size_t i = 0; i < now.size(); ++i) total_[i] += now[i];
+  total_ += counters();
   ++queues_;
 }
 

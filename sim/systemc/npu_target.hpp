@@ -6,16 +6,16 @@
 #include <tlm_utils/simple_initiator_socket.h>
 #include <tlm_utils/simple_target_socket.h>
 
-#include <array>
 #include <memory>
 
+#include "cmodel/spec/counters.hpp"
 #include "sim/systemc/base.hpp"
 
 namespace lastmile::sim {
 
 class NpuTarget : public sc_core::sc_module {
  public:
-  using Counters = std::array<std::uint64_t, spec::kCounters>;
+  using Counters = spec::Counters;
 
   tlm_utils::simple_target_socket<NpuTarget> registers;
   tlm_utils::simple_initiator_socket<NpuTarget> memory;
@@ -46,7 +46,7 @@ class NpuTarget : public sc_core::sc_module {
   unsigned transport_dbg(Payload& p);
   bool get_direct_mem_ptr(Payload& p, tlm::tlm_dmi& dmi);
 
-  Counters total_{};
+  Counters total_;
   std::uint64_t queues_ = 0;
 };
 

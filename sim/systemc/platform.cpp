@@ -88,14 +88,9 @@ std::uint64_t Platform::violations() {
 }
 
 bool Platform::bytes_match() {
-  const NpuTarget::Counters& c = npu_->total();
-  const auto of = [&c](spec::Counter which) { return c[static_cast<std::size_t>(which)]; };
-  using spec::Counter;
+  const NpuTarget::Counters& counted = npu_->total();
   const BusCount bus = monitor(Port::npu).count();
-  return bus.read_bytes == of(Counter::cmd_bytes_) + of(Counter::act_read_bytes_) +
-                               of(Counter::weight_read_bytes_) + of(Counter::param_read_bytes_) +
-                               of(Counter::update_read_bytes_) &&
-         bus.write_bytes == of(Counter::act_write_bytes_) + of(Counter::update_write_bytes_);
+  return bus.read_bytes == counted.read_bytes() && bus.write_bytes == counted.written_bytes();
 }
 
 std::vector<std::string> run_platforms(const std::vector<Platform*>& platforms,

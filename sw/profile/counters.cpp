@@ -12,7 +12,6 @@ namespace lastmile::profile {
 namespace {
 
 using nlohmann::json;
-using spec::Counter;
 
 [[noreturn]] void bad(const std::string& origin, const std::string& text) {
   throw Error(ErrorKind::input, fmt::format("{}: {}", origin, text));
@@ -63,15 +62,6 @@ bool known_opcode(const std::string& name) {
 }
 
 }  // namespace
-
-std::uint64_t Counters::read_bytes() const {
-  const Counters& c = *this;
-  return c[Counter::cmd_bytes_] + c[Counter::act_read_bytes_] + c[Counter::weight_read_bytes_] +
-         c[Counter::param_read_bytes_] + c[Counter::update_read_bytes_];
-}
-std::uint64_t Counters::written_bytes() const {
-  return (*this)[Counter::act_write_bytes_] + (*this)[Counter::update_write_bytes_];
-}
 
 std::string counter_key(std::size_t index) {
   std::string key(spec::kCounterName.at(index));

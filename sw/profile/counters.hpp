@@ -2,38 +2,21 @@
 // is needed to read them. Saved as JSON; energy and every report are computed from it alone.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "cmodel/spec/npu_spec.hpp"
+#include "cmodel/spec/counters.hpp"
 #include "sw/driver/driver.hpp"
 
 namespace lastmile::profile {
 
 inline constexpr int kCountersSchema = 1;
 
-// Event and cycle counters of npu.toml.
-struct Counters {
-  std::array<std::uint64_t, spec::kCounters> value{};
-  [[nodiscard]] std::uint64_t& operator[](spec::Counter c) {
-    return value[static_cast<std::size_t>(c)];
-  }
-  [[nodiscard]] std::uint64_t operator[](spec::Counter c) const {
-    return value[static_cast<std::size_t>(c)];
-  }
-  Counters& operator+=(const Counters& other) {
-    for (std::size_t i = 0; i < value.size(); ++i) value[i] += other.value[i];
-    return *this;
-  }
-  // Bytes read over the bus, and bytes written.
-  [[nodiscard]] std::uint64_t read_bytes() const;
-  [[nodiscard]] std::uint64_t written_bytes() const;
-  bool operator==(const Counters&) const = default;
-};
+using spec::Counters;
+
 // "act_read_bytes"
 [[nodiscard]] std::string counter_key(std::size_t index);
 
