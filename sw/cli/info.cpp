@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "cmodel/spec/hardware.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/cli/commands.hpp"
@@ -27,16 +28,9 @@ struct State {
 };
 
 json about(const CommonOptions& common) {
-  const spec::HardwareParams p = parse_hardware(common.hardware);
   return {{"contract", spec::kContract},
           {"spec", fmt::format("{:08x}", spec::kSpecHash)},
-          {"hardware",
-           {{"rows", p.rows},
-            {"cols", p.cols},
-            {"bus_bytes", p.bus_bytes},
-            {"act_bytes", p.act_bytes},
-            {"acc_depth", p.acc_depth},
-            {"rq_lanes", p.rq_lanes}}}};
+          {"hardware", parse_hardware(common.hardware)}};
 }
 
 json describe_network(const Network& n) {

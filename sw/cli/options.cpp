@@ -3,7 +3,6 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
-#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <map>
@@ -11,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "cmodel/spec/hardware.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/parallel.hpp"
 
@@ -199,13 +199,6 @@ void settle(RunOptions& o, const CommonOptions& c) {
 
 spec::HardwareParams parse_hardware(const std::string& text) {
   spec::HardwareParams p;
-  const std::array<std::pair<const char*, int*>, 7> names = {{{"rows", &p.rows},
-                                                              {"cols", &p.cols},
-                                                              {"bus_bytes", &p.bus_bytes},
-                                                              {"act_bytes", &p.act_bytes},
-                                                              {"acc_depth", &p.acc_depth},
-                                                              {"rq_lanes", &p.rq_lanes},
-                                                              {"training", &p.training}}};
   std::string rest = text;
   while (!rest.empty()) {
     const auto comma = rest.find(',');
@@ -214,10 +207,10 @@ spec::HardwareParams parse_hardware(const std::string& text) {
     const auto equals = item.find('=');
     const std::string name = item.substr(0, equals);
     bool found = false;
-    for (const auto& [known, value] : names) {
-      if (name != known || equals == std::string::npos) continue;
-      found = CLI::detail::lexical_cast(item.substr(equals + 1), *value);
-    }
+    spec::each_parameter(p, [&](std::string_view known, int& value) {
+      if (name == known && equals != std::string::npos)
+        found = CLI::detail::lexical_cast(item.substr(equals + 1), value);
+    });
     if (!found)
       throw Error(ErrorKind::usage, fmt::format("--hardware: \"{}\", expected name=integer with a "
                                                 "name of rows, cols, bus_bytes, act_bytes, "

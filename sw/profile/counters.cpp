@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cctype>
+#include <string_view>
 
+#include "cmodel/spec/hardware.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 
@@ -83,7 +85,6 @@ Counters CounterFile::total(const std::string& phase) const {
 }
 
 json to_json(const CounterFile& f) {
-  const spec::HardwareParams& h = f.hardware;
   json j = {{"schema", kCountersSchema},
             {"kind", "lastmile counters"},
             {"network", f.network},
@@ -91,14 +92,7 @@ json to_json(const CounterFile& f) {
             {"backend", f.backend},
             {"memory", f.memory},
             {"spec", fmt::format("{:08x}", spec::kSpecHash)},
-            {"hardware",
-             {{"rows", h.rows},
-              {"cols", h.cols},
-              {"bus_bytes", h.bus_bytes},
-              {"act_bytes", h.act_bytes},
-              {"acc_depth", h.acc_depth},
-              {"rq_lanes", h.rq_lanes},
-              {"training", h.training}}},
+            {"hardware", f.hardware},
             {"weight_bits", f.weight_bits},
             {"batch", f.batch},
             {"pairs", f.pairs},
@@ -132,10 +126,9 @@ CounterFile counters_from_json(const json& j, const std::string& origin) {
   f.memory = get<std::string>(j, "memory", origin);
   const json hardware = get<json>(j, "hardware", origin);
   const std::string at = origin + ", hardware";
-  f.hardware = {get<int>(hardware, "rows", at),      get<int>(hardware, "cols", at),
-                get<int>(hardware, "bus_bytes", at), get<int>(hardware, "act_bytes", at),
-                get<int>(hardware, "acc_depth", at), get<int>(hardware, "rq_lanes", at),
-                get<int>(hardware, "training", at)};
+  spec::each_parameter(f.hardware, [&](std::string_view name, int& value) {
+    value = get<int>(hardware, std::string(name), at);
+  });
   if (const auto wrong = spec::bad_parameter(f.hardware); !wrong.empty())
     bad(at, fmt::format("{} is not one of its values", wrong));
   f.weight_bits = get<int>(j, "weight_bits", origin);

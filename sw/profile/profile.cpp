@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "cmodel/spec/hardware.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/profile/compare.hpp"
@@ -95,18 +96,11 @@ class Profiler {
     for (const std::string& name : o_.networks) networks.push_back(network(find_workload(name)));
     ProfileOutcome out;
     json& r = out.report;
-    const spec::HardwareParams& h = o_.measure.hardware;
     r = {{"schema", 1},
          {"spec", fmt::format("{:08x}", spec::kSpecHash)},
          {"backend", o_.measure.backend},
          {"backend_options", o_.backend_options},
-         {"hardware",
-          {{"rows", h.rows},
-           {"cols", h.cols},
-           {"bus_bytes", h.bus_bytes},
-           {"act_bytes", h.act_bytes},
-           {"acc_depth", h.acc_depth},
-           {"rq_lanes", h.rq_lanes}}},
+         {"hardware", o_.measure.hardware},
          {"technology", table_.technology},
          {"dram", table_.dram},
          {"clock_mhz", table_.clock_mhz},

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "cmodel/spec/hardware.hpp"
 #include "sw/base/rng.hpp"
 #include "tests/sim/functional_bins.hpp"
 #include "tests/sim/random_queue.hpp"
@@ -57,11 +58,9 @@ int main(int argc, char** argv) {
   const double seconds = std::atof(argv[8]);
   std::uint64_t block = argc > 9 ? std::strtoull(argv[9], nullptr, 0) : 0;
   const std::uint64_t end = argc > 10 ? block + std::strtoull(argv[10], nullptr, 0) : UINT64_MAX;
-  nlohmann::json out = {{"rows", options.hardware.rows},
-                        {"cols", options.hardware.cols},
-                        {"bus_bytes", options.hardware.bus_bytes},
-                        {"seed", seed},
-                        {"first", block}};
+  nlohmann::json out = options.hardware;
+  out["seed"] = seed;
+  out["first"] = block;
   std::uint64_t queues = 0, commands = 0, cycles = 0, compared = 0;
   const auto begin = std::chrono::steady_clock::now();
   const auto elapsed = [&] {
