@@ -43,17 +43,13 @@ Measurement measure(const QuantizedNetwork& network, const CompileOptions& compi
                     const std::string& variant, const DeviceOpener& open, const MeasureOptions& o) {
   Measurement m;
   m.program = compile(network, o.hardware, compile_options);
-  DeviceOptions device_options;
-  device_options.hardware = o.hardware;
-  device_options.threads = o.threads;
-  device_options.memory_bytes = m.program.memory.total_bytes;
-  const std::unique_ptr<Device> device = open(device_options);
-  Driver driver(*device, m.program);
+  const Session session = open_session(m.program, open, o.threads);
+  Driver& driver = *session.driver;
   Rng rng(o.seed, 1);
   const HostTraffic step_before = driver.traffic(Traffic::step),
                     batch_before = driver.traffic(Traffic::batch);
   for (std::uint64_t k = 0; k < o.steps; ++k) {
-    device->annotate(fmt::format("step {}", k));
+    session.device->annotate(fmt::format("step {}", k));
     const Batch batch = random_batch(m.program, rng);
     driver.load_batch(batch.x, batch.labels);
     if (m.program.update.empty()) {
@@ -82,7 +78,7 @@ Measurement measure(const QuantizedNetwork& network, const CompileOptions& compi
   }
   f.host = driver.traffic(Traffic::step) - step_before;
   f.batch_traffic = driver.traffic(Traffic::batch) - batch_before;
-  m.report = device->report();
+  m.report = session.device->report();
   f.commands = commands_of_report(m.report);
   name_commands(f.commands, m.program, network.network);
   return m;

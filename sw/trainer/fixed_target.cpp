@@ -36,24 +36,6 @@ QuantizedData quantize_data(const QuantizedNetwork& network, const Dataset& data
   return q;
 }
 
-// A device with its driver. The program decides how much memory it gets.
-struct Loaded {
-  std::unique_ptr<Device> device;
-  std::unique_ptr<Driver> driver;
-};
-Loaded load(const QuantizedNetwork& network, const CompileOptions& compile_options,
-            const DeviceOpener& open, const FixedOptions& options) {
-  Program program = compile(network, options.hardware, compile_options);
-  DeviceOptions device_options;
-  device_options.hardware = options.hardware;
-  device_options.threads = options.threads;
-  device_options.memory_bytes = program.memory.total_bytes;
-  Loaded loaded;
-  loaded.device = open(device_options);
-  loaded.driver = std::make_unique<Driver>(*loaded.device, std::move(program));
-  return loaded;
-}
-
 int batch_for(const FixedOptions& options, std::size_t examples) {
   return std::max(1, static_cast<int>(
                          std::min<std::size_t>(static_cast<std::size_t>(options.batch), examples)));
@@ -79,7 +61,8 @@ Accuracy evaluate_fixed(const QuantizedNetwork& network, const Dataset& data,
   const QuantizedData q = quantize_data(network, data);
   CompileOptions compile_options;
   compile_options.batch = batch_for(options, q.size());
-  const Loaded loaded = load(network, compile_options, open, options);
+  const Session session =
+      open_session(compile(network, options.hardware, compile_options), open, options.threads);
   Accuracy result;
   double loss = 0;
   const auto batch = static_cast<std::size_t>(compile_options.batch);
@@ -87,8 +70,8 @@ Accuracy evaluate_fixed(const QuantizedNetwork& network, const Dataset& data,
     const std::size_t n = std::min(batch, q.size() - first);
     const std::vector<int> labels(q.y.begin() + static_cast<std::ptrdiff_t>(first),
                                   q.y.begin() + static_cast<std::ptrdiff_t>(first + n));
-    loaded.driver->load_batch(q.range(first, n), labels);
-    const ForwardResult r = loaded.driver->forward();
+    session->load_batch(q.range(first, n), labels);
+    const ForwardResult r = session->forward();
     result.correct += r.correct;
     result.examples += r.examples;
     loss += r.mean_nats() * r.examples;
@@ -101,7 +84,7 @@ struct FixedTarget::State {
   QuantizedNetwork network;
   QuantizedData data;
   int input_layer = kNetworkInput;
-  Loaded loaded;
+  Session session;
   std::vector<std::int8_t> batch;
   std::vector<int> labels;
 };
@@ -117,7 +100,8 @@ FixedTarget::FixedTarget(const QuantizedNetwork& network, std::span<const Tensor
     CompileOptions prefix;
     prefix.batch = batch_for(options, s.data.size());
     prefix.output_layer = s.input_layer;
-    const Loaded front = load(network, prefix, open, options);
+    const Session front =
+        open_session(compile(network, options.hardware, prefix), open, options.threads);
     QuantizedData features;
     features.elements =
         static_cast<std::size_t>(network.network.shape_of(s.input_layer).elements());
@@ -126,9 +110,9 @@ FixedTarget::FixedTarget(const QuantizedNetwork& network, std::span<const Tensor
     const auto batch = static_cast<std::size_t>(prefix.batch);
     for (std::size_t first = 0; first < s.data.size(); first += batch) {
       const std::size_t n = std::min(batch, s.data.size() - first);
-      front.driver->load_batch(s.data.range(first, n), {});
-      static_cast<void>(front.driver->forward());
-      const std::vector<std::int8_t> out = front.driver->output();
+      front->load_batch(s.data.range(first, n), {});
+      static_cast<void>(front->forward());
+      const std::vector<std::int8_t> out = front->output();
       features.x.insert(features.x.end(), out.begin(),
                         out.begin() + static_cast<std::ptrdiff_t>(n * features.elements));
     }
@@ -139,8 +123,9 @@ FixedTarget::FixedTarget(const QuantizedNetwork& network, std::span<const Tensor
   compile_options.training.assign(training.begin(), training.end());
   compile_options.distribution = options.distribution;
   compile_options.input_layer = s.input_layer;
-  s.loaded = load(network, compile_options, open, options);
-  s.loaded.driver->set_mask_seed(options.mask_seed);
+  s.session =
+      open_session(compile(network, options.hardware, compile_options), open, options.threads);
+  s.session->set_mask_seed(options.mask_seed);
 }
 
 FixedTarget::~FixedTarget() = default;
@@ -154,24 +139,24 @@ void FixedTarget::set_batch(std::span<const std::uint32_t> examples) {
     s.batch.insert(s.batch.end(), x.begin(), x.end());
     s.labels.push_back(s.data.y[i]);
   }
-  s.loaded.driver->load_batch(s.batch, s.labels);
+  s.session->load_batch(s.batch, s.labels);
 }
 
 double FixedTarget::loss(spec::Polarity polarity, std::uint64_t seed) {
-  return state_->loaded.driver->forward(polarity, seed).mean_nats();
+  return state_->session->forward(polarity, seed).mean_nats();
 }
 
 void FixedTarget::update(std::span<const std::uint64_t> seeds,
                          std::span<const std::int8_t> coefficients, std::uint32_t step_register) {
-  state_->loaded.driver->update(seeds, coefficients, step_register);
+  state_->session->update(seeds, coefficients, step_register);
 }
 
 QuantizedNetwork FixedTarget::network() const {
   QuantizedNetwork out = state_->network;
-  state_->loaded.driver->read_weights(out);
+  state_->session->read_weights(out);
   return out;
 }
-Driver& FixedTarget::driver() { return *state_->loaded.driver; }
+Driver& FixedTarget::driver() { return *state_->session.driver; }
 int FixedTarget::input_layer() const { return state_->input_layer; }
 
 }  // namespace lastmile

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -11,16 +10,12 @@
 
 #include "sw/compiler/training.hpp"
 #include "sw/data/dataset.hpp"
-#include "sw/device/device.hpp"
-#include "sw/driver/driver.hpp"
+#include "sw/driver/session.hpp"
 #include "sw/golden/golden.hpp"
 #include "sw/quantizer/quantized.hpp"
 #include "sw/trainer/forward_gradient.hpp"
 
 namespace lastmile {
-
-// Opens a fresh device of the chosen backend.
-using DeviceOpener = std::function<std::unique_ptr<Device>(const DeviceOptions&)>;
 
 struct FixedOptions {
   spec::HardwareParams hardware;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <memory>
 #include <utility>
 
 #include "sw/base/error.hpp"
@@ -14,26 +13,13 @@ namespace {
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-// A device whose every activation can be read.
-struct Session {
-  std::unique_ptr<Device> device;
-  std::unique_ptr<Driver> driver;
-};
-Session open_session(const QuantizedNetwork& network, int batch, const DeviceOpener& open,
-                     const FixedOptions& fixed) {
+// Every activation can be read afterwards.
+Program readable_program(const QuantizedNetwork& network, int batch, const FixedOptions& fixed) {
   CompileOptions o;
   o.batch = batch;
   o.fuse_adds = false;
   o.reuse_memory = false;
-  Program program = compile(network, fixed.hardware, o);
-  DeviceOptions d;
-  d.hardware = fixed.hardware;
-  d.threads = fixed.threads;
-  d.memory_bytes = program.memory.total_bytes;
-  Session s;
-  s.device = open(d);
-  s.driver = std::make_unique<Driver>(*s.device, std::move(program));
-  return s;
+  return compile(network, fixed.hardware, o);
 }
 
 std::vector<double> real_values(std::span<const std::int8_t> codes, const TensorQuant& quant) {
@@ -207,7 +193,8 @@ LayerAnalysis analyse_layers(const Network& folded, const FloatParams<float>& pa
   const int own = network.weight_type == WeightType::w8 ? 8 : 16;
   const auto stated = simulated_params<double>(network, params64, own);
   const ContractNetwork contract(executed, fixed.threads);
-  const Session session = open_session(executed, static_cast<int>(batch), open, fixed);
+  const Session session =
+      open_session(readable_program(executed, static_cast<int>(batch), fixed), open, fixed.threads);
 
   const auto layers = at(head + 1);
   const std::int32_t limit = weight_limit(network.weight_type);
@@ -259,17 +246,17 @@ LayerAnalysis analyse_layers(const Network& folded, const FloatParams<float>& pa
 
     std::vector<std::int8_t> input(x.size());
     quantize_activations(x, network.input, input);
-    session.driver->load_batch(input, std::vector<int>(y.begin(), y.end()));
-    const ForwardResult forward = session.driver->forward();
+    session->load_batch(input, std::vector<int>(y.begin(), y.end()));
+    const ForwardResult forward = session->forward();
     a.fixed_loss += forward.mean_nats() * static_cast<double>(batch);
     a.fixed_accuracy += forward.correct;
-    const auto counters = session.driver->counters();
+    const auto counters = session->counters();
     a.device_sat_low += counters[at(static_cast<std::int64_t>(spec::Counter::sat_low_))];
     a.device_sat_high += counters[at(static_cast<std::int64_t>(spec::Counter::sat_high_))];
     std::vector<std::vector<std::int8_t>> chain(layers);
     for (std::size_t i = 0; i + 1 < layers; ++i)
-      chain[i] = session.driver->activation(static_cast<int>(i));
-    const std::vector<std::int16_t> logits = session.driver->logits();
+      chain[i] = session->activation(static_cast<int>(i));
+    const std::vector<std::int16_t> logits = session->logits();
 
     for (std::size_t i = 0; i < layers; ++i) {
       const Layer& l = folded.layers[i];

@@ -30,7 +30,7 @@
 #include "sw/base/io.hpp"
 #include "sw/base/rng.hpp"
 #include "sw/compiler/compile.hpp"
-#include "sw/driver/driver.hpp"
+#include "sw/driver/session.hpp"
 #include "sw/golden/golden.hpp"
 #include "sw/graph/reader.hpp"
 #include "sw/quantizer/quantize.hpp"
@@ -90,22 +90,12 @@ class Subject {
   }
 
  private:
-  struct Opened {
-    std::unique_ptr<Device> device;
-    std::unique_ptr<Driver> driver;
-  };
-  Opened open(int threads, spec::Distribution distribution) const {
+  Session open(int threads, spec::Distribution distribution) const {
     CompileOptions options;
     options.batch = kBatch;
     options.distribution = distribution;
     options.training = training_plan(quantized_, {});
-    Program program = compile(quantized_, {}, options);
-    DeviceOptions device;
-    device.memory_bytes = program.memory.total_bytes;
-    device.threads = threads;
-    Opened o;
-    o.device = open_model(device);
-    o.driver = std::make_unique<Driver>(*o.device, std::move(program));
+    Session o = open_session(compile(quantized_, {}, options), open_model, threads);
     upload(*o.driver);
     return o;
   }
@@ -117,7 +107,7 @@ class Subject {
   std::vector<int> labels_;
   QuantizedNetwork quantized_;
   std::vector<std::int8_t> quantized_x_;
-  Opened one_, two_, gaussian_;
+  Session one_, two_, gaussian_;
   std::uint64_t calls_ = 0;
 };
 

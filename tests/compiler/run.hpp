@@ -1,34 +1,20 @@
 // A program on the C++ model, and the same from the reference.
 #pragma once
 
-#include <memory>
 #include <utility>
 #include <vector>
 
 #include "cmodel/device/model_device.hpp"
 #include "sw/compiler/compile.hpp"
-#include "sw/driver/driver.hpp"
+#include "sw/driver/session.hpp"
 #include "tests/quantizer/cases.hpp"
 #include "tests/quantizer/reference.hpp"
 
 namespace lastmile {
 
-struct Session {
-  std::unique_ptr<Device> device;
-  std::unique_ptr<Driver> driver;
-  Driver* operator->() const { return driver.get(); }
-};
-
 // On a device with exactly the memory that the program asks for.
 inline Session open(Program program, int threads = 1) {
-  DeviceOptions options;
-  options.hardware = program.hardware;
-  options.memory_bytes = program.memory.total_bytes;
-  options.threads = threads;
-  Session s;
-  s.device = open_model(options);
-  s.driver = std::make_unique<Driver>(*s.device, std::move(program));
-  return s;
+  return open_session(std::move(program), open_model, threads);
 }
 
 inline std::vector<int> random_labels(const QuantizedNetwork& network, int examples,
