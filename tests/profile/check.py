@@ -7,16 +7,16 @@ energy of a step are within 2 % of tests/profile/baseline.json. --baseline write
 import json
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+from checks import ROOT, Checks, decode_trace, have_protoc
+
 BASELINE = ROOT / "tests" / "profile" / "baseline.json"
 TASKS = ["small-cnn", "resnet8", "ds-cnn"]
 DRIFT = 0.02
-passed, failed = 0, 0
+check = Checks()
 
 
 def run(*args, code=0):
@@ -24,15 +24,6 @@ def run(*args, code=0):
     if r.returncode != code:
         raise AssertionError(f"{' '.join(map(str, args))}: exit status {r.returncode}, expected {code}\n{r.stderr[-2000:]}")
     return r.stdout if code == 0 else r.stderr
-
-
-def check(name, condition, detail=""):
-    global passed, failed
-    if condition:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAILED: {name} {detail}")
 
 
 def bus_bytes(step):
@@ -62,13 +53,10 @@ def baselines(report):
                   f"{old[step][key]} -> {value} ({100 * drift:+.1f} %); if meant: make profile-baseline REASON=...")
 
 
-def trace(folder, small):
-    data = small / "step.pftrace"
-    protoc = shutil.which("protoc")
-    if protoc is None:
-        print("SKIPPED: protoc is not installed (Debian package protobuf-compiler), the trace is only decoded by test_trace.cpp")
+def trace(path):
+    if not have_protoc("the trace is only decoded by test_trace.cpp"):
         return
-    r = subprocess.run([protoc, "--decode=perfetto.protos.Trace", "sw/profile/perfetto.proto"], cwd=ROOT, stdin=data.open("rb"), capture_output=True, text=True)
+    r = decode_trace(path)
     check("trace decodes", r.returncode == 0, r.stderr)
     text = r.stdout
     check("every field of the trace is known", not re.search(r"^\s*\d+[:\s{]", text, re.M))
@@ -136,10 +124,9 @@ def main():
         check("page shows the difference", "Difference to the earlier run" in (small / "profile.html").read_text())
         profile(small / "b", "--batch", 8, "--against", small / "profile.json", "--no-compare")
         check("equal runs differ in nothing", json.loads((small / "b" / "profile.json").read_text())["differences"] == [])
-        trace(folder, small)
+        trace(small / "step.pftrace")
         check("unknown network", "expected one of" in run("profile", "--networks", "resnet9", "--reports", folder, code=2))
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(failed != 0)
+    check.finish()
 
 
 main()

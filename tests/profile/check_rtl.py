@@ -7,25 +7,16 @@ table must be what the memory read and wrote; the highest address it saw must be
 import json
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+from checks import ROOT, Checks, decode_trace, have_protoc, read_bytes
+
 # kind "event" in npu.toml
 SPEC = (ROOT / "cmodel/spec/npu.toml").read_text()
 EVENTS = [m[0].lower() for m in re.findall(r'^([A-Z_]+)\s*= \{ kind = "(event)"', SPEC, re.M)]
-passed, failed = 0, 0
-
-
-def check(name, condition, detail=""):
-    global passed, failed
-    if condition:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAILED: {name} {detail}")
+check = Checks()
 
 
 def profile(folder, networks, backend, *args):
@@ -36,11 +27,11 @@ def profile(folder, networks, backend, *args):
 
 
 def slices(path):
-    """Closed slices of a trace by track: [(start, end)], through protoc and the published field numbers."""
-    text = subprocess.run(["protoc", "--decode=perfetto.protos.Trace", "sw/profile/perfetto.proto"], cwd=ROOT, stdin=path.open("rb"), capture_output=True,
-                          text=True, check=True).stdout
+    """Closed slices of a trace by track: [(start, end)]."""
+    decoded = decode_trace(path)
+    decoded.check_returncode()
     tracks, out, begun = {}, {}, {}
-    for packet in text.split("\npacket {"):
+    for packet in decoded.stdout.split("\npacket {"):
         time = int((re.search(r"timestamp: (\d+)", packet) or [0, 0])[1])
         if named := re.search(r'\buuid: (\d+)\s+name: "([^"]*)"', packet):
             tracks[named[1]] = named[2]
@@ -55,8 +46,7 @@ def slices(path):
 
 
 def traces(folder, large):
-    if shutil.which("protoc") is None:
-        print("SKIPPED: protoc is not installed (Debian package protobuf-compiler), traces of model and RTL are not compared")
+    if not have_protoc("traces of model and RTL are not compared"):
         return
     model, rtl = (slices(folder / f"{side}.pftrace") for side in ("model", "rtl"))
     check("traces have the same engines", set(model) == set(rtl), f"{set(model) ^ set(rtl)}")
@@ -93,10 +83,8 @@ def main():
             for variant, s in n["steps"].items():
                 bus, moved = s["bus"], s["traffic"]
                 name = f"{n['name']} {variant}"
-                read = sum(v for k, v in moved.items() if k in ("cmd_bytes", "act_read_bytes", "weight_read_bytes", "param_read_bytes", "update_read_bytes"))
-                by_layer = sum(v for l in s["layers"] for k, v in l["traffic"].items()
-                               if k in ("cmd_bytes", "act_read_bytes", "weight_read_bytes", "param_read_bytes", "update_read_bytes"))
-                check(f"{name}: bytes of layers", by_layer == read)
+                read = read_bytes(s)
+                check(f"{name}: bytes of layers", sum(map(read_bytes, s["layers"])) == read)
                 check(f"{name}: bytes read by the memory's count", bus["read_beats"] * bus["bus_bytes"] == read, f"{bus['read_beats'] * bus['bus_bytes']} {read}")
                 check(f"{name}: bytes written by the memory's count", bus["written_bytes"] == moved["act_write_bytes"] + moved["update_write_bytes"])
                 word = bus["bus_bytes"]
@@ -106,8 +94,7 @@ def main():
         sizes = [(pathlib.Path(t) / f"{side}.pftrace").stat().st_size for side in ("model", "rtl")]
         check("traces of both", min(sizes) > 10000, str(sizes))
         print(f"{compared} counters compared, traces of {sizes} bytes")
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(failed != 0)
+    check.finish()
 
 
 main()
