@@ -11,6 +11,7 @@
 #include "cmodel/device/profile.hpp"
 #include "cmodel/device/spans.hpp"
 #include "cmodel/npu/npu.hpp"
+#include "cmodel/spec/settings.hpp"
 
 namespace lastmile {
 namespace {
@@ -36,24 +37,18 @@ ModelOptions parse_options(const std::string& extra) {
        {"stall", 99, &o.memory.stall},
        {"execute", 1, &o.execute},
        {"spans", 1, &o.spans}}};
-  for (std::size_t at = 0; at < extra.size();) {
-    const std::size_t comma = std::min(extra.find(',', at), extra.size());
-    const std::string item = extra.substr(at, comma - at);
-    at = comma + 1;
-    const std::size_t equals = std::min(item.find('='), item.size());
-    const auto option = std::find_if(known.begin(), known.end(), [&](const auto& k) {
-      return item.compare(0, equals, std::get<0>(k)) == 0;
-    });
+  for (const spec::Setting& s : spec::split_settings(extra)) {
+    const auto option = std::find_if(known.begin(), known.end(),
+                                     [&](const auto& k) { return s.name == std::get<0>(k); });
     if (option == known.end())
-      throw std::invalid_argument("model: unknown option '" + item +
+      throw std::invalid_argument("model: unknown option '" + s.text +
                                   "', expected latency=, bandwidth=, stall=, execute= or spans=");
     const auto& [name, most, to] = *option;
     std::uint32_t value = 0;
-    const char* const end = item.data() + item.size();
-    const char* const begin = item.data() + std::min(equals + 1, item.size());
-    const auto [stop, error] = std::from_chars(begin, end, value);
+    const char* const end = s.value.data() + s.value.size();
+    const auto [stop, error] = std::from_chars(s.value.data(), end, value);
     if (error != std::errc{} || stop != end || value > most)
-      throw std::invalid_argument("model: option '" + item + "', expected 0 to " +
+      throw std::invalid_argument("model: option '" + s.text + "', expected 0 to " +
                                   std::to_string(most));
     *to = value;
   }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cmodel/spec/hardware.hpp"
+#include "cmodel/spec/settings.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/parallel.hpp"
 
@@ -199,23 +200,16 @@ void settle(RunOptions& o, const CommonOptions& c) {
 
 spec::HardwareParams parse_hardware(const std::string& text) {
   spec::HardwareParams p;
-  std::string rest = text;
-  while (!rest.empty()) {
-    const auto comma = rest.find(',');
-    const std::string item = rest.substr(0, comma);
-    rest = comma == std::string::npos ? "" : rest.substr(comma + 1);
-    const auto equals = item.find('=');
-    const std::string name = item.substr(0, equals);
+  for (const spec::Setting& s : spec::split_settings(text)) {
     bool found = false;
     spec::each_parameter(p, [&](std::string_view known, int& value) {
-      if (name == known && equals != std::string::npos)
-        found = CLI::detail::lexical_cast(item.substr(equals + 1), value);
+      if (s.name == known && !s.value.empty()) found = CLI::detail::lexical_cast(s.value, value);
     });
     if (!found)
       throw Error(ErrorKind::usage, fmt::format("--hardware: \"{}\", expected name=integer with a "
                                                 "name of rows, cols, bus_bytes, act_bytes, "
                                                 "acc_depth, rq_lanes, training",
-                                                item));
+                                                s.text));
   }
   if (const auto bad = spec::bad_parameter(p); !bad.empty())
     throw Error(
