@@ -148,8 +148,8 @@ MatrixCount Array::run(Memory& memory, const spec::Descriptor& d, const Perturba
   });
 
   MatrixCount total;
-  total.perturbed.perturbed = panels_.count().perturbed + drain.bias_count().perturbed;
-  total.perturbed.clipped = panels_.count().clipped + drain.bias_count().clipped;
+  total.perturbed = panels_.count();
+  total.perturbed += drain.bias_count();
   for (const Part& part : parts_) total.saturated += part.saturated;
   return total;
 }

@@ -135,8 +135,8 @@ MatrixCount Depthwise::run(Memory& memory, const spec::Descriptor& d, const Pert
   });
 
   MatrixCount total;
-  total.perturbed.perturbed = perturber.count().perturbed + drain.bias_count().perturbed;
-  total.perturbed.clipped = perturber.count().clipped + drain.bias_count().clipped;
+  total.perturbed = perturber.count();
+  total.perturbed += drain.bias_count();
   for (const Part& part : parts_) total.saturated += part.saturated;
   return total;
 }

@@ -213,12 +213,16 @@ void Perturber::elements(std::span<std::int16_t> weights) {
   }
 }
 
+void Perturber::draw(std::uint32_t row, std::size_t columns) {
+  const auto count = static_cast<std::uint32_t>(columns);
+  z_.draw(p_.seed, p_.distribution == Distribution::sign_ ? Domain::sign_ : Domain::gaussian_,
+          p_.tensor, row, count);
+  if (p_.keep < 256) mask_.draw(p_.mask_seed, Domain::mask_, p_.tensor, row, count);
+}
+
 void Perturber::row(std::uint32_t row, std::span<std::int16_t> weights) {
   if (!p_.on) return;
-  const auto columns = static_cast<std::uint32_t>(weights.size());
-  z_.draw(p_.seed, p_.distribution == Distribution::sign_ ? Domain::sign_ : Domain::gaussian_,
-          p_.tensor, row, columns);
-  if (p_.keep < 256) mask_.draw(p_.mask_seed, Domain::mask_, p_.tensor, row, columns);
+  draw(row, weights.size());
   if (p_.distribution == Distribution::sign_ && p_.keep >= 256 && magnitude_[1] <= 32767) {
     signs(weights);
   } else {
@@ -228,10 +232,7 @@ void Perturber::row(std::uint32_t row, std::span<std::int16_t> weights) {
 
 void Perturber::row(std::uint32_t row, std::span<std::int32_t> bias) {
   if (!p_.on) return;
-  const auto columns = static_cast<std::uint32_t>(bias.size());
-  z_.draw(p_.seed, p_.distribution == Distribution::sign_ ? Domain::sign_ : Domain::gaussian_,
-          p_.tensor, row, columns);
-  if (p_.keep < 256) mask_.draw(p_.mask_seed, Domain::mask_, p_.tensor, row, columns);
+  draw(row, bias.size());
   elements(bias);
 }
 

@@ -61,6 +61,11 @@ struct Perturbation {
 struct PerturbCount {
   std::uint64_t perturbed = 0;
   std::uint64_t clipped = 0;
+  PerturbCount& operator+=(const PerturbCount& other) {
+    perturbed += other.perturbed;
+    clipped += other.clipped;
+    return *this;
+  }
 };
 
 // Perturbs columns 0 .. of row `row` in place; keeps scratch between rows.
@@ -72,6 +77,7 @@ class Perturber {
   [[nodiscard]] const PerturbCount& count() const { return count_; }
 
  private:
+  void draw(std::uint32_t row, std::size_t columns);
   void elements(std::span<std::int32_t> values);
   void elements(std::span<std::int16_t> weights);
   void signs(std::span<std::int16_t> weights);

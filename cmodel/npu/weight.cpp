@@ -96,10 +96,7 @@ void WeightPanels::pack(const Memory& memory, const spec::Descriptor& d, const P
     }
     counts[static_cast<std::size_t>(part)] = perturber.count();
   });
-  for (const PerturbCount& c : counts) {
-    count_.perturbed += c.perturbed;
-    count_.clipped += c.clipped;
-  }
+  for (const PerturbCount& c : counts) count_ += c;
 }
 
 }  // namespace lastmile::npu
