@@ -87,9 +87,9 @@ Journal model_journal(State& s, const QuantizedNetwork& base, const Dataset& tra
 }
 
 // One step; its coefficients must be those of the record.
-void lockstep_step(FixedTarget& target, Device& device, const Plan& plan,
-                   const JournalRecord& record, std::span<const std::uint32_t> batch) {
-  device.annotate(fmt::format("step {}", record.step));
+void lockstep_step(FixedTarget& target, const Plan& plan, const JournalRecord& record,
+                   std::span<const std::uint32_t> batch) {
+  target.device().annotate(fmt::format("step {}", record.step));
   target.set_batch(batch);
   std::vector<std::uint64_t> seeds;
   std::vector<double> differences;
@@ -141,15 +141,10 @@ std::string dump_waveform(const State& s, const Run& run, std::uint32_t step, st
     const QuantizedNetwork at =
         step == 0 ? run.base
                   : replay_journal(run.base, s.journal, step, run.model, common.thread_count(), {});
-    Device* device = nullptr;
-    const DeviceOpener open = [&, inner = find_backend(common, run.model)](const DeviceOptions& o) {
-      std::unique_ptr<Device> d = inner(o);
-      device = d.get();
-      return d;
-    };
-    FixedTarget target(at, run.plan.tensors, run.train, open, run.plan.fixed);
+    FixedTarget target(at, run.plan.tensors, run.train, find_backend(common, run.model),
+                       run.plan.fixed);
     BatchSampler sampler(run.plan.forward.seed, run.train.size(), run.plan.forward.batch);
-    lockstep_step(target, *device, run.plan, run.journal.records[step], sampler.batch(step));
+    lockstep_step(target, run.plan, run.journal.records[step], sampler.batch(step));
   } catch (const Error& e) {
     if (e.kind() == ErrorKind::mismatch)
       return fmt::format("waveform of cycles {} to {} of the step: {}", first, cycle + kAfter,
@@ -195,13 +190,7 @@ int cosim(State& s, const DeviceOpener& model) {
     network = replay_journal(network, s.journal, s.from, model, s.common.thread_count(),
                              s.common.progress());
 
-  Device* device = nullptr;
-  const DeviceOpener open = [&, inner = find_backend(s.common, model)](const DeviceOptions& o) {
-    std::unique_ptr<Device> d = inner(o);
-    device = d.get();
-    return d;
-  };
-  FixedTarget target(network, plan.tensors, train, open, plan.fixed);
+  FixedTarget target(network, plan.tensors, train, find_backend(s.common, model), plan.fixed);
   BatchSampler sampler(plan.forward.seed, train.size(), plan.forward.batch);
   Progress bar("cosimulation", s.steps, s.common.progress());
   json report = {{"backend", s.common.backend},     {"task", task.name},
@@ -215,7 +204,7 @@ int cosim(State& s, const DeviceOpener& model) {
   try {
     for (; done < s.steps; ++done) {
       const std::uint32_t k = s.from + done;
-      lockstep_step(target, *device, plan, journal.records[k], sampler.batch(k));
+      lockstep_step(target, plan, journal.records[k], sampler.batch(k));
       bar.add();
     }
   } catch (const Error& e) {
@@ -226,7 +215,7 @@ int cosim(State& s, const DeviceOpener& model) {
   report["steps"] = done;
   report["wall_seconds"] =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  if (const std::string measured = device->report(); !measured.empty())
+  if (const std::string measured = target.device().report(); !measured.empty())
     report.update(json::parse(measured));
   name_commands(report, target.driver().program());
   if (!failure.empty()) {

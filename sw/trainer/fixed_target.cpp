@@ -156,6 +156,7 @@ QuantizedNetwork FixedTarget::network() const {
   state_->session->read_weights(out);
   return out;
 }
+Device& FixedTarget::device() { return *state_->session.device; }
 Driver& FixedTarget::driver() { return *state_->session.driver; }
 int FixedTarget::input_layer() const { return state_->input_layer; }
 

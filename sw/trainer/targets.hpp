@@ -62,6 +62,7 @@ class FixedTarget final : public ForwardGradientTarget {
   // The network with the weights as they are on the device now.
   [[nodiscard]] QuantizedNetwork network() const;
   [[nodiscard]] Driver& driver();
+  [[nodiscard]] Device& device();  // to annotate it, and for its report
   [[nodiscard]] int input_layer() const;
 
  private:
