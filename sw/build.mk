@@ -42,6 +42,7 @@ $(OUT)/%.o: %.cpp
 	@mkdir -p $(@D)
 	@echo "  CXX $<"
 	@$(CCACHE) $(CXX) $(CXXFLAGS_ALL) -MMD -MP -c $< -o $@
+# C has no strings to join: it keeps -Wrestrict.
 $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC $<"
