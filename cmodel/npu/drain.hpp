@@ -42,11 +42,11 @@ class Drain {
   void store(Memory& memory, std::uint64_t element, std::size_t count, const Lanes& y,
              Saturations& s) const;
 
-  spec::Descriptor d_;
-  std::vector<std::int32_t> bias_, multiplier_, exponent_, right_;  // padded to whole lanes
-  PerturbCount bias_count_;
   Clamp clamp_;
   AddUnit add_;
+  PerturbCount bias_count_;
+  std::vector<std::int32_t> bias_, multiplier_, exponent_, right_;  // padded to whole lanes
+  spec::Descriptor d_;
   bool plain_ = false;  // int8 outputs without addition
 };
 

@@ -11,7 +11,7 @@ void read_weight_row(const Memory& memory, const spec::Descriptor& d, std::uint3
   const std::uint64_t address = d.w_addr + std::uint64_t{row} * d.w_pitch;
   if (d.has(spec::kFlagW8)) {
     const std::int8_t* from = memory.int8(address);
-    for (std::size_t i = 0; i < to.size(); ++i) to[i] = from[i];
+    for (std::size_t i = 0; i < to.size(); ++i) to[i] = std::int16_t{from[i]};
   } else {
     memory.copy_out(address, to);
   }

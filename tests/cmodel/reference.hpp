@@ -218,7 +218,7 @@ class Model {
                 const std::uint64_t pixel =
                     (std::uint64_t{n} * d.in_h + static_cast<std::uint64_t>(iy)) * d.in_w +
                     static_cast<std::uint64_t>(ix);
-                const std::int32_t v = get<std::int8_t>(d.in_addr + pixel * d.in_c + c);
+                const std::int32_t v{get<std::int8_t>(d.in_addr + pixel * d.in_c + c)};
                 total += v;
                 top = std::max(top, v);
                 ++count;

@@ -3,6 +3,8 @@
 // of the whole the average over the coverpoints, so that a large cross does not outweigh the rest.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cstdint>
 #include <cstdlib>
 #include <fstream>
@@ -23,7 +25,7 @@ using Names = std::vector<std::string>;
 inline Names cross(const Names& a, const Names& b) {
   Names out;
   for (const std::string& x : a)
-    for (const std::string& y : b) out.push_back(x + " " + y);
+    for (const std::string& y : b) out.push_back(fmt::format("{} {}", x, y));
   return out;
 }
 

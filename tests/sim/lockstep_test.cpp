@@ -98,44 +98,41 @@ void works(Device& device) {
 struct Malformed {
   const char* name;
   unsigned opcodes;
-  std::function<void(Descriptor&)> spoil;
   spec::Error code;
+  std::function<void(Descriptor&)> spoil;
 };
 const Malformed kMalformed[] = {
-    {"unknown opcode", kAllOpcodes, [](Descriptor& d) { d.opcode = 99; }, spec::Error::opcode_},
-    {"zero batch", 0x3e, [](Descriptor& d) { d.n = 0; }, spec::Error::field_},
-    {"zero channels", kAllOpcodes, [](Descriptor& d) { d.in_c = 0; }, spec::Error::field_},
-    {"zero stride", 0x02, [](Descriptor& d) { d.stride_h = 0; }, spec::Error::field_},
-    {"unknown flag", kAllOpcodes, [](Descriptor& d) { d.flags |= 1U << 20; }, spec::Error::shape_},
-    {"groups that do not divide", 0x02, [](Descriptor& d) { d.groups += 1; }, spec::Error::shape_},
-    {"K too large", 0x02,
+    {"unknown opcode", kAllOpcodes, spec::Error::opcode_, [](Descriptor& d) { d.opcode = 99; }},
+    {"zero batch", 0x3e, spec::Error::field_, [](Descriptor& d) { d.n = 0; }},
+    {"zero channels", kAllOpcodes, spec::Error::field_, [](Descriptor& d) { d.in_c = 0; }},
+    {"zero stride", 0x02, spec::Error::field_, [](Descriptor& d) { d.stride_h = 0; }},
+    {"unknown flag", kAllOpcodes, spec::Error::shape_, [](Descriptor& d) { d.flags |= 1U << 20; }},
+    {"groups that do not divide", 0x02, spec::Error::shape_, [](Descriptor& d) { d.groups += 1; }},
+    {"K too large", 0x02, spec::Error::shape_,
      [](Descriptor& d) {
        d.kernel_h = 300;
        d.kernel_w = 300;
-     },
-     spec::Error::shape_},
-    {"pitch below a row", 0x80, [](Descriptor& d) { d.in_c = 60000; }, spec::Error::shape_},
-    {"tile above the dimension", 0x08, [](Descriptor& d) { d.tile_n = d.n + 1; },
-     spec::Error::tile_},
-    {"tile above the scratchpad", 0x08, [](Descriptor& d) { d.row_pitch = 16000000; },
-     spec::Error::tile_},
-    {"misaligned weights", 0x02, [](Descriptor& d) { d.w_addr += 2; }, spec::Error::address_},
-    {"misaligned biases", 0x02,
+     }},
+    {"pitch below a row", 0x80, spec::Error::shape_, [](Descriptor& d) { d.in_c = 60000; }},
+    {"tile above the dimension", 0x08, spec::Error::tile_,
+     [](Descriptor& d) { d.tile_n = d.n + 1; }},
+    {"tile above the scratchpad", 0x08, spec::Error::tile_,
+     [](Descriptor& d) { d.row_pitch = 16000000; }},
+    {"misaligned weights", 0x02, spec::Error::address_, [](Descriptor& d) { d.w_addr += 2; }},
+    {"misaligned biases", 0x02, spec::Error::address_,
      [](Descriptor& d) {
        d.flags |= spec::kFlagHasBias;
        d.bias_addr += 32;
-     },
-     spec::Error::address_},
-    {"misaligned requantization", 0x02, [](Descriptor& d) { d.rq_addr += 8; },
-     spec::Error::address_},
-    {"packed with dilation", 0x02,
+     }},
+    {"misaligned requantization", 0x02, spec::Error::address_,
+     [](Descriptor& d) { d.rq_addr += 8; }},
+    {"packed with dilation", 0x02, spec::Error::shape_,
      [](Descriptor& d) {
        d.flags |= spec::kFlagPacked;
        d.dilation_w = 2;
-     },
-     spec::Error::shape_},
-    {"output outside memory", 0x3e, [](Descriptor& d) { d.out_addr = 0xfffffff0; },
-     spec::Error::address_},
+     }},
+    {"output outside memory", 0x3e, spec::Error::address_,
+     [](Descriptor& d) { d.out_addr = 0xfffffff0; }},
 };
 
 void malformed(const Malformed& m, std::uint64_t seed) {
