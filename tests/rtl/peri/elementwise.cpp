@@ -1,7 +1,10 @@
 // npu_add, npu_softmax and npu_loss against fixed.hpp, softmax.hpp and loss.hpp: unaligned tensors,
 // extreme values, random stalls; memory contents and events. P_ENGINE: 0 add, 1 softmax, 2 loss.
+#include <algorithm>
+#include <cmath>
 #include <deque>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "cmodel/numeric/fixed.hpp"
@@ -39,6 +42,52 @@ std::int64_t words_of(std::uint64_t addr, std::uint64_t count) {
   return static_cast<std::int64_t>((addr + count - 1) / kBus - addr / kBus + 1);
 }
 
+#if P_ENGINE == 1
+// Rows whose results change when the exponential of their lower elements is off by a millionth, in
+// either direction: one row for each factor of the exponential alone, for none, and for some sets
+// of factors. exp(-8) shows only in long sums; exp(-16) is below half a unit of every sum and
+// result and shows only if its factor is much too large.
+struct SharpRow {
+  std::uint32_t multiplier = 0;  // with left shift 30, difference -2 is exp(-multiplier / 2^26)
+  std::uint32_t lower = 1;       // elements below the largest one
+};
+
+std::vector<SharpRow> sharp_rows(bench::Random& rnd) {
+  namespace sm = num::softmax;
+  constexpr std::uint32_t kQuarter = 1u << 24;  // multiples of 1/4 pick the factors
+  const std::int32_t top = sm::shr_round(sm::exp_of_diff(0, 0, 30), 12);
+  std::vector<SharpRow> rows;
+  for (const std::uint32_t factors : {0u, 1u, 2u, 4u, 8u, 16u, 32u, 3u, 6u, 12u, 15u, 21u, 42u}) {
+    // as many as give a sum near 2: there both the sum and the share of the largest element move
+    const double each = std::exp(-0.25 * (factors + 0.5));
+    const auto lower = static_cast<std::uint32_t>(std::clamp(1 / each, 1.0, 4000.0));
+    for (const int direction : {1, -1}) {
+      std::int64_t tries = 0;
+      for (bool found = false; !found;) {
+        if (++tries > 20000000) bench::fail("no sharp row", factors);
+        const std::uint32_t m =
+            factors * kQuarter + 1 + static_cast<std::uint32_t>(rnd.below(kQuarter));
+        const std::int32_t e = sm::exp_of_diff(-2, static_cast<std::int32_t>(m), 30);
+        const auto results = [&](std::int32_t x) {  // largest and lower element
+          const sm::Reciprocal r =
+              sm::reciprocal(top + static_cast<std::int32_t>(lower) * sm::shr_round(x, 12));
+          return std::pair{sm::shr_round(r.scale, r.bits_over_unit + 23),
+                           sm::shr_round(sm::mul(r.scale, x), r.bits_over_unit + 23)};
+        };
+        const std::int32_t off = direction * std::max(1, e / 1000000);
+        found = results(e) != results(e + off);
+        if (found) rows.push_back({m, lower});
+      }
+    }
+  }
+  for (std::uint32_t i = 0; i < 8; ++i)  // exp(-16) alone and with others
+    rows.push_back({64 * kQuarter + 1 +
+                        static_cast<std::uint32_t>(rnd.below((i % 2 == 0 ? 1 : 63) * kQuarter)),
+                    4094});
+  return rows;
+}
+#endif
+
 }  // namespace
 
 int main() {
@@ -50,6 +99,9 @@ int main() {
   t.rd2_req_ready_i = 0, t.rd2_rsp_valid_i = 0;
 #endif
   b.reset();
+#if P_ENGINE == 1
+  const std::vector<SharpRow> sharp = sharp_rows(rnd);
+#endif
   for (int round = 0; round < 250; ++round) {
     const auto u = [&](std::int64_t lo, std::int64_t hi) {
       return static_cast<std::uint32_t>(rnd.between(lo, hi));
@@ -61,8 +113,7 @@ int main() {
     d.n = u(1, 5), d.in_c = u(1, rnd.chance(20) ? 300 : 40);
     d.in_addr = u(0, 200), d.in2_addr = u(4000, 4200), d.out_addr = u(8000, 8200);
     Memory expected;
-    const std::uint64_t count = std::uint64_t{d.n} * d.in_c;
-    elements = static_cast<std::int64_t>(count);
+    elements = static_cast<std::int64_t>(std::uint64_t{d.n} * d.in_c);
     for (std::uint64_t a = 0; a < 9000; ++a) memory[a] = static_cast<std::uint8_t>(rnd.bits());
 #if P_ENGINE == 0
     if (rnd.chance(10)) {  // more than one request
@@ -108,9 +159,20 @@ int main() {
     d.e1 = static_cast<std::int32_t>(rnd.chance(80) ? rnd.between(15, 25) : rnd.between(0, 30));
     d.diff_min = static_cast<std::int32_t>(
         rnd.chance(80) ? -rnd.between(0, 255) : -static_cast<std::int64_t>(rnd.below(0x80000000)));
+    const SharpRow* row = static_cast<std::size_t>(round) < sharp.size()
+                              ? &sharp[static_cast<std::size_t>(round)]
+                              : nullptr;
+    if (row != nullptr) {
+      d.n = 1, d.in_c = row->lower + 1, d.m1 = row->multiplier, d.e1 = 30, d.diff_min = -255,
+      elements = d.in_c;
+      const auto top = static_cast<std::int32_t>(rnd.between(-126, 127));
+      const std::uint32_t place = u(0, row->lower);
+      for (std::uint32_t c = 0; c < d.in_c; ++c)
+        memory[d.in_addr + c] = static_cast<std::uint8_t>(c == place ? top : top - 2);
+    }
     for (std::uint32_t r = 0; r < d.n; ++r) {
       std::vector<std::int8_t> in(d.in_c), out(d.in_c);
-      const bool narrow = rnd.chance(40);
+      const bool narrow = row == nullptr && rnd.chance(40);
       for (std::uint32_t c = 0; c < d.in_c; ++c) {
         if (narrow)
           memory[d.in_addr + r * d.in_c + c] = static_cast<std::uint8_t>(rnd.between(-5, 5));
