@@ -23,6 +23,7 @@ PERI_BENCHES := \
   axi_write_8|npu_axi_write|axi_write|-GBUS_BYTES=8 \
   validate|npu_validate|validation|-GROWS=16|cmodel/npu/validate.cpp,cmodel/npu/control.cpp \
   validate_4|npu_validate|validation|-GROWS=4,-GTRAINING=0|cmodel/npu/validate.cpp,cmodel/npu/control.cpp \
+  validate_32|npu_validate|validation|-GROWS=32,-GACT_BYTES=131072,-GACC_DEPTH=1024|cmodel/npu/validate.cpp,cmodel/npu/control.cpp \
   control_16|npu_control|queue|-GBUS_BYTES=16|cmodel/npu/control.cpp \
   control_64|npu_control|queue|-GBUS_BYTES=64|cmodel/npu/control.cpp \
   update_16|npu_update|update| \
@@ -39,7 +40,7 @@ peri_field = $(word $(2),$(subst |, ,$(1)))
 comma := ,
 # $(1): bench line. Parameters reach the bench as macros (GNAME=value -> P_NAME).
 define PERI_RULE
-$(PERI_OUT)/$(call peri_field,$(1),1)/run: tests/rtl/peri/$(call peri_field,$(1),3).cpp tests/rtl/peri/bench.hpp $(PERI_RTL) rtl/lint.vlt
+$(PERI_OUT)/$(call peri_field,$(1),1)/run: tests/rtl/peri/$(call peri_field,$(1),3).cpp tests/rtl/peri/bench.hpp tests/cmodel/limits.hpp $(PERI_RTL) rtl/lint.vlt
 	@rm -rf $$(@D)/obj; mkdir -p $$(@D)
 	@echo "  VERILATE $(call peri_field,$(1),1)"
 	@OBJCACHE=$(CCACHE) $(PERI_VERILATOR) $(subst $(comma), ,$(call peri_field,$(1),4)) --top-module $(call peri_field,$(1),2) --prefix Vtop \
@@ -56,7 +57,7 @@ BENCH ?= _
 rtl-unit-peri: $(foreach b,$(PERI_BENCHES),$(if $(findstring $(BENCH),_$(call peri_field,$(b),1)),rtl-unit-peri-$(call peri_field,$(b),1)))  ## unit benches of bus, control, random, requant, elementwise, update
 
 # What `make test` runs: one variant of each block.
-PERI_QUICK := perturb_8 perturb_bias_8 rescale requant axi_read_16 axi_write_8 validate_4 control_16 update_8 add_8 softmax_8 loss_8
+PERI_QUICK := perturb_8 perturb_bias_8 rescale requant axi_read_16 axi_write_8 validate validate_4 control_16 update_8 add_8 softmax_8 loss_8
 .PHONY: test-rtl-unit
 test-rtl-unit:           ## unit benches of the RTL with assertions, one variant of each block
 	@if ! command -v verilator > /dev/null; then echo "SKIPPED: verilator is not installed"; exit 0; fi; \

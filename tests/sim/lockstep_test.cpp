@@ -7,12 +7,18 @@
 #include <cstdlib>
 #include <exception>
 #include <functional>
+#include <map>
 #include <memory>
+#include <span>
 #include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include "cmodel/npu/validate.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/rng.hpp"
+#include "tests/cmodel/limits.hpp"
 #include "tests/sim/functional_bins.hpp"
 #include "tests/sim/random_queue.hpp"
 
@@ -209,16 +215,139 @@ void spoiled(std::uint64_t seed, int count) {
   works(*device);
 }
 
+// Commands one step beyond each limit of the contract.
+void limits_refused() {
+  namespace reg = spec::reg;
+  const auto device = open("stall=10");
+  limits::for_each(hardware, [&](const std::string& name, const limits::Command& c,
+                                 spec::Error code, std::uint32_t info) {
+    if (code == spec::Error::none_) return;
+    const spec::DescriptorWords words = spec::encode(c.d);
+    device->annotate(name);
+    device->write_memory(0, std::as_bytes(std::span(words)));
+    device->write_register(reg::kPolarity, c.polarity);
+    device->write_register(reg::kDistribution, c.distribution);
+    device->write_register(reg::kPairs, c.pairs);
+    device->write_register(reg::kStep, c.step);
+    device->write_register(reg::kBatchAddr, c.batch);
+    device->write_register(reg::kLabelAddr, c.label);
+    device->write_register(reg::kOutAddr, c.out);
+    device->write_register(reg::kQueueAddr, 0);
+    device->write_register(reg::kQueueCount, 1);
+    device->write_register(reg::kMemLimit, c.memory);
+    device->write_register(reg::kIrqEnable, 3);
+    const Outcome o = random_queue::run(*device);
+    bins->outcome(o.code, o.info);
+    require(o.interrupt && o.code == code && o.info == info,
+            fmt::format("{}: {}, expected error {}, info {}", name, text(o), spec::to_string(code),
+                        info));
+    device->write_register(reg::kCtrl, 2);
+  });
+  device->annotate("");
+  works(*device);
+}
+
+// Each kind of region at the very end of memory: the command runs, and is refused with a byte less
+// of memory, with the region one step further or between two places where it may begin.
+void regions_at_the_end(std::uint64_t seed) {
+  namespace reg = spec::reg;
+  using spec::Field;
+  constexpr Field kFields[] = {Field::in_addr, Field::in2_addr,  Field::out_addr,
+                               Field::w_addr,  Field::bias_addr, Field::rq_addr};
+  const auto device = open("stall=10");
+  std::map<std::tuple<std::uint32_t, Field, std::uint32_t>, int> seen;  // opcode, field, alignment
+  for (std::uint64_t s = 0; s < 280; ++s) {
+    const Queue fresh = make_queue(seed * 1000 + s, hardware, 2U << s % 7, 1);
+    for (const Field f : kFields) {
+      Queue q = fresh;
+      Descriptor& d = q.commands[0];
+      const std::uint32_t bytes = limits::region_bytes(d, f), align = limits::region_align(d, f);
+      if (bytes == 0 || seen[{d.opcode, f, align}]++ >= 2) continue;
+      const std::uint32_t base = f == Field::in_addr && d.has(spec::kFlagInBatch)     ? q.batch_base
+                                 : f == Field::in2_addr && d.has(spec::kFlagIn2Label) ? q.label_base
+                                 : f == Field::out_addr && d.has(spec::kFlagOutBatch) ? q.out_base
+                                                                                      : 0;
+      const std::size_t from = limits::address(d, f) + base;
+      std::size_t place = (q.memory.size() + 63) / 64 * 64 + align;
+      if (align == 64) place -= 64;
+      std::vector<std::byte> data(q.memory.begin() + static_cast<std::ptrdiff_t>(from),
+                                  q.memory.begin() + static_cast<std::ptrdiff_t>(from + bytes));
+      const auto attempt = [&](std::uint32_t shift, std::uint32_t limit, bool fits) {
+        limits::address(d, f) = static_cast<std::uint32_t>(place) - base + shift;
+        q.encode();
+        q.memory.resize(place);
+        q.memory.insert(q.memory.end(), data.begin(), data.end());
+        random_queue::load(*device, q);
+        device->write_register(reg::kMemLimit, limit);
+        const Outcome o = run(*device, q);
+        const bool good =
+            fits ? o.code == spec::Error::none_
+                 : o.code == spec::Error::address_ && o.info == static_cast<std::uint32_t>(f);
+        require(o.interrupt && good,
+                fmt::format("opcode {} field {}, {} bytes, {} further, {} of memory: {}", d.opcode,
+                            static_cast<int>(f), bytes, shift,
+                            limit - static_cast<std::uint32_t>(place), text(o)));
+        if (!fits) device->write_register(reg::kCtrl, 2);
+      };
+      const auto end = static_cast<std::uint32_t>(place) + bytes;
+      attempt(0, end, true);
+      attempt(0, end - 1, false);
+      attempt(align, end, false);
+      if (align > 1) attempt(align / 2, end + 64, false);
+    }
+  }
+  // CONV2D, DEPTHWISE: 7 each; POOL 2, ADD 3, SOFTMAX 2, LOSS 4, UPDATE 1
+  require(seen.size() == 26, fmt::format("{} kinds of regions", seen.size()));
+  works(*device);
+}
+
+// Tiles of exactly ACC_DEPTH positions, whose rows are as far apart as the scratchpad allows.
+void full_tiles(std::uint64_t seed) {
+  const auto depth = static_cast<std::uint32_t>(hardware.acc_depth);
+  const auto bytes = static_cast<std::uint32_t>(hardware.act_bytes);
+  const auto device = open("stall=10");
+  int found = 0;
+  for (std::uint64_t s = 0; s < 3000 && found < 6; ++s) {
+    Queue q = make_queue(seed * 10000 + s, hardware, 0x06, 1);
+    Descriptor& d = q.commands[0];
+    if (d.has(spec::kFlagPacked) || d.tile_c != d.in_c) continue;
+    for (d.tile_n = 1; d.tile_n <= d.n; ++d.tile_n) {
+      for (d.tile_h = 1; d.tile_h <= d.out_h; ++d.tile_h) {
+        d.tile_w = depth / (d.tile_n * d.tile_h);
+        if (d.tile_n * d.tile_h * d.tile_w != depth || d.tile_w > d.out_w) continue;
+        const auto rows = static_cast<std::uint32_t>(
+            npu::region_extent(d.tile_h, d.stride_h, d.kernel_h, d.dilation_h));
+        const auto columns = static_cast<std::uint32_t>(
+            npu::region_extent(d.tile_w, d.stride_w, d.kernel_w, d.dilation_w));
+        d.row_pitch = bytes / (d.tile_n * rows);
+        if (d.row_pitch < columns * d.tile_c) continue;
+        q.encode();
+        random_queue::load(*device, q);
+        const Outcome o = run(*device, q);
+        require(o.interrupt && o.code == spec::Error::none_,
+                fmt::format("queue {}: {}", seed * 10000 + s, text(o)));
+        ++found;
+      }
+    }
+  }
+  require(found > 0 || depth > 256, "no command with so many outputs");
+  works(*device);
+}
+
 // Queues that are refused as such.
 void bad_queues() {
   namespace reg = spec::reg;
   const auto device = open("stall=10");
   const Queue q = make_queue(9, hardware, kAllOpcodes);
   const auto size = static_cast<std::uint32_t>(q.memory.size());
+  const auto end =
+      q.address + static_cast<std::uint32_t>(q.commands.size()) * std::uint32_t{spec::kDescBytes};
   for (const auto& [offset, value] : {std::pair{reg::kQueueAddr, q.address + 4},
                                       {reg::kQueueAddr, size - 64},
                                       {reg::kQueueCount, 0U},
                                       {reg::kQueueCount, 0x10000000U},
+                                      {reg::kQueueCount, 0x15555556U},  // 2^36 + 128 bytes
+                                      {reg::kMemLimit, end - 1},
                                       {reg::kMemLimit, q.address + 64}}) {
     random_queue::load(*device, q);
     device->write_register(offset, value);
@@ -226,6 +355,10 @@ void bad_queues() {
     require(o.interrupt && o.code == spec::Error::queue_ && o.command == 0, text(o));
     device->write_register(reg::kCtrl, 2);
   }
+  random_queue::load(*device, q);
+  device->write_register(reg::kMemLimit, end);  // just fits
+  const Outcome o = run(*device, q);
+  require(o.interrupt && o.code == spec::Error::none_, text(o));
   works(*device);
 }
 
@@ -338,6 +471,9 @@ int main(int argc, char** argv) {
     for (std::uint64_t s = 1; s <= 2; ++s)
       check(fmt::format("{} (seed {})", m.name, s), [&] { malformed(m, s); });
   check("descriptors and registers changed at random", [&] { spoiled(seed, 150); });
+  check("limits of commands", [] { limits_refused(); });
+  check("regions at the end of memory", [&] { regions_at_the_end(seed); });
+  check("tiles of ACC_DEPTH positions", [&] { full_tiles(seed); });
   check("refused queues", [] { bad_queues(); });
   check("registers", [&] { registers(seed); });
   check("interrupt enable and status", [] { interrupts(); });

@@ -1,7 +1,9 @@
-// npu_validate against the model's validate(): valid commands of every opcode, then one or several
-// fields changed at random.
+// npu_validate against the model's validate(): both sides of every limit of the contract, every
+// field at the edges of all ranges, then random commands with one or several fields changed at
+// random.
 #include "cmodel/npu/control.hpp"
 #include "cmodel/npu/validate.hpp"
+#include "tests/cmodel/limits.hpp"
 #include "tests/rtl/peri/bench.hpp"
 
 #ifndef P_ROWS
@@ -9,6 +11,12 @@
 #endif
 #ifndef P_TRAINING
 #define P_TRAINING 1
+#endif
+#ifndef P_ACT_BYTES
+#define P_ACT_BYTES 65536
+#endif
+#ifndef P_ACC_DEPTH
+#define P_ACC_DEPTH 512
 #endif
 
 namespace spec = lastmile::spec;
@@ -64,6 +72,72 @@ spec::Descriptor valid_command(bench::Random& rnd, const spec::HardwareParams& h
   return d;
 }
 
+// One command on the RTL and the model, which have to agree; what the model says.
+npu::Fault compare(bench::Bench& b, const spec::DescriptorWords& words,
+                   const npu::RegisterFile& regs, const spec::HardwareParams& hw,
+                   const std::string& what) {
+  Vtop& t = *b.top;
+  const spec::Descriptor d = spec::decode(words);
+  spec::Descriptor resolved;
+  const npu::Fault fault = npu::validate(d, regs, hw, resolved);
+  std::copy_n(words.begin(), 48, bench::words(t.desc_i));
+  t.polarity_i = regs.polarity(), t.distribution_i = regs.distribution(), t.pairs_i = regs.pairs(),
+  t.step_shift_i = static_cast<std::uint8_t>(regs.step_shift());
+  t.batch_addr_i = regs.raw(spec::reg::kBatchAddr),
+  t.label_addr_i = regs.raw(spec::reg::kLabelAddr), t.out_addr_i = regs.raw(spec::reg::kOutAddr);
+  t.mem_limit_i = regs.raw(spec::reg::kMemLimit);
+  t.start_i = 1;
+  b.edge();
+  t.start_i = 0;
+  int cycles = 0;
+  while (!t.done_o) {
+    b.edge();
+    if (++cycles > 30) bench::fail("takes too long", b.cycle);
+  }
+  bench::equal(what + " code", t.code_o, static_cast<std::int64_t>(fault.code), b.cycle);
+  bench::equal(what + " info", t.info_o, fault.info, b.cycle);
+  if (!fault && d.opcode != 0) {
+    bench::equal(what + " in", t.in_addr_o, resolved.in_addr, b.cycle);
+    bench::equal(what + " in2", t.in2_addr_o, resolved.in2_addr, b.cycle);
+    bench::equal(what + " out", t.out_addr_o, resolved.out_addr, b.cycle);
+  }
+  return fault;
+}
+
+// Every part of every word with values at the edges of ranges, on every opcode.
+void field_edges(bench::Bench& b, const spec::HardwareParams& hw) {
+  std::vector<std::int64_t> values = {0, 19, 20, 21, 29, 30, 31, 38, 39, 40, 41, 0x7fffffff};
+  for (int k = 0; k < 32; ++k)
+    for (const std::int64_t near : {-1, 0, 1}) {
+      values.push_back((std::int64_t{1} << k) + near);
+      values.push_back(-(std::int64_t{1} << k) + near);
+    }
+  for (const std::int64_t v : {39, 40, 41}) values.push_back(-v);
+  struct Part {
+    int lsb, bits;
+  };
+  for (unsigned op = 1; op < 8; ++op) {
+    for (const bool fused : {false, true}) {
+      limits::Command c = limits::command(op);
+      if (fused && op > 2) continue;
+      if (fused) c.d.flags |= spec::kFlagResAdd;
+      const npu::RegisterFile regs = c.registers(hw);
+      const spec::DescriptorWords base = spec::encode(c.d);
+      for (std::size_t w = 1; w < 36; ++w)
+        for (const Part p : {Part{0, 32}, {0, 16}, {16, 16}, {0, 8}, {8, 8}, {16, 8}, {24, 8}})
+          for (const std::int64_t v : values) {
+            if (p.bits < 32 && (v < -(1 << p.bits) || v > (1 << p.bits))) continue;
+            spec::DescriptorWords words = base;
+            bench::put(words.data(), static_cast<int>(w) * 32 + p.lsb, p.bits,
+                       static_cast<std::uint64_t>(v));
+            compare(b, words, regs, hw,
+                    "opcode " + std::to_string(op) + " word " + std::to_string(w) + " bit " +
+                        std::to_string(p.lsb) + " value " + std::to_string(v));
+          }
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -71,9 +145,18 @@ int main() {
   bench::Random rnd;
   Vtop& t = *b.top;
   spec::HardwareParams hw;
-  hw.rows = P_ROWS, hw.training = P_TRAINING;
+  hw.rows = P_ROWS, hw.training = P_TRAINING, hw.act_bytes = P_ACT_BYTES,
+  hw.acc_depth = P_ACC_DEPTH;
   t.clear_i = 0, t.start_i = 0;
   b.reset();
+  limits::for_each(hw, [&](const std::string& name, const limits::Command& c, spec::Error code,
+                           std::uint32_t info) {
+    const npu::Fault found = compare(b, spec::encode(c.d), c.registers(hw), hw, name);
+    bench::equal(name + ": model's code", static_cast<std::int64_t>(found.code),
+                 static_cast<std::int64_t>(code), b.cycle);
+    bench::equal(name + ": model's info", found.info, info, b.cycle);
+  });
+  field_edges(b, hw);
   std::array<std::uint64_t, 16> by_code{};
   for (int i = 0; i < 120000; ++i) {
     npu::RegisterFile regs(hw);
@@ -140,32 +223,10 @@ int main() {
           break;
       }
     }
-    const spec::Descriptor d = spec::decode(words);
-    spec::Descriptor resolved;
-    const npu::Fault fault = npu::validate(d, regs, hw, resolved);
-    std::copy_n(words.begin(), 48, bench::words(t.desc_i));
-    t.polarity_i = regs.polarity(), t.distribution_i = regs.distribution(),
-    t.pairs_i = regs.pairs(), t.step_shift_i = static_cast<std::uint8_t>(regs.step_shift());
-    t.batch_addr_i = regs.raw(spec::reg::kBatchAddr),
-    t.label_addr_i = regs.raw(spec::reg::kLabelAddr), t.out_addr_i = regs.raw(spec::reg::kOutAddr);
-    t.mem_limit_i = regs.raw(spec::reg::kMemLimit);
-    t.start_i = 1;
-    b.edge();
-    t.start_i = 0;
-    int cycles = 0;
-    while (!t.done_o) {
-      b.edge();
-      if (++cycles > 30) bench::fail("takes too long", b.cycle);
-    }
-    const std::string what = "command " + std::to_string(i) + " opcode " + std::to_string(d.opcode);
-    bench::equal(what + " code", t.code_o, static_cast<std::int64_t>(fault.code), b.cycle);
-    bench::equal(what + " info", t.info_o, fault.info, b.cycle);
+    const npu::Fault fault =
+        compare(b, words, regs, hw,
+                "command " + std::to_string(i) + " opcode " + std::to_string(words[0] & 0xff));
     ++by_code[static_cast<std::size_t>(fault.code)];
-    if (!fault && d.opcode != 0) {
-      bench::equal(what + " in", t.in_addr_o, resolved.in_addr, b.cycle);
-      bench::equal(what + " in2", t.in2_addr_o, resolved.in2_addr, b.cycle);
-      bench::equal(what + " out", t.out_addr_o, resolved.out_addr, b.cycle);
-    }
   }
   for (std::size_t c = 0; c < 9; ++c) {
     if (c != 6 && (P_TRAINING == 0 || c != 8) && by_code[c] < 100)
