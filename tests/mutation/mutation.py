@@ -48,7 +48,7 @@ BENCHES = {
     "rtl/control/": ["control_16"],
     "rtl/elementwise/npu_softmax.sv": ["softmax_8"],
     "rtl/elementwise/npu_loss.sv": ["loss_8"],
-    "rtl/pkg/": ["loss_8"],
+    "rtl/pkg/": ["loss_8", "validate"],
     "rtl/update/": ["update_8"],
 }
 SECONDS = 300  # of one check
