@@ -1,7 +1,7 @@
 # The Verilated NPU and what runs on it.
-#   make rtl [ROWS= COLS= BUS_BYTES= ACT_BYTES= ACC_DEPTH= RQ_LANES= TRAINING=] [CHECKED=1]
+#   make rtl [ROWS= COLS= BUS_BYTES= ACT_BYTES= ACC_DEPTH= RQ_LANES= TRAINING=] [CHECKED=1] [TUNED=1]
 #                  build/rtl/<parameters>/npu.so (once per parameter set) and the backends rtl and lockstep beside the program;
-#                  CHECKED=1: with assertions and waveforms
+#                  CHECKED=1: with assertions and waveforms; TUNED=1: compiled again with the profile of a training step, for long runs
 ROWS ?= 16
 COLS ?= 16
 BUS_BYTES ?= 16
@@ -15,7 +15,9 @@ SIM_NAME = $(ROWS)x$(COLS)-b$(BUS_BYTES)-s$(ACT_BYTES)-a$(ACC_DEPTH)-q$(RQ_LANES
 SIM_DIR = build/rtl/$(SIM_NAME)
 SIM_RTL = $(shell cat rtl/npu.f)
 SIM_CXX ?= g++
-SIM_OPT ?= -O2 -march=$(ARCH)
+# g++ 12 gathers scalars into vectors where it tunes for AMD's later cores, to copy them: a quarter slower than with Skylake's costs.
+SIM_TUNE ?= $(if $(filter x86_64,$(shell uname -m)),-mtune=skylake -mprefer-vector-width=256)
+SIM_OPT ?= -O2 -march=$(ARCH) $(SIM_TUNE)
 # -fno-reloop: Verilator 5.006 forgets to declare the loop variable when an assertion samples a long vector.
 SIM_VERILATOR = verilator --cc -O3 -fno-reloop -sv -Wall --x-assign fast --x-initial unique $(if $(filter 1,$(CHECKED)),--assert --trace-fst)
 SIM_LIBVER = $(shell verilator --getenv VERILATOR_ROOT 2>/dev/null)/include
@@ -25,19 +27,36 @@ SIM_INTERFACE = 0x$(shell cat sim/verilator/simulation.hpp sim/verilator/pins.hp
 $(OUT)/sim/verilator/backend.o: DEFINES += -DLASTMILE_SIM_INTERFACE=$(SIM_INTERFACE)
 
 # Rebuilt when any source of the NPU, the simulation around it or this file changes.
-SIM_OWN = sim/verilator/npu_simulation.cpp sim/verilator/npu_pins.cpp sim/verilator/axi_memory.hpp sim/verilator/simulation.hpp sim/verilator/pins.hpp
+SIM_OWN = sim/verilator/npu_simulation.cpp sim/verilator/npu_pins.cpp sim/verilator/npu_sim.sv sim/verilator/clocks.hpp sim/verilator/axi_memory.hpp sim/verilator/simulation.hpp sim/verilator/pins.hpp
 build/rtl/%/npu.so: $(wildcard rtl/*/*.sv) rtl/npu.f rtl/lint.vlt sim/verilator/public.vlt $(SIM_OWN) cmodel/spec/npu_spec.hpp
 	@mkdir -p $(@D)
 	@echo "  VERILATE npu $*"
-	@$(SIM_VERILATOR) $(addprefix -G,$(SIM_PARAMS)) --top-module npu --prefix Vnpu --Mdir $(@D)/obj rtl/lint.vlt sim/verilator/public.vlt $(SIM_RTL) \
+	@$(SIM_VERILATOR) $(addprefix -G,$(SIM_PARAMS)) --top-module npu_sim --prefix Vnpu --Mdir $(@D)/obj rtl/lint.vlt sim/verilator/public.vlt $(SIM_RTL) sim/verilator/npu_sim.sv \
 	  > $(@D)/build.log 2>&1 || { cat $(@D)/build.log; exit 1; }
-	@OBJCACHE=$(CCACHE) $(MAKE) --no-print-directory -C $(@D)/obj -f Vnpu.mk Vnpu__ALL.a verilated.o verilated_threads.o $(if $(filter 1,$(CHECKED)),verilated_fst_c.o) \
-	  CXX="$(SIM_CXX) -fPIC -std=c++20" OPT_FAST="$(SIM_OPT)" OPT_SLOW="-O1" OPT_GLOBAL="$(SIM_OPT)" >> $(@D)/build.log 2>&1 || { grep -E -A4 'rror' $(@D)/build.log; exit 1; }
+	@$(call sim_compile,$(SIM_OPT),$(CCACHE))
 	@$(CCACHE) $(SIM_CXX) -std=c++20 $(SIM_OPT) -fPIC -I. -I$(@D)/obj -isystem $(SIM_LIBVER) -isystem $(SIM_LIBVER)/vltstd $(addprefix -DP_,$(SIM_PARAMS)) -DP_CHECKED=$(CHECKED) -DLASTMILE_SIM_INTERFACE=$(SIM_INTERFACE) \
 	  -c sim/verilator/npu_simulation.cpp -o $(@D)/npu_simulation.o
 	@$(CCACHE) $(SIM_CXX) -std=c++20 $(SIM_OPT) -fPIC -I. -I$(@D)/obj -isystem $(SIM_LIBVER) -isystem $(SIM_LIBVER)/vltstd $(addprefix -DP_,$(SIM_PARAMS)) \
 	  -c sim/verilator/npu_pins.cpp -o $(@D)/npu_pins.o
-	@$(SIM_CXX) -shared -o $@ $(@D)/npu_simulation.o $(@D)/npu_pins.o $(@D)/obj/Vnpu__ALL.a $(@D)/obj/verilated*.o $(if $(filter 1,$(CHECKED)),-lz) -lpthread
+	@$(call sim_link,$(@D)/npu.so)
+
+# The Verilated sources in $(@D)/obj, with these options; npu.so of them.
+sim_compile = OBJCACHE=$(2) $(MAKE) --no-print-directory -C $(@D)/obj -f Vnpu.mk Vnpu__ALL.a verilated.o verilated_threads.o $(if $(filter 1,$(CHECKED)),verilated_fst_c.o) \
+  CXX="$(SIM_CXX) -fPIC -std=c++20" OPT_FAST="$(1)" OPT_SLOW="-O1" OPT_GLOBAL="$(1)" >> $(@D)/build.log 2>&1 || { grep -E -A4 'rror' $(@D)/build.log; exit 1; }
+sim_link = $(SIM_CXX) -shared $(2) -o $(1) $(@D)/npu_simulation.o $(@D)/npu_pins.o $(@D)/obj/Vnpu__ALL.a $(@D)/obj/verilated*.o $(if $(filter 1,$(CHECKED)),-lz) -lpthread
+
+.PRECIOUS: build/rtl/%/npu.so
+# Compiled for counting, run for a training step, compiled with the counts. Not cached: the counts are no part of a cache's key.
+build/rtl/%/tuned: build/rtl/%/npu.so
+	@echo "  PROFILE npu $*"
+	@rm -f $(@D)/obj/*.o $(@D)/obj/*.a $(@D)/obj/*.gcda
+	@$(call sim_compile,$(SIM_OPT) -fprofile-generate -fprofile-update=single)
+	@$(call sim_link,$(@D)/npu.so,-fprofile-generate)
+	@build/lastmile cosim --backend rtl --steps 1 --pairs 1 --batch 16 --adapt-examples 64 --hardware $(SIM_HARDWARE) --quiet --out $(@D)/profile --report $(@D)/profile/cosim.json >> $(@D)/build.log
+	@rm -f $(@D)/obj/*.o $(@D)/obj/*.a
+	@$(call sim_compile,$(SIM_OPT) -fprofile-use -Wno-missing-profile)
+	@$(call sim_link,$(@D)/npu.so)
+	@touch $@
 
 # Backends: shared objects beside the program.
 SIM_SHARED = $(OUT)/sim/verilator/backend.o $(OUT)/sim/verilator/span_recorder.o
@@ -50,7 +69,7 @@ $(OUT)/liblastmile_%.so:
 .PHONY: rtl sim-backends
 sim-backends: $(OUT)/liblastmile_rtl.so $(OUT)/liblastmile_lockstep.so
 rtl: build sim-backends  ## the Verilated NPU of one parameter set, and the backends rtl and lockstep
-	@if command -v verilator > /dev/null; then $(MAKE) --no-print-directory $(SIM_DIR)/npu.so; else echo "SKIPPED: verilator is not installed"; fi
+	@if command -v verilator > /dev/null; then $(MAKE) --no-print-directory $(SIM_DIR)/$(if $(filter 1,$(TUNED)),tuned,npu.so); else echo "SKIPPED: verilator is not installed"; fi
 
 # Programs that link the lockstep device themselves.
 SIM_LINKED = $(OUT)/sim/checkers/lockstep_device.o $(OUT)/sim/checkers/compare.o $(SIM_SHARED) $(LIB)

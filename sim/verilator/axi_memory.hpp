@@ -3,8 +3,9 @@
 // protocol: incrementing bursts of at most 16 full words that stay inside 4 KiB, WLAST where it
 // belongs. A violation is a std::runtime_error.
 //
-// step() is called once per cycle before the rising edge: it reads the master's outputs, which
-// depend on registers alone, chooses this cycle's inputs and carries out what is handed over.
+// step() is called once per cycle before the rising edge: it carries out what this cycle's inputs
+// and the master's outputs hand over, and chooses the inputs of the next cycle: a memory whose
+// outputs are registers, so that an answer is at least a cycle behind its request.
 #pragma once
 
 #include <algorithm>
@@ -42,6 +43,17 @@ class AxiMemory {
   }
 
   void step(Top& top) {
+    // What this cycle's inputs and outputs hand over at the edge.
+    if (top.m_axi_arvalid_o && top.m_axi_arready_i) take_read(top);
+    if (read_offered_ && top.m_axi_rready_o) read_done();
+    if (top.m_axi_awvalid_o && top.m_axi_awready_i) take_write(top);
+    if (top.m_axi_wvalid_o && top.m_axi_wready_i) take_word(top);
+    if (answer_offered_ && top.m_axi_bready_o) {
+      answers_.erase(answer_);
+      answer_offered_ = false;
+    }
+
+    // Inputs of the next cycle.
     ++cycle_;
     std::uint64_t chance = ~std::uint64_t{0};
     if (threshold_ != 0) chance = next();
@@ -50,29 +62,17 @@ class AxiMemory {
     const auto stalled = [&](int channel) {
       return silent_ || (chance >> (12 * channel) & 4095) < threshold_;
     };
-
     top.m_axi_arready_i = reads_.size() < kQueue && !stalled(0);
-    if (top.m_axi_arvalid_o && top.m_axi_arready_i) take_read(top);
-
     if (!read_offered_) {
       top.m_axi_rvalid_i = 0;
       if (!reads_.empty() && !stalled(1) && read_tokens_ >= kBus) offer_read(top);
     }
-    if (read_offered_ && top.m_axi_rready_o) read_done();
-
     top.m_axi_awready_i = writes_.size() < kQueue && !stalled(2);
-    if (top.m_axi_awvalid_o && top.m_axi_awready_i) take_write(top);
     top.m_axi_wready_i =
         !writes_.empty() && answers_.size() < kQueue && !stalled(3) && write_tokens_ >= kBus;
-    if (top.m_axi_wvalid_o && top.m_axi_wready_i) take_word(top);
-
     if (!answer_offered_) {
       top.m_axi_bvalid_i = 0;
       if (!answers_.empty() && !stalled(4)) offer_answer(top);
-    }
-    if (answer_offered_ && top.m_axi_bready_o) {
-      answers_.erase(answer_);
-      answer_offered_ = false;
     }
   }
 

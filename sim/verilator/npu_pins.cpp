@@ -6,6 +6,7 @@
 
 #include "Vnpu.h"
 #include "Vnpu___024root.h"
+#include "sim/verilator/clocks.hpp"
 #include "sim/verilator/pins.hpp"
 
 namespace lastmile::sim {
@@ -29,15 +30,13 @@ class NpuPins final : public Pins {
 
   void settle() override {
     drive();
-    top_->eval();
+    settle_inputs(*top_);
     registers();
   }
   void edge() override {
     drive();
-    top_->clk_i = 0;
-    top_->eval();
-    top_->clk_i = 1;
-    top_->eval();
+    settle_inputs(*top_);
+    rise(*top_);
     registers();
     out.irq = top_->irq_o;
     out.rready = top_->m_axi_rready_o;
@@ -65,10 +64,11 @@ class NpuPins final : public Pins {
       std::memcpy(out.wdata.data(), &top_->m_axi_wdata_o, kBus);
     }
   }
-  bool busy() const override { return top_->rootp->npu__DOT__busy; }
+  bool busy() const override { return top_->rootp->npu_sim__DOT__u_npu__DOT__busy; }
   std::array<std::uint64_t, spec::kCounters> counters() const override {
     std::array<std::uint64_t, spec::kCounters> c{};
-    const auto& words = top_->rootp->npu__DOT__u_control__DOT__u_counters__DOT__count_q;
+    const auto& words =
+        top_->rootp->npu_sim__DOT__u_npu__DOT__u_control__DOT__u_counters__DOT__count_q;
     static_assert(sizeof words == sizeof c);
     std::memcpy(c.data(), &words, sizeof c);
     return c;

@@ -19,23 +19,13 @@
 #include "Vnpu.h"
 #include "Vnpu___024root.h"
 #include "sim/verilator/axi_memory.hpp"
+#include "sim/verilator/clocks.hpp"
 #include "sim/verilator/simulation.hpp"
 
 namespace lastmile::sim {
 namespace {
 
 constexpr std::uint32_t kRegisterPatience = 100000;  // cycles
-
-// Nothing happens at a falling edge, but an evaluation costs the logic behind the inputs once more:
-// the model is told that it saw the clock low. False if this Verilator remembers it elsewhere.
-template <class Root>
-bool forget_high(Root& root) {
-  if constexpr (requires { root.__Vtrigrprev__TOP__clk_i; }) {
-    root.__Vtrigrprev__TOP__clk_i = 0;
-    return true;
-  }
-  return false;
-}
 
 class NpuSimulation final : public Simulation {
  public:
@@ -88,7 +78,7 @@ class NpuSimulation final : public Simulation {
     top_->s_axil_araddr_i = static_cast<SData>(offset);
     top_->s_axil_rready_i = 1;
     for (std::uint32_t i = 0; i < kRegisterPatience; ++i) {
-      top_->eval();
+      settle_inputs(*top_);
       const bool taken = top_->s_axil_arvalid_i && top_->s_axil_arready_o;
       const bool answered = top_->s_axil_rvalid_o;
       const std::uint32_t value = top_->s_axil_rdata_o;
@@ -109,7 +99,7 @@ class NpuSimulation final : public Simulation {
     top_->s_axil_wstrb_i = 15;
     top_->s_axil_bready_i = 1;
     for (std::uint32_t i = 0; i < kRegisterPatience; ++i) {
-      top_->eval();
+      settle_inputs(*top_);
       const bool address = top_->s_axil_awvalid_i && top_->s_axil_awready_o;
       const bool data = top_->s_axil_wvalid_i && top_->s_axil_wready_o;
       const bool answered = top_->s_axil_bvalid_o;
@@ -135,12 +125,13 @@ class NpuSimulation final : public Simulation {
     return Stop::limit;
   }
   bool interrupt() const override { return top_->irq_o; }
-  bool busy() const override { return top_->rootp->npu__DOT__busy; }
+  bool busy() const override { return top_->rootp->npu_sim__DOT__u_npu__DOT__busy; }
   std::uint32_t committed() const override { return top_->cmd_index_o; }
   std::uint64_t cycles() const override { return cycles_; }
   Counters counters() const override {
     Counters c;
-    const auto& words = top_->rootp->npu__DOT__u_control__DOT__u_counters__DOT__count_q;
+    const auto& words =
+        top_->rootp->npu_sim__DOT__u_npu__DOT__u_control__DOT__u_counters__DOT__count_q;
     static_assert(sizeof words == sizeof c);
     std::memcpy(c.data(), &words, sizeof c);
     return c;
@@ -162,13 +153,12 @@ class NpuSimulation final : public Simulation {
  private:
   void cycle() {
     if (top_->rst_ni) memory_.step(*top_);  // before that its outputs mean nothing
-    if (P_CHECKED || !forget_high(*top_->rootp)) {
-      top_->clk_i = 0;
-      top_->eval();
-      dump(0);
-    }
-    top_->clk_i = 1;
+#if P_CHECKED
+    top_->clk_i = top_->in_clk_i = 0;  // a falling edge for the waveform
     top_->eval();
+    dump(0);
+#endif
+    rise(*top_);
     dump(1);
     ++cycles_;
   }

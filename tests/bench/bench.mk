@@ -16,6 +16,6 @@ $(ARRAY_SPEED): rtl/pkg/npu_pkg.sv rtl/array/npu_dot.sv tests/bench/array_speed.
 	  > $(@D)/build.log 2>&1 || { cat $(@D)/build.log; exit 1; }
 .PHONY: bench-sim
 bench-sim: $(ARRAY_SPEED) ## speed of the RTL in simulation, alone, in lockstep, with a waveform; build/reports/sim-speed.json
-	@$(MAKE) --no-print-directory rtl
+	@$(MAKE) --no-print-directory rtl TUNED=1
 	@$(MAKE) --no-print-directory rtl CHECKED=1
 	@python3 tests/bench/sim_speed.py build/lastmile $(ARRAY_SPEED) $(BENCH_SIM_ARGS)

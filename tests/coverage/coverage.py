@@ -31,6 +31,7 @@ from exclusions import EXCLUSIONS
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 OUT = ROOT / "build" / "coverage"
 REPORTS = ROOT / "build" / "reports"
+TOP = "sim/verilator/npu_sim.sv"
 NAMES = ["ROWS", "COLS", "BUS_BYTES", "ACT_BYTES", "ACC_DEPTH", "RQ_LANES", "TRAINING"]
 LINE_SET = [4, 8, 8, 4096, 64, 2, 1]
 TOGGLE_SET = [4, 4, 8, 4096, 64, 4, 1]
@@ -74,8 +75,8 @@ def only_ports():
 
 def verilate(obj, values, flags, more):
     run(["verilator", "--cc", "-O3", "-fno-reloop", "-sv", "-Wall", "--x-assign", "fast", "--x-initial", "unique", *flags,
-         *(f"-G{n}={v}" for n, v in zip(NAMES, values)), "--top-module", "npu", "--prefix", "Vnpu", "--Mdir", str(obj),
-         "rtl/lint.vlt", "sim/verilator/public.vlt", *more, *sources()])
+         *(f"-G{n}={v}" for n, v in zip(NAMES, values)), "--top-module", "npu_sim", "--prefix", "Vnpu", "--Mdir", str(obj),
+         "rtl/lint.vlt", "sim/verilator/public.vlt", *more, *sources(), TOP])
     run(["make", "--no-print-directory", "-C", str(obj), "-f", "Vnpu.mk", "Vnpu__ALL.a", "verilated.o", "verilated_threads.o", "verilated_cov.o",
          "CXX=g++ -fPIC -std=c++20", "OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0"], env={**os.environ, "OBJCACHE": shutil.which("ccache") or "", "MAKEFLAGS": ""})
 
@@ -86,7 +87,7 @@ def library(kind, values, flags, more):
     name = "{}x{}-b{}-s{}-a{}-q{}-t{}".format(*values)
     folder = base / "rtl" / name
     obj = folder / "obj"
-    content = b"".join((ROOT / f).read_bytes() for f in [*sources(), *more, "rtl/lint.vlt"])
+    content = b"".join((ROOT / f).read_bytes() for f in [*sources(), *more, "rtl/lint.vlt", TOP])
     key = hashlib.sha256(content + repr((flags, values)).encode()).hexdigest()
     known = folder / "key"
     if not known.exists() or known.read_text() != key:
