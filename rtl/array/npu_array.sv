@@ -35,7 +35,7 @@ module npu_array #(
   output logic [AW-1:0]          rd_base_o,
   output logic [ROWS*AW-1:0]     rd_off_o,
   output logic [LR:0]            rd_lanes_o,
-  input  logic [ROWS*9-1:0]      act_i,
+  input  logic [ROWS*32-1:0]     act_i,
   // k-tiles
   input  logic                   kt_valid_i,
   output logic                   kt_ready_o,
@@ -62,7 +62,7 @@ module npu_array #(
   input  logic                   dr_select_i,    // a cycle after the read or later: group of lanes to dr_acc_o
   input  logic [GB-1:0]          dr_group_i,
   input  logic                   dr_select_half_i,
-  output logic [RQ_LANES*40-1:0] dr_acc_o,
+  output logic [RQ_LANES*64-1:0] dr_acc_o,       // 40 bits, sign-extended: aligned as the lanes of npu_scratchpad
   // events
   output logic                   cnt_active_o,
   output logic                   cnt_stall_load_o,
@@ -133,7 +133,6 @@ module npu_array #(
 
   always_ff @(posedge clk_i) begin
     if (take) begin
-      first_pos_q <= 1'b1;
       k_first_q <= kt_first_i;
       k_last_q <= kt_last_i;
       unload_q <= kt_unload_i;
@@ -150,6 +149,22 @@ module npu_array #(
       th_q <= th;
       tw_q <= tw;
       pitch_q <= pitch;
+    end
+  end
+  // What is read by others is written after them: a simulator then needs no second copy of it.
+  always_ff @(posedge clk_i) begin
+    if (active_q && !take) begin
+      p_q <= !last_x ? p_q + px_q : !last_y ? py_q + step_y_i : pn_q + pitch_q;
+      if (last_x) py_q <= !last_y ? py_q + step_y_i : pn_q + pitch_q;
+      if (last_x && last_y) begin
+        pn_q <= pn_q + pitch_q;
+        n_q <= n_q - 16'd1;
+      end
+      if (last_x) y_q <= !last_y ? y_q - 16'd1 : th_q;
+      x_q <= !last_x ? x_q - 16'd1 : tw_q;
+      pos_q <= pos_q + PW'(1);
+      first_pos_q <= 1'b0;
+    end else if (take) begin
       n_q <= tn;
       y_q <= th;
       x_q <= tw;
@@ -157,26 +172,7 @@ module npu_array #(
       py_q <= '0;
       pn_q <= '0;
       pos_q <= '0;
-    end else if (active_q) begin
-      first_pos_q <= 1'b0;
-      pos_q <= pos_q + PW'(1);
-      if (!last_x) begin
-        x_q <= x_q - 16'd1;
-        p_q <= p_q + px_q;
-      end else begin
-        x_q <= tw_q;
-        if (!last_y) begin
-          y_q <= y_q - 16'd1;
-          p_q <= py_q + step_y_i;
-          py_q <= py_q + step_y_i;
-        end else begin
-          y_q <= th_q;
-          n_q <= n_q - 16'd1;
-          p_q <= pn_q + pitch_q;
-          py_q <= pn_q + pitch_q;
-          pn_q <= pn_q + pitch_q;
-        end
-      end
+      first_pos_q <= 1'b1;
     end
   end
 
@@ -249,16 +245,16 @@ module npu_array #(
 
   // A group of columns for the drain.
   for (genvar l = 0; l < RQ_LANES; l++) begin : gen_lane
-    logic [GROUPS*40-1:0] choice;
+    logic [GROUPS*64-1:0] choice;
     for (genvar g = 0; g < GROUPS; g++) begin : gen_choice
-      assign choice[g*40 +: 40] = dr_select_i ? gen_column[g*RQ_LANES+l].acc : '0;
+      assign choice[g*64 +: 64] = dr_select_i ? 64'(gen_column[g*RQ_LANES+l].acc) : '0;
     end
     if (GROUPS > 1) begin : gen_mux
-      always_ff @(posedge clk_i) if (dr_select_i) dr_acc_o[l*40 +: 40] <= choice[dr_group_i*40 +: 40];
+      always_ff @(posedge clk_i) if (dr_select_i) dr_acc_o[l*64 +: 64] <= choice[dr_group_i*64 +: 64];
     end else begin : gen_only
       logic unused_group;
       assign unused_group = dr_group_i[0];
-      always_ff @(posedge clk_i) if (dr_select_i) dr_acc_o[l*40 +: 40] <= choice;
+      always_ff @(posedge clk_i) if (dr_select_i) dr_acc_o[l*64 +: 64] <= choice;
     end
   end
 

@@ -12,7 +12,7 @@ module npu_dot #(
   input  logic [LC-1:0]      shadow_col_i,
   input  logic [ROWS*16-1:0] shadow_i,
   input  logic               swap_i,
-  input  logic [ROWS*9-1:0]  act_i,
+  input  logic [ROWS*32-1:0] act_i,    // nine bits of each word
   input  logic               mul_i,
   input  logic               sum_i,
   output logic [COLS*32-1:0] dot_o
@@ -23,6 +23,7 @@ module npu_dot #(
 
   logic signed [31:0] weight_q [ROWS*COLS];  // row-major: what one activation meets lies together
   logic signed [31:0] part_q [PARTS*COLS];
+  logic signed [31:0] act [ROWS];            // zero while nothing is multiplied
 
   for (genvar j = 0; j < COLS; j++) begin : gen_weight
     logic [ROWS*16-1:0] shadow_q;
@@ -34,17 +35,16 @@ module npu_dot #(
     end
   end
 
+  always_comb begin
+    for (int unsigned i = 0; i < ROWS; i++) act[i] = mul_i ? 32'($signed(act_i[i*32 +: 9])) : 32'sd0;
+  end
+
   for (genvar g = 0; g < PARTS; g++) begin : gen_part
-    logic signed [31:0] act0, act1, act2, act3;
-    assign act0 = 32'($signed(act_i[(g*G+0)*9 +: 9]));
-    assign act1 = 32'($signed(act_i[(g*G+1)*9 +: 9]));
-    assign act2 = 32'($signed(act_i[(g*G+2)*9 +: 9]));
-    assign act3 = 32'($signed(act_i[(g*G+3)*9 +: 9]));
     always_ff @(posedge clk_i) begin
       if (mul_i) begin
         for (int unsigned j = 0; j < COLS; j++) begin
-          part_q[g*COLS+j] <= weight_q[(g*G+0)*COLS+j] * act0 + weight_q[(g*G+1)*COLS+j] * act1 +
-                              weight_q[(g*G+2)*COLS+j] * act2 + weight_q[(g*G+3)*COLS+j] * act3;
+          part_q[g*COLS+j] <= weight_q[(g*G+0)*COLS+j] * act[g*G+0] + weight_q[(g*G+1)*COLS+j] * act[g*G+1] +
+                              weight_q[(g*G+2)*COLS+j] * act[g*G+2] + weight_q[(g*G+3)*COLS+j] * act[g*G+3];
         end
       end
     end

@@ -83,25 +83,28 @@ module npu_axi_read #(
   logic [2:0] last_q, winner;
   logic [5:0] pick;
   logic any, issue;
-  assign after = burst_valid & ~(6'h3f >> (3'd5 - last_q));
-  assign pick = (after != '0) ? after : burst_valid;
-  always_comb begin
-    winner = 3'd0;
-    for (int unsigned c = 6; c > 0; c--) if (pick[c-1]) winner = 3'(c - 1);
-  end
   assign any = burst_valid != '0;
   assign issue = any && (!arvalid_o || arready_i) && !stale_q && !clear_i;
-  assign grant = issue ? (6'd1 << winner) : '0;
 
   logic [31:0] addr_sel;
   logic [4:0] words_sel;
   always_comb begin
-    addr_sel = burst_addr[31:0];
-    words_sel = burst_words[4:0];
-    for (int unsigned c = 1; c < 6; c++) begin
-      if (winner == 3'(c)) begin
-        addr_sel = burst_addr[c*32 +: 32];
-        words_sel = burst_words[c*5 +: 5];
+    after = '0;
+    pick = '0;
+    winner = 3'd0;
+    grant = '0;
+    addr_sel = '0;
+    words_sel = '0;
+    if (issue) begin
+      after = burst_valid & ~(6'h3f >> (3'd5 - last_q));
+      pick = (after != '0) ? after : burst_valid;
+      for (int unsigned c = 6; c > 0; c--) if (pick[c-1]) winner = 3'(c - 1);
+      grant = 6'd1 << winner;
+      for (int unsigned c = 0; c < 6; c++) begin
+        if (winner == 3'(c)) begin
+          addr_sel = burst_addr[c*32 +: 32];
+          words_sel = burst_words[c*5 +: 5];
+        end
       end
     end
   end

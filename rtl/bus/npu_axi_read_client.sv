@@ -39,18 +39,24 @@ module npu_axi_read_client #(
   logic active_q, take, finish;
   logic [31-WB:0] addr_q;   // words
   logic [24:0] left_q;      // words
-  logic [24:0] need_bytes, need;
-  logic [PB:0] to_page;
-  logic [4:0] words;
+  logic [4:0] words;        // of the next burst
   logic [CB-1:0] free_q;
   logic [BB-1:0] bursts_q;
 
-  assign need_bytes = {1'b0, req_bytes_i} + 25'(req_addr_i[WB-1:0]) + 25'(BUS_BYTES - 1);
-  assign need = need_bytes >> WB;
-  assign to_page = (PB + 1)'(PAGE) - {1'b0, addr_q[PB-1:0]};
+  // Words that a request touches.
+  function automatic logic [24:0] touched(input logic [WB-1:0] low, input logic [23:0] bytes);
+    touched = ({1'b0, bytes} + 25'(low) + 25'(BUS_BYTES - 1)) >> WB;
+  endfunction
+  // Words of a burst: at most 16, and not beyond the page.
+  function automatic logic [4:0] burst_words(input logic [PB-1:0] page_word, input logic [24:0] left);
+    logic [PB:0] to_page;
+    to_page = (PB + 1)'(PAGE) - {1'b0, page_word};
+    burst_words = (left > 25'd16) ? 5'd16 : left[4:0];
+    if (to_page < (PB + 1)'(16) && 5'(to_page) < burst_words) burst_words = 5'(to_page);
+  endfunction
   always_comb begin
-    words = (left_q > 25'd16) ? 5'd16 : left_q[4:0];
-    if (to_page < (PB + 1)'(16) && 5'(to_page) < words) words = 5'(to_page);
+    words = '0;
+    if (active_q) words = burst_words(addr_q[PB-1:0], left_q);
   end
 
   assign burst_valid_o = active_q && (free_q >= CB'(words)) && (bursts_q != BB'(BURSTS));
@@ -83,12 +89,12 @@ module npu_axi_read_client #(
   end
 
   always_ff @(posedge clk_i) begin
-    if (take) begin
-      addr_q <= req_addr_i[31:WB];
-      left_q <= need;
-    end else if (burst_grant_i) begin
+    if (burst_grant_i && !finish) begin
       addr_q <= addr_q + (32 - WB)'(words);
       left_q <= left_q - 25'(words);
+    end else if (take) begin
+      addr_q <= req_addr_i[31:WB];
+      left_q <= touched(req_addr_i[WB-1:0], req_bytes_i);
     end
   end
 
@@ -96,7 +102,7 @@ module npu_axi_read_client #(
   logic ends, ends_valid, ends_ready, room;
   logic [BB-1:0] unused_count;
   npu_fifo #(.WIDTH(1), .DEPTH(BURSTS)) u_ends (
-    .clk_i, .rst_ni, .clear_i, .in_valid_i(burst_grant_i), .in_ready_o(ends_ready), .in_data_i(left_q == 25'(words)),
+    .clk_i, .rst_ni, .clear_i, .in_valid_i(burst_grant_i), .in_ready_o(ends_ready), .in_data_i(finish),
     .out_valid_o(ends_valid), .out_ready_i(burst_done), .out_data_o(ends), .count_o(unused_count)
   );
 

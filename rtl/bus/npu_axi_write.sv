@@ -67,9 +67,15 @@ module npu_axi_write #(
   assign offered = (wr_valid_i != '0) && !drop_q && !clear_i;
   assign addr = sel ? wr_addr_i[63:32+WB] : wr_addr_i[31:WB];
   assign unused_bits = ^{wr_addr_i[32+WB-1:32], wr_addr_i[WB-1:0], bid_i[2:1], bresp_i[0]};
-  assign append = collecting_q && (sel == client_q) && (addr == next_q) && (addr[PB-1:0] != '0) && (len_q != 5'd16);
-  assign close = collecting_q && queue_room &&
-                 ((len_q == 5'd16) || (offered && !append) || (!offered && (flush_i || idle_q == 4'(PATIENCE))) || drop_q);
+  always_comb begin
+    append = 1'b0;
+    close = 1'b0;
+    if (collecting_q) begin
+      append = (sel == client_q) && (addr == next_q) && (addr[PB-1:0] != '0) && (len_q != 5'd16);
+      close = queue_room &&
+              ((len_q == 5'd16) || (offered && !append) || (!offered && (flush_i || idle_q == 4'(PATIENCE))) || drop_q);
+    end
+  end
   assign accept = offered && room && (append || !collecting_q || close);
   assign wr_ready_o = accept ? (sel ? 2'b10 : 2'b01) : 2'b00;
 

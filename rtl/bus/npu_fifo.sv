@@ -17,6 +17,7 @@ module npu_fifo #(
 );
 
   localparam int unsigned AW = (DEPTH == 1) ? 1 : $clog2(DEPTH);
+  localparam logic [AW-1:0] ONE = AW'((DEPTH == 1) ? 0 : 1);  // pointers wrap by themselves
 
   logic [WIDTH-1:0] mem_q [DEPTH];
   logic [AW-1:0] head_q, tail_q;
@@ -42,8 +43,8 @@ module npu_fifo #(
       tail_q <= '0;
       count_q <= '0;
     end else if (push || pop) begin
-      if (push) tail_q <= (tail_q == AW'(DEPTH - 1)) ? '0 : tail_q + 1'b1;
-      if (pop) head_q <= (head_q == AW'(DEPTH - 1)) ? '0 : head_q + 1'b1;
+      if (push) tail_q <= tail_q + ONE;
+      if (pop) head_q <= head_q + ONE;
       count_q <= count_q + COUNT_BITS'(push) - COUNT_BITS'(pop);
     end
   end

@@ -68,7 +68,7 @@ module npu_control #(
   input  logic [63:0]                   loss_sum_i,
   input  logic [31:0]                   loss_correct_i,
   input  logic [31:0]                   loss_examples_i,
-  // events of the engines; COMMANDS, CMD_BYTES and CYCLES are counted here and must be zero
+  // events of the engines; COMMANDS, CMD_BYTES and CYCLES are counted here
   input  logic [npu_pkg::COUNTERS*INC_BITS-1:0] inc_i,
   output logic                          cmd_done_o,
   output logic [31:0]                   cmd_index_o
@@ -138,15 +138,9 @@ module npu_control #(
   assign unused_fetch = ^{fetch_busy, rd_waiting_i[0]};
 
   // COMMANDS counts those that ran (not END), CMD_BYTES the descriptors that were used, CYCLES the time from start to end.
-  logic [npu_pkg::COUNTERS*INC_BITS-1:0] inc;
-  always_comb begin
-    inc = inc_i;
-    inc[npu_pkg::CNT_COMMANDS*INC_BITS +: INC_BITS] = INC_BITS'(cmd_done_o);
-    inc[npu_pkg::CNT_CMD_BYTES*INC_BITS +: INC_BITS] = fetch_take && (fetch_code != npu_pkg::ERROR_BUS_READ) ? INC_BITS'(npu_pkg::DESC_BYTES) : '0;
-    inc[npu_pkg::CNT_CYCLES*INC_BITS +: INC_BITS] = INC_BITS'(busy_o);
-  end
   npu_counters #(.INC_BITS(INC_BITS)) u_counters (
-    .clk_i, .rst_ni, .clear_i(queue_begin), .inc_i(inc), .index_i(counter_index), .value_o(counter)
+    .clk_i, .rst_ni, .clear_i(queue_begin), .inc_i, .command_i(cmd_done_o),
+    .fetched_i(fetch_take && (fetch_code != npu_pkg::ERROR_BUS_READ)), .busy_i(busy_o), .index_i(counter_index), .value_o(counter)
   );
 
 endmodule

@@ -1,4 +1,5 @@
-// The 64-bit counters: each adds its increment of the cycle; starting a queue clears them.
+// The 64-bit counters: each adds its increment of the cycle; starting a queue clears them. COMMANDS, CMD_BYTES and CYCLES have inputs of
+// their own, the control's: the others' increments come in one vector as the engines assemble it.
 module npu_counters #(
   parameter int unsigned INC_BITS = 16
 ) (
@@ -6,6 +7,9 @@ module npu_counters #(
   input  logic                                  rst_ni,
   input  logic                                  clear_i,
   input  logic [npu_pkg::COUNTERS*INC_BITS-1:0] inc_i,
+  input  logic                                  command_i,  // a command completed
+  input  logic                                  fetched_i,  // a descriptor was used
+  input  logic                                  busy_i,
   input  logic [5:0]                            index_i,
   output logic [63:0]                           value_o   // 0 for an index without counter
 );
@@ -14,7 +18,15 @@ module npu_counters #(
 
   for (genvar c = 0; c < npu_pkg::COUNTERS; c++) begin : gen_counter
     logic [INC_BITS-1:0] inc;
-    assign inc = inc_i[c*INC_BITS +: INC_BITS];
+    if (c == npu_pkg::CNT_COMMANDS) begin : gen_commands
+      assign inc = INC_BITS'(command_i);
+    end else if (c == npu_pkg::CNT_CMD_BYTES) begin : gen_cmd_bytes
+      assign inc = fetched_i ? INC_BITS'(npu_pkg::DESC_BYTES) : '0;
+    end else if (c == npu_pkg::CNT_CYCLES) begin : gen_cycles
+      assign inc = INC_BITS'(busy_i);
+    end else begin : gen_event
+      assign inc = inc_i[c*INC_BITS +: INC_BITS];
+    end
     always_ff @(posedge clk_i or negedge rst_ni) begin
       if (!rst_ni) count_q[c*64 +: 64] <= '0;
       else if (clear_i) count_q[c*64 +: 64] <= '0;
@@ -27,5 +39,8 @@ module npu_counters #(
 `ifndef SYNTHESIS
   initial assert (npu_pkg::COUNTERS == 32);
 `endif
+
+  logic unused;
+  assign unused = ^inc_i;  // three words of it
 
 endmodule

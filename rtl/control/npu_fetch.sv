@@ -42,11 +42,9 @@ module npu_fetch #(
 
   localparam int unsigned DATA = BUS_BYTES * 8;
   localparam int unsigned WORDS = npu_pkg::DESC_BYTES / BUS_BYTES;
-  localparam int unsigned CB = $clog2(WORDS + 1);
 
   logic request_q, receive_q, check_q, error_q;
-  logic [CB-1:0] index_q;
-  logic [npu_pkg::DESC_BITS-1:0] desc_q;
+  logic [npu_pkg::DESC_BITS-1:0] desc_all;
   logic word, last, check_start, checked, validating;
   logic [7:0] check_code;
   logic [31:0] check_info, in_addr, in2_addr, out_addr;
@@ -67,23 +65,19 @@ module npu_fetch #(
       check_q <= 1'b0;
       error_q <= 1'b0;
       valid_o <= 1'b0;
-      index_q <= '0;
     end else if (clear_i) begin
       request_q <= 1'b0;
       receive_q <= 1'b0;
       check_q <= 1'b0;
       error_q <= 1'b0;
       valid_o <= 1'b0;
-      index_q <= '0;
     end else if (start_i) begin
       request_q <= 1'b1;
       receive_q <= 1'b1;
       error_q <= 1'b0;
-      index_q <= '0;
     end else begin
       if (rd_req_ready_i) request_q <= 1'b0;
       if (receive_q && bus_error_i) error_q <= 1'b1;
-      if (word) index_q <= index_q + 1'b1;
       if (last) begin
         receive_q <= 1'b0;
         check_q <= check_start;
@@ -97,26 +91,35 @@ module npu_fetch #(
     end
   end
 
+  // Words come in order and shift down: no decoder in front of the registers. One register per word: simulators assign each as a whole.
   for (genvar w = 0; w < WORDS; w++) begin : gen_word
-    always_ff @(posedge clk_i) if (word && (index_q == CB'(w))) desc_q[w*DATA +: DATA] <= rd_rsp_data_i;
+    logic [DATA-1:0] word_q;
+    if (w == WORDS - 1) begin : gen_last
+      always_ff @(posedge clk_i) if (word) word_q <= rd_rsp_data_i;
+    end else begin : gen_next
+      always_ff @(posedge clk_i) if (word) word_q <= gen_word[w+1].word_q;
+    end
+    assign desc_all[w*DATA +: DATA] = word_q;
   end
   always_ff @(posedge clk_i) if (start_i) rd_req_addr_o <= addr_i;
 
   npu_validate #(.ROWS(ROWS), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH), .TRAINING(TRAINING)) u_validate (
-    .clk_i, .rst_ni, .clear_i, .start_i(check_start), .desc_i(desc_q), .polarity_i, .distribution_i, .pairs_i, .step_shift_i,
+    .clk_i, .rst_ni, .clear_i, .start_i(check_start), .desc_i(desc_all), .polarity_i, .distribution_i, .pairs_i, .step_shift_i,
     .batch_addr_i, .label_addr_i, .out_addr_i, .mem_limit_i, .busy_o(validating), .done_o(checked),
     .code_o(check_code), .info_o(check_info), .in_addr_o(in_addr), .in2_addr_o(in2_addr), .out_addr_o(out_addr)
   );
 
   assign code_o = error_q ? npu_pkg::ERROR_BUS_READ : check_code;
   assign info_o = error_q ? 32'(npu_pkg::ENGINE_FETCH) : check_info;
-  assign desc_o = desc_q;
+  assign desc_o = desc_all;
   assign addr_o = {out_addr, in2_addr, in_addr};
 
 `ifndef SYNTHESIS
+  int unsigned index_q;
+  always_ff @(posedge clk_i) if (start_i) index_q <= 0; else if (word) index_q <= index_q + 1;
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) start_i |-> !busy_o && !valid_o);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) take_i |-> valid_o);
-  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) last |-> index_q == CB'(WORDS - 1));
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) last |-> index_q == WORDS - 1);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) validating |-> check_q);
 `else
   logic unused;

@@ -72,20 +72,31 @@ module npu_regs #(
   logic do_write;
   logic [11:0] waddr;
   logic [31:0] merge_mask;
+  logic [1:0] irq_clear;
   assign do_write = awvalid_i && wvalid_i && (!bvalid_o || bready_i);
   assign awready_o = do_write;
   assign wready_o = do_write;
   assign bresp_o = 2'b00;
   assign waddr = {awaddr_i[11:2], 2'b00};
-  assign merge_mask = {{8{wstrb_i[3]}}, {8{wstrb_i[2]}}, {8{wstrb_i[1]}}, {8{wstrb_i[0]}}};
+  always_comb begin
+    merge_mask = '0;
+    soft_reset_o = 1'b0;
+    start_o = 1'b0;
+    irq_clear = 2'b00;
+    if (do_write) begin
+      merge_mask = {{8{wstrb_i[3]}}, {8{wstrb_i[2]}}, {8{wstrb_i[1]}}, {8{wstrb_i[0]}}};
+      if ((waddr == npu_pkg::REG_CTRL) && wstrb_i[0]) begin
+        soft_reset_o = wdata_i[1];
+        start_o = wdata_i[1:0] == 2'b01;
+      end
+      if (waddr == npu_pkg::REG_IRQ_STATUS) irq_clear = wdata_i[1:0] & merge_mask[1:0];
+    end
+  end
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) bvalid_o <= 1'b0;
     else if (do_write) bvalid_o <= 1'b1;
     else if (bready_i) bvalid_o <= 1'b0;
   end
-
-  assign soft_reset_o = do_write && (waddr == npu_pkg::REG_CTRL) && wdata_i[1] && wstrb_i[0];
-  assign start_o = do_write && (waddr == npu_pkg::REG_CTRL) && (wdata_i[1:0] == 2'b01) && wstrb_i[0];
 
   function automatic logic [31:0] merge(input logic [31:0] old, input logic [31:0] data, input logic [31:0] mask);
     merge = (old & ~mask) | (data & mask);
@@ -151,9 +162,6 @@ module npu_regs #(
   end
 
   // Status, error and interrupt.
-  logic [1:0] irq_set, irq_clear;
-  assign irq_set = {fail_i, finish_i};
-  assign irq_clear = (do_write && (waddr == npu_pkg::REG_IRQ_STATUS)) ? (wdata_i[1:0] & merge_mask[1:0]) : 2'b00;
   assign irq_o = (irq_status_q & irq_enable_q) != 2'b00;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -163,7 +171,7 @@ module npu_regs #(
       error_command_q <= '0;
       error_info_q <= '0;
     end else begin
-      irq_status_q <= soft_reset_o ? 2'b00 : ((irq_status_q & ~irq_clear) | irq_set);
+      if (do_write || fail_i || finish_i) irq_status_q <= soft_reset_o ? 2'b00 : ((irq_status_q & ~irq_clear) | {fail_i, finish_i});
       if (begin_i || soft_reset_o) begin
         status_q <= '0;
         error_code_q <= '0;
@@ -199,7 +207,7 @@ module npu_regs #(
   assign arready_o = !rvalid_o || rready_i;
   assign rresp_o = 2'b00;
   assign raddr = {araddr_i[11:2], 2'b00};
-  assign counter_index_o = raddr[8:3];
+  assign counter_index_o = do_read ? raddr[8:3] : '1;  // none
   always_comb begin
     value = '0;
     if (do_read) begin

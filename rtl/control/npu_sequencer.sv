@@ -62,43 +62,75 @@ module npu_sequencer (
   logic [40:0] queue_end;
 
   assign opcode = desc_o[npu_pkg::F_OPCODE +: 8];
-  assign is_last = command_q + 32'd1 == queue_count_i;
-  assign is_end = fetch_desc_i[npu_pkg::F_OPCODE +: 8] == npu_pkg::OPCODE_END;
-  assign good = (state_q == FETCH) && fetch_valid_i && (fetch_code_i == npu_pkg::ERROR_NONE);
-  assign queue_bytes = {1'b0, queue_count_i, 7'd0} + {2'b0, queue_count_i, 6'd0};
-  assign queue_end = {1'b0, queue_bytes} + 41'(queue_addr_i);
-  assign queue_bad = (queue_addr_i[5:0] != '0) || (queue_count_i == '0) || (queue_end > 41'(mem_limit_i));
-  assign bus_fault = ((state_q == EXEC) || (state_q == WRITES)) && (rd_error_i || wr_error_i);
+  assign good = fetch_take_o && (fetch_code_i == npu_pkg::ERROR_NONE);
+  // what only some states need
+  always_comb begin
+    is_last = 1'b0;
+    is_end = 1'b0;
+    queue_bytes = '0;
+    queue_end = '0;
+    queue_bad = 1'b0;
+    bus_fault = 1'b0;
+    case (state_q)
+      QUEUE: begin
+        queue_bytes = {1'b0, queue_count_i, 7'd0} + {2'b0, queue_count_i, 6'd0};
+        queue_end = {1'b0, queue_bytes} + 41'(queue_addr_i);
+        queue_bad = (queue_addr_i[5:0] != '0) || (queue_count_i == '0) || (queue_end > 41'(mem_limit_i));
+      end
+      FETCH: begin
+        is_last = command_q + 32'd1 == queue_count_i;
+        is_end = fetch_desc_i[npu_pkg::F_OPCODE +: 8] == npu_pkg::OPCODE_END;
+      end
+      EXEC: bus_fault = rd_error_i || wr_error_i;
+      WRITES: begin
+        is_last = command_q + 32'd1 == queue_count_i;
+        bus_fault = rd_error_i || wr_error_i;
+      end
+      default: ;
+    endcase
+  end
+
+  // Whom a running command waits for: the owner of the transfer that waits, the others if none does.
+  function automatic logic [7:0] waits_for(input logic [5:1] waiting, input logic pooling, input logic [7:0] self_engine,
+                                           input logic [7:0] second_engine, input logic [7:0] others);
+    if (waiting[5]) waits_for = self_engine;
+    else if (waiting[1]) waits_for = pooling ? npu_pkg::ENGINE_POOL : npu_pkg::ENGINE_LOAD;
+    else if (waiting[2]) waits_for = npu_pkg::ENGINE_WEIGHT;
+    else if (waiting[3]) waits_for = npu_pkg::ENGINE_PARAM;
+    else if (waiting[4]) waits_for = second_engine;
+    else waits_for = others;
+  endfunction
 
   // Who a transfer belongs to, and who is blamed for a stall.
   logic [7:0] self, res_engine, rd_engine, wr_engine, stalled;
   always_comb begin
-    case (opcode)
-      npu_pkg::OPCODE_POOL: self = npu_pkg::ENGINE_POOL;
-      npu_pkg::OPCODE_ADD: self = npu_pkg::ENGINE_ADD;
-      npu_pkg::OPCODE_SOFTMAX: self = npu_pkg::ENGINE_SOFTMAX;
-      npu_pkg::OPCODE_LOSS: self = npu_pkg::ENGINE_LOSS;
-      npu_pkg::OPCODE_UPDATE: self = npu_pkg::ENGINE_UPDATE;
-      default: self = npu_pkg::ENGINE_ARRAY;
-    endcase
-    res_engine = (self == npu_pkg::ENGINE_ADD) ? self : npu_pkg::ENGINE_DRAIN;  // ADD reads its second addend there
-    case (rd_error_client_i)
-      3'd1: rd_engine = (opcode == npu_pkg::OPCODE_POOL) ? npu_pkg::ENGINE_POOL : npu_pkg::ENGINE_LOAD;
-      3'd2: rd_engine = npu_pkg::ENGINE_WEIGHT;
-      3'd3: rd_engine = npu_pkg::ENGINE_PARAM;
-      3'd4: rd_engine = res_engine;
-      default: rd_engine = self;
-    endcase
-    wr_engine = (self == npu_pkg::ENGINE_ARRAY) ? npu_pkg::ENGINE_STORE : self;
-    if (state_q == FETCH) stalled = npu_pkg::ENGINE_FETCH;
-    else if (state_q == WRITES) stalled = wr_engine;
-    else if (rd_waiting_i[5]) stalled = self;
-    else if (rd_waiting_i[1]) stalled = (opcode == npu_pkg::OPCODE_POOL) ? npu_pkg::ENGINE_POOL : npu_pkg::ENGINE_LOAD;
-    else if (rd_waiting_i[2]) stalled = npu_pkg::ENGINE_WEIGHT;
-    else if (rd_waiting_i[3]) stalled = npu_pkg::ENGINE_PARAM;
-    else if (rd_waiting_i[4]) stalled = res_engine;
-    else if (!wr_idle_i) stalled = wr_engine;
-    else stalled = self;
+    self = npu_pkg::ENGINE_ARRAY;
+    res_engine = '0;
+    rd_engine = '0;
+    wr_engine = '0;
+    stalled = '0;
+    if (bus_fault || expired) begin
+      case (opcode)
+        npu_pkg::OPCODE_POOL: self = npu_pkg::ENGINE_POOL;
+        npu_pkg::OPCODE_ADD: self = npu_pkg::ENGINE_ADD;
+        npu_pkg::OPCODE_SOFTMAX: self = npu_pkg::ENGINE_SOFTMAX;
+        npu_pkg::OPCODE_LOSS: self = npu_pkg::ENGINE_LOSS;
+        npu_pkg::OPCODE_UPDATE: self = npu_pkg::ENGINE_UPDATE;
+        default: self = npu_pkg::ENGINE_ARRAY;
+      endcase
+      res_engine = (self == npu_pkg::ENGINE_ADD) ? self : npu_pkg::ENGINE_DRAIN;  // ADD reads its second addend there
+      case (rd_error_client_i)
+        3'd1: rd_engine = (opcode == npu_pkg::OPCODE_POOL) ? npu_pkg::ENGINE_POOL : npu_pkg::ENGINE_LOAD;
+        3'd2: rd_engine = npu_pkg::ENGINE_WEIGHT;
+        3'd3: rd_engine = npu_pkg::ENGINE_PARAM;
+        3'd4: rd_engine = res_engine;
+        default: rd_engine = self;
+      endcase
+      wr_engine = (self == npu_pkg::ENGINE_ARRAY) ? npu_pkg::ENGINE_STORE : self;
+      if (state_q == FETCH) stalled = npu_pkg::ENGINE_FETCH;
+      else if (state_q == WRITES) stalled = wr_engine;
+      else stalled = waits_for(rd_waiting_i, opcode == npu_pkg::OPCODE_POOL, self, res_engine, wr_idle_i ? self : wr_engine);
+    end
   end
 
   // Watchdog.
@@ -207,10 +239,11 @@ module npu_sequencer (
   end
   always_ff @(posedge clk_i) begin
     if (good) begin
-      desc_o <= fetch_desc_i;
-      desc_o[npu_pkg::F_W_ADDR-1:npu_pkg::F_IN_ADDR] <= fetch_resolved_i;
+      desc_o <= {fetch_desc_i[npu_pkg::DESC_BITS-1:npu_pkg::F_W_ADDR], fetch_resolved_i, fetch_desc_i[npu_pkg::F_IN_ADDR-1:0]};
     end
   end
+  logic unused;
+  assign unused = ^fetch_desc_i[npu_pkg::F_W_ADDR-1:npu_pkg::F_IN_ADDR];  // replaced
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni) state_q <= FAIL);

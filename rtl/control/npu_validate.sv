@@ -28,6 +28,9 @@ module npu_validate #(
   output logic [31:0]                   out_addr_o
 );
 
+  logic [4:0] pc_q;
+  assign busy_o = pc_q != 5'd0;
+
   // Fields.
   logic [7:0] op;
   logic [23:0] flags;
@@ -69,22 +72,27 @@ module npu_validate #(
   assign m1 = desc_i[npu_pkg::F_M1 +: 32];
 
   logic conv, depthwise, pool, add, softmax, loss, update, matrix, tiled, fused, train, out16;
-  assign conv = op == npu_pkg::OPCODE_CONV2D;
-  assign depthwise = op == npu_pkg::OPCODE_DEPTHWISE;
-  assign pool = op == npu_pkg::OPCODE_POOL;
-  assign add = op == npu_pkg::OPCODE_ADD;
-  assign softmax = op == npu_pkg::OPCODE_SOFTMAX;
-  assign loss = op == npu_pkg::OPCODE_LOSS;
-  assign update = op == npu_pkg::OPCODE_UPDATE;
-  assign matrix = conv || depthwise;
-  assign tiled = matrix || pool;
-  assign fused = flags[npu_pkg::FLAG_RES_ADD];
-  assign out16 = flags[npu_pkg::FLAG_OUT16];
-  assign train = flags[npu_pkg::FLAG_W_TRAIN] || flags[npu_pkg::FLAG_B_TRAIN];
+  // combinational work of an idle checker is skipped
+  always_comb begin
+    {conv, depthwise, pool, add, softmax, loss, update, matrix, tiled, fused, train, out16} = '0;
+    if (busy_o) begin
+      conv = op == npu_pkg::OPCODE_CONV2D;
+      depthwise = op == npu_pkg::OPCODE_DEPTHWISE;
+      pool = op == npu_pkg::OPCODE_POOL;
+      add = op == npu_pkg::OPCODE_ADD;
+      softmax = op == npu_pkg::OPCODE_SOFTMAX;
+      loss = op == npu_pkg::OPCODE_LOSS;
+      update = op == npu_pkg::OPCODE_UPDATE;
+      matrix = conv || depthwise;
+      tiled = matrix || pool;
+      fused = flags[npu_pkg::FLAG_RES_ADD];
+      out16 = flags[npu_pkg::FLAG_OUT16];
+      train = flags[npu_pkg::FLAG_W_TRAIN] || flags[npu_pkg::FLAG_B_TRAIN];
+    end
+  end
 
   // One product per step, saturated to 34 bits: more than any limit it is compared with.
   localparam logic [4:0] LAST = 5'd26;
-  logic [4:0] pc_q;
   logic [33:0] a, p_q;
   logic [24:0] b;
   logic [58:0] product;
@@ -183,9 +191,16 @@ module npu_validate #(
 
   // Addresses with their bases, 33 bits.
   logic [32:0] in_addr, in2_addr, out_addr;
-  assign in_addr = {1'b0, desc_i[npu_pkg::F_IN_ADDR +: 32]} + {1'b0, flags[npu_pkg::FLAG_IN_BATCH] ? batch_addr_i : 32'd0};
-  assign in2_addr = {1'b0, desc_i[npu_pkg::F_IN2_ADDR +: 32]} + {1'b0, flags[npu_pkg::FLAG_IN2_LABEL] ? label_addr_i : 32'd0};
-  assign out_addr = {1'b0, desc_i[npu_pkg::F_OUT_ADDR +: 32]} + {1'b0, flags[npu_pkg::FLAG_OUT_BATCH] ? out_addr_i : 32'd0};
+  always_comb begin
+    in_addr = '0;
+    in2_addr = '0;
+    out_addr = '0;
+    if (busy_o) begin
+      in_addr = {1'b0, desc_i[npu_pkg::F_IN_ADDR +: 32]} + {1'b0, flags[npu_pkg::FLAG_IN_BATCH] ? batch_addr_i : 32'd0};
+      in2_addr = {1'b0, desc_i[npu_pkg::F_IN2_ADDR +: 32]} + {1'b0, flags[npu_pkg::FLAG_IN2_LABEL] ? label_addr_i : 32'd0};
+      out_addr = {1'b0, desc_i[npu_pkg::F_OUT_ADDR +: 32]} + {1'b0, flags[npu_pkg::FLAG_OUT_BATCH] ? out_addr_i : 32'd0};
+    end
+  end
 
   // The region of this step: pc 21..26.
   logic region_used, region_bad;
@@ -247,9 +262,11 @@ module npu_validate #(
       default: ;
     endcase
   end
-  assign region_bad = region_used &&
-                      (((region_addr[5:0] & region_low) != '0) || (35'(region_addr) + 35'(region_bytes) > 35'(mem_limit_i)) ||
-                       ((pc_q == 5'd24) && (pitch[5:0] != '0)));
+  always_comb begin
+    region_bad = 1'b0;
+    if (region_used) region_bad = ((region_addr[5:0] & region_low) != '0) || (35'(region_addr) + 35'(region_bytes) > 35'(mem_limit_i)) ||
+                                  ((pc_q == 5'd24) && (pitch[5:0] != '0));
+  end
 
   // Rules 4, 6, 7 from RANGE.
   logic flags_bad, range_bad, pack_bad, chunk_bad, tile_bad;
@@ -258,8 +275,6 @@ module npu_validate #(
   logic signed [15:0] type_min, type_max;
   logic [4:0] pack_left, pack_right;
   logic [31:0] row_elements, weight_bytes;
-  assign type_min = out16 ? -16'sd32768 : -16'sd128;
-  assign type_max = out16 ? 16'sd32767 : 16'sd127;
   always_comb begin
     flags_bad = 1'b0;
     range_bad = 1'b0;
@@ -272,6 +287,8 @@ module npu_validate #(
     pack_right = '0;
     row_elements = '0;
     weight_bytes = '0;
+    type_min = '0;
+    type_max = '0;
     if (pc_q == 5'd1) begin
       flags_bad = ((flags & ~npu_pkg::KNOWN_FLAGS) != '0) || (flags[npu_pkg::FLAG_W8] && flags[npu_pkg::FLAG_W32]) ||
                   (flags[npu_pkg::FLAG_W32] && !update) || (out16 && !matrix) || (fused && (!matrix || out16));
@@ -282,6 +299,8 @@ module npu_validate #(
       else if (update && (step_shift_i > 6'd16)) register_bad = 32'(npu_pkg::REG_STEP);
     end
     if (pc_q == 5'd5) begin
+      type_min = out16 ? -16'sd32768 : -16'sd128;
+      type_max = out16 ? 16'sd32767 : 16'sd127;
       weight_bytes = flags[npu_pkg::FLAG_W8] ? 32'd1 : flags[npu_pkg::FLAG_W32] ? 32'd4 : 32'd2;
       row_elements = conv ? p_q[31:0] : depthwise ? out_c : update ? in_c : 32'd0;
       row_elements = flags[npu_pkg::FLAG_W8] ? row_elements : flags[npu_pkg::FLAG_W32] ? {row_elements[29:0], 2'b00}
@@ -383,9 +402,14 @@ module npu_validate #(
   end
 
   logic stop, at_end;
-  assign at_end = (pc_q == LAST) || ((pc_q == 5'd1) && (op == npu_pkg::OPCODE_END));
-  assign stop = (code != npu_pkg::ERROR_NONE) || at_end;
-  assign busy_o = pc_q != 5'd0;
+  always_comb begin
+    at_end = 1'b0;
+    stop = 1'b0;
+    if (busy_o) begin
+      at_end = (pc_q == LAST) || ((pc_q == 5'd1) && (op == npu_pkg::OPCODE_END));
+      stop = (code != npu_pkg::ERROR_NONE) || at_end;
+    end
+  end
   logic unused;
   assign unused = ^{weight_bytes, in_addr[32], in2_addr[32], out_addr[32]};
 

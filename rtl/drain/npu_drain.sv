@@ -47,7 +47,7 @@ module npu_drain #(
   output logic                          dr_select_o,
   output logic [GB-1:0]                 dr_group_o,
   output logic                          dr_select_half_o,
-  input  logic [RQ_LANES*40-1:0]        dr_acc_i,
+  input  logic [RQ_LANES*64-1:0]        dr_acc_i,
   // second addend
   output logic                          rd_req_valid_o,
   input  logic                          rd_req_ready_i,
@@ -96,7 +96,10 @@ module npu_drain #(
   assign last_group = GB'((32'(par_channels_i) - 32'd1) / RQ_LANES);
   assign last_pos = half_q ? block_last_i[2*PW-1:PW] : block_last_i[PW-1:0];
   assign issue = (state_q == D_RUN) && advance;
-  assign last_issue = issue && (pos_q == last_pos) && (group_q == last_group);
+  always_comb begin
+    last_issue = 1'b0;
+    if (issue) last_issue = (pos_q == last_pos) && (group_q == last_group);
+  end
   // The accumulators are free when the last group has been selected, not when it was read: until then the word read last must stay, and
   // an output that waits for memory can hold the group for long.
   logic last_select;
@@ -127,14 +130,10 @@ module npu_drain #(
       endcase
     end
   end
-  always_ff @(posedge clk_i) begin
-    if (state_q == D_LOAD) begin
-      pos_q <= '0;
-      group_q <= '0;
-    end else if (issue) begin
-      group_q <= (group_q == last_group) ? '0 : group_q + GB'(1);
-      if (group_q == last_group) pos_q <= pos_q + PW'(1);
-    end
+  logic [31:0] block_base;  // element index of the block's first output
+  always_comb begin
+    block_base = '0;
+    if (state_q == D_LOAD) block_base = tile_i[48 +: 32] + 32'(par_first_i);
   end
   assign dr_read_o = issue && (group_q == '0);
   assign dr_half_o = half_q;
@@ -151,25 +150,32 @@ module npu_drain #(
     if (advance && (issue || v_q != '0)) group_pipe_q <= {group_pipe_q[(ADD-1)*GB-1:0], group_q};
     if (issue) half_pipe_q <= half_q;
   end
+  always_ff @(posedge clk_i) begin
+    if (issue) begin
+      if (group_q == last_group) pos_q <= pos_q + PW'(1);
+      group_q <= (group_q == last_group) ? '0 : group_q + GB'(1);
+    end else if (state_q == D_LOAD) begin
+      pos_q <= '0;
+      group_q <= '0;
+    end
+  end
   assign dr_select_o = en[1];
   assign dr_group_o = group_pipe_q[GB-1:0];
   assign dr_select_half_o = half_pipe_q;
   assign par_read_o = en[1];
   assign par_group_o = group_pipe_q[GB-1:0];
 
-  // Valid lanes of a group.
-  logic [RQ_LANES-1:0] lanes_rq, lanes_add;
+  // Valid lanes of a group, of which at least one is.
+  function automatic logic [RQ_LANES-1:0] lanes_of(input logic [GB-1:0] group, input logic [LC:0] channels);
+    lanes_of = ~({RQ_LANES{1'b1}} << (32'(channels) - 32'(group) * 32'(RQ_LANES)));
+  endfunction
   logic [GB-1:0] group_rq, group_add, group_out;
   assign group_rq = group_pipe_q[(RQ-1)*GB +: GB];
   assign group_add = group_pipe_q[(ADD-1)*GB +: GB];
   assign group_out = add ? group_add : group_rq;
-  for (genvar l = 0; l < RQ_LANES; l++) begin : gen_valid
-    assign lanes_rq[l] = 32'(group_rq) * 32'(RQ_LANES) + 32'(l) < 32'(par_channels_i);
-    assign lanes_add[l] = 32'(group_add) * 32'(RQ_LANES) + 32'(l) < 32'(par_channels_i);
-  end
 
   logic [RQ_LANES*8-1:0] res_data;
-  logic res_valid, res_take;
+  logic res_valid, res_take, res_last;
   logic [RQ_LANES*16-1:0] rq_out;
   logic [RQ_LANES*8-1:0] add_out;
   logic [RQ_LANES-1:0] rq_low, rq_high, add_low, add_high;
@@ -179,7 +185,7 @@ module npu_drain #(
     logic [7:0] exp_q;
     always_ff @(posedge clk_i) begin
       if (en[2]) begin
-        sum_q <= $signed(dr_acc_i[l*40 +: 40]) + 40'($signed(bias_i[l*32 +: 32]));
+        sum_q <= $signed(40'(dr_acc_i[l*64 +: 64])) + 40'($signed(bias_i[l*32 +: 32]));
         mult_q <= mult_i[l*31 +: 31];
         exp_q <= exp_i[l*8 +: 8];
       end
@@ -200,13 +206,20 @@ module npu_drain #(
   end
 
   // Second addend, needed when a requantized group enters the adders.
-  assign res_take = add && en[RQ];
+  always_comb begin
+    res_take = 1'b0;
+    res_last = 1'b0;
+    if (add && en[RQ]) begin
+      res_take = 1'b1;
+      res_last = (group_rq == last_group);
+    end
+  end
   npu_residual #(.COLS(COLS), .BUS_BYTES(BUS_BYTES), .RQ_LANES(RQ_LANES)) u_residual (
     .clk_i, .rst_ni, .clear_i, .start_i(state_q == D_LOAD && add), .addr_i(desc_i[npu_pkg::F_IN2_ADDR +: 32]),
-    .base_i(tile_i[48 +: 32] + 32'(par_first_i)), .channels_i(par_channels_i), .tn_i(tile_i[15:0]), .th_i(tile_i[31:16]), .tw_i(tile_i[47:32]),
+    .base_i(block_base), .channels_i(par_channels_i), .tn_i(tile_i[15:0]), .th_i(tile_i[31:16]), .tw_i(tile_i[47:32]),
     .col_i(out_c), .row_i(out_row_i), .img_i(out_img_i),
     .rd_req_valid_o, .rd_req_ready_i, .rd_req_addr_o, .rd_req_bytes_o, .rd_rsp_valid_i, .rd_rsp_ready_o, .rd_rsp_data_i, .rd_rsp_last_i,
-    .valid_o(res_valid), .ready_i(res_take), .last_i(group_rq == last_group), .data_o(res_data)
+    .valid_o(res_valid), .ready_i(res_take), .last_i(res_last), .data_o(res_data)
   );
 
   // Output.
@@ -216,14 +229,23 @@ module npu_drain #(
   assign out_valid = add ? v_q[ADD-1] : v_q[RQ-1];
   assign advance = !(out_valid && !seg_ready_i) && !(add && v_q[RQ-1] && !res_valid);
   assign seg_valid_o = out_valid && !(add && v_q[RQ-1] && !res_valid);
-  assign seg_last_o = (group_out == last_group);
-  assign count = seg_last_o ? par_channels_i - (LC + 1)'(32'(group_out) * 32'(RQ_LANES)) : (LC + 1)'(RQ_LANES);
-  assign seg_bytes_o = wide ? SW'({count, 1'b0}) : SW'(count);
-  assign element = at + 32'(group_out) * 32'(RQ_LANES);
-  assign seg_addr_o = desc_i[npu_pkg::F_OUT_ADDR +: 32] + (wide ? {element[30:0], 1'b0} : element);
+  always_comb begin
+    seg_last_o = 1'b0;
+    count = '0;
+    seg_bytes_o = '0;
+    element = '0;
+    seg_addr_o = '0;
+    if (out_valid) begin
+      seg_last_o = (group_out == last_group);
+      count = seg_last_o ? par_channels_i - (LC + 1)'(32'(group_out) * 32'(RQ_LANES)) : (LC + 1)'(RQ_LANES);
+      seg_bytes_o = wide ? SW'({count, 1'b0}) : SW'(count);
+      element = at + 32'(group_out) * 32'(RQ_LANES);
+      seg_addr_o = desc_i[npu_pkg::F_OUT_ADDR +: 32] + (wide ? {element[30:0], 1'b0} : element);
+    end
+  end
   assign last_out = seg_valid_o && seg_ready_i && seg_last_o && walk_last;
   npu_walk u_out (
-    .clk_i, .load_i(state_q == D_LOAD), .base_i(tile_i[48 +: 32] + 32'(par_first_i)), .tn_i(tile_i[15:0]), .th_i(tile_i[31:16]),
+    .clk_i, .load_i(state_q == D_LOAD), .base_i(block_base), .tn_i(tile_i[15:0]), .th_i(tile_i[31:16]),
     .tw_i(tile_i[47:32]), .step_i(seg_valid_o && seg_ready_i && seg_last_o), .col_i(out_c), .row_i(out_row_i), .img_i(out_img_i),
     .at_o(at), .last_o(walk_last)
   );
@@ -250,12 +272,12 @@ module npu_drain #(
     cnt_sat_high_o = '0;
     cnt_ops_o = '0;
     if (leave_rq) begin
-      cnt_sat_low_o = ones(rq_low & lanes_rq);
-      cnt_sat_high_o = ones(rq_high & lanes_rq);
+      cnt_sat_low_o = ones(rq_low & lanes_of(group_rq, par_channels_i));
+      cnt_sat_high_o = ones(rq_high & lanes_of(group_rq, par_channels_i));
     end
     if (leave_add) begin
-      cnt_sat_low_o = cnt_sat_low_o + ones(add_low & lanes_add);
-      cnt_sat_high_o = cnt_sat_high_o + ones(add_high & lanes_add);
+      cnt_sat_low_o = cnt_sat_low_o + ones(add_low & lanes_of(group_add, par_channels_i));
+      cnt_sat_high_o = cnt_sat_high_o + ones(add_high & lanes_of(group_add, par_channels_i));
       cnt_ops_o = 7'(count);
     end
   end

@@ -73,12 +73,21 @@ module npu_params #(
   logic first_tile_q, last_tile_q;
   logic [16:0] o_q, ob_q;
   logic [15:0] group_q;
-  logic [LC:0] nc_q;
+  logic [LC:0] nc_q, nc;
   logic [16:0] left;
   logic block_last_in_group, block_last;
-  assign left = per_group - ob_q;
-  assign block_last_in_group = (left == 17'(nc_q));
-  assign block_last = block_last_in_group && (group_q + 16'd1 == groups);
+  always_comb begin
+    left = '0;
+    nc = '0;
+    block_last_in_group = 1'b0;
+    block_last = 1'b0;
+    if (state_q == T_BLOCK || state_q == T_DONE) begin
+      left = per_group - ob_q;
+      nc = (left > limit) ? limit[LC:0] : left[LC:0];
+      block_last_in_group = (left == 17'(nc_q));
+      block_last = block_last_in_group && (group_q + 16'd1 == groups);
+    end
+  end
 
   // Two buffers.
   logic wr_buf_q, rd_buf_q;
@@ -99,15 +108,12 @@ module npu_params #(
   logic [LC+1:0] el_q, el_count;  // elements stored, of the phase
   logic [LE-1:0] at_q;            // place in the word
   logic word_valid, word_pop, phase_done, store;
-  logic [BUS_BYTES*8-1:0] word;
   logic [31:0] element;
   logic p_in_ready, p_in_valid, p_out_valid, p_busy;
   logic [BUS_BYTES*8-1:0] p_data;
   assign in_table = (state_q == T_TABLE);
   assign el_count = in_table ? {nc_q, 1'b0} : {1'b0, nc_q};
   assign word_valid = in_table ? rd_rsp_valid_i : p_out_valid;
-  assign word = in_table ? rd_rsp_data_i : p_data;
-  assign element = store ? word[at_q*32 +: 32] : 32'd0;
   assign store = word_valid && (state_q == T_BIAS || in_table);
   assign phase_done = store && (el_q + (LC + 2)'(1) == el_count);
   assign word_pop = store && (at_q == '1 || phase_done);
@@ -185,65 +191,75 @@ module npu_params #(
   end
 
   always_ff @(posedge clk_i) begin
-    case (state_q)
-      T_TILE: if (tile_valid_i) begin
-        last_tile_q <= tile_last_i;
-        o_q <= '0;
-        ob_q <= '0;
-        group_q <= '0;
-      end
-      T_BLOCK: begin
-        nc_q <= (left > limit) ? limit[LC:0] : left[LC:0];
-        el_q <= '0;
-        at_q <= has_bias ? o_q[LE-1:0] : LE'({o_q, 1'b0});
-        in_left_q <= (left > limit) ? limit[LC:0] : left[LC:0];
-        in_first_q <= 1'b1;
-        in_col_q <= {o_q[16:LE], LE'(0)};
-      end
-      T_BIAS, T_TABLE: begin
-        if (store) begin
-          el_q <= phase_done ? '0 : el_q + (LC + 2)'(1);
-          at_q <= phase_done ? LE'({o_q, 1'b0}) : at_q + LE'(1);
-        end
-        if (p_in_valid && p_in_ready) begin
-          in_first_q <= 1'b0;
-          in_col_q <= in_col_q + 17'(E);
-          in_left_q <= (32'(in_left_q) + 32'(in_skip) > 32'(E)) ? in_left_q - ((LC + 1)'(E) - (LC + 1)'(in_skip)) : '0;
-        end
-      end
-      T_DONE: begin
-        first_q[wr_buf_q*17 +: 17] <= o_q;
-        channels_q[wr_buf_q*(LC+1) +: LC+1] <= nc_q;
-        tile_end_q[wr_buf_q] <= block_last;
-        end_q[wr_buf_q] <= block_last && last_tile_q;
-        o_q <= o_q + 17'(nc_q);
-        ob_q <= block_last_in_group ? '0 : ob_q + 17'(nc_q);
-        if (block_last_in_group) group_q <= group_q + 16'd1;
-      end
-      default: begin end
-    endcase
+    if (p_in_valid && p_in_ready) begin
+      in_first_q <= 1'b0;
+      in_col_q <= in_col_q + 17'(E);
+      in_left_q <= (32'(in_left_q) + 32'(in_skip) > 32'(E)) ? in_left_q - ((LC + 1)'(E) - (LC + 1)'(in_skip)) : '0;
+    end else if (state_q == T_BLOCK) begin
+      in_first_q <= 1'b1;
+      in_col_q <= {o_q[16:LE], LE'(0)};
+      in_left_q <= nc;
+    end
+  end
+  always_ff @(posedge clk_i) begin
+    if (store) begin
+      at_q <= phase_done ? LE'({o_q, 1'b0}) : at_q + LE'(1);
+      el_q <= phase_done ? '0 : el_q + (LC + 2)'(1);
+    end else if (state_q == T_BLOCK) begin
+      at_q <= has_bias ? o_q[LE-1:0] : LE'({o_q, 1'b0});
+      el_q <= '0;
+    end
+  end
+  always_ff @(posedge clk_i) if (state_q == T_BLOCK) nc_q <= nc;
+  always_ff @(posedge clk_i) begin
+    if (state_q == T_DONE) begin
+      first_q[wr_buf_q*17 +: 17] <= o_q;
+      channels_q[wr_buf_q*(LC+1) +: LC+1] <= nc_q;
+      tile_end_q[wr_buf_q] <= block_last;
+      end_q[wr_buf_q] <= block_last && last_tile_q;
+      o_q <= o_q + 17'(nc_q);
+      ob_q <= block_last_in_group ? '0 : ob_q + 17'(nc_q);
+      if (block_last_in_group) group_q <= group_q + 16'd1;
+    end else if (state_q == T_TILE && tile_valid_i) begin
+      last_tile_q <= tile_last_i;
+      o_q <= '0;
+      ob_q <= '0;
+      group_q <= '0;
+    end
   end
 
   // Storage: channel c of a block in lane c mod RQ_LANES. Exponents are kept in -40..30, as the contract defines them.
   logic signed [31:0] exp_raw;
   logic [7:0] exponent;
   logic [LC:0] channel;
-  assign exp_raw = 32'($signed(element[7:0]));
-  assign exponent = (exp_raw < -32'sd40) ? -8'sd40 : (exp_raw > 32'sd30) ? 8'd30 : exp_raw[7:0];
-  assign channel = in_table ? el_q[LC+1:1] : el_q[LC:0];
   logic [GB:0] wr_entry, rd_entry;
-  assign wr_entry = {wr_buf_q, (GROUPS > 1) ? GB'(32'(channel[LC-1:0]) / RQ_LANES) : GB'(0)};
+  always_comb begin
+    element = '0;
+    exp_raw = '0;
+    exponent = '0;
+    channel = '0;
+    wr_entry = '0;
+    if (store) begin
+      element = in_table ? rd_rsp_data_i[at_q*32 +: 32] : p_data[at_q*32 +: 32];
+      exp_raw = 32'($signed(element[7:0]));
+      exponent = (exp_raw < -32'sd40) ? -8'sd40 : (exp_raw > 32'sd30) ? 8'd30 : exp_raw[7:0];
+      channel = in_table ? el_q[LC+1:1] : el_q[LC:0];
+      wr_entry = {wr_buf_q, (GROUPS > 1) ? GB'(32'(channel[LC-1:0]) / RQ_LANES) : GB'(0)};
+    end
+  end
   assign rd_entry = {rd_buf_q, (GROUPS > 1) ? group_i : GB'(0)};
   for (genvar l = 0; l < RQ_LANES; l++) begin : gen_lane
     logic [31:0] bias_mem [2**(GB+1)];
     logic [30:0] mult_mem [2**(GB+1)];
     logic [7:0] exp_mem [2**(GB+1)];
     logic hit;
-    assign hit = store && (RQ_LANES == 1 || channel[LQ-1:0] == LQ'(l));
+    assign hit = (RQ_LANES == 1) || (channel[LQ-1:0] == LQ'(l));
     always_ff @(posedge clk_i) begin
-      if (hit && !in_table) bias_mem[wr_entry] <= element;
-      if (hit && in_table && !el_q[0]) mult_mem[wr_entry] <= element[30:0];
-      if (hit && in_table && el_q[0]) exp_mem[wr_entry] <= exponent;
+      if (store && hit) begin
+        if (!in_table) bias_mem[wr_entry] <= element;
+        else if (!el_q[0]) mult_mem[wr_entry] <= element[30:0];
+        else exp_mem[wr_entry] <= exponent;
+      end
       if (read_i) begin
         bias_o[l*32 +: 32] <= has_bias ? bias_mem[rd_entry] : 32'd0;
         mult_o[l*31 +: 31] <= mult_mem[rd_entry];
@@ -253,8 +269,8 @@ module npu_params #(
   end
 
   assign block_valid_o = valid_q[rd_buf_q];
-  assign block_first_o = first_q[rd_buf_q*17 +: 17];
-  assign block_channels_o = channels_q[rd_buf_q*(LC+1) +: LC+1];
+  assign block_first_o = rd_buf_q ? first_q[17 +: 17] : first_q[0 +: 17];
+  assign block_channels_o = rd_buf_q ? channels_q[LC+1 +: LC+1] : channels_q[0 +: LC+1];
   assign block_tile_end_o = tile_end_q[rd_buf_q];
   assign block_end_o = end_q[rd_buf_q];
   assign busy_o = (state_q != T_TILE) || p_busy;

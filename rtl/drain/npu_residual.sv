@@ -30,7 +30,7 @@ module npu_residual #(
   output logic                   valid_o,
   input  logic                   ready_i,
   input  logic                   last_i,      // with ready_i: last group of the run
-  output logic [RQ_LANES*8-1:0]  data_o
+  output logic [RQ_LANES*8-1:0]  data_o       // with ready_i
 );
 
   localparam int unsigned LB = $clog2(BUS_BYTES);
@@ -92,11 +92,14 @@ module npu_residual #(
       have_q <= have + (LC + 2)'(BUS_BYTES) - (LC + 2)'(skip);
       for (int unsigned j = 0; j < COLS; j++) if ((LC + 2)'(j) >= have) next_q[j*8 +: 8] <= piece[j*8 +: 8];
     end
-    if (move) run_q <= next_q;
-    else if (ready_i) run_q <= run_q >> (RQ_LANES * 8);
+    if (ready_i && !move) run_q <= run_q >> (RQ_LANES * 8);
+    else if (move) run_q <= next_q;
   end
   assign valid_o = full_q;
-  assign data_o = run_q[RQ_LANES*8-1:0];
+  always_comb begin
+    data_o = '0;
+    if (ready_i) data_o = run_q[RQ_LANES*8-1:0];
+  end
 
   logic unused;
   assign unused = ^{place[31:LB], unused_last, piece};

@@ -52,7 +52,7 @@ module npu_store #(
     if (accept) begin
       rest = in_data_i >> {done_q, 3'd0};
       piece = (WIDE * 8)'(rest) << {off, 3'd0};
-      for (int unsigned b = 0; b < BUS_BYTES; b++) piece_strb[b] = ((LB + 1)'(b) >= (LB + 1)'(off)) && ((LB + 1)'(b) < end_off);
+      piece_strb = ({BUS_BYTES{1'b1}} << off) & ~({BUS_BYTES{1'b1}} << end_off);
     end
   end
 

@@ -21,33 +21,31 @@ module npu_walk (
   assign last_y = (y_q == 16'd1);
   assign last_o = last_x && last_y && (n_q == 16'd1);
 
+  // What is read by others is written after them: a simulator then needs no second copy of it.
   always_ff @(posedge clk_i) begin
-    if (load_i) begin
-      n_q <= tn_i;
-      y_q <= th_i;
-      x_q <= tw_i;
+    if (step_i) begin
+      at_o <= !last_x ? at_o + col_i : !last_y ? row_q + row_i : img_q + img_i;
+      if (last_x) begin
+        row_q <= !last_y ? row_q + row_i : img_q + img_i;
+        if (last_y) begin
+          img_q <= img_q + img_i;
+          n_q <= n_q - 16'd1;
+        end
+        y_q <= !last_y ? y_q - 16'd1 : th_i;
+      end
+      x_q <= !last_x ? x_q - 16'd1 : tw_i;
+    end else if (load_i) begin
       at_o <= base_i;
       row_q <= base_i;
       img_q <= base_i;
-    end else if (step_i) begin
-      if (!last_x) begin
-        x_q <= x_q - 16'd1;
-        at_o <= at_o + col_i;
-      end else begin
-        x_q <= tw_i;
-        if (!last_y) begin
-          y_q <= y_q - 16'd1;
-          at_o <= row_q + row_i;
-          row_q <= row_q + row_i;
-        end else begin
-          y_q <= th_i;
-          n_q <= n_q - 16'd1;
-          at_o <= img_q + img_i;
-          row_q <= img_q + img_i;
-          img_q <= img_q + img_i;
-        end
-      end
+      n_q <= tn_i;
+      y_q <= th_i;
+      x_q <= tw_i;
     end
   end
+
+`ifndef SYNTHESIS
+  assert property (@(posedge clk_i) !(load_i && step_i));
+`endif
 
 endmodule

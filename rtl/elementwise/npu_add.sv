@@ -44,46 +44,69 @@ module npu_add #(
   logic busy_q, launch_q;
   logic [32:0] left_q;       // elements still to be issued
   logic [32:0] total;
-  assign total = 33'(desc_i[npu_pkg::F_N +: 16]) * 33'(desc_i[npu_pkg::F_IN_C +: 17]);
+  always_comb begin
+    total = '0;
+    if (start_i) total = 33'(desc_i[npu_pkg::F_N +: 16]) * 33'(desc_i[npu_pkg::F_IN_C +: 17]);
+  end
   assign busy_o = busy_q;
 
   // Requests end at multiples of 64 KiB, so that no bus word is read twice.
-  logic [1:0] req_valid, req_ready;
-  logic [2*32-1:0] req_addr;
-  logic [2*24-1:0] req_bytes;
-  assign req_ready = {rd2_req_ready_i, rd_req_ready_i};
-  assign {rd2_req_valid_o, rd_req_valid_o} = req_valid;
-  assign {rd2_req_addr_o, rd_req_addr_o} = req_addr;
-  assign {rd2_req_bytes_o, rd_req_bytes_o} = req_bytes;
+  assign {rd_req_valid_o, rd_req_addr_o, rd_req_bytes_o} = {gen_request[0].valid, gen_request[0].addr_q, gen_request[0].bytes};
+  assign {rd2_req_valid_o, rd2_req_addr_o, rd2_req_bytes_o} = {gen_request[1].valid, gen_request[1].addr_q, gen_request[1].bytes};
   for (genvar s = 0; s < 2; s++) begin : gen_request
     logic [31:0] addr_q;
     logic [32:0] ask_q;
     logic [16:0] to_end;
-    logic more;
-    assign to_end = 17'h10000 - {1'b0, addr_q[15:0]};
-    assign more = ask_q > 33'(to_end);
-    assign req_valid[s] = busy_q && (ask_q != '0);
-    assign req_addr[s*32 +: 32] = addr_q;
-    assign req_bytes[s*24 +: 24] = more ? 24'(to_end) : 24'(ask_q);
+    logic [23:0] bytes;
+    logic more, valid, take;
+    always_comb begin
+      to_end = '0;
+      more = 1'b0;
+      valid = 1'b0;
+      bytes = '0;
+      if (busy_q) begin
+        to_end = 17'h10000 - {1'b0, addr_q[15:0]};
+        more = ask_q > 33'(to_end);
+        valid = ask_q != '0;
+        bytes = more ? 24'(to_end) : 24'(ask_q);
+      end
+    end
+    assign take = valid && ((s == 0) ? rd_req_ready_i : rd2_req_ready_i);
     always_ff @(posedge clk_i or negedge rst_ni) begin
       if (!rst_ni) ask_q <= '0;
       else if (clear_i) ask_q <= '0;
       else if (launch_q) ask_q <= left_q;
-      else if (req_valid[s] && req_ready[s]) ask_q <= more ? ask_q - 33'(to_end) : '0;
+      else if (take) ask_q <= more ? ask_q - 33'(to_end) : '0;
     end
     always_ff @(posedge clk_i) begin
-      if (launch_q) addr_q <= (s == 0) ? desc_i[npu_pkg::F_IN_ADDR +: 32] : desc_i[npu_pkg::F_IN2_ADDR +: 32];
-      else if (req_valid[s] && req_ready[s]) addr_q <= {addr_q[31:16] + 16'd1, 16'd0};
+      if (take) addr_q <= {addr_q[31:16] + 16'd1, 16'd0};  // not in the cycle of launch_q, when ask_q is still zero
+      else if (launch_q) addr_q <= (s == 0) ? desc_i[npu_pkg::F_IN_ADDR +: 32] : desc_i[npu_pkg::F_IN2_ADDR +: 32];
     end
   end
 
   // Streams of bytes.
   logic [LANES*8-1:0] bytes1, bytes2;
   logic [2:0] have1, have2, want;
-  logic issue, advance, last;
-  assign want = (left_q >= 33'(LANES)) ? 3'(LANES) : 3'(left_q);
-  assign last = left_q <= 33'(LANES);
-  assign issue = busy_q && !launch_q && (left_q != '0) && (have1 >= want) && (have2 >= want) && advance;
+  logic issue, advance, last, finished;
+  logic out_valid, pack_ready, pack_idle;
+  logic [LATENCY-1:0] valid_q, en;
+  // combinational work of an idle engine is skipped
+  always_comb begin
+    advance = 1'b0;
+    want = '0;
+    last = 1'b0;
+    issue = 1'b0;
+    finished = 1'b0;
+    en = '0;
+    if (busy_q) begin
+      advance = !out_valid || pack_ready;
+      want = (left_q >= 33'(LANES)) ? 3'(LANES) : 3'(left_q);
+      last = left_q <= 33'(LANES);
+      issue = !launch_q && (left_q != '0) && (have1 >= want) && (have2 >= want) && advance;
+      finished = !launch_q && (left_q == '0) && (valid_q == '0) && pack_idle;
+      if (advance) en = {valid_q[LATENCY-2:0], issue};
+    end
+  end
   npu_unpack #(.BUS_BYTES(BUS_BYTES), .LANES(LANES)) u_first (
     .clk_i, .rst_ni, .clear_i(clear_i || start_i), .skip_i(desc_i[npu_pkg::F_IN_ADDR +: WB]), .word_valid_i(rd_rsp_valid_i && busy_q),
     .word_ready_o(rd_rsp_ready_o), .word_i(rd_rsp_data_i), .bytes_o(bytes1), .have_o(have1), .take_i(issue), .count_i(want)
@@ -94,23 +117,15 @@ module npu_add #(
   );
 
   // Lanes.
-  logic [LATENCY-1:0] valid_q, en;
   logic [LATENCY*4-1:0] tag_q;  // last, count
   logic [LANES*8-1:0] out;
   logic [LANES-1:0] low, high;
-  assign en = advance ? {valid_q[LATENCY-2:0], issue} : '0;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) valid_q <= '0;
     else if (clear_i) valid_q <= '0;
-    else if (busy_q && advance) valid_q <= {valid_q[LATENCY-2:0], issue};
+    else if (busy_q && advance) valid_q <= en;
   end
-  for (genvar s = 0; s < LATENCY; s++) begin : gen_tag
-    if (s == 0) begin : gen_first
-      always_ff @(posedge clk_i) if (en[s]) tag_q[3:0] <= {last, want};
-    end else begin : gen_next
-      always_ff @(posedge clk_i) if (en[s]) tag_q[s*4 +: 4] <= tag_q[(s-1)*4 +: 4];
-    end
-  end
+  always_ff @(posedge clk_i) if (busy_q && advance) tag_q <= {tag_q[(LATENCY-1)*4-1:0], last, want};
   for (genvar i = 0; i < LANES; i++) begin : gen_lane
     npu_add_lane u_lane (
       .clk_i, .en_i(en), .x1_i(bytes1[i*8 +: 8]), .x2_i(bytes2[i*8 +: 8]),
@@ -123,19 +138,16 @@ module npu_add #(
   end
 
   // Output.
-  logic out_valid, pack_ready, pack_idle, out_last;
+  logic out_last;
   logic [2:0] out_count;
   assign out_valid = valid_q[LATENCY-1];
   assign {out_last, out_count} = tag_q[(LATENCY-1)*4 +: 4];
-  assign advance = !out_valid || pack_ready;
   npu_pack #(.BUS_BYTES(BUS_BYTES), .LANES(LANES)) u_pack (
     .clk_i, .rst_ni, .clear_i, .start_i, .addr_i(desc_i[npu_pkg::F_OUT_ADDR +: 32]), .valid_i(out_valid), .ready_o(pack_ready),
     .bytes_i(out), .count_i(out_count), .last_i(out_last), .idle_o(pack_idle), .wr_valid_o, .wr_ready_i, .wr_addr_o, .wr_data_o, .wr_strb_o
   );
 
   // Start and end.
-  logic finished;
-  assign finished = busy_q && !launch_q && (left_q == '0) && (valid_q == '0) && pack_idle;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       busy_q <= 1'b0;
@@ -162,17 +174,18 @@ module npu_add #(
   end
   assign progress_o = issue || (wr_valid_o && wr_ready_i);
 
+  // of the lanes that hold an element
+  function automatic logic [2:0] ones(input logic [LANES-1:0] v, input logic [2:0] count);
+    ones = 3'd0;
+    for (int unsigned i = 0; i < LANES; i++) if (3'(i) < count) ones = ones + {2'd0, v[i]};
+  endfunction
   always_comb begin
     cnt_elements_o = issue ? want : 3'd0;
     cnt_sat_low_o = '0;
     cnt_sat_high_o = '0;
     if (out_valid && pack_ready) begin
-      for (int unsigned i = 0; i < LANES; i++) begin
-        if (3'(i) < out_count) begin
-          cnt_sat_low_o = cnt_sat_low_o + {2'd0, low[i]};
-          cnt_sat_high_o = cnt_sat_high_o + {2'd0, high[i]};
-        end
-      end
+      cnt_sat_low_o = ones(low, out_count);
+      cnt_sat_high_o = ones(high, out_count);
     end
   end
   logic unused;

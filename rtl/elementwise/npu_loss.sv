@@ -72,12 +72,12 @@ module npu_loss #(
     end
   end
   always_ff @(posedge clk_i) begin
-    if (start_i) begin
-      ask_label_q <= desc_i[npu_pkg::F_IN2_ADDR +: 32];
-      ask_row_q <= desc_i[npu_pkg::F_IN_ADDR +: 32];
-    end else if (ask && (ask_step_q == 2'd2)) begin
+    if (ask && (ask_step_q == 2'd2)) begin
       ask_label_q <= ask_label_q + (wide_label ? 32'd2 : 32'd1);
       ask_row_q <= ask_row_q + 32'({classes, 1'b0});
+    end else if (start_i) begin
+      ask_label_q <= desc_i[npu_pkg::F_IN2_ADDR +: 32];
+      ask_row_q <= desc_i[npu_pkg::F_IN_ADDR +: 32];
     end
   end
 
@@ -107,16 +107,28 @@ module npu_loss #(
   always_comb begin
     at_label = '0;
     at_logit = '0;
-    if (busy_q && (state_q == LABEL)) at_label = rd_rsp_data_i >> {label_addr_q[WB-1:0], 3'd0};
-    if (busy_q && (state_q != LABEL)) at_logit = rd_rsp_data_i >> {at_q, 3'd0};
+    label = '0;
+    element = 1'b0;
+    last_element = 1'b0;
+    word_end = 1'b0;
+    rd_rsp_ready_o = 1'b0;
+    cnt_elements_o = 1'b0;
+    if (busy_q) begin
+      if (state_q == LABEL) begin
+        at_label = rd_rsp_data_i >> {label_addr_q[WB-1:0], 3'd0};
+        label = wide_label ? at_label[15:0] : {8'd0, at_label[7:0]};
+        rd_rsp_ready_o = 1'b1;
+      end else if ((state_q == TOP) || (state_q == SUM)) begin
+        at_logit = rd_rsp_data_i >> {at_q, 3'd0};
+        element = rd_rsp_valid_i;
+        last_element = index_q + 17'd1 == classes;
+        word_end = at_q == WB'(BUS_BYTES - 2);
+        rd_rsp_ready_o = last_element || word_end;
+        cnt_elements_o = element && (state_q == SUM);
+      end
+    end
   end
-  assign label = wide_label ? at_label[15:0] : {8'd0, at_label[7:0]};
   assign logit = at_logit[15:0];
-  assign element = busy_q && ((state_q == TOP) || (state_q == SUM)) && rd_rsp_valid_i;
-  assign last_element = index_q + 17'd1 == classes;
-  assign word_end = at_q == WB'(BUS_BYTES - 2);
-  assign rd_rsp_ready_o = busy_q && ((state_q == LABEL) || (((state_q == TOP) || (state_q == SUM)) && (last_element || word_end)));
-  assign cnt_elements_o = element && (state_q == SUM);
 
   // Distance, power, sum: three registers behind the stream.
   logic [2:0] valid_q;
@@ -132,8 +144,14 @@ module npu_loss #(
   logic [24:0] value, fall, power;
   logic [40:0] sum_q;
   assign d = 16'(top_q - logit);
-  assign scaled = (33'(product_q) + ((shift == 5'd0) ? 33'd0 : (33'd1 << (shift - 5'd1)))) >> shift;
-  assign t = (scaled[32:31] != 2'd0) ? 31'h7fff_ffff : scaled[30:0];
+  always_comb begin
+    scaled = '0;
+    t = '0;
+    if (valid_q[0]) begin
+      scaled = (33'(product_q) + ((shift == 5'd0) ? 33'd0 : (33'd1 << (shift - 5'd1)))) >> shift;
+      t = (scaled[32:31] != 2'd0) ? 31'h7fff_ffff : scaled[30:0];
+    end
+  end
   assign fall = high_q - next_q;
   assign slope = 37'(fall) * 37'(rest_q) + 37'd2048;
   assign value = high_q - slope[36:12];
@@ -156,11 +174,9 @@ module npu_loss #(
       whole_q <= (t[30:20] > 11'd24) ? 5'd31 : t[24:20];
       target_q[1] <= target_q[0];
     end
-    if (valid_q[1]) begin
-      sum_q <= sum_q + 41'(power);
-      if (target_q[1]) target_t_q <= t_q;
-    end
-    if (busy_q && (state_q == TOP)) sum_q <= '0;
+    if (valid_q[1] && target_q[1]) target_t_q <= t_q;
+    if (valid_q[1]) sum_q <= sum_q + 41'(power);  // never in state TOP
+    else if (state_q == TOP) sum_q <= '0;
   end
 
   // log2 of the sum: leading one, table, interpolation.
@@ -182,24 +198,41 @@ module npu_loss #(
       norm = sum_q << (6'd40 - msb);
     end
   end
-  assign rise = upper_q - low_q;
-  assign log_slope = 41'(rise) * 41'(log_rest_q) + 41'h8000;
-  assign log_value = low_q + log_slope[40:16];
-  assign log_rounded = {1'b0, log_value} + 26'd8;
-  assign octaves = msb_q - 6'd24;
-  assign loss_total = {6'd0, octaves, 20'd0} + 32'(log_rounded[25:4]) + {1'b0, target_t_q};
+  always_comb begin
+    rise = '0;
+    log_slope = '0;
+    log_value = '0;
+    log_rounded = '0;
+    octaves = '0;
+    loss_total = '0;
+    if (state_q == TOTAL) begin
+      rise = upper_q - low_q;
+      log_slope = 41'(rise) * 41'(log_rest_q) + 41'h8000;
+      log_value = low_q + log_slope[40:16];
+      log_rounded = {1'b0, log_value} + 26'd8;
+      octaves = msb_q - 6'd24;
+      loss_total = {6'd0, octaves, 20'd0} + 32'(log_rounded[25:4]) + {1'b0, target_t_q};
+    end
+  end
 
   // The example's result, in memory if asked for.
-  assign wr_valid_o = busy_q && (state_q == STORE);
+  assign wr_valid_o = state_q == STORE;  // LABEL when idle
   assign wr_addr_o = {out_addr_q[31:WB], {WB{1'b0}}};
-  for (genvar i = 0; i < BUS_BYTES / 4; i++) begin : gen_store
-    assign wr_data_o[i*32 +: 32] = {1'b0, loss_q};
-    assign wr_strb_o[i*4 +: 4] = (out_addr_q[WB-1:2] == (WB-2)'(i)) ? 4'hf : 4'h0;
+  always_comb begin
+    wr_data_o = '0;
+    wr_strb_o = '0;
+    if (wr_valid_o) begin
+      wr_data_o = {(BUS_BYTES / 4) {1'b0, loss_q}};
+      for (int unsigned i = 0; i < BUS_BYTES / 4; i++) wr_strb_o[i*4 +: 4] = (out_addr_q[WB-1:2] == (WB-2)'(i)) ? 4'hf : 4'h0;
+    end
   end
 
   logic example_done, finished;
-  assign example_done = ((state_q == TOTAL) && (step_q == 2'd1) && !losses) || (wr_valid_o && wr_ready_i);
-  assign finished = busy_q && example_done && (left_q == 16'd1);
+  always_comb begin
+    example_done = 1'b0;
+    if (busy_q) example_done = ((state_q == TOTAL) && (step_q == 2'd1) && !losses) || (wr_valid_o && wr_ready_i);
+    finished = example_done && (left_q == 16'd1);
+  end
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       busy_q <= 1'b0;
@@ -239,26 +272,16 @@ module npu_loss #(
   end
 
   always_ff @(posedge clk_i) begin
-    if (start_i) begin
-      left_q <= desc_i[npu_pkg::F_N +: 16];
-      label_addr_q <= desc_i[npu_pkg::F_IN2_ADDR +: 32];
-      row_addr_q <= desc_i[npu_pkg::F_IN_ADDR +: 32];
-      out_addr_q <= desc_i[npu_pkg::F_OUT_ADDR +: 32];
-      loss_sum_o <= '0;
-      loss_correct_o <= '0;
-      loss_examples_o <= '0;
-    end else if (busy_q) begin
+    if (busy_q) begin
       case (state_q)
         LABEL: begin
           label_q <= label;
           counts_q <= (17'(label) < classes) && (label != (wide_label ? 16'hffff : 16'h00ff));
           index_q <= '0;
-          at_q <= row_addr_q[WB-1:0];
         end
         TOP, SUM: begin
           if (element) begin
             index_q <= last_element ? '0 : index_q + 17'd1;
-            at_q <= last_element ? row_addr_q[WB-1:0] : at_q + WB'(2);
             if ((state_q == TOP) && ((index_q == '0) || (logit > top_q))) begin
               top_q <= logit;
               first_q <= index_q[15:0];
@@ -288,7 +311,20 @@ module npu_loss #(
         row_addr_q <= row_addr_q + 32'({classes, 1'b0});
         out_addr_q <= out_addr_q + 32'd4;
       end
+    end else if (start_i) begin
+      left_q <= desc_i[npu_pkg::F_N +: 16];
+      label_addr_q <= desc_i[npu_pkg::F_IN2_ADDR +: 32];
+      row_addr_q <= desc_i[npu_pkg::F_IN_ADDR +: 32];
+      out_addr_q <= desc_i[npu_pkg::F_OUT_ADDR +: 32];
+      loss_sum_o <= '0;
+      loss_correct_o <= '0;
+      loss_examples_o <= '0;
     end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (element && !last_element) at_q <= at_q + WB'(2);
+    else if (element || (state_q == LABEL)) at_q <= row_addr_q[WB-1:0];
   end
 
   assign busy_o = busy_q;

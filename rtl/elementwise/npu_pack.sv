@@ -38,25 +38,28 @@ module npu_pack #(
   logic [WB:0] pos_end;
   logic accept, full, emit, out_free;
 
-  always_comb begin
-    for (int unsigned i = 0; i < LANES; i++) lanes[i] = CB'(i) < count_i;
-  end
-  assign pos_end = {1'b0, pos_q} + (WB + 1)'(count_i);
-  assign full = pos_end[WB];
   assign out_free = !wr_valid_o || wr_ready_i;
   assign ready_o = out_free && !flush_q;
   assign accept = valid_i && ready_o;
-  assign emit = (accept && (full || last_i)) || (flush_q && out_free);
   always_comb begin
     data = {{LANES{8'd0}}, data_q};
     strb = {{LANES{1'b0}}, strb_q};
+    lanes = '0;
+    byte_mask = '0;
+    pos_end = '0;
+    full = 1'b0;
+    emit = flush_q && out_free;
     if (accept) begin
+      for (int unsigned i = 0; i < LANES; i++) begin
+        lanes[i] = CB'(i) < count_i;
+        byte_mask[i*8 +: 8] = {8{lanes[i]}};
+      end
+      pos_end = {1'b0, pos_q} + (WB + 1)'(count_i);
+      full = pos_end[WB];
+      emit = full || last_i;
       data = data | ({{BUS_BYTES{8'd0}}, bytes_i & byte_mask} << {pos_q, 3'd0});
       strb = strb | ({{BUS_BYTES{1'b0}}, lanes} << pos_q);
     end
-  end
-  for (genvar i = 0; i < LANES; i++) begin : gen_mask
-    assign byte_mask[i*8 +: 8] = {8{lanes[i]}};
   end
   assign idle_o = !wr_valid_o && !flush_q && (strb_q == '0);
 
@@ -91,8 +94,8 @@ module npu_pack #(
     end
   end
   always_ff @(posedge clk_i) begin
-    if (start_i) word_q <= addr_i[31:WB];
-    else if (accept && full) word_q <= word_q + 1'b1;
+    if (accept && full) word_q <= word_q + 1'b1;
+    else if (start_i) word_q <= addr_i[31:WB];
     if (emit) begin
       wr_addr_o <= {word_q, {WB{1'b0}}};
       wr_data_o <= data[BUS_BYTES*8-1:0];

@@ -64,8 +64,8 @@ module npu_softmax #(
     end
   end
   always_ff @(posedge clk_i) begin
-    if (start_i) ask_row_q <= desc_i[npu_pkg::F_IN_ADDR +: 32];
-    else if (ask && (ask_step_q == 2'd2)) ask_row_q <= ask_row_q + 32'(classes);
+    if (ask && (ask_step_q == 2'd2)) ask_row_q <= ask_row_q + 32'(classes);
+    else if (start_i) ask_row_q <= desc_i[npu_pkg::F_IN_ADDR +: 32];
   end
 
   localparam logic [4:0] TOP = 5'd0;      // stream: largest value
@@ -99,23 +99,39 @@ module npu_softmax #(
   // combinational work of an idle engine is skipped
   always_comb begin
     at_value = '0;
-    if (busy_q) at_value = rd_rsp_data_i >> {at_q, 3'd0};
+    diff = '0;
+    taking = 1'b0;
+    last_element = 1'b0;
+    rd_rsp_ready_o = 1'b0;
+    if (busy_q) begin
+      if ((state_q == TOP) || (state_q == TAKE)) begin
+        at_value = rd_rsp_data_i >> {at_q, 3'd0};
+        diff = 9'($signed(at_value[7:0])) - 9'(top_q);
+        taking = rd_rsp_valid_i;
+        last_element = index_q + 13'd1 == classes;
+        rd_rsp_ready_o = last_element || (at_q == WB'(BUS_BYTES - 1));
+      end
+    end
   end
   assign value = at_value[7:0];
-  assign diff = 9'(value) - 9'(top_q);
-  assign taking = busy_q && ((state_q == TOP) || (state_q == TAKE)) && rd_rsp_valid_i;
-  assign last_element = index_q + 13'd1 == classes;
-  assign rd_rsp_ready_o = busy_q && ((state_q == TOP) || (state_q == TAKE)) && (last_element || (at_q == WB'(BUS_BYTES - 1)));
   assign cnt_elements_o = taking && third_q && (state_q == TAKE);
 
   // The multiplier: round(a * b / 2^31), ties by a nudge and truncation toward zero.
   logic signed [31:0] a, b, p, x_q, x2_q, x3_q, r_q, t_q, rest_q, error_q, half_q;
   logic signed [63:0] product, nudged;
   logic [31:0] floor_p;
-  assign product = 64'(a) * 64'(b);
-  assign nudged = product + (product[63] ? -64'sh3fff_ffff : 64'sh4000_0000);
-  assign floor_p = nudged[62:31] + 32'(nudged[63] && (nudged[30:0] != '0));
-  assign p = ((a == 32'sh8000_0000) && (b == 32'sh8000_0000)) ? INT_MAX : floor_p;
+  always_comb begin
+    product = '0;
+    nudged = '0;
+    floor_p = '0;
+    p = '0;
+    if (busy_q) begin
+      product = 64'(a) * 64'(b);
+      nudged = product + (product[63] ? -64'sh3fff_ffff : 64'sh4000_0000);
+      floor_p = nudged[62:31] + 32'(nudged[63] && (nudged[30:0] != '0));
+      p = ((a == 32'sh8000_0000) && (b == 32'sh8000_0000)) ? INT_MAX : floor_p;
+    end
+  end
 
   function automatic logic signed [31:0] shr_round(input logic signed [31:0] x, input logic [5:0] n);
     logic [63:0] mask;
@@ -152,54 +168,56 @@ module npu_softmax #(
     a = '0;
     b = '0;
     x4_4 = '0;
-    case (state_q)
-      SCALE: begin
-        a = diff_q <<< left_shift;
-        b = multiplier;
-      end
-      X2: begin
-        a = x_q;
-        b = x_q;
-      end
-      X3: begin
-        a = x2_q;
-        b = x_q;
-      end
-      X4: begin
-        a = x2_q;
-        b = x2_q;
-      end
-      TAIL: begin
-        x4_4 = shr_round(t_q, 6'd2);
-        a = x4_4 + x3_q;
-        b = THIRD;
-      end
-      SERIES: begin
-        a = EXP_EIGHTH;
-        b = x_q + shr_round(t_q, 6'd1);
-      end
-      FACTORS: begin
-        a = r_q;
-        b = factor(bit_index);
-      end
-      USE: begin
-        a = scale_q;
-        b = r_q;
-      end
-      GUESS: begin
-        a = half_q;
-        b = -32'sd1010580540;
-      end
-      ERROR: begin
-        a = half_q;
-        b = x_q;
-      end
-      REFINE: begin
-        a = x_q;
-        b = error_q;
-      end
-      default: ;
-    endcase
+    if (busy_q) begin
+      case (state_q)
+        SCALE: begin
+          a = diff_q <<< left_shift;
+          b = multiplier;
+        end
+        X2: begin
+          a = x_q;
+          b = x_q;
+        end
+        X3: begin
+          a = x2_q;
+          b = x_q;
+        end
+        X4: begin
+          a = x2_q;
+          b = x2_q;
+        end
+        TAIL: begin
+          x4_4 = shr_round(t_q, 6'd2);
+          a = x4_4 + x3_q;
+          b = THIRD;
+        end
+        SERIES: begin
+          a = EXP_EIGHTH;
+          b = x_q + shr_round(t_q, 6'd1);
+        end
+        FACTORS: begin
+          a = r_q;
+          b = factor(bit_index);
+        end
+        USE: begin
+          a = scale_q;
+          b = r_q;
+        end
+        GUESS: begin
+          a = half_q;
+          b = -32'sd1010580540;
+        end
+        ERROR: begin
+          a = half_q;
+          b = x_q;
+        end
+        REFINE: begin
+          a = x_q;
+          b = error_q;
+        end
+        default: ;
+      endcase
+    end
   end
   // the largest multiple of 1/4 below the argument, as a fraction of -1/4 .. 0
   assign part = $signed({8'd0, t_q[23:0]}) - 32'sd16777216;
@@ -220,8 +238,23 @@ module npu_softmax #(
   logic signed [31:0] result;
   logic signed [31:0] series;
   logic signed [32:0] series_full;
-  assign series_full = 33'(EXP_EIGHTH) + 33'(p);
-  assign series = (series_full[32] != series_full[31]) ? (series_full[32] ? 32'sh8000_0000 : INT_MAX) : series_full[31:0];
+  always_comb begin
+    series_full = '0;
+    series = '0;
+    if (state_q == SERIES) begin
+      series_full = 33'(EXP_EIGHTH) + 33'(p);
+      series = (series_full[32] != series_full[31]) ? (series_full[32] ? 32'sh8000_0000 : INT_MAX) : series_full[31:0];
+    end
+  end
+  logic signed [31:0] refined, double_sat;
+  always_comb begin
+    refined = '0;
+    double_sat = '0;
+    if (state_q == REFINE) begin
+      refined = x_q + shl2_sat(p);
+      double_sat = (refined[31] == refined[30]) ? {refined[30:0], 1'b0} : refined[31] ? 32'sh8000_0000 : INT_MAX;
+    end
+  end
   logic [7:0] out_q;
   logic zero_q;  // the difference is below diff_min
   logic pack_ready, pack_idle, pack_last;
@@ -229,15 +262,18 @@ module npu_softmax #(
 
   always_comb begin
     result = -32'sd128;
-    if ((state_q == USE) && !zero_q) begin
-      result = shr_round(p, shift_out_q) - 32'sd128;
+    if (state_q == USE) begin
+      if (!zero_q) result = shr_round(p, shift_out_q) - 32'sd128;
       if (result > 32'sd127) result = 32'sd127;
       else if (result < -32'sd128) result = -32'sd128;
     end
   end
 
   logic finished;
-  assign finished = busy_q && (state_q == FLUSH) && pack_idle && (left_q == '0);
+  always_comb begin
+    finished = 1'b0;
+    if (state_q == FLUSH) finished = pack_idle && (left_q == '0);  // TOP when idle
+  end
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       busy_q <= 1'b0;
@@ -276,14 +312,7 @@ module npu_softmax #(
   end
 
   always_ff @(posedge clk_i) begin
-    if (start_i) begin
-      left_q <= desc_i[npu_pkg::F_N +: 16];
-      row_addr_q <= desc_i[npu_pkg::F_IN_ADDR +: 32];
-      at_q <= desc_i[npu_pkg::F_IN_ADDR +: WB];
-      index_q <= '0;
-      third_q <= 1'b0;
-      sum_q <= '0;
-    end else if (busy_q) begin
+    if (busy_q) begin
       if (taking) begin
         index_q <= last_element ? '0 : index_q + 13'd1;
         at_q <= last_element ? row_addr_q[WB-1:0] : at_q + 1'b1;
@@ -334,7 +363,7 @@ module npu_softmax #(
         end
         ERROR: error_q <= 32'sh2000_0000 - p;
         REFINE: begin
-          x_q <= x_q + shl2_sat(p);
+          x_q <= refined;
           round_q <= round_q + 2'd1;
           // after the last round the reciprocal is doubled
           scale_q <= double_sat;
@@ -348,12 +377,15 @@ module npu_softmax #(
         end
         default: ;
       endcase
+    end else if (start_i) begin
+      left_q <= desc_i[npu_pkg::F_N +: 16];
+      row_addr_q <= desc_i[npu_pkg::F_IN_ADDR +: 32];
+      at_q <= desc_i[npu_pkg::F_IN_ADDR +: WB];
+      index_q <= '0;
+      third_q <= 1'b0;
+      sum_q <= '0;
     end
   end
-  logic signed [31:0] refined, double_sat;
-  assign refined = x_q + shl2_sat(p);
-  assign double_sat = (refined[31] == refined[30]) ? {refined[30:0], 1'b0} : refined[31] ? 32'sh8000_0000 : INT_MAX;
-
   npu_pack #(.BUS_BYTES(BUS_BYTES), .LANES(1)) u_pack (
     .clk_i, .rst_ni, .clear_i, .start_i, .addr_i(desc_i[npu_pkg::F_OUT_ADDR +: 32]), .valid_i(busy_q && (state_q == OUT)),
     .ready_o(pack_ready), .bytes_i(out_q), .count_i(1'b1), .last_i(pack_last), .idle_o(pack_idle), .wr_valid_o, .wr_ready_i,

@@ -89,15 +89,25 @@ module npu_load #(
   logic [1:0] full_q;
   logic [16:0] n_end, y_end, x_end;
   logic last_tile, last_chunk, last_block;
-  assign n_end = 17'(n0_q) + 17'(tile_n);
-  assign y_end = 17'(y0_q) + 17'(tile_h);
-  assign x_end = 17'(x0_q) + 17'(tile_w);
-  assign last_tile = (n_end >= 17'(n)) && (y_end >= 17'(out_h)) && (x_end >= 17'(out_w));
-  assign last_chunk = (c0_q + cc_q >= in_c);
-  assign last_block = !chunked || (o_q + 32'(COLS) >= out_c);
+  always_comb begin
+    n_end = '0;
+    y_end = '0;
+    x_end = '0;
+    last_tile = 1'b0;
+    last_chunk = 1'b0;
+    last_block = 1'b0;
+    if (state_q == SETUP || state_q == PUSH || state_q == NEXT) begin
+      n_end = 17'(n0_q) + 17'(tile_n);
+      y_end = 17'(y0_q) + 17'(tile_h);
+      x_end = 17'(x0_q) + 17'(tile_w);
+      last_tile = (n_end >= 17'(n)) && (y_end >= 17'(out_h)) && (x_end >= 17'(out_w));
+      last_chunk = (c0_q + cc_q >= in_c);
+      last_block = !chunked || (o_q + 32'(COLS) >= out_c);
+    end
+  end
 
   // Products.
-  logic [31:0] in_row_q, in_img_q, kh_ext_q, kw_ext_q, in_base_q, out_base_q, row_bytes_q, left_bytes_q, mid_bytes_q;
+  logic [31:0] in_row_q, in_img_q, kh_ext_q, kw_ext_q, in_base_q, out_base_q, row_bytes_q, left_bytes_q, mid_bytes_q, right_bytes_q;
   logic signed [CW-1:0] iy0_q, ix0_q;
   logic [CW-1:0] rows_q, cols_q, left_q, mid_q;
   logic [15:0] ya_q, xa_q;
@@ -141,9 +151,16 @@ module npu_load #(
 
   // Columns of the region inside the image.
   logic signed [CW-1:0] ix_end, xa, xe;
-  assign ix_end = ix0_q + $signed(cols_q);
-  assign xa = ix0_q[CW-1] ? '0 : ix0_q;
-  assign xe = (ix_end < $signed(CW'(in_w))) ? ix_end : $signed(CW'(in_w));
+  always_comb begin
+    ix_end = '0;
+    xa = '0;
+    xe = '0;
+    if (state_q == MULTIPLY && pc_q == 5'd20) begin
+      ix_end = ix0_q + $signed(cols_q);
+      xa = ix0_q[CW-1] ? '0 : ix0_q;
+      xe = (ix_end < $signed(CW'(in_w))) ? ix_end : $signed(CW'(in_w));
+    end
+  end
 
   always_ff @(posedge clk_i) begin
     if (state_q == MULTIPLY) begin
@@ -175,16 +192,13 @@ module npu_load #(
         5'd17: rows_q <= product[CW-1:0] + kh_ext_q[CW-1:0];
         5'd18: cols_q <= product[CW-1:0] + kw_ext_q[CW-1:0];
         5'd19: img_pitch_q <= product[AW-1:0];
-        5'd20: in_base_q <= desc_i[npu_pkg::F_IN_ADDR +: 32] + product;
         5'd21: row_bytes_q <= product;
         5'd22: left_bytes_q <= product;
-        5'd23: mid_bytes_q <= product;
-        5'd24: in_base_q <= in_base_q + product;
-        5'd25: out_base_q <= product;
-        5'd26: in_base_q <= in_base_q + product + c0_q;
-        5'd27: out_base_q <= out_base_q + product;
+        5'd23: begin
+          mid_bytes_q <= product;
+          right_bytes_q <= row_bytes_q - left_bytes_q - product;
+        end
         5'd28: px_q <= product[AW-1:0];
-        5'd29: out_base_q <= out_base_q + product;
         default: begin end
       endcase
     end
@@ -198,12 +212,22 @@ module npu_load #(
   // Sequence of tiles, blocks, chunks.
   logic start_move, moved;
   logic need_push_q;
+  logic first_part, pc_command, pc_end;  // first chunk and block of the tile; last product of the command, of the tile
+  always_comb begin
+    first_part = 1'b0;
+    pc_command = 1'b0;
+    pc_end = 1'b0;
+    if (state_q == SETUP) first_part = (c0_q == '0) && (o_q == '0);
+    if (state_q == MULTIPLY) begin
+      pc_command = (pc_q == PC_TILE - 5'd1);
+      pc_end = (pc_q == PC_END);
+    end
+  end
   assign start_move = (state_q == PUSH) && (!need_push_q || tile_ready_i) && !full_q[half_q];
   // A token goes once, even when the half is not free yet.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       state_q <= IDLE;
-      pc_q <= '0;
       wb_valid_q <= 1'b0;
       half_q <= 1'b0;
       full_q <= '0;
@@ -216,22 +240,19 @@ module npu_load #(
       need_push_q <= 1'b0;
     end else begin
       wb_valid_q <= (state_q == MULTIPLY);
-      full_q <= full_q & ~release_i;
+      if (release_i != '0) full_q <= full_q & ~release_i;
       case (state_q)
         IDLE: if (start_i) begin
           state_q <= MULTIPLY;
-          pc_q <= '0;
           half_q <= 1'b0;
         end
         SETUP: begin
           state_q <= MULTIPLY;
-          pc_q <= PC_TILE;
-          need_push_q <= (c0_q == '0) && (o_q == '0);
+          need_push_q <= first_part;
         end
         MULTIPLY: begin
-          pc_q <= pc_q + 5'd1;
-          if (pc_q == PC_TILE - 5'd1) state_q <= SETUP;
-          if (pc_q == PC_END) state_q <= PUSH;
+          if (pc_command) state_q <= SETUP;
+          if (pc_end) state_q <= PUSH;
         end
         PUSH: begin
           if (tile_valid_o && tile_ready_i) need_push_q <= 1'b0;
@@ -248,22 +269,6 @@ module npu_load #(
   end
 
   always_ff @(posedge clk_i) begin
-    if (state_q == IDLE && start_i) begin
-      n0_q <= '0;
-      y0_q <= '0;
-      x0_q <= '0;
-      o_q <= '0;
-      c0_q <= '0;
-    end else if (state_q == NEXT) begin
-      step_x_o[half_q*AW +: AW] <= px_q;
-      c0_q <= last_chunk ? '0 : c0_q + cc_q;
-      if (last_chunk) o_q <= last_block ? '0 : o_q + 32'(COLS);
-      if (last_chunk && last_block) begin
-        x0_q <= (x_end >= 17'(out_w)) ? '0 : x_end[15:0];
-        if (x_end >= 17'(out_w)) y0_q <= (y_end >= 17'(out_h)) ? '0 : y_end[15:0];
-        if (x_end >= 17'(out_w) && y_end >= 17'(out_h)) n0_q <= n_end[15:0];
-      end
-    end
     if (state_q == SETUP) begin
       tn_q <= (n_end > 17'(n)) ? n - n0_q : tile_n;
       th_q <= (y_end > 17'(out_h)) ? out_h - y0_q : tile_h;
@@ -273,12 +278,21 @@ module npu_load #(
   end
 
   // Requests.
-  logic rq_active_q, rq_inside, rq_next;
+  logic rq_active_q, rq_inside, rq_last, rq_end, rq_next;  // a step never meets the start of the next region
   logic [15:0] rq_n_q;
   logic [CW-1:0] rq_r_q;
   logic signed [CW-1:0] rq_iy_q;
   logic [31:0] rq_addr_q, rq_img_q;
-  assign rq_inside = (mid_q != '0) && !rq_iy_q[CW-1] && (rq_iy_q < $signed(CW'(in_h)));
+  always_comb begin
+    rq_inside = 1'b0;
+    rq_last = 1'b0;
+    rq_end = 1'b0;
+    if (rq_active_q) begin
+      rq_inside = (mid_q != '0) && !rq_iy_q[CW-1] && (rq_iy_q < $signed(CW'(in_h)));
+      rq_last = (rq_r_q + CW'(1) == rows_q);
+      rq_end = rq_last && (rq_n_q + 16'd1 == tn_q);
+    end
+  end
   assign rd_req_valid_o = rq_active_q && rq_inside;
   assign rd_req_addr_o = rq_addr_q;
   assign rd_req_bytes_o = mid_bytes_q[23:0];
@@ -287,27 +301,27 @@ module npu_load #(
     if (!rst_ni) rq_active_q <= 1'b0;
     else if (clear_i) rq_active_q <= 1'b0;
     else if (start_move) rq_active_q <= 1'b1;
-    else if (rq_next && rq_r_q + CW'(1) == rows_q && rq_n_q + 16'd1 == tn_q) rq_active_q <= 1'b0;
+    else if (rq_next && rq_end) rq_active_q <= 1'b0;
   end
   always_ff @(posedge clk_i) begin
-    if (start_move) begin
+    if (rq_next) begin
+      if (!rq_last) begin
+        rq_r_q <= rq_r_q + CW'(1);
+        rq_iy_q <= rq_iy_q + CW'(1);
+        if (rq_inside) rq_addr_q <= rq_addr_q + in_row_q;
+      end else begin
+        rq_n_q <= rq_n_q + 16'd1;
+        rq_addr_q <= rq_img_q + in_img_q;
+        rq_img_q <= rq_img_q + in_img_q;
+        rq_r_q <= '0;
+        rq_iy_q <= iy0_q;
+      end
+    end else if (start_move) begin
       rq_n_q <= '0;
       rq_r_q <= '0;
       rq_iy_q <= iy0_q;
       rq_addr_q <= in_base_q;
       rq_img_q <= in_base_q;
-    end else if (rq_next) begin
-      if (rq_r_q + CW'(1) == rows_q) begin
-        rq_r_q <= '0;
-        rq_n_q <= rq_n_q + 16'd1;
-        rq_iy_q <= iy0_q;
-        rq_img_q <= rq_img_q + in_img_q;
-        rq_addr_q <= rq_img_q + in_img_q;
-      end else begin
-        rq_r_q <= rq_r_q + CW'(1);
-        rq_iy_q <= rq_iy_q + CW'(1);
-        if (rq_inside) rq_addr_q <= rq_addr_q + in_row_q;
-      end
     end
   end
 
@@ -323,40 +337,49 @@ module npu_load #(
   logic [31:0] len_q;                 // bytes left of a fill or of the data
   logic [LB-1:0] skip_q;              // bytes of the word before the data
   logic [SB-1:0] sub_q;
-  logic pl_inside, row_done, row_last;
-  logic [31:0] right_bytes;
-  logic [LR:0] fill_bytes;
-  logic [LR-1:0] fill_low;
-  assign pl_inside = (mid_q != '0) && !pl_iy_q[CW-1] && (pl_iy_q < $signed(CW'(in_h)));
-  assign row_last = (pl_r_q + CW'(1) == rows_q);
-  assign right_bytes = row_bytes_q - left_bytes_q - mid_bytes_q;
-  assign fill_low = pl_at_q[LR-1:0];
-  assign fill_bytes = (len_q < 32'(ROWS) - 32'(fill_low)) ? len_q[LR:0] : (LR + 1)'(ROWS) - (LR + 1)'(fill_low);
-
-  // Bytes of this bus word (or its part) that belong to the row.
-  logic [31:0] data_hi;
-  logic [LB:0] word_hi, part_from;
-  logic [LR:0] part_lo, part_hi;
-  logic word_done, data_fire;
-  assign data_hi = 32'(skip_q) + len_q;
-  assign word_hi = (data_hi > 32'(BUS_BYTES)) ? (LB + 1)'(BUS_BYTES) : data_hi[LB:0];
-  assign part_from = (SUBS > 1) ? (LB + 1)'(32'(sub_q) * 32'(WB)) : '0;
-  always_comb begin
-    part_lo = '0;
-    part_hi = (LR + 1)'(WB);
-    if ((LB + 1)'(skip_q) >= part_from + (LB + 1)'(WB)) part_lo = (LR + 1)'(WB);
-    else if ((LB + 1)'(skip_q) > part_from) part_lo = (LR + 1)'((LB + 1)'(skip_q) - part_from);
-    if (word_hi <= part_from) part_hi = '0;
-    else if (word_hi < part_from + (LB + 1)'(WB)) part_hi = (LR + 1)'(word_hi - part_from);
-    if (part_lo > part_hi) part_lo = part_hi;
-  end
+  logic pl_inside, row_done, row_last, fire, data_fire, word_done, advance, run_done;
+  logic [31:0] data_hi, step;         // end of the run in this word; bytes of the run that this step takes
+  logic [LB:0] word_hi, part_from;    // bytes of the word, of its part, that belong to the row
+  logic [LR:0] lo, hi;                // bytes of the write
   assign data_fire = (place_q == P_DATA) && rd_rsp_valid_i;
+  assign fire = (place_q == P_FILL) || data_fire;
   assign word_done = (32'(sub_q) == 32'(SUBS - 1));
   assign rd_rsp_ready_o = (place_q == P_DATA) && word_done;
+  assign part_from = (SUBS > 1) ? (LB + 1)'(32'(sub_q) * 32'(WB)) : '0;
+  assign advance = (place_q == P_FILL) || (data_fire && word_done);
   always_comb begin
+    data_hi = '0;
+    word_hi = '0;
+    lo = '0;
+    hi = '0;
+    step = '0;
+    if (place_q == P_FILL) begin
+      lo = (LR + 1)'(pl_at_q[LR-1:0]);
+      step = (len_q < 32'(ROWS) - 32'(lo)) ? len_q : 32'(ROWS) - 32'(lo);
+      hi = lo + step[LR:0];
+    end else if (data_fire) begin
+      data_hi = 32'(skip_q) + len_q;
+      word_hi = (data_hi > 32'(BUS_BYTES)) ? (LB + 1)'(BUS_BYTES) : data_hi[LB:0];
+      step = 32'(word_hi) - 32'(skip_q);
+      hi = (LR + 1)'(WB);
+      if ((LB + 1)'(skip_q) >= part_from + (LB + 1)'(WB)) lo = (LR + 1)'(WB);
+      else if ((LB + 1)'(skip_q) > part_from) lo = (LR + 1)'((LB + 1)'(skip_q) - part_from);
+      if (word_hi <= part_from) hi = '0;
+      else if (word_hi < part_from + (LB + 1)'(WB)) hi = (LR + 1)'(word_hi - part_from);
+      if (lo > hi) lo = hi;
+    end
+  end
+  always_comb begin
+    pl_inside = 1'b0;
+    row_last = 1'b0;
+    run_done = 1'b0;
     row_done = 1'b0;
-    if (place_q == P_FILL && !fill_then_data_q && 32'(fill_bytes) == len_q) row_done = 1'b1;
-    if (data_fire && word_done && data_hi <= 32'(BUS_BYTES) && right_bytes == '0) row_done = 1'b1;
+    if (place_q != P_OFF) begin
+      pl_inside = (mid_q != '0) && !pl_iy_q[CW-1] && (pl_iy_q < $signed(CW'(in_h)));
+      row_last = (pl_r_q + CW'(1) == rows_q);
+      run_done = advance && (step == len_q);
+      row_done = run_done && ((place_q == P_FILL) ? !fill_then_data_q : (right_bytes_q == '0));
+    end
   end
   assign moved = row_done && row_last && (pl_n_q + 16'd1 == tn_q);
 
@@ -367,79 +390,19 @@ module npu_load #(
     else begin
       case (place_q)
         P_ROW: place_q <= (pl_inside && left_bytes_q == '0) ? P_DATA : P_FILL;
-        P_FILL: if (32'(fill_bytes) == len_q) place_q <= fill_then_data_q ? P_DATA : moved ? P_OFF : P_ROW;
-        P_DATA: if (data_fire && word_done && data_hi <= 32'(BUS_BYTES)) place_q <= (right_bytes != '0) ? P_FILL : moved ? P_OFF : P_ROW;
+        P_FILL: if (run_done) place_q <= fill_then_data_q ? P_DATA : moved ? P_OFF : P_ROW;
+        P_DATA: if (run_done) place_q <= (right_bytes_q != '0) ? P_FILL : moved ? P_OFF : P_ROW;
         default: begin end
       endcase
     end
   end
 
-  always_ff @(posedge clk_i) begin
-    if (start_move) begin
-      pl_n_q <= '0;
-      pl_r_q <= '0;
-      pl_iy_q <= iy0_q;
-      pl_row_q <= '0;
-      pl_img_q <= '0;
-      pl_low_q <= in_base_q[LB-1:0];
-      pl_img_low_q <= in_base_q[LB-1:0];
-    end
-    case (place_q)
-      P_ROW: begin
-        pl_at_q <= pl_row_q;
-        fill_then_data_q <= pl_inside;
-        len_q <= !pl_inside ? row_bytes_q : (left_bytes_q != '0) ? left_bytes_q : mid_bytes_q;
-        skip_q <= pl_low_q;
-        sub_q <= '0;
-      end
-      P_FILL: begin
-        pl_at_q <= pl_at_q + AW'(fill_bytes);
-        len_q <= len_q - 32'(fill_bytes);
-        if (32'(fill_bytes) == len_q && fill_then_data_q) len_q <= mid_bytes_q;
-      end
-      P_DATA: if (data_fire) begin
-        sub_q <= word_done ? '0 : sub_q + SB'(1);
-        if (word_done) begin
-          pl_at_q <= pl_at_q + AW'(word_hi) - AW'(skip_q);
-          len_q <= len_q - 32'(word_hi) + 32'(skip_q);
-          skip_q <= '0;
-          if (data_hi <= 32'(BUS_BYTES)) begin
-            len_q <= right_bytes;
-            fill_then_data_q <= 1'b0;
-          end
-        end
-      end
-      default: begin end
-    endcase
-    if (row_done) begin
-      if (row_last) begin
-        pl_r_q <= '0;
-        pl_n_q <= pl_n_q + 16'd1;
-        pl_iy_q <= iy0_q;
-        pl_img_q <= pl_img_q + img_pitch_q;
-        pl_row_q <= pl_img_q + img_pitch_q;
-        pl_img_low_q <= pl_img_low_q + in_img_q[LB-1:0];
-        pl_low_q <= pl_img_low_q + in_img_q[LB-1:0];
-      end else begin
-        pl_r_q <= pl_r_q + CW'(1);
-        pl_iy_q <= pl_iy_q + CW'(1);
-        pl_row_q <= pl_row_q + desc_i[npu_pkg::F_ROW_PITCH +: AW];
-        if (pl_inside) pl_low_q <= pl_low_q + in_row_q[LB-1:0];
-      end
-    end
-  end
-
   // The write, registered. Byte 0 of the part goes to wr_addr_o, which may lie before the row's first byte.
-  logic fire;
-  logic [LR:0] lo, hi;
   logic [BUS_BYTES*8-1:0] part;
   always_comb begin
     part = '0;
     if (data_fire) part = rd_rsp_data_i >> {part_from, 3'd0};
   end
-  assign fire = (place_q == P_FILL) || data_fire;
-  assign lo = (place_q == P_FILL) ? (LR + 1)'(fill_low) : part_lo;
-  assign hi = (place_q == P_FILL) ? (LR + 1)'(fill_low) + fill_bytes : part_hi;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) wr_valid_o <= 1'b0;
     else wr_valid_o <= fire;
@@ -447,7 +410,7 @@ module npu_load #(
   always_ff @(posedge clk_i) begin
     if (fire) begin
       wr_half_o <= half_q;
-      for (int unsigned j = 0; j < ROWS; j++) wr_mask_o[j] <= ((LR + 1)'(j) >= lo) && ((LR + 1)'(j) < hi);
+      wr_mask_o <= ({ROWS{1'b1}} << lo) & ~({ROWS{1'b1}} << hi);
       if (place_q == P_FILL) begin
         wr_addr_o <= {pl_at_q[AW-1:LR], LR'(0)};
         wr_data_o <= {ROWS{desc_i[npu_pkg::F_IN_ZP +: 8]}};
@@ -457,6 +420,89 @@ module npu_load #(
       end
     end
   end
+
+  always_ff @(posedge clk_i) begin
+    if (advance) begin
+      pl_at_q <= pl_at_q + AW'(step);
+      len_q <= !run_done ? len_q - step : (place_q == P_FILL) ? mid_bytes_q : right_bytes_q;
+    end else if (place_q == P_ROW) begin
+      pl_at_q <= pl_row_q;
+      len_q <= !pl_inside ? row_bytes_q : (left_bytes_q != '0) ? left_bytes_q : mid_bytes_q;
+    end
+  end
+  always_ff @(posedge clk_i) begin
+    if (data_fire) begin
+      sub_q <= !word_done ? sub_q + SB'(1) : '0;
+      if (word_done) skip_q <= '0;
+      if (run_done) fill_then_data_q <= 1'b0;
+    end else if (place_q == P_ROW) begin
+      sub_q <= '0;
+      skip_q <= pl_low_q;
+      fill_then_data_q <= pl_inside;
+    end
+  end
+  always_ff @(posedge clk_i) begin
+    if (row_done) begin
+      if (!row_last) begin
+        pl_r_q <= pl_r_q + CW'(1);
+        pl_iy_q <= pl_iy_q + CW'(1);
+        pl_row_q <= pl_row_q + desc_i[npu_pkg::F_ROW_PITCH +: AW];
+        if (pl_inside) pl_low_q <= pl_low_q + in_row_q[LB-1:0];
+      end else begin
+        pl_n_q <= pl_n_q + 16'd1;
+        pl_row_q <= pl_img_q + img_pitch_q;
+        pl_low_q <= pl_img_low_q + in_img_q[LB-1:0];
+        pl_img_q <= pl_img_q + img_pitch_q;
+        pl_img_low_q <= pl_img_low_q + in_img_q[LB-1:0];
+        pl_r_q <= '0;
+        pl_iy_q <= iy0_q;
+      end
+    end else if (start_move) begin
+      pl_n_q <= '0;
+      pl_r_q <= '0;
+      pl_iy_q <= iy0_q;
+      pl_row_q <= '0;
+      pl_img_q <= '0;
+      pl_low_q <= in_base_q[LB-1:0];
+      pl_img_low_q <= in_base_q[LB-1:0];
+    end
+  end
+
+  // Sums of products.
+  always_ff @(posedge clk_i) begin
+    if (wb_valid_q) begin
+      if (wb_q == 5'd20 || wb_q == 5'd24 || wb_q == 5'd26) begin
+        in_base_q <= ((wb_q != 5'd20) ? in_base_q : desc_i[npu_pkg::F_IN_ADDR +: 32]) + product + ((wb_q == 5'd26) ? c0_q : '0);
+      end
+      if (wb_q == 5'd25 || wb_q == 5'd27 || wb_q == 5'd29) out_base_q <= ((wb_q != 5'd25) ? out_base_q : '0) + product;
+    end
+  end
+
+  // Place in the command, and in the list of products.
+  always_ff @(posedge clk_i) begin
+    if (state_q == NEXT) begin
+      step_x_o[half_q*AW +: AW] <= px_q;
+      if (last_chunk) o_q <= last_block ? '0 : o_q + 32'(COLS);
+      c0_q <= last_chunk ? '0 : c0_q + cc_q;
+      if (last_chunk && last_block) begin
+        x0_q <= (x_end >= 17'(out_w)) ? '0 : x_end[15:0];
+        if (x_end >= 17'(out_w)) y0_q <= (y_end >= 17'(out_h)) ? '0 : y_end[15:0];
+        if (x_end >= 17'(out_w) && y_end >= 17'(out_h)) n0_q <= n_end[15:0];
+      end
+    end else if (state_q == IDLE && start_i) begin
+      n0_q <= '0;
+      y0_q <= '0;
+      x0_q <= '0;
+      o_q <= '0;
+      c0_q <= '0;
+    end
+  end
+  always_ff @(posedge clk_i) begin
+    if (state_q == MULTIPLY) pc_q <= pc_q + 5'd1;
+    else if (state_q == SETUP) pc_q <= PC_TILE;
+    else if (state_q == IDLE) pc_q <= '0;
+  end
+
   assign cnt_sram_writes_o = fire ? hi - lo : '0;
 
   logic unused;
@@ -464,6 +510,7 @@ module npu_load #(
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni) data_fire && word_done |-> rd_rsp_last_i == (data_hi <= 32'(BUS_BYTES)));
+  assert property (@(posedge clk_i) disable iff (!rst_ni) !(start_move && (rq_active_q || place_q != P_OFF)));
   assert property (@(posedge clk_i) disable iff (!rst_ni) (full_q & release_i) == release_i);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                    rd_req_valid_o && !rd_req_ready_i |=> rd_req_valid_o && $stable(rd_req_addr_o) && $stable(rd_req_bytes_o));

@@ -1,7 +1,8 @@
 // The double-buffered activation scratchpad: ROWS byte-wide banks, a byte's bank is its address modulo ROWS, each bank with its own
 // word address. A write covers up to ROWS consecutive bytes from any address. A read gives ROWS lanes: consecutive bytes from
 // rd_addr_i, or (packed) lane i = byte rd_addr_i + offset i, where the offsets modulo ROWS are consecutive, so that the lanes fall
-// into different banks. Lanes leave as activation minus zero point (9 bits), zero beyond rd_lanes_i.
+// into different banks. Lanes leave as activation minus zero point, zero beyond rd_lanes_i: nine bits, sign-extended to a word, because
+// aligned lanes are cheap to assemble in simulation; synthesis drops the copies of the sign.
 // Read latency: act_o is valid three cycles after the one with rd_valid_i, for one cycle or until the next read arrives there.
 module npu_scratchpad #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
@@ -25,7 +26,7 @@ module npu_scratchpad #(
   input  logic [ROWS*AW-1:0] rd_off_i,    // offset of lane i (not packed: only of lane 0)
   input  logic [LR:0]        rd_lanes_i,  // lanes in use
   input  logic [7:0]         zero_point_i,
-  output logic [ROWS*9-1:0]  act_o
+  output logic [ROWS*32-1:0] act_o
 );
 
   localparam int unsigned WW = AW - LR;  // word address in one half
@@ -125,7 +126,7 @@ module npu_scratchpad #(
   always_ff @(posedge clk_i) begin
     if (valid2_q) begin
       for (int unsigned i = 0; i < ROWS; i++) begin
-        act_o[i*9 +: 9] <= ((LR + 1)'(i) < lanes2_q) ? 9'($signed(rd_twice[i*8 +: 8])) - 9'($signed(zero_point_i)) : 9'd0;
+        act_o[i*32 +: 32] <= ((LR + 1)'(i) < lanes2_q) ? 32'($signed(rd_twice[i*8 +: 8])) - 32'($signed(zero_point_i)) : 32'd0;
       end
     end
   end

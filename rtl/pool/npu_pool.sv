@@ -35,7 +35,7 @@ module npu_pool #(
   output logic [AW-1:0]                 rd_base_o,
   output logic [AW-1:0]                 rd_off_o,
   output logic [LR:0]                   rd_lanes_o,
-  input  logic [ROWS*9-1:0]             act_i,       // three cycles after rd_valid_o, zero point 0
+  input  logic [ROWS*32-1:0]            act_i,       // three cycles after rd_valid_o, zero point 0
   // output segments
   output logic                          seg_valid_o,
   input  logic                          seg_ready_i,
@@ -120,72 +120,56 @@ module npu_pool #(
     end
   end
 
+  // What is read by others is written after them: a simulator then needs no second copy of it.
   always_ff @(posedge clk_i) begin
-    case (state_q)
-      P_WAIT: o_q <= '0;
-      P_BLOCK: begin
-        nc_q <= (left > 17'(LANES)) ? (LR + 1)'(LANES) : left[LR:0];
-        n_q <= tn;
-        y_q <= th;
-        x_q <= tw;
-        ky_q <= kernel_h;
-        kx_q <= kernel_w;
-        p_q <= AW'(o_q);
-        py_q <= AW'(o_q);
-        pn_q <= AW'(o_q);
-        tap_q <= '0;
-        tap_row_q <= '0;
-        iy_pos_q <= iy0;
-        ix_pos_q <= ix0;
-        iy_q <= iy0;
-        ix_q <= ix0;
+    if (issue) begin
+      tap_q <= !last_kx ? tap_q + tap_x_i : !last_tap ? tap_row_q + tap_y_i : '0;
+      ix_q <= !last_kx ? ix_q + $signed(dil_w) : !last_tap ? ix_pos_q : !last_x ? ix_pos_q + $signed(stride_w) : ix0;
+      if (last_kx) begin  // next row of taps, or position
+        tap_row_q <= !last_tap ? tap_row_q + tap_y_i : '0;
+        iy_q <= !last_tap ? iy_q + $signed(dil_h) : !last_x ? iy_pos_q : !last_y ? iy_pos_q + $signed(stride_h) : iy0;
       end
-      P_RUN: if (issue) begin
-        kx_q <= last_kx ? kernel_w : kx_q - 16'd1;
-        if (!last_kx) begin
-          tap_q <= tap_q + tap_x_i;
-          ix_q <= ix_q + $signed(dil_w);
-        end else if (!last_tap) begin
-          ky_q <= ky_q - 16'd1;
-          tap_q <= tap_row_q + tap_y_i;
-          tap_row_q <= tap_row_q + tap_y_i;
-          ix_q <= ix_pos_q;
-          iy_q <= iy_q + $signed(dil_h);
-        end else begin
-          ky_q <= kernel_h;
-          tap_q <= '0;
-          tap_row_q <= '0;
-          if (!last_x) begin
-            x_q <= x_q - 16'd1;
-            p_q <= p_q + px;
-            ix_pos_q <= ix_pos_q + $signed(stride_w);
-            ix_q <= ix_pos_q + $signed(stride_w);
-            iy_q <= iy_pos_q;
-          end else begin
-            x_q <= tw;
-            ix_pos_q <= ix0;
-            ix_q <= ix0;
-            if (!last_y) begin
-              y_q <= y_q - 16'd1;
-              p_q <= py_q + step_y_i;
-              py_q <= py_q + step_y_i;
-              iy_pos_q <= iy_pos_q + $signed(stride_h);
-              iy_q <= iy_pos_q + $signed(stride_h);
-            end else begin
-              y_q <= th;
-              n_q <= n_q - 16'd1;
-              p_q <= pn_q + img_pitch;
-              py_q <= pn_q + img_pitch;
-              pn_q <= pn_q + img_pitch;
-              iy_pos_q <= iy0;
-              iy_q <= iy0;
-            end
-          end
-        end
+      if (last_tap) begin
+        p_q <= !last_x ? p_q + px : !last_y ? py_q + step_y_i : pn_q + img_pitch;
+        ix_pos_q <= !last_x ? ix_pos_q + $signed(stride_w) : ix0;
       end
-      default: if (out_done) o_q <= o_q + 17'(nc_q);
-    endcase
+      if (last_tap && last_x) begin
+        py_q <= !last_y ? py_q + step_y_i : pn_q + img_pitch;
+        iy_pos_q <= !last_y ? iy_pos_q + $signed(stride_h) : iy0;
+      end
+      if (last_tap && last_x && last_y) begin
+        pn_q <= pn_q + img_pitch;
+        n_q <= n_q - 16'd1;
+      end
+      if (last_tap && last_x) y_q <= !last_y ? y_q - 16'd1 : th;
+      if (last_tap) x_q <= !last_x ? x_q - 16'd1 : tw;
+      if (last_kx) ky_q <= !last_tap ? ky_q - 16'd1 : kernel_h;
+      kx_q <= !last_kx ? kx_q - 16'd1 : kernel_w;
+    end else if (state_q == P_BLOCK) begin
+      n_q <= tn;
+      y_q <= th;
+      x_q <= tw;
+      ky_q <= kernel_h;
+      kx_q <= kernel_w;
+      p_q <= AW'(o_q);
+      py_q <= AW'(o_q);
+      pn_q <= AW'(o_q);
+      tap_q <= '0;
+      tap_row_q <= '0;
+      iy_pos_q <= iy0;
+      ix_pos_q <= ix0;
+      iy_q <= iy0;
+      ix_q <= ix0;
+    end
   end
+  always_ff @(posedge clk_i) begin
+    if (state_q == P_DRAIN) begin
+      if (out_done) o_q <= o_q + 17'(nc_q);
+    end else if (state_q == P_WAIT) begin
+      o_q <= '0;
+    end
+  end
+  always_ff @(posedge clk_i) if (state_q == P_BLOCK) nc_q <= (left > 17'(LANES)) ? (LR + 1)'(LANES) : left[LR:0];
 
   assign rd_valid_o = issue;
   assign rd_half_o = half_q;
@@ -223,10 +207,10 @@ module npu_pool #(
       count_q <= (first_q[3] ? 16'd0 : count_q) + 16'(in_q[3]);
       for (int unsigned l = 0; l < LANES; l++) begin
         if (first_q[3]) begin
-          sum_q[l*SUM +: SUM] <= in_q[3] ? SUM'($signed(act_i[l*9 +: 9])) : maximum ? -SUM'(128) : '0;
+          sum_q[l*SUM +: SUM] <= in_q[3] ? SUM'($signed(act_i[l*32 +: 9])) : maximum ? -SUM'(128) : '0;
         end else if (in_q[3]) begin
-          if (!maximum) sum_q[l*SUM +: SUM] <= sum_q[l*SUM +: SUM] + SUM'($signed(act_i[l*9 +: 9]));
-          else if ($signed(SUM'($signed(act_i[l*9 +: 9]))) > $signed(sum_q[l*SUM +: SUM])) sum_q[l*SUM +: SUM] <= SUM'($signed(act_i[l*9 +: 9]));
+          if (!maximum) sum_q[l*SUM +: SUM] <= sum_q[l*SUM +: SUM] + SUM'($signed(act_i[l*32 +: 9]));
+          else if ($signed(SUM'($signed(act_i[l*32 +: 9]))) > $signed(sum_q[l*SUM +: SUM])) sum_q[l*SUM +: SUM] <= SUM'($signed(act_i[l*32 +: 9]));
         end
       end
     end

@@ -64,15 +64,13 @@ module npu_hash #(
     rounds = {b, a};
   endfunction
 
-  logic [STAGES*64-1:0] state_q;
-
   for (genvar s = 0; s < STAGES; s++) begin : gen_stage
-    logic [63:0] key, prev;
+    logic [63:0] state_q, key;
     if (s == 0) begin : gen_first
       assign key = key_i;
-      assign prev = {ctr_i[63:32] + key_i[63:32], ctr_i[31:0] + key_i[31:0]};
+      always_ff @(posedge clk_i) if (en_i[0]) state_q <= rounds({ctr_i[63:32] + key[63:32], ctr_i[31:0] + key[31:0]}, key, 4'd0);
     end else begin : gen_next
-      assign prev = state_q[(s-1)*64 +: 64];
+      always_ff @(posedge clk_i) if (en_i[s]) state_q <= rounds(gen_stage[s-1].state_q, key, 4'(s * PER_STAGE));
       if (KEY_PIPE != 0) begin : gen_key
         logic [63:0] key_q;
         always_ff @(posedge clk_i) if (en_i[s-1]) key_q <= gen_stage[s-1].key;
@@ -81,9 +79,8 @@ module npu_hash #(
         assign key = key_i;
       end
     end
-    always_ff @(posedge clk_i) if (en_i[s]) state_q[s*64 +: 64] <= rounds(prev, key, 4'(s * PER_STAGE));
   end
 
-  assign word_o = state_q[(STAGES-1)*64 +: 64];
+  assign word_o = gen_stage[STAGES-1].state_q;
 
 endmodule

@@ -87,34 +87,40 @@ module npu_perturb #(
       else if (advance && (busy_o || active_i)) valid_q <= {valid_q[LATENCY-2:0], active_i && in_valid_i};
     end
 
-    // The word, its sideband and what its lanes need wait for the hash.
-    logic [(LATENCY-1)*DATA-1:0] data_q;
-    logic [LATENCY*SIDE_BITS-1:0] side_q;
-    logic [(H+1)*LANES-1:0] lanes_q;  // lanes to count
-    logic [H*6-1:0] col_q;            // column within a sign word
+    // The word, its sideband and what its lanes need wait for the hash. A variable for each register: assigning a part of a long
+    // vector costs a simulator a copy of all of it.
     logic [LANES-1:0] lanes_in;
     assign lanes_in = in_count_i ? in_lanes_i[LANES-1:0] : '0;
-    for (genvar s = 0; s < LATENCY; s++) begin : gen_wait
-      if (s == 0) begin : gen_first
-        always_ff @(posedge clk_i) begin
-          if (en[s]) begin
-            data_q[0 +: DATA] <= in_data_i;
-            side_q[0 +: SIDE_BITS] <= in_side_i;
-            lanes_q[0 +: LANES] <= lanes_in;
-            col_q[0 +: 6] <= in_col_i[5:0];
-          end
-        end
+    for (genvar s = 0; s < LATENCY; s++) begin : gen_side
+      logic [SIDE_BITS-1:0] side_q;
+      if (s == 0) begin : gen_in
+        always_ff @(posedge clk_i) if (en[s]) side_q <= in_side_i;
       end else begin : gen_next
-        always_ff @(posedge clk_i) if (en[s]) side_q[s*SIDE_BITS +: SIDE_BITS] <= side_q[(s-1)*SIDE_BITS +: SIDE_BITS];
-        if (s < LATENCY - 1) begin : gen_inner
-          always_ff @(posedge clk_i) if (en[s]) data_q[s*DATA +: DATA] <= data_q[(s-1)*DATA +: DATA];
-        end
-        if (s <= H) begin : gen_lanes
-          always_ff @(posedge clk_i) if (en[s]) lanes_q[s*LANES +: LANES] <= lanes_q[(s-1)*LANES +: LANES];
-        end
-        if (s < H) begin : gen_col
-          always_ff @(posedge clk_i) if (en[s]) col_q[s*6 +: 6] <= col_q[(s-1)*6 +: 6];
-        end
+        always_ff @(posedge clk_i) if (en[s]) side_q <= gen_side[s-1].side_q;
+      end
+    end
+    for (genvar s = 0; s < LATENCY - 1; s++) begin : gen_data
+      logic [DATA-1:0] data_q;
+      if (s == 0) begin : gen_in
+        always_ff @(posedge clk_i) if (en[s]) data_q <= in_data_i;
+      end else begin : gen_next
+        always_ff @(posedge clk_i) if (en[s]) data_q <= gen_data[s-1].data_q;
+      end
+    end
+    for (genvar s = 0; s <= H; s++) begin : gen_lanes
+      logic [LANES-1:0] lanes_q;  // lanes to count
+      if (s == 0) begin : gen_in
+        always_ff @(posedge clk_i) if (en[s]) lanes_q <= lanes_in;
+      end else begin : gen_next
+        always_ff @(posedge clk_i) if (en[s]) lanes_q <= gen_lanes[s-1].lanes_q;
+      end
+    end
+    for (genvar s = 0; s < H; s++) begin : gen_col
+      logic [5:0] col_q;          // column within a sign word
+      if (s == 0) begin : gen_in
+        always_ff @(posedge clk_i) if (en[s]) col_q <= in_col_i[5:0];
+      end else begin : gen_next
+        always_ff @(posedge clk_i) if (en[s]) col_q <= gen_col[s-1].col_q;
       end
     end
 
@@ -151,8 +157,11 @@ module npu_perturb #(
     logic [63:0] sign_bits;
     logic [ZW*64-1:0] gauss_bits;
     logic [MW*64-1:0] mask_bits;
-    assign col = col_q[(H-1)*6 +: 6];
-    assign sign_bits = z_words[63:0] >> col;
+    assign col = gen_col[H-1].col_q;
+    always_comb begin
+      sign_bits = '0;
+      if (en[H]) sign_bits = z_words[63:0] >> col;
+    end
     if (LANES < 4) begin : gen_shift_z
       assign gauss_bits = z_words >> {col[1:0], 4'd0};
     end else begin : gen_whole_z
@@ -170,8 +179,8 @@ module npu_perturb #(
 
     logic [LANES-1:0] take_q, lanes_mag, clipped, taken_q;
     logic [DATA-1:0] w_in, w16_out, w8_out;
-    assign lanes_mag = lanes_q[H*LANES +: LANES];
-    assign w_in = data_q[(H+1)*DATA +: DATA];
+    assign lanes_mag = gen_lanes[H].lanes_q;
+    assign w_in = gen_data[H+1].data_q;
 
     for (genvar i = 0; i < LANES; i++) begin : gen_lane
       localparam bit CAN_WIDE = i < WIDE;
@@ -217,7 +226,7 @@ module npu_perturb #(
     end
 
     assign out_data_o = !active_i ? in_data_i : narrow ? w8_out : w16_out;
-    assign out_side_o = !active_i ? in_side_i : side_q[(LATENCY-1)*SIDE_BITS +: SIDE_BITS];
+    assign out_side_o = !active_i ? in_side_i : gen_side[LATENCY-1].side_q;
 
     // Events.
     logic [LANES-1:0] counted_q;

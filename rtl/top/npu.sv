@@ -69,9 +69,6 @@ module npu #(
   localparam int unsigned INC = 32;  // more than any increment: whole words are cheap to assemble in simulation
   localparam int unsigned LR = $clog2(ROWS);
   localparam int unsigned MB = LR + $clog2(COLS) + 1;
-  // Element engines share one read and one write client: only one of them runs.
-  localparam int unsigned ENGINES = 4;
-  localparam int unsigned ADD = 0, SOFTMAX = 1, LOSS = 2, UPDATE = 3;
 
   // Control.
   logic abort, progress, done, core_done;
@@ -145,17 +142,18 @@ module npu #(
     .cnt_beats_o(wr_beats), .cnt_bytes_o(wr_bytes)
   );
 
-  // Element engines.
-  logic [ENGINES-1:0] e_busy, e_done, e_progress, e_req_valid, e_rsp_ready, e_wr_valid;
-  logic [ENGINES*32-1:0] e_req_addr, e_wr_addr;
-  logic [ENGINES*24-1:0] e_req_bytes;
-  logic [ENGINES*DATA-1:0] e_wr_data;
-  logic [ENGINES*BUS_BYTES-1:0] e_wr_strb;
-  logic [ENGINES*8-1:0] e_elements;
-  logic [ENGINES-1:0] e_sel;
-  for (genvar e = 0; e < ENGINES; e++) begin : gen_sel
-    assign e_sel[e] = (desc[npu_pkg::F_OPCODE +: 8] == npu_pkg::OPCODE_ADD + 8'(e));
-  end
+  // Element engines: a_ ADD, s_ SOFTMAX, l_ LOSS, u_ UPDATE. Only one of them runs, and an idle one asks for nothing, so that the answers of
+  // the shared clients need no gate per engine.
+  logic a_busy, a_done, a_progress, a_req_valid, a_req2_valid, a_rsp_ready, a_rsp2_ready, a_wr_valid;
+  logic s_busy, s_done, s_progress, s_req_valid, s_rsp_ready, s_wr_valid;
+  logic l_busy, l_done, l_progress, l_req_valid, l_rsp_ready, l_wr_valid;
+  logic u_busy, u_done, u_progress, u_req_valid, u_rsp_ready, u_wr_valid;
+  logic [31:0] a_req_addr, a_req2_addr, s_req_addr, l_req_addr, u_req_addr, a_wr_addr, s_wr_addr, l_wr_addr, u_wr_addr;
+  logic [23:0] a_req_bytes, a_req2_bytes, s_req_bytes, l_req_bytes, u_req_bytes;
+  logic [DATA-1:0] a_wr_data, s_wr_data, l_wr_data, u_wr_data;
+  logic [BUS_BYTES-1:0] a_wr_strb, s_wr_strb, l_wr_strb, u_wr_strb;
+  logic e_busy;
+  assign e_busy = a_busy || s_busy || l_busy || u_busy;
 
   // Tensor core: read clients 1..4, write client 0.
   logic [3:0] c_req_valid, c_rsp_ready;
@@ -175,8 +173,8 @@ module npu #(
     .clk_i, .rst_ni, .clear_i(abort),
     .start_i(start[npu_pkg::OPCODE_CONV2D[2:0]] || start[npu_pkg::OPCODE_DEPTHWISE[2:0]] || start[npu_pkg::OPCODE_POOL[2:0]]), .desc_i(desc),
     .polarity_i(polarity), .dist_i(gaussian), .seed_i(seed), .mask_seed_i(mask_seed), .busy_o(core_busy), .done_o(core_done),
-    .rd_req_valid_o(c_req_valid), .rd_req_ready_i({rd_req_ready[4] && !e_sel[ADD], rd_req_ready[3:1]}), .rd_req_addr_o(c_req_addr),
-    .rd_req_bytes_o(c_req_bytes), .rd_rsp_valid_i({rd_rsp_valid[4] && !e_sel[ADD], rd_rsp_valid[3:1]}), .rd_rsp_ready_o(c_rsp_ready),
+    .rd_req_valid_o(c_req_valid), .rd_req_ready_i({rd_req_ready[4] && !a_busy, rd_req_ready[3:1]}), .rd_req_addr_o(c_req_addr),
+    .rd_req_bytes_o(c_req_bytes), .rd_rsp_valid_i({rd_rsp_valid[4] && !a_busy, rd_rsp_valid[3:1]}), .rd_rsp_ready_o(c_rsp_ready),
     .rd_rsp_data_i(rd_rsp_data[5*DATA-1:DATA]), .rd_rsp_last_i(rd_rsp_last[4:1]),
     .wr_valid_o(wr_valid[0]), .wr_ready_i(wr_ready[0]), .wr_addr_o(wr_addr[31:0]), .wr_data_o(wr_data[DATA-1:0]), .wr_strb_o(wr_strb[BUS_BYTES-1:0]),
     .moving_o(core_moving), .waiting_o(core_waiting),
@@ -191,85 +189,68 @@ module npu #(
   logic [6:0] u_elements, u_updated, u_zero, u_clipped;
   logic [7:0] u_random;
   logic s_element, l_element;
-  assign e_elements[ADD*8 +: 8] = 8'(a_elements);
-  assign e_elements[SOFTMAX*8 +: 8] = 8'(s_element);
-  assign e_elements[LOSS*8 +: 8] = 8'(l_element);
-  assign e_elements[UPDATE*8 +: 8] = 8'(u_elements);
 
   // ADD reads its second addend through client RES, which is the core's otherwise.
-  logic a_req2_valid, a_rsp2_ready;
-  logic [31:0] a_req2_addr;
-  logic [23:0] a_req2_bytes;
   npu_add #(.BUS_BYTES(BUS_BYTES)) u_add (
     .clk_i, .rst_ni, .clear_i(abort), .start_i(start[npu_pkg::OPCODE_ADD[2:0]]), .desc_i(desc),
-    .busy_o(e_busy[ADD]), .done_o(e_done[ADD]), .progress_o(e_progress[ADD]),
-    .rd_req_valid_o(e_req_valid[ADD]), .rd_req_ready_i(rd_req_ready[5] && e_sel[ADD]), .rd_req_addr_o(e_req_addr[ADD*32 +: 32]),
-    .rd_req_bytes_o(e_req_bytes[ADD*24 +: 24]), .rd_rsp_valid_i(rd_rsp_valid[5] && e_sel[ADD]), .rd_rsp_ready_o(e_rsp_ready[ADD]),
+    .busy_o(a_busy), .done_o(a_done), .progress_o(a_progress),
+    .rd_req_valid_o(a_req_valid), .rd_req_ready_i(rd_req_ready[5]), .rd_req_addr_o(a_req_addr),
+    .rd_req_bytes_o(a_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[5]), .rd_rsp_ready_o(a_rsp_ready),
     .rd_rsp_data_i(rd_rsp_data[5*DATA +: DATA]),
-    .wr_valid_o(e_wr_valid[ADD]), .wr_ready_i(wr_ready[1] && e_sel[ADD]), .wr_addr_o(e_wr_addr[ADD*32 +: 32]),
-    .wr_data_o(e_wr_data[ADD*DATA +: DATA]), .wr_strb_o(e_wr_strb[ADD*BUS_BYTES +: BUS_BYTES]),
-    .rd2_req_valid_o(a_req2_valid), .rd2_req_ready_i(rd_req_ready[4] && e_sel[ADD]), .rd2_req_addr_o(a_req2_addr), .rd2_req_bytes_o(a_req2_bytes),
-    .rd2_rsp_valid_i(rd_rsp_valid[4] && e_sel[ADD]), .rd2_rsp_ready_o(a_rsp2_ready), .rd2_rsp_data_i(rd_rsp_data[4*DATA +: DATA]),
+    .wr_valid_o(a_wr_valid), .wr_ready_i(wr_ready[1]), .wr_addr_o(a_wr_addr),
+    .wr_data_o(a_wr_data), .wr_strb_o(a_wr_strb),
+    .rd2_req_valid_o(a_req2_valid), .rd2_req_ready_i(rd_req_ready[4]), .rd2_req_addr_o(a_req2_addr), .rd2_req_bytes_o(a_req2_bytes),
+    .rd2_rsp_valid_i(rd_rsp_valid[4]), .rd2_rsp_ready_o(a_rsp2_ready), .rd2_rsp_data_i(rd_rsp_data[4*DATA +: DATA]),
     .cnt_elements_o(a_elements), .cnt_sat_low_o(a_sat_low), .cnt_sat_high_o(a_sat_high)
   );
   npu_softmax #(.BUS_BYTES(BUS_BYTES)) u_softmax (
     .clk_i, .rst_ni, .clear_i(abort), .start_i(start[npu_pkg::OPCODE_SOFTMAX[2:0]]), .desc_i(desc),
-    .busy_o(e_busy[SOFTMAX]), .done_o(e_done[SOFTMAX]), .progress_o(e_progress[SOFTMAX]),
-    .rd_req_valid_o(e_req_valid[SOFTMAX]), .rd_req_ready_i(rd_req_ready[5] && e_sel[SOFTMAX]), .rd_req_addr_o(e_req_addr[SOFTMAX*32 +: 32]),
-    .rd_req_bytes_o(e_req_bytes[SOFTMAX*24 +: 24]), .rd_rsp_valid_i(rd_rsp_valid[5] && e_sel[SOFTMAX]), .rd_rsp_ready_o(e_rsp_ready[SOFTMAX]),
+    .busy_o(s_busy), .done_o(s_done), .progress_o(s_progress),
+    .rd_req_valid_o(s_req_valid), .rd_req_ready_i(rd_req_ready[5]), .rd_req_addr_o(s_req_addr),
+    .rd_req_bytes_o(s_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[5]), .rd_rsp_ready_o(s_rsp_ready),
     .rd_rsp_data_i(rd_rsp_data[5*DATA +: DATA]),
-    .wr_valid_o(e_wr_valid[SOFTMAX]), .wr_ready_i(wr_ready[1] && e_sel[SOFTMAX]), .wr_addr_o(e_wr_addr[SOFTMAX*32 +: 32]),
-    .wr_data_o(e_wr_data[SOFTMAX*DATA +: DATA]), .wr_strb_o(e_wr_strb[SOFTMAX*BUS_BYTES +: BUS_BYTES]),
+    .wr_valid_o(s_wr_valid), .wr_ready_i(wr_ready[1]), .wr_addr_o(s_wr_addr),
+    .wr_data_o(s_wr_data), .wr_strb_o(s_wr_strb),
     .cnt_elements_o(s_element)
   );
   if (TRAINING != 0) begin : gen_training
     npu_loss #(.BUS_BYTES(BUS_BYTES)) u_loss (
       .clk_i, .rst_ni, .clear_i(abort), .start_i(start[npu_pkg::OPCODE_LOSS[2:0]]), .desc_i(desc),
-      .busy_o(e_busy[LOSS]), .done_o(e_done[LOSS]), .progress_o(e_progress[LOSS]),
-      .rd_req_valid_o(e_req_valid[LOSS]), .rd_req_ready_i(rd_req_ready[5] && e_sel[LOSS]), .rd_req_addr_o(e_req_addr[LOSS*32 +: 32]),
-      .rd_req_bytes_o(e_req_bytes[LOSS*24 +: 24]), .rd_rsp_valid_i(rd_rsp_valid[5] && e_sel[LOSS]), .rd_rsp_ready_o(e_rsp_ready[LOSS]),
+      .busy_o(l_busy), .done_o(l_done), .progress_o(l_progress),
+      .rd_req_valid_o(l_req_valid), .rd_req_ready_i(rd_req_ready[5]), .rd_req_addr_o(l_req_addr),
+      .rd_req_bytes_o(l_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[5]), .rd_rsp_ready_o(l_rsp_ready),
       .rd_rsp_data_i(rd_rsp_data[5*DATA +: DATA]),
-      .wr_valid_o(e_wr_valid[LOSS]), .wr_ready_i(wr_ready[1] && e_sel[LOSS]), .wr_addr_o(e_wr_addr[LOSS*32 +: 32]),
-      .wr_data_o(e_wr_data[LOSS*DATA +: DATA]), .wr_strb_o(e_wr_strb[LOSS*BUS_BYTES +: BUS_BYTES]),
+      .wr_valid_o(l_wr_valid), .wr_ready_i(wr_ready[1]), .wr_addr_o(l_wr_addr),
+      .wr_data_o(l_wr_data), .wr_strb_o(l_wr_strb),
       .loss_sum_o(loss_sum), .loss_correct_o(loss_correct), .loss_examples_o(loss_examples), .cnt_elements_o(l_element)
     );
     npu_update #(.BUS_BYTES(BUS_BYTES)) u_update (
       .clk_i, .rst_ni, .clear_i(abort), .start_i(start[npu_pkg::OPCODE_UPDATE[2:0]]), .desc_i(desc),
-      .busy_o(e_busy[UPDATE]), .done_o(e_done[UPDATE]), .progress_o(e_progress[UPDATE]),
-      .rd_req_valid_o(e_req_valid[UPDATE]), .rd_req_ready_i(rd_req_ready[5] && e_sel[UPDATE]), .rd_req_addr_o(e_req_addr[UPDATE*32 +: 32]),
-      .rd_req_bytes_o(e_req_bytes[UPDATE*24 +: 24]), .rd_rsp_valid_i(rd_rsp_valid[5] && e_sel[UPDATE]), .rd_rsp_ready_o(e_rsp_ready[UPDATE]),
+      .busy_o(u_busy), .done_o(u_done), .progress_o(u_progress),
+      .rd_req_valid_o(u_req_valid), .rd_req_ready_i(rd_req_ready[5]), .rd_req_addr_o(u_req_addr),
+      .rd_req_bytes_o(u_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[5]), .rd_rsp_ready_o(u_rsp_ready),
       .rd_rsp_data_i(rd_rsp_data[5*DATA +: DATA]),
-      .wr_valid_o(e_wr_valid[UPDATE]), .wr_ready_i(wr_ready[1] && e_sel[UPDATE]), .wr_addr_o(e_wr_addr[UPDATE*32 +: 32]),
-      .wr_data_o(e_wr_data[UPDATE*DATA +: DATA]), .wr_strb_o(e_wr_strb[UPDATE*BUS_BYTES +: BUS_BYTES]),
+      .wr_valid_o(u_wr_valid), .wr_ready_i(wr_ready[1]), .wr_addr_o(u_wr_addr),
+      .wr_data_o(u_wr_data), .wr_strb_o(u_wr_strb),
       .rd_rsp_last_i(rd_rsp_last[5]), .dist_i(gaussian), .mask_seed_i(mask_seed), .pairs_i(pairs), .pair_seed_i(pair_seed), .pair_coef_i(pair_coef),
       .step_i(step), .step_shift_i(step_shift),
       .cnt_elements_o(u_elements), .cnt_updated_o(u_updated), .cnt_zero_o(u_zero), .cnt_clipped_o(u_clipped), .cnt_random_o(u_random)
     );
-    assign loss_we = e_done[LOSS];
+    assign loss_we = l_done;
   end else begin : gen_inference
     logic unused_training;
     assign unused_training = ^{rd_rsp_last[5], pairs, pair_seed, pair_coef, step, step_shift};
-    assign {e_busy[LOSS], e_done[LOSS], e_progress[LOSS], e_req_valid[LOSS], e_rsp_ready[LOSS], e_wr_valid[LOSS]} = '0;
-    assign e_req_addr[LOSS*32 +: 32] = '0;
-    assign e_req_bytes[LOSS*24 +: 24] = '0;
-    assign e_wr_addr[LOSS*32 +: 32] = '0;
-    assign e_wr_data[LOSS*DATA +: DATA] = '0;
-    assign e_wr_strb[LOSS*BUS_BYTES +: BUS_BYTES] = '0;
-    assign {e_busy[UPDATE], e_done[UPDATE], e_progress[UPDATE], e_req_valid[UPDATE], e_rsp_ready[UPDATE], e_wr_valid[UPDATE]} = '0;
-    assign e_req_addr[UPDATE*32 +: 32] = '0;
-    assign e_req_bytes[UPDATE*24 +: 24] = '0;
-    assign e_wr_addr[UPDATE*32 +: 32] = '0;
-    assign e_wr_data[UPDATE*DATA +: DATA] = '0;
-    assign e_wr_strb[UPDATE*BUS_BYTES +: BUS_BYTES] = '0;
+    assign {l_busy, l_done, l_progress, l_req_valid, l_rsp_ready, l_wr_valid, l_req_addr, l_req_bytes, l_wr_addr, l_wr_data, l_wr_strb} = '0;
+    assign {u_busy, u_done, u_progress, u_req_valid, u_rsp_ready, u_wr_valid, u_req_addr, u_req_bytes, u_wr_addr, u_wr_data, u_wr_strb} = '0;
     assign {loss_we, loss_sum, loss_correct, loss_examples, l_element} = '0;
     assign {u_elements, u_updated, u_zero, u_clipped, u_random} = '0;
   end
 
   // The running engine's side of the shared clients.
-  assign rd_req_valid[4:1] = {e_sel[ADD] ? a_req2_valid : c_req_valid[3], c_req_valid[2:0]};
-  assign rd_req_addr[5*32-1:32] = {e_sel[ADD] ? a_req2_addr : c_req_addr[127:96], c_req_addr[95:0]};
-  assign rd_req_bytes[5*24-1:24] = {e_sel[ADD] ? a_req2_bytes : c_req_bytes[95:72], c_req_bytes[71:0]};
-  assign rd_rsp_ready[4:1] = {e_sel[ADD] ? a_rsp2_ready : c_rsp_ready[3], c_rsp_ready[2:0]};
+  assign rd_req_valid[4:1] = {a_busy ? a_req2_valid : c_req_valid[3], c_req_valid[2:0]};
+  assign rd_req_addr[5*32-1:32] = {a_busy ? a_req2_addr : c_req_addr[127:96], c_req_addr[95:0]};
+  assign rd_req_bytes[5*24-1:24] = {a_busy ? a_req2_bytes : c_req_bytes[95:72], c_req_bytes[71:0]};
+  assign rd_rsp_ready[4:1] = {a_busy ? a_rsp2_ready : c_rsp_ready[3], c_rsp_ready[2:0]};
   always_comb begin
     rd_req_valid[5] = 1'b0;
     rd_req_addr[5*32 +: 32] = '0;
@@ -279,61 +260,66 @@ module npu #(
     wr_addr[63:32] = '0;
     wr_data[2*DATA-1:DATA] = '0;
     wr_strb[2*BUS_BYTES-1:BUS_BYTES] = '0;
-    for (int unsigned e = 0; e < ENGINES; e++) begin
-      if (e_busy[e] && e_sel[e]) begin
-        rd_req_valid[5] = e_req_valid[e];
-        rd_req_addr[5*32 +: 32] = e_req_addr[e*32 +: 32];
-        rd_req_bytes[5*24 +: 24] = e_req_bytes[e*24 +: 24];
-        rd_rsp_ready[5] = e_rsp_ready[e];
-        wr_valid[1] = e_wr_valid[e];
-        wr_addr[63:32] = e_wr_addr[e*32 +: 32];
-        wr_data[2*DATA-1:DATA] = e_wr_data[e*DATA +: DATA];
-        wr_strb[2*BUS_BYTES-1:BUS_BYTES] = e_wr_strb[e*BUS_BYTES +: BUS_BYTES];
-      end
+    if (e_busy) begin
+      rd_req_valid[5] = a_busy ? a_req_valid : s_busy ? s_req_valid : l_busy ? l_req_valid : u_req_valid;
+      rd_req_addr[5*32 +: 32] = a_busy ? a_req_addr : s_busy ? s_req_addr : l_busy ? l_req_addr : u_req_addr;
+      rd_req_bytes[5*24 +: 24] = a_busy ? a_req_bytes : s_busy ? s_req_bytes : l_busy ? l_req_bytes : u_req_bytes;
+      rd_rsp_ready[5] = a_busy ? a_rsp_ready : s_busy ? s_rsp_ready : l_busy ? l_rsp_ready : u_rsp_ready;
+      wr_valid[1] = a_busy ? a_wr_valid : s_busy ? s_wr_valid : l_busy ? l_wr_valid : u_wr_valid;
+      wr_addr[63:32] = a_busy ? a_wr_addr : s_busy ? s_wr_addr : l_busy ? l_wr_addr : u_wr_addr;
+      wr_data[2*DATA-1:DATA] = a_busy ? a_wr_data : s_busy ? s_wr_data : l_busy ? l_wr_data : u_wr_data;
+      wr_strb[2*BUS_BYTES-1:BUS_BYTES] = a_busy ? a_wr_strb : s_busy ? s_wr_strb : l_busy ? l_wr_strb : u_wr_strb;
     end
   end
 
-  assign done = core_done || (e_done != '0);
-  assign progress = core_moving || rd_progress || wr_progress || (e_progress != '0);
+  assign done = core_done || a_done || s_done || l_done || u_done;
+  always_comb begin
+    progress = rd_progress || wr_progress;
+    if (e_busy && !progress) progress = a_progress || s_progress || l_progress || u_progress;
+    if (!progress) progress = core_moving;
+  end
 
-  // Events.
-  logic update, element_busy;
-  assign update = e_sel[UPDATE];
-  assign element_busy = c_pool || (e_busy != '0);
+  // Events. Simulators join assignments to neighbouring words into one wide one, so no two neighbours stand together.
   always_comb begin
     inc = '0;
     inc[npu_pkg::CNT_MACS*INC +: INC] = INC'(c_macs);
-    inc[npu_pkg::CNT_ELEMENT_OPS*INC +: INC] = INC'(c_ops);
-    for (int unsigned e = 0; e < ENGINES; e++) begin
-      if (e_elements[e*8 +: 8] != '0) inc[npu_pkg::CNT_ELEMENT_OPS*INC +: INC] = INC'(e_elements[e*8 +: 8]);
-    end
-    inc[npu_pkg::CNT_ACT_READ_BYTES*INC +: INC] = (rd_words[1] || rd_words[4] || (rd_words[5] && !update)) ? INC'(BUS_BYTES) : '0;
-    inc[npu_pkg::CNT_WEIGHT_READ_BYTES*INC +: INC] = rd_words[2] ? INC'(BUS_BYTES) : '0;
-    inc[npu_pkg::CNT_PARAM_READ_BYTES*INC +: INC] = rd_words[3] ? INC'(BUS_BYTES) : '0;
-    inc[npu_pkg::CNT_UPDATE_READ_BYTES*INC +: INC] = (rd_words[5] && update) ? INC'(BUS_BYTES) : '0;
-    inc[npu_pkg::CNT_ACT_WRITE_BYTES*INC +: INC] = update ? '0 : INC'(wr_bytes);
-    inc[npu_pkg::CNT_UPDATE_WRITE_BYTES*INC +: INC] = update ? INC'(wr_bytes) : '0;
     inc[npu_pkg::CNT_SRAM_READS*INC +: INC] = INC'(c_sram_read);
-    inc[npu_pkg::CNT_SRAM_WRITES*INC +: INC] = INC'(c_sram_writes);
     inc[npu_pkg::CNT_ACC_READS*INC +: INC] = INC'(c_acc_reads);
-    inc[npu_pkg::CNT_ACC_WRITES*INC +: INC] = INC'(c_acc_write);
     inc[npu_pkg::CNT_WEIGHT_LOADS*INC +: INC] = INC'(c_weight_loads);
-    inc[npu_pkg::CNT_RANDOM_WORDS*INC +: INC] = INC'(c_random) + INC'(u_random);
-    inc[npu_pkg::CNT_PERTURBED*INC +: INC] = INC'(c_perturbed);
+    inc[npu_pkg::CNT_ELEMENT_OPS*INC +: INC] = INC'(c_ops);
+    inc[npu_pkg::CNT_SRAM_WRITES*INC +: INC] = INC'(c_sram_writes);
+    inc[npu_pkg::CNT_ACC_WRITES*INC +: INC] = INC'(c_acc_write);
+    inc[npu_pkg::CNT_RANDOM_WORDS*INC +: INC] = INC'(c_random);
     inc[npu_pkg::CNT_CLIPPED*INC +: INC] = INC'(c_clipped);
-    inc[npu_pkg::CNT_SAT_LOW*INC +: INC] = INC'(c_sat_low) + INC'(a_sat_low);
-    inc[npu_pkg::CNT_SAT_HIGH*INC +: INC] = INC'(c_sat_high) + INC'(a_sat_high);
-    inc[npu_pkg::CNT_UPDATED*INC +: INC] = INC'(u_updated);
-    inc[npu_pkg::CNT_UPDATE_ZERO*INC +: INC] = INC'(u_zero);
-    inc[npu_pkg::CNT_UPDATE_CLIPPED*INC +: INC] = INC'(u_clipped);
+    inc[npu_pkg::CNT_SAT_HIGH*INC +: INC] = INC'(c_sat_high);
+    inc[npu_pkg::CNT_PERTURBED*INC +: INC] = INC'(c_perturbed);
+    inc[npu_pkg::CNT_SAT_LOW*INC +: INC] = INC'(c_sat_low);
     inc[npu_pkg::CNT_ARRAY_CYCLES*INC +: INC] = INC'(c_array);
-    inc[npu_pkg::CNT_STALL_LOAD*INC +: INC] = INC'(c_stall_load);
     inc[npu_pkg::CNT_STALL_WEIGHT*INC +: INC] = INC'(c_stall_weight);
-    inc[npu_pkg::CNT_STALL_DRAIN*INC +: INC] = INC'(c_stall_drain);
     inc[npu_pkg::CNT_DRAIN_CYCLES*INC +: INC] = INC'(c_drain);
-    inc[npu_pkg::CNT_ELEMENT_CYCLES*INC +: INC] = INC'(element_busy);
     inc[npu_pkg::CNT_BUS_READ_BEATS*INC +: INC] = INC'(rd_beats);
+    inc[npu_pkg::CNT_STALL_LOAD*INC +: INC] = INC'(c_stall_load);
+    inc[npu_pkg::CNT_STALL_DRAIN*INC +: INC] = INC'(c_stall_drain);
+    inc[npu_pkg::CNT_ELEMENT_CYCLES*INC +: INC] = INC'(c_pool);
     inc[npu_pkg::CNT_BUS_WRITE_BEATS*INC +: INC] = INC'(wr_beats);
+    if (rd_words != '0) begin
+      inc[npu_pkg::CNT_ACT_READ_BYTES*INC +: INC] = (rd_words[1] || rd_words[4] || (rd_words[5] && !u_busy)) ? INC'(BUS_BYTES) : '0;
+      inc[npu_pkg::CNT_PARAM_READ_BYTES*INC +: INC] = rd_words[3] ? INC'(BUS_BYTES) : '0;
+      inc[npu_pkg::CNT_WEIGHT_READ_BYTES*INC +: INC] = rd_words[2] ? INC'(BUS_BYTES) : '0;
+      inc[npu_pkg::CNT_UPDATE_READ_BYTES*INC +: INC] = (rd_words[5] && u_busy) ? INC'(BUS_BYTES) : '0;
+    end
+    if (u_busy) inc[npu_pkg::CNT_UPDATE_WRITE_BYTES*INC +: INC] = INC'(wr_bytes);
+    else inc[npu_pkg::CNT_ACT_WRITE_BYTES*INC +: INC] = INC'(wr_bytes);
+    if (e_busy) begin  // the core is idle
+      inc[npu_pkg::CNT_ELEMENT_CYCLES*INC +: INC] = INC'(1'b1);
+      inc[npu_pkg::CNT_ELEMENT_OPS*INC +: INC] = a_busy ? INC'(a_elements) : s_busy ? INC'(s_element) : l_busy ? INC'(l_element) : INC'(u_elements);
+      inc[npu_pkg::CNT_SAT_LOW*INC +: INC] = INC'(a_sat_low);
+      inc[npu_pkg::CNT_RANDOM_WORDS*INC +: INC] = INC'(u_random);
+      inc[npu_pkg::CNT_SAT_HIGH*INC +: INC] = INC'(a_sat_high);
+      inc[npu_pkg::CNT_UPDATE_ZERO*INC +: INC] = INC'(u_zero);
+      inc[npu_pkg::CNT_UPDATED*INC +: INC] = INC'(u_updated);
+      inc[npu_pkg::CNT_UPDATE_CLIPPED*INC +: INC] = INC'(u_clipped);
+    end
   end
 
   logic unused;

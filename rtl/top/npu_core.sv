@@ -147,7 +147,7 @@ module npu_core #(
   logic [AW-1:0] a_rd_base, q_rd_base, q_rd_off;
   logic [ROWS*AW-1:0] a_rd_off;
   logic [LR:0] a_rd_lanes, q_rd_lanes;
-  logic [ROWS*9-1:0] act;
+  logic [ROWS*32-1:0] act;
   npu_scratchpad #(.ROWS(ROWS), .ACT_BYTES(ACT_BYTES)) u_scratchpad (
     .clk_i, .rst_ni, .wr_valid_i(wr_valid), .wr_half_i(wr_half), .wr_addr_i(wr_addr), .wr_mask_i(wr_mask), .wr_data_i(wr_data),
     .rd_valid_i(a_rd_valid || q_rd_valid), .rd_half_i(pool ? q_rd_half : a_rd_half), .rd_packed_i(kt_packed && !pool),
@@ -183,7 +183,7 @@ module npu_core #(
   logic dr_read, dr_half, dr_select, dr_select_half;
   logic [PW-1:0] dr_pos;
   logic [GB-1:0] dr_group;
-  logic [RQ_LANES*40-1:0] dr_acc;
+  logic [RQ_LANES*64-1:0] dr_acc;
   npu_array #(.ROWS(ROWS), .COLS(COLS), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH), .RQ_LANES(RQ_LANES)) u_array (
     .clk_i, .rst_ni, .clear_i, .run_i(run_q && !pool), .step_y_i(step_y),
     .tile_valid_i(a_tile_valid), .tile_ready_o(a_tile_ready), .tile_i(a_tile),

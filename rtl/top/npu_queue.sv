@@ -15,6 +15,7 @@ module npu_queue #(
 );
 
   localparam int unsigned PW = (DEPTH < 2) ? 1 : $clog2(DEPTH);
+  localparam logic [PW-1:0] ONE = PW'((DEPTH < 2) ? 0 : 1);  // pointers wrap by themselves
 
   logic [WIDTH-1:0] mem_q [DEPTH];
   logic [PW-1:0] wr_q, rd_q;
@@ -38,11 +39,10 @@ module npu_queue #(
       wr_q <= '0;
       rd_q <= '0;
       level_q <= '0;
-    end else begin
-      if (push) wr_q <= (wr_q == PW'(DEPTH - 1)) ? '0 : wr_q + PW'(1);
-      if (pop) rd_q <= (rd_q == PW'(DEPTH - 1)) ? '0 : rd_q + PW'(1);
-      if (push && !pop) level_q <= level_q + (PW + 1)'(1);
-      if (pop && !push) level_q <= level_q - (PW + 1)'(1);
+    end else if (push || pop) begin
+      if (push) wr_q <= wr_q + ONE;
+      if (pop) rd_q <= rd_q + ONE;
+      level_q <= level_q + (PW + 1)'(push) - (PW + 1)'(pop);
     end
   end
 

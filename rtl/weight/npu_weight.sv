@@ -110,20 +110,37 @@ module npu_weight #(
   logic [LR:0] run;
   logic [31:0] lim;
   logic tap_end, last_kx, last_ky, k_end, chunk_end, block_last_in_group, block_last, unload, kt_push_ready, first_k;
-  assign block_left = depthwise ? out_c - ob_q : cout_group - ob_q;
-  assign nc = (block_left > (depthwise ? 17'(DW_CH) : 17'(COLS))) ? (depthwise ? (LC + 1)'(DW_CH) : (LC + 1)'(COLS)) : block_left[LC:0];
-  assign lim = packed_k ? packed_k_i : 32'(c_end_q);
-  assign run_left = packed_k ? lim[16:0] - k_q : lim[16:0] - c_q;
-  assign run = (run_left > 17'(ROWS)) ? (LR + 1)'(ROWS) : run_left[LR:0];
-  assign last_kx = (kx_q + 16'd1 == kernel_w);
-  assign last_ky = (ky_q + 16'd1 == kernel_h);
-  assign chunk_end = (run_left <= 17'(ROWS));
-  assign tap_end = depthwise || (chunk_end && (c_end_q == 17'(cin_group)));
-  assign k_end = packed_k ? chunk_end : tap_end && last_kx && last_ky;
+  always_comb begin
+    block_left = '0;
+    nc = '0;
+    lim = '0;
+    run_left = '0;
+    run = '0;
+    last_kx = 1'b0;
+    last_ky = 1'b0;
+    chunk_end = 1'b0;
+    tap_end = 1'b0;
+    k_end = 1'b0;
+    block_last_in_group = 1'b0;
+    block_last = 1'b0;
+    unload = 1'b0;
+    if (state_q != R_TILE) begin
+      block_left = depthwise ? out_c - ob_q : cout_group - ob_q;
+      nc = (block_left > (depthwise ? 17'(DW_CH) : 17'(COLS))) ? (depthwise ? (LC + 1)'(DW_CH) : (LC + 1)'(COLS)) : block_left[LC:0];
+      lim = packed_k ? packed_k_i : 32'(c_end_q);
+      run_left = packed_k ? lim[16:0] - k_q : lim[16:0] - c_q;
+      run = (run_left > 17'(ROWS)) ? (LR + 1)'(ROWS) : run_left[LR:0];
+      last_kx = (kx_q + 16'd1 == kernel_w);
+      last_ky = (ky_q + 16'd1 == kernel_h);
+      chunk_end = (run_left <= 17'(ROWS));
+      tap_end = depthwise || (chunk_end && (c_end_q == 17'(cin_group)));
+      k_end = packed_k ? chunk_end : tap_end && last_kx && last_ky;
+      block_last_in_group = (block_left == 17'(nc_q));
+      block_last = block_last_in_group && (group_q + 16'd1 == groups);
+      unload = chunked ? chunk_end : k_end && block_last;
+    end
+  end
   assign first_k = (k_q == '0);
-  assign block_last_in_group = (block_left == 17'(nc_q));
-  assign block_last = block_last_in_group && (group_q + 16'd1 == groups);
-  assign unload = chunked ? chunk_end : k_end && block_last;
 
   logic [31:0] k_bytes;
   assign k_bytes = depthwise ? (w8 ? 32'(o_q) : {14'd0, o_q, 1'b0}) : (w8 ? 32'(k_q) : {14'd0, k_q, 1'b0});
@@ -131,7 +148,7 @@ module npu_weight #(
   // Requests: the rows of the block. A row's metadata waits for its data.
   localparam int unsigned META = 17 + (LR + 1) + 16 + LC + 2;  // {column, run, row, j, last row of the k-tile, count}
   logic meta_push_ready, meta_valid, meta_pop, row_fire, row_last;
-  logic [META-1:0] meta;
+  logic [META-1:0] meta, meta_in;
   logic [15:0] tap_index_q;
   logic [LR:0] width;
   logic [15:0] hash_row;
@@ -142,9 +159,13 @@ module npu_weight #(
   assign rd_req_bytes_o = w8 ? 24'(width) : {23'(width), 1'b0};
   assign row_fire = rd_req_valid_o && rd_req_ready_i;
   assign row_last = depthwise || (row_q + (LC + 1)'(1) == nc_q);
+  always_comb begin
+    meta_in = '0;
+    if (rd_req_valid_o) meta_in = {depthwise ? o_q : k_q, width, hash_row, row_q[LC-1:0], row_last, first_tile_q};
+  end
   npu_queue #(.WIDTH(META), .DEPTH(META_DEPTH)) u_meta (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(row_fire), .push_ready_o(meta_push_ready),
-    .push_data_i({depthwise ? o_q : k_q, width, hash_row, row_q[LC-1:0], row_last, first_tile_q}),
+    .push_data_i(meta_in),
     .pop_valid_o(meta_valid), .pop_ready_i(meta_pop), .pop_data_o(meta)
   );
 
@@ -153,17 +174,34 @@ module npu_weight #(
   logic [KT-1:0] kt_in, kt;
   logic [AW-1:0] off;
   logic [MB-1:0] kt_macs;
-  assign off = packed_k ? '0 : tap_off_q + (depthwise ? c0_q[AW-1:0] : AW'(c_q) - AW'(c_base_q));
-  assign kt_macs = depthwise ? MB'(nc_q) : MB'(run) * MB'(nc_q);
   assign kt_push = (state_q == R_KT);
-  assign kt_in = {off, depthwise ? lane_q : run, kt_macs, nc_q, mod_q, first_k, k_end,
-                  chunked ? (c_q == c_base_q) : tile_start_q, unload, tile_start_q, unload && block_last && k_end && last_tile_q};
+  always_comb begin
+    off = '0;
+    kt_macs = '0;
+    kt_in = '0;
+    if (kt_push) begin
+      off = packed_k ? '0 : tap_off_q + (depthwise ? c0_q[AW-1:0] : AW'(c_q) - AW'(c_base_q));
+      kt_macs = depthwise ? MB'(nc_q) : MB'(run) * MB'(nc_q);
+      kt_in = {off, depthwise ? lane_q : run, kt_macs, nc_q, mod_q, first_k, k_end,
+               chunked ? (c_q == c_base_q) : tile_start_q, unload, tile_start_q, unload && block_last && k_end && last_tile_q};
+    end
+  end
   npu_queue #(.WIDTH(KT), .DEPTH(KT_DEPTH)) u_kt (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(kt_push), .push_ready_o(kt_push_ready), .push_data_i(kt_in),
     .pop_valid_o(kt_valid), .pop_ready_i(kt_pop), .pop_data_o(kt)
   );
 
   assign tile_ready_o = (state_q == R_TILE);
+
+  logic lane_step, lanes_end;
+  always_comb begin
+    lane_step = 1'b0;
+    lanes_end = 1'b0;
+    if (state_q == R_LANES) begin
+      lane_step = (lane_mod_q + 17'd1 == cout_group);
+      lanes_end = (lane_count_q + (LC + 1)'(1) == nc_q);
+    end
+  end
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -176,7 +214,7 @@ module npu_weight #(
       case (state_q)
         R_TILE: if (tile_valid_i) state_q <= R_BLOCK;
         R_BLOCK: state_q <= depthwise ? R_LANES : R_KT;
-        R_LANES: if (lane_count_q + (LC + 1)'(1) == nc_q) state_q <= R_KT;
+        R_LANES: if (lanes_end) state_q <= R_KT;
         R_KT: if (kt_push_ready) state_q <= R_ROWS;
         R_ROWS: if (row_fire && row_last) begin
           state_q <= !k_end ? R_KT : block_last ? R_TILE : R_BLOCK;
@@ -187,86 +225,102 @@ module npu_weight #(
     end
   end
 
-  logic lane_step;
-  assign lane_step = (lane_mod_q + 17'd1 == cout_group);
+  // Registers of the requester. In each group the step comes before the start, and a register that others take over comes after them.
+  logic tap_step, block_step;
+  logic [31:0] next_row_addr;
+  assign tap_step = row_fire && row_last && tap_end;
+  assign block_step = row_fire && row_last && k_end;
+  always_comb begin
+    next_row_addr = '0;
+    if (row_fire) next_row_addr = row_addr_q + pitch;
+  end
+
+  // rows of a k-tile
   always_ff @(posedge clk_i) begin
-    case (state_q)
-      R_TILE: if (tile_valid_i) begin
-        last_tile_q <= tile_last_i;
-        tile_start_q <= 1'b1;
-        group_q <= '0;
-        o_q <= '0;
-        ob_q <= '0;
-        group_off_q <= '0;
-        block_addr_q <= desc_i[npu_pkg::F_W_ADDR +: 32];
-        mod_q <= '0;
-        c0_q <= '0;
+    if (row_fire) begin
+      row_q <= row_q + (LC + 1)'(1);
+      row_addr_q <= next_row_addr;
+    end else if (state_q == R_KT && kt_push_ready) begin
+      row_q <= '0;
+      row_addr_q <= tap_addr_q + k_bytes;
+    end
+  end
+  // k-tiles of a block
+  always_ff @(posedge clk_i) begin
+    if (row_fire && row_last) begin
+      k_q <= !(tap_end && depthwise) ? k_q + 17'(run) : 17'd1;  // depthwise: not the first
+      c_q <= !tap_end ? c_q + 17'(run) : '0;
+      if (!packed_k && chunk_end && !tap_end) begin
+        // next chunk of the channels
+        c_base_q <= c_end_q;
+        c_end_q <= (17'(cin_group) - c_end_q > tile_c[16:0]) ? c_end_q + tile_c[16:0] : 17'(cin_group);
       end
-      R_BLOCK: begin
-        nc_q <= nc;
-        k_q <= '0;
-        c_q <= '0;
-        c_base_q <= '0;
-        c_end_q <= chunked ? tile_c[16:0] : cin_group[16:0];
-        ky_q <= '0;
-        kx_q <= '0;
-        tap_index_q <= '0;
-        row_off_q <= group_off_q;
-        tap_off_q <= group_off_q;
-        tap_addr_q <= block_addr_q;
-        lane_q <= (LR + 1)'(1);
-        lane_mod_q <= mod_q;
-        lane_count_q <= '0;
+    end else if (state_q == R_BLOCK) begin
+      k_q <= '0;
+      c_q <= '0;
+      c_base_q <= '0;
+      c_end_q <= chunked ? tile_c[16:0] : cin_group[16:0];
+    end
+  end
+  // taps
+  always_ff @(posedge clk_i) begin
+    if (tap_step) begin
+      kx_q <= last_kx ? '0 : kx_q + 16'd1;
+      if (last_kx) ky_q <= ky_q + 16'd1;
+      tap_off_q <= last_kx ? row_off_q + tap_y_i : tap_off_q + tap_x_i;
+      if (last_kx) row_off_q <= row_off_q + tap_y_i;
+      if (depthwise) begin
+        tap_addr_q <= tap_addr_q + pitch;
+        tap_index_q <= tap_index_q + 16'd1;
       end
-      R_LANES: begin
-        // The lane of channel o_q + lane_count_q is lane_q - 1; after the last one: the next block's first channel.
-        lane_count_q <= lane_count_q + (LC + 1)'(1);
-        lane_mod_q <= lane_step ? '0 : lane_mod_q + 17'd1;
-        if (lane_step && lane_count_q + (LC + 1)'(1) != nc_q) lane_q <= lane_q + (LR + 1)'(1);
+    end else if (state_q == R_BLOCK) begin
+      ky_q <= '0;
+      kx_q <= '0;
+      tap_index_q <= '0;
+      row_off_q <= group_off_q;
+      tap_off_q <= group_off_q;
+      tap_addr_q <= block_addr_q;
+    end
+  end
+  // blocks
+  always_ff @(posedge clk_i) begin
+    if (block_step) begin
+      if (depthwise) c0_q <= c0_q + 32'(lane_q) - ((lane_mod_q == '0) ? 32'd0 : 32'd1);
+      else block_addr_q <= next_row_addr - k_bytes;
+      o_q <= o_q + 17'(nc_q);
+      ob_q <= block_last_in_group ? '0 : ob_q + 17'(nc_q);
+      if (block_last_in_group) begin
+        group_q <= group_q + 16'd1;
+        group_off_q <= group_off_q + cin_group[AW-1:0];
       end
-      R_KT: if (kt_push_ready) begin
-        row_q <= '0;
-        row_addr_q <= tap_addr_q + k_bytes;
-        tile_start_q <= 1'b0;
-      end
-      R_ROWS: if (row_fire) begin
-        row_q <= row_q + (LC + 1)'(1);
-        row_addr_q <= row_addr_q + pitch;
-        if (row_last) begin
-          k_q <= k_q + 17'(run);
-          c_q <= c_q + 17'(run);
-          if (!packed_k && chunk_end && !tap_end) begin
-            // next chunk of the channels
-            c_base_q <= c_end_q;
-            c_end_q <= (17'(cin_group) - c_end_q > tile_c[16:0]) ? c_end_q + tile_c[16:0] : 17'(cin_group);
-          end
-          if (tap_end) begin
-            c_q <= '0;
-            kx_q <= last_kx ? '0 : kx_q + 16'd1;
-            if (last_kx) ky_q <= ky_q + 16'd1;
-            tap_off_q <= last_kx ? row_off_q + tap_y_i : tap_off_q + tap_x_i;
-            if (last_kx) row_off_q <= row_off_q + tap_y_i;
-            if (depthwise) begin
-              k_q <= 17'd1;  // not the first
-              tap_addr_q <= tap_addr_q + pitch;
-              tap_index_q <= tap_index_q + 16'd1;
-            end
-          end
-          if (k_end) begin
-            o_q <= o_q + 17'(nc_q);
-            ob_q <= block_last_in_group ? '0 : ob_q + 17'(nc_q);
-            if (block_last_in_group) begin
-              group_q <= group_q + 16'd1;
-              group_off_q <= group_off_q + cin_group[AW-1:0];
-            end
-            mod_q <= lane_mod_q;
-            if (depthwise) c0_q <= c0_q + 32'(lane_q) - ((lane_mod_q == '0) ? 32'd0 : 32'd1);
-            else block_addr_q <= row_addr_q + pitch - k_bytes;
-          end
-        end
-      end
-      default: begin end
-    endcase
+      mod_q <= lane_mod_q;
+    end else if (state_q == R_TILE && tile_valid_i) begin
+      last_tile_q <= tile_last_i;
+      group_q <= '0;
+      o_q <= '0;
+      ob_q <= '0;
+      group_off_q <= '0;
+      block_addr_q <= desc_i[npu_pkg::F_W_ADDR +: 32];
+      mod_q <= '0;
+      c0_q <= '0;
+    end
+  end
+  // lanes: the one of channel o_q + lane_count_q is lane_q - 1; after the last one: the next block's first channel
+  always_ff @(posedge clk_i) begin
+    if (state_q == R_LANES) begin
+      if (lane_step && !lanes_end) lane_q <= lane_q + (LR + 1)'(1);
+      lane_count_q <= lane_count_q + (LC + 1)'(1);
+      lane_mod_q <= !lane_step ? lane_mod_q + 17'd1 : '0;
+    end else if (state_q == R_BLOCK) begin
+      lane_q <= (LR + 1)'(1);
+      lane_mod_q <= mod_q;
+      lane_count_q <= '0;
+    end
+  end
+  always_ff @(posedge clk_i) begin
+    if (state_q == R_BLOCK) nc_q <= nc;
+    if (state_q == R_TILE && tile_valid_i) tile_start_q <= 1'b1;
+    else if (state_q == R_KT && kt_push_ready) tile_start_q <= 1'b0;
   end
 
   // ---- Words through the perturbation unit -------------------------------------------------------------------------------------
@@ -293,19 +347,26 @@ module npu_weight #(
   logic [BUS_BYTES*8-1:0] p_data;
   assign per_word = w8 ? (LB + 1)'(BUS_BYTES) : (LB + 1)'(BUS_BYTES / 2);
   assign col_low = m_col & (17'(per_word) - 17'd1);
-  assign sh = word_first_q ? EB'(col_low) : '0;
-  assign w_col = word_first_q ? m_col - col_low : w_col_q;
-  assign w_lane = word_first_q ? '0 : w_lane_q;
-  assign left = m_run - w_lane;
-  assign room = per_word - (LB + 1)'(sh);
-  assign take = (32'(left) > 32'(room)) ? (LR + 1)'(room) : left;
   always_comb begin
+    sh = '0;
+    w_col = '0;
+    w_lane = '0;
+    left = '0;
+    room = '0;
+    take = '0;
     lanes = '0;
+    side_in = '0;
     if (p_in_valid) begin
-      for (int unsigned e = 0; e < BUS_BYTES; e++) lanes[e] = (32'(e) >= 32'(sh)) && (32'(e) < 32'(sh) + 32'(take));
+      sh = word_first_q ? EB'(col_low) : '0;
+      w_col = word_first_q ? m_col - col_low : w_col_q;
+      w_lane = word_first_q ? '0 : w_lane_q;
+      left = m_run - w_lane;
+      room = per_word - (LB + 1)'(sh);
+      take = (32'(left) > 32'(room)) ? (LR + 1)'(room) : left;
+      lanes = ({BUS_BYTES{1'b1}} << sh) & ~({BUS_BYTES{1'b1}} << (32'(sh) + 32'(take)));
+      side_in = {sh, w_lane, take, m_j, word_first_q, rd_rsp_last_i, m_last_row};
     end
   end
-  assign side_in = {sh, w_lane, take, m_j, word_first_q, rd_rsp_last_i, m_last_row};
   assign p_in_valid = rd_rsp_valid_i && meta_valid;
   assign rd_rsp_ready_o = meta_valid && p_in_ready;
   assign meta_pop = rd_rsp_valid_i && p_in_ready && rd_rsp_last_i;
@@ -403,14 +464,14 @@ module npu_weight #(
     else if (place_fire && pl_last) pl_start_q <= 1'b1;
   end
   always_ff @(posedge clk_i) begin
-    if (!placing_q && depthwise) begin
+    if (place_fire) begin
+      pl_j_q <= pl_j_q + LC'(1);
+      if (pl_mod_q + 17'd1 == cout_group) pl_lane_q <= pl_lane_q + (LR + 1)'(1);
+      pl_mod_q <= (pl_mod_q + 17'd1 == cout_group) ? '0 : pl_mod_q + 17'd1;
+    end else if (!placing_q && depthwise) begin
       pl_j_q <= '0;
       pl_lane_q <= '0;
       pl_mod_q <= head_mod;
-    end else if (place_fire) begin
-      pl_j_q <= pl_j_q + LC'(1);
-      pl_mod_q <= (pl_mod_q + 17'd1 == cout_group) ? '0 : pl_mod_q + 17'd1;
-      if (pl_mod_q + 17'd1 == cout_group) pl_lane_q <= pl_lane_q + (LR + 1)'(1);
     end
   end
 
@@ -427,7 +488,7 @@ module npu_weight #(
   // ---- The k-tile whose weights are in the shadow registers ---------------------------------------------------------------------
   logic [AW-1:0] h_off;
   logic offs_ready_q, offs_run;
-  logic [ROWS*AW-1:0] off_q;
+  logic [ROWS*AW-1:0] off_q, off_next;
   logic [LR:0] off_count_q;
   logic [AW-1:0] pk_base_q;
   logic [31:0] pk_r_q;
@@ -466,12 +527,21 @@ module npu_weight #(
   logic pk_first;
   logic [AW-1:0] pk_base;
   logic [31:0] pk_r;
-  assign pk_first = kt_first_o && (off_count_q == '0);
-  assign pk_base = pk_first ? '0 : pk_base_q;
-  assign pk_r = pk_first ? '0 : pk_r_q;
+  always_comb begin
+    pk_first = 1'b0;
+    pk_base = '0;
+    pk_r = '0;
+    off_next = '0;
+    if (offs_run) begin
+      pk_first = kt_first_o && (off_count_q == '0);
+      pk_base = pk_first ? '0 : pk_base_q;
+      pk_r = pk_first ? '0 : pk_r_q;
+      off_next = {pk_base + pk_r[AW-1:0], off_q[ROWS*AW-1:AW]};
+    end
+  end
   always_ff @(posedge clk_i) begin
     if (offs_run) begin
-      off_q <= {pk_base + pk_r[AW-1:0], off_q[ROWS*AW-1:AW]};
+      off_q <= off_next;
       pk_r_q <= (pk_r + 32'd1 == run_bytes_i) ? '0 : pk_r + 32'd1;
       pk_base_q <= (pk_r + 32'd1 == run_bytes_i) ? pk_base + tap_y_i : pk_base;
     end

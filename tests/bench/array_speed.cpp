@@ -24,7 +24,7 @@ int main() {
     top.shadow_col_i = i % P_COLS;
     top.swap_i = i % 64 == 0;
     top.shadow_i[i % (P_ROWS / 2)] = next();
-    for (int w = 0; w < P_ROWS * 9 / 32; ++w) top.act_i[w] = next();
+    for (int w = 0; w < P_ROWS; ++w) top.act_i[w] = next();
     top.clk_i = 0;
     top.eval();
     top.clk_i = 1;

@@ -9,7 +9,7 @@ MUTANTS = [
      "the next tile overwrites a half of the scratchpad that is still read"),
     ("load-last-row", "rtl/load/npu_load.sv", "th_q <= (y_end > 17'(out_h)) ? out_h - y0_q : tile_h;", "th_q <= tile_h;", "the last tile of a column is not cut"),
     ("scratchpad-lanes", "rtl/load/npu_scratchpad.sv", "((LR + 1)'(i) < lanes2_q)", "((LR + 1)'(i + 1) < lanes2_q)", "off by one: a lane too few takes part"),
-    ("scratchpad-sign", "rtl/load/npu_scratchpad.sv", "9'($signed(rd_twice[i*8 +: 8]))", "9'(rd_twice[i*8 +: 8])", "activations are not sign-extended"),
+    ("scratchpad-sign", "rtl/load/npu_scratchpad.sv", "32'($signed(rd_twice[i*8 +: 8]))", "32'(rd_twice[i*8 +: 8])", "activations are not sign-extended"),
     # Weights and perturbation.
     ("weight-polarity", "rtl/weight/npu_weight.sv", ".minus_i(polarity_i == 2'd2)", ".minus_i(polarity_i == 2'd1)", "polarity swapped"),
     ("weight-shadow", "rtl/weight/npu_weight.sv", "assign shadow_free = !busy_q || swap_i;", "assign shadow_free = 1'b1;",
@@ -50,8 +50,8 @@ MUTANTS = [
     ("add-saturation", "rtl/drain/npu_add_lane.sv", "(sum > ACC_MAX) ? ACC_MAX[39:0] : ", "(sum > ACC_MAX) ? sum[39:0] : ", "sum of the addends wraps instead of saturating"),
     ("residual-skip", "rtl/drain/npu_residual.sv", "assign skip = first_q ? addr_i[LB-1:0] + place[LB-1:0] : '0;", "assign skip = first_q ? addr_i[LB-1:0] | place[LB-1:0] : '0;",
      "second addend read from the wrong byte of its word"),
-    ("walk-row", "rtl/drain/npu_walk.sv", "at_o <= row_q + row_i;", "at_o <= at_o + row_i;", "outputs of the next row begin in the wrong column"),
-    ("store-strobe", "rtl/drain/npu_store.sv", "((LB + 1)'(b) >= (LB + 1)'(off)) && ", "", "wrong byte strobe: bytes before the output are written"),
+    ("walk-row", "rtl/drain/npu_walk.sv", "at_o + col_i : !last_y ? row_q + row_i", "at_o + col_i : !last_y ? at_o + row_i", "outputs of the next row begin in the wrong column"),
+    ("store-strobe", "rtl/drain/npu_store.sv", "({BUS_BYTES{1'b1}} << off) & ~(", "~(", "wrong byte strobe: bytes before the output are written"),
     # Pooling.
     ("pool-padding", "rtl/pool/npu_pool.sv", ": maximum ? -SUM'(128) : '0;", ": '0;", "padding of a maximum is 0"),
     ("pool-count", "rtl/pool/npu_pool.sv", "(first_q[3] ? 16'd0 : count_q) + 16'(in_q[3]);", "(first_q[3] ? 16'd0 : count_q) + 16'd1;", "averages count padding"),
@@ -69,10 +69,10 @@ MUTANTS = [
     ("update-shift", "rtl/update/npu_update_lane.sv", "(64'(p) << npu_pkg::STEP_PRESHIFT)", "(64'(p) << (npu_pkg::STEP_PRESHIFT - 1))", "update shift off by one"),
     ("update-dither", "rtl/update/npu_update_lane.sv", "dither = {47'd0, random, 1'b1};", "dither = {46'd0, random, 2'b01};", "dither of twice the size"),
     ("update-sign", "rtl/update/npu_update_lane.sv", "neg_q <= g_i[17];", "neg_q <= 1'b0;", "negative directions move the wrong way"),
-    ("update-pass", "rtl/update/npu_update.sv", "passes_q <= (masked && pairs_i == 4'd1) ? 4'd2 : pairs_i;", "passes_q <= pairs_i;", "a single pair does not draw its mask"),
+    ("update-pass", "rtl/update/npu_update.sv", "passes_q <= (keep_below < 9'd256 && pairs_i == 4'd1) ? 4'd2 : pairs_i;", "passes_q <= pairs_i;", "a single pair does not draw its mask"),
     # Bus.
-    ("read-page", "rtl/bus/npu_axi_read_client.sv", "if (to_page < (PB + 1)'(16) && 5'(to_page) < words) words = 5'(to_page);",
-     "if (to_page < (PB + 1)'(8) && 5'(to_page) < words) words = 5'(to_page);",
+    ("read-page", "rtl/bus/npu_axi_read_client.sv", "if (to_page < (PB + 1)'(16) && 5'(to_page) < burst_words) burst_words = 5'(to_page);",
+     "if (to_page < (PB + 1)'(8) && 5'(to_page) < burst_words) burst_words = 5'(to_page);",
      "wrong burst boundary: reads cross 4 KiB"),
     ("write-page", "rtl/bus/npu_axi_write.sv", "(addr == next_q) && (addr[PB-1:0] != '0)", "(addr == next_q) && (addr[PB-1:0] != PB'(1))", "wrong burst boundary: writes cross 4 KiB"),
     ("read-epoch", "rtl/bus/npu_axi_read.sv", "assign current = rvalid_i && (rid_i[3] == epoch_q) && !stale_q && !clear_i;",
@@ -108,7 +108,7 @@ MUTANTS = [
     ("field-zero", "rtl/pkg/npu_pkg.sv", "(d[463:456] < 8'd1)", "1'b0", "a dilation of 0 is accepted"),
     ("irq-enable", "rtl/control/npu_regs.sv", "assign irq_o = (irq_status_q & irq_enable_q) != 2'b00;", "assign irq_o = irq_status_q != 2'b00;", "interrupt although it is not enabled"),
     ("counter-carry", "rtl/control/npu_counters.sv", "+ 64'(inc);", "+ {32'd0, 32'(inc)} + 64'd1;", "every counted event counts one too many"),
-    ("counter-source", "rtl/top/npu.sv", "(rd_words[5] && update) ? INC'(BUS_BYTES) : '0;", "'0;", "bytes that updates read are not counted"),
+    ("counter-source", "rtl/top/npu.sv", "(rd_words[5] && u_busy) ? INC'(BUS_BYTES) : '0;", "'0;", "bytes that updates read are not counted"),
     # The model: the RTL has to notice as well.
     ("model-saturation", "cmodel/npu/drain.cpp", "wide ? 32767 : 127, d.act_min", "wide ? 32767 : 126, d.act_min", "model: saturation counted one value too early"),
     ("model-hash", "cmodel/npu/random.cpp", "const std::uint32_t c0 = row << 16 | first_block;", "const std::uint32_t c0 = row << 16 | (first_block + 1);",
