@@ -81,7 +81,7 @@ def verilate(obj, values, flags, more):
          "CXX=g++ -fPIC -std=c++20", "OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0"], env={**os.environ, "OBJCACHE": shutil.which("ccache") or "", "MAKEFLAGS": ""})
 
 
-def library(kind, values, flags, more):
+def library(kind, values, flags, more, make):
     """Instrumented npu.so of one parameter set in build/coverage/KIND/rtl, with the programs beside it."""
     base = OUT / kind
     name = "{}x{}-b{}-s{}-a{}-q{}-t{}".format(*values)
@@ -97,9 +97,10 @@ def library(kind, values, flags, more):
         verilate(obj, values, flags, more)
         known.write_text(key)
     include = run(["verilator", "--getenv", "VERILATOR_ROOT"]).strip() + "/include"
+    interface = run([*make.split(), "--no-print-directory", "--eval", "interface:;@echo $(SIM_INTERFACE)", "interface"], env={**os.environ, "MAKEFLAGS": ""}).split()[-1]
     run(["g++", "-std=c++20", "-O1", "-march=native", "-fPIC", "-shared", "-I.", f"-I{obj}", "-isystem", include, "-isystem", f"{include}/vltstd",
-         *(f"-DP_{n}={v}" for n, v in zip(NAMES, values)), "-DP_CHECKED=0", "-DP_COVERAGE", "-DVM_COVERAGE=1", "sim/verilator/npu_simulation.cpp",
-         str(obj / "Vnpu__ALL.a"), *map(str, sorted(obj.glob("verilated*.o"))), "-lpthread", "-o", str(folder / "npu.so")])
+         *(f"-DP_{n}={v}" for n, v in zip(NAMES, values)), "-DP_CHECKED=0", "-DP_COVERAGE", "-DVM_COVERAGE=1", f"-DLASTMILE_SIM_INTERFACE={interface}",
+         "sim/verilator/npu_simulation.cpp", "sim/verilator/npu_pins.cpp", str(obj / "Vnpu__ALL.a"), *map(str, sorted(obj.glob("verilated*.o"))), "-lpthread", "-o", str(folder / "npu.so")])
     (base / "bin").mkdir(exist_ok=True)
     for program in ("cosim-campaign", "lockstep-test"):
         shutil.copy2(ROOT / "build" / "release-g++" / program, base / "bin" / program)
@@ -150,11 +151,11 @@ def measure(args, stages):
     OUT.mkdir(parents=True, exist_ok=True)
     vlt = only_ports()
     if "line" in stages:
-        base = library("line", LINE_SET, ["--coverage-line", "--coverage-user"], ["tests/coverage/npu_cover.sv"])
+        base = library("line", LINE_SET, ["--coverage-line", "--coverage-user"], ["tests/coverage/npu_cover.sv"], args.make)
         numbers = LINE_SET[:6]
         suites("line", base, [["cosim-campaign", *numbers, 1, 900, 0, args.blocks], ["lockstep-test", 3, *numbers]])
     if "toggle" in stages:
-        base = library("toggle", TOGGLE_SET, ["--coverage-toggle"], [vlt])
+        base = library("toggle", TOGGLE_SET, ["--coverage-toggle"], [vlt], args.make)
         numbers = TOGGLE_SET[:6]
         suites("toggle", base, [["cosim-campaign", *numbers, 1, 900, 0, max(4, args.blocks // 3)], ["lockstep-test", 1, *numbers]])
     if "benches" in stages:
