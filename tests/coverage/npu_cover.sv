@@ -71,7 +71,7 @@ endmodule
 bind npu_load cover_load u_cover (
   .clk_i, .rst_ni, .push_waits(tile_valid_o && !tile_ready_i), .half_waits(state_q == 3'd3 && full_q[half_q]),
   .outside(rq_active_q && mid_q != '0 && !rq_inside), .columns_outside(rq_active_q && mid_q == '0), .fill(place_q == 2'd2),
-  .data(data_fire), .part_word(part_lo != '0)
+  .data(data_fire), .part_word(lo != '0)
 );
 
 module cover_pool (input logic clk_i, rst_ni, issue, last_tap, slot, run, maximum, window, empty, dividing, out_valid, seg_ready);
@@ -98,7 +98,7 @@ module cover_read_client (input logic clk_i, rst_ni, active, room, flight_full, 
 endmodule
 bind npu_axi_read_client cover_read_client u_cover (
   .clk_i, .rst_ni, .active(active_q), .room(free_q >= CB'(words)), .flight_full(bursts_q == BB'(BURSTS)), .grant(burst_grant_i), .finish, .take,
-  .page(to_page == (PB + 1)'(words)), .response(rsp_valid_o), .ready(rsp_ready_i), .words
+  .page((PB + 1)'(PAGE) - {1'b0, addr_q[PB-1:0]} == (PB + 1)'(words)), .response(rsp_valid_o), .ready(rsp_ready_i), .words
 );
 
 module cover_read (input logic clk_i, rst_ni, arvalid, arready, rvalid, current, stale, clear, error, input logic [5:0] wanted);
@@ -165,7 +165,7 @@ module cover_update (input logic clk_i, rst_ni, issue, half, masked_single, out_
   no_change:        cover property (@(posedge clk_i) disable iff (!rst_ni) zero);
 endmodule
 bind npu_update cover_update u_cover (
-  .clk_i, .rst_ni, .issue, .half(half_q), .masked_single(masked && pairs_i == 4'd1), .out_waits(wr_valid_o && !wr_ready_i),
+  .clk_i, .rst_ni, .issue, .half(half_q), .masked_single(masked_q && pairs_i == 4'd1), .out_waits(wr_valid_o && !wr_ready_i),
   .clipped(cnt_clipped_o != '0), .zero(cnt_zero_o != '0)
 );
 
