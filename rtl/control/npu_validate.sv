@@ -97,9 +97,9 @@ module npu_validate #(
   logic [24:0] b;
   logic [58:0] product;
   logic [24:0] taps_q, extent_q, rows_q;
-  logic [17:0] p_short;
+  logic [24:0] p_short;  // more than any ACT_BYTES where p_q does not fit
   logic [33:0] in_bytes_q, out_bytes_q;
-  assign p_short = (p_q > 34'h3ffff) ? 18'h3ffff : p_q[17:0];
+  assign p_short = (p_q > 34'h1ff_ffff) ? 25'h1ff_ffff : p_q[24:0];
   always_comb begin
     a = '0;
     b = '0;
@@ -154,7 +154,7 @@ module npu_validate #(
       end
       5'd13: begin
         a = 34'(row_pitch);
-        b = 25'(p_short);
+        b = p_short;
       end
       5'd14: begin
         a = tiled ? 34'(in_h) : 34'(in_c);

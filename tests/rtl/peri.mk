@@ -23,7 +23,7 @@ PERI_BENCHES := \
   axi_write_8|npu_axi_write|axi_write|-GBUS_BYTES=8 \
   validate|npu_validate|validation|-GROWS=16|cmodel/npu/validate.cpp,cmodel/npu/control.cpp \
   validate_4|npu_validate|validation|-GROWS=4,-GTRAINING=0|cmodel/npu/validate.cpp,cmodel/npu/control.cpp \
-  validate_32|npu_validate|validation|-GROWS=32,-GACT_BYTES=131072,-GACC_DEPTH=1024|cmodel/npu/validate.cpp,cmodel/npu/control.cpp \
+  validate_32|npu_validate|validation|-GROWS=32,-GACT_BYTES=262144,-GACC_DEPTH=1024|cmodel/npu/validate.cpp,cmodel/npu/control.cpp \
   control_16|npu_control|queue|-GBUS_BYTES=16|cmodel/npu/control.cpp \
   control_64|npu_control|queue|-GBUS_BYTES=64|cmodel/npu/control.cpp \
   update_16|npu_update|update| \
