@@ -36,7 +36,7 @@ module npu_dot #(
   end
 
   always_comb begin
-    for (int unsigned i = 0; i < ROWS; i++) act[i] = mul_i ? 32'($signed(act_i[i*32 +: 9])) : 32'sd0;
+    for (int unsigned i = 0; i < ROWS; i++) act[i] = 32'($signed(mul_i ? act_i[i*32 +: 9] : 9'd0));
   end
 
   for (genvar g = 0; g < PARTS; g++) begin : gen_part
