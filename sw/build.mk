@@ -8,7 +8,9 @@ CXX     := $(if $(filter default,$(origin CXX)),g++,$(CXX))
 CCACHE  := $(shell command -v ccache 2>/dev/null)
 OUT     := build/$(VARIANT)-$(notdir $(CXX))
 
-WARN := -Wall -Wextra -Wconversion -Wshadow $(WERROR)
+# Of any compiler, and with those of g++ alone.
+WARN_COMMON := -Wall -Wextra -Wconversion -Wshadow $(WERROR)
+WARN := $(WARN_COMMON)
 # What g++ finds after inlining changes with its version: shown in release builds but no reason to stop; under sanitizers, noise.
 LATE := array-bounds maybe-uninitialized stringop-overflow
 WARN += $(if $(findstring clang,$(CXX)),,$(addprefix $(if $(filter debug,$(VARIANT)),-Wno-,-Wno-error=),$(LATE)))
