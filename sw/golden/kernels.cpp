@@ -499,6 +499,7 @@ void activate_backward(Activation activation, const T* y, T* dy, std::size_t cou
   for (std::size_t i = 0; i < count; ++i) dy[i] = y[i] > T{0} && y[i] < high ? dy[i] : T{0};
 }
 
+// NOLINTBEGIN(bugprone-macro-parentheses): the argument is a type.
 #define LASTMILE_INSTANTIATE(T)                                                                   \
   template void weighted_forward<T>(const Layer&, int, const T*, const T*, const T*, Activation,  \
                                     T*, Scratch<T>&);                                             \
@@ -508,6 +509,7 @@ void activate_backward(Activation activation, const T* y, T* dy, std::size_t cou
   template void plain_backward<T>(const Layer&, int, const T*, const T*, T*, T*);                 \
   template void activate<T>(Activation, const T*, T*, std::size_t);                               \
   template void activate_backward<T>(Activation, const T*, T*, std::size_t);
+// NOLINTEND(bugprone-macro-parentheses)
 LASTMILE_INSTANTIATE(float)
 LASTMILE_INSTANTIATE(double)
 #undef LASTMILE_INSTANTIATE

@@ -184,12 +184,14 @@ std::vector<bool> trainable_layers(const Network& network, const std::vector<std
   return trainable;
 }
 
+// NOLINTBEGIN(bugprone-macro-parentheses): the argument is a type.
 #define LASTMILE_INSTANTIATE(T)                                                             \
   template FloatParams<T> zero_params<T>(const Network&);                                   \
   template FloatParams<T> init_params<T>(const Network&, std::uint64_t);                    \
   template void check_params<T>(const Network&, const FloatParams<T>&, const std::string&); \
   template FloatParams<T> fold_params<T>(const Network&, const FloatParams<T>&);            \
   template std::vector<TensorRef<T>> tensor_refs<T>(FloatParams<T>&, const std::vector<bool>&);
+// NOLINTEND(bugprone-macro-parentheses)
 LASTMILE_INSTANTIATE(float)
 LASTMILE_INSTANTIATE(double)
 #undef LASTMILE_INSTANTIATE

@@ -219,12 +219,14 @@ std::vector<EpochReport> train(const Network& network, FloatParams<T>& params,
   return reports;
 }
 
+// NOLINTBEGIN(bugprone-macro-parentheses): the argument is a type.
 #define LASTMILE_INSTANTIATE(T)                                                                \
   template class BackpropTrainer<T>;                                                           \
   template BatchSource<T> memory_source<T>(std::span<const T>, std::span<const std::uint8_t>); \
   template std::vector<EpochReport> train<T>(const Network&, FloatParams<T>&, std::int64_t,    \
                                              const BatchSource<T>&, const BackpropOptions&,    \
                                              const TrainCallbacks&);
+// NOLINTEND(bugprone-macro-parentheses)
 LASTMILE_INSTANTIATE(float)
 LASTMILE_INSTANTIATE(double)
 #undef LASTMILE_INSTANTIATE

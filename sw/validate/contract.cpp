@@ -221,6 +221,7 @@ std::vector<T> simulated_input(const QuantizedNetwork& network, std::span<const 
   return out;
 }
 
+// NOLINTBEGIN(bugprone-macro-parentheses): the argument is a type.
 #define LASTMILE_INSTANTIATE(T)                                                                    \
   template void fake_quantize<T>(std::span<T>, const TensorQuant&, std::int32_t, std::int32_t,     \
                                  int);                                                             \
@@ -230,6 +231,7 @@ std::vector<T> simulated_input(const QuantizedNetwork& network, std::span<const 
       const Golden<T>&, const QuantizedNetwork&, const FloatParams<T>&, std::span<const T>,        \
       LayerOutputs<T>&, int, const Widths&, const std::vector<bool>&, std::vector<std::int16_t>*); \
   template std::vector<T> simulated_input<T>(const QuantizedNetwork&, std::span<const float>, int)
+// NOLINTEND(bugprone-macro-parentheses)
 LASTMILE_INSTANTIATE(float);
 LASTMILE_INSTANTIATE(double);
 #undef LASTMILE_INSTANTIATE
