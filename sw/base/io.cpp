@@ -218,4 +218,35 @@ std::uint64_t xxh64(std::span<const std::uint8_t> bytes, std::uint64_t seed) {
   return XXH64(bytes.data(), bytes.size(), seed);
 }
 
+void require_utf8(std::string_view text, const std::string& name) {
+  const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
+  for (std::size_t i = 0; i < text.size();) {
+    const std::uint8_t lead = byte(i);
+    // Overlong forms, surrogates and what lies beyond U+10FFFF show in the second byte.
+    std::size_t length = 1;
+    std::uint8_t low = 0x80, high = 0xbf;
+    if (lead >= 0x80) {
+      length = lead >= 0xc2 && lead <= 0xdf ? 2 : (lead & 0xf0) == 0xe0 ? 3 : 4;
+      if (lead == 0xe0) low = 0xa0;
+      if (lead == 0xed) high = 0x9f;
+      if (lead == 0xf0) low = 0x90;
+      if (lead == 0xf4) high = 0x8f;
+    }
+    bool good = (lead < 0x80 || lead >= 0xc2) && lead <= 0xf4 && length <= text.size() - i;
+    for (std::size_t k = 1; good && k < length; ++k) {
+      good = byte(i + k) >= low && byte(i + k) <= high;
+      low = 0x80;
+      high = 0xbf;
+    }
+    if (!good) {
+      throw Error(ErrorKind::input,
+                  fmt::format("{}:{}: byte 0x{:02x} at offset {} is not UTF-8", name,
+                              1 + std::count(text.begin(),
+                                             text.begin() + static_cast<std::ptrdiff_t>(i), '\n'),
+                              lead, i));
+    }
+    i += length;
+  }
+}
+
 }  // namespace lastmile

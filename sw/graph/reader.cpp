@@ -387,6 +387,7 @@ void check_nesting(std::string_view text, const std::string& file) {
 
 toml::value parse_text(std::string_view text, const std::string& file) {
   check_nesting(text, file);
+  require_utf8(text, file);
   // toml11 repeats the offending lines in its message, which a user wants to see, under a tag they
   // do not need.
   std::istringstream stream{std::string(text)};

@@ -139,6 +139,7 @@ std::size_t cell_index(std::string_view name) {
 }
 
 EnergyTable parse_energy_table(const std::string& text, const std::string& file) {
+  require_utf8(text, file);
   toml::value root;
   try {
     std::istringstream in(text);

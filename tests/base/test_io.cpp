@@ -138,3 +138,20 @@ TEST_CASE("base: checksums are the published ones") {
   CHECK(lastmile::crc32(bytes.subspan(4), lastmile::crc32(bytes.first(4))) == 0xcbf43926U);
   CHECK(lastmile::xxh64({}) == 0xef46db3751d8e999U);
 }
+
+TEST_CASE("base: text that is not UTF-8 is refused with its line") {
+  // Every boundary of RFC 3629, section 4, from both sides.
+  for (const std::string_view good :
+       {"", "a\x7f", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
+        "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
+    CHECK_NOTHROW(lastmile::require_utf8(good, "t"));
+  }
+  for (const std::string_view bad :
+       {"\x80", "\xbf", "\xc1\xbf", "\xc2", "\xc2\x7f", "\xc2\xc0", "\xe0\x9f\xbf", "\xe1\x80",
+        "\xe1\x80\x7f", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf", "\xf1\x80\x80", "\xf4\x90\x80\x80",
+        "\xf5\x80\x80\x80", "\xff"}) {
+    CHECK_THROWS_AS(lastmile::require_utf8(bad, "t"), lastmile::Error);
+  }
+  CHECK_THROWS_WITH_AS(lastmile::require_utf8("a\nb\xff", "t.toml"),
+                       "t.toml:2: byte 0xff at offset 3 is not UTF-8", lastmile::Error);
+}

@@ -117,6 +117,7 @@ TEST_CASE("graph: errors name file, layer, field, value and what was expected") 
   const std::string k3 = "filters = 4\nkernel = 3\n";
   CHECK(refusal(conv(k3)) == "");
   CHECK(has(refusal("name = "), {"n.toml", "not valid TOML"}));
+  CHECK(has(refusal("\n'\xff'\xff"), {"n.toml:2", "not UTF-8"}));
   CHECK(
       has(refusal(conv("filters = 4\nkernal = 3\n")), {"n.toml:4: layer 'c': kernel is missing"}));
   CHECK(has(refusal(conv(k3 + "kernal = 3\n")),
