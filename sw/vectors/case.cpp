@@ -383,7 +383,7 @@ VectorCase parse_vector_case(const std::string& text, const std::string& file) {
   json root;
   try {
     root = json::parse(text);
-  } catch (const json::parse_error& e) {
+  } catch (const json::exception& e) {
     throw Error(ErrorKind::input, fmt::format("{}: not JSON: {}", file, e.what()));
   }
   try {

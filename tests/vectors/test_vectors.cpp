@@ -177,6 +177,7 @@ TEST_CASE("vectors: what cannot be run is refused by file, layer and field") {
     return message_of(text.dump());
   };
   CHECK(mentions(message_of("{\"op\": "), {"case.json", "not JSON"}));
+  CHECK(mentions(message_of("{\"op\": 669E666}"), {"case.json", "number overflow"}));
   CHECK(mentions(message_of("[1]"), {"case.json", "an object"}));
   CHECK(mentions(changed(conv, "/op", "transpose_conv"),
                  {"op", "transpose_conv", "depthwise_conv2d"}));
