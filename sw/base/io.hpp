@@ -55,8 +55,8 @@ void write_file_atomic(const std::filesystem::path& path, std::string_view text,
 // XXH64 of the bytes.
 [[nodiscard]] std::uint64_t xxh64(std::span<const std::uint8_t> bytes, std::uint64_t seed = 0);
 
-// Throws Error(input), naming the text, line and byte, if the text is not UTF-8 (RFC 3629). Parsers of
-// TOML get nothing else: toml11 3.7.1 reads beyond its buffer when it reports a bad sequence.
+// Throws Error(input), naming text, line and byte, if the text is not UTF-8 (RFC 3629). For parsers
+// of TOML: toml11 3.7.1 reads beyond its buffer when it reports a bad sequence.
 void require_utf8(std::string_view text, const std::string& name);
 
 // The bytes of any contiguous range of trivially copyable values, for the functions above.
