@@ -44,7 +44,6 @@ module npu_fetch #(
   localparam int unsigned WORDS = npu_pkg::DESC_BYTES / BUS_BYTES;
 
   logic request_q, receive_q, check_q, error_q;
-  logic [npu_pkg::DESC_BITS-1:0] desc_all;
   logic word, last, check_start, checked, validating;
   logic [7:0] check_code;
   logic [31:0] check_info, in_addr, in2_addr, out_addr;
@@ -99,19 +98,18 @@ module npu_fetch #(
     end else begin : gen_next
       always_ff @(posedge clk_i) if (word) word_q <= gen_word[w+1].word_q;
     end
-    assign desc_all[w*DATA +: DATA] = word_q;
+    assign desc_o[w*DATA +: DATA] = word_q;
   end
   always_ff @(posedge clk_i) if (start_i) rd_req_addr_o <= addr_i;
 
   npu_validate #(.ROWS(ROWS), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH), .TRAINING(TRAINING)) u_validate (
-    .clk_i, .rst_ni, .clear_i, .start_i(check_start), .desc_i(desc_all), .polarity_i, .distribution_i, .pairs_i, .step_shift_i,
+    .clk_i, .rst_ni, .clear_i, .start_i(check_start), .desc_i(desc_o), .polarity_i, .distribution_i, .pairs_i, .step_shift_i,
     .batch_addr_i, .label_addr_i, .out_addr_i, .mem_limit_i, .busy_o(validating), .done_o(checked),
     .code_o(check_code), .info_o(check_info), .in_addr_o(in_addr), .in2_addr_o(in2_addr), .out_addr_o(out_addr)
   );
 
   assign code_o = error_q ? npu_pkg::ERROR_BUS_READ : check_code;
   assign info_o = error_q ? 32'(npu_pkg::ENGINE_FETCH) : check_info;
-  assign desc_o = desc_all;
   assign addr_o = {out_addr, in2_addr, in_addr};
 
 `ifndef SYNTHESIS

@@ -335,6 +335,8 @@ module npu_loss #(
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) start_i |-> !busy_q);
+  // Where the sum is cleared, nothing is added: the order of the branches does not matter.
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) valid_q[1] |-> state_q != TOP);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                    wr_valid_o && !wr_ready_i |=> wr_valid_o && $stable(wr_data_o) && $stable(wr_addr_o));
 `endif

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <filesystem>
 
+#include "cmodel/spec/settings.hpp"
 #include "sw/base/error.hpp"
 
 namespace lastmile::sim {
@@ -28,14 +29,7 @@ BackendOptions parse_options(const DeviceOptions& options) {
   o.simulation.hardware = options.hardware;
   o.simulation.memory_bytes = (options.memory_bytes + 63) / 64 * 64;
   MemoryOptions& m = o.simulation.memory;
-  std::string rest = options.extra;
-  while (!rest.empty()) {
-    const auto comma = rest.find(',');
-    const std::string item = rest.substr(0, comma);
-    rest = comma == std::string::npos ? "" : rest.substr(comma + 1);
-    const auto equals = item.find('=');
-    const std::string name = item.substr(0, equals);
-    const std::string value = equals == std::string::npos ? "" : item.substr(equals + 1);
+  for (const auto& [item, name, value] : spec::split_settings(options.extra)) {
     if (name == "latency") {
       number(name, value, 1000000, m.latency);
     } else if (name == "bandwidth") {
