@@ -27,11 +27,12 @@ SIM_LIBVER = $(shell verilator --getenv VERILATOR_ROOT 2>/dev/null)/include
 SIM_INTERFACE = 0x$(shell cat sim/verilator/simulation.hpp sim/verilator/pins.hpp cmodel/spec/npu_spec.hpp | sha256sum | cut -c1-16)ull
 $(OUT)/sim/verilator/backend.o: DEFINES += -DLASTMILE_SIM_INTERFACE=$(SIM_INTERFACE)
 
-# Rebuilt when any source of the NPU, the simulation around it or this file changes.
+# Rebuilt when any source of the NPU, the simulation around it or this file changes; whole, for what is there may be compiled for counting.
 SIM_OWN = sim/verilator/npu_simulation.cpp sim/verilator/npu_pins.cpp sim/verilator/npu_sim.sv sim/verilator/clocks.hpp sim/verilator/axi_memory.hpp sim/verilator/simulation.hpp sim/verilator/pins.hpp
-build/rtl/%/npu.so: $(wildcard rtl/*/*.sv) rtl/npu.f rtl/lint.vlt sim/verilator/public.vlt $(SIM_OWN) cmodel/spec/npu_spec.hpp
+build/rtl/%/npu.so: $(wildcard rtl/*/*.sv) rtl/npu.f rtl/lint.vlt sim/verilator/public.vlt $(SIM_OWN) cmodel/spec/npu_spec.hpp sim/sim.mk
 	@mkdir -p $(@D)
 	@echo "  VERILATE npu $*"
+	@rm -rf $(@D)/obj
 	@$(SIM_VERILATOR) $(addprefix -G,$(SIM_PARAMS)) --top-module npu_sim --prefix Vnpu --Mdir $(@D)/obj rtl/lint.vlt sim/verilator/public.vlt $(SIM_RTL) sim/verilator/npu_sim.sv \
 	  > $(@D)/build.log 2>&1 || { cat $(@D)/build.log; exit 1; }
 	@$(call sim_compile,$(SIM_OPT),$(CCACHE))
@@ -41,10 +42,10 @@ build/rtl/%/npu.so: $(wildcard rtl/*/*.sv) rtl/npu.f rtl/lint.vlt sim/verilator/
 	  -c sim/verilator/npu_pins.cpp -o $(@D)/npu_pins.o
 	@$(call sim_link,$(@D)/npu.so)
 
-# The Verilated sources in $(@D)/obj, with these options; npu.so of them.
+# The Verilated sources in $(@D)/obj, with these options; npu.so of them, whose functions call each other directly (-Bsymbolic: 2 %).
 sim_compile = OBJCACHE=$(2) $(MAKE) --no-print-directory -C $(@D)/obj -f Vnpu.mk Vnpu__ALL.a verilated.o verilated_threads.o $(if $(filter 1,$(CHECKED)),verilated_fst_c.o) \
   CXX="$(SIM_CXX) -fPIC -std=c++20" OPT_FAST="$(1)" OPT_SLOW="-O1" OPT_GLOBAL="$(1)" >> $(@D)/build.log 2>&1 || { grep -E -A4 'rror' $(@D)/build.log; exit 1; }
-sim_link = $(SIM_CXX) -shared $(2) -o $(1) $(@D)/npu_simulation.o $(@D)/npu_pins.o $(@D)/obj/Vnpu__ALL.a $(@D)/obj/verilated*.o $(if $(filter 1,$(CHECKED)),-lz) -lpthread
+sim_link = $(SIM_CXX) -shared -Wl,-Bsymbolic $(2) -o $(1) $(@D)/npu_simulation.o $(@D)/npu_pins.o $(@D)/obj/Vnpu__ALL.a $(@D)/obj/verilated*.o $(if $(filter 1,$(CHECKED)),-lz) -lpthread
 
 .PRECIOUS: build/rtl/%/npu.so
 # Compiled for counting, run for a training step, compiled with the counts. Not cached: the counts are no part of a cache's key. What
