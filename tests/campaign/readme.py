@@ -99,6 +99,14 @@ def bench_table(r):
     return table(["", "measured", "wanted"], rows) + "\n\nGMAC/s on one thread: " + ", ".join(f"`{n}` {g:.1f}" for n, g in limits) + "."
 
 
+def utilisation_table(r):
+    rows = [[f"{x['rows']} x {x['cols']}, bus {x['bus_bytes']}", u["name"].removesuffix(" pairs 1"), u["cycles"],
+             *(f"{100 * u[k]:.1f}" for k in ("useful", "partly_used", "stall_load", "stall_weight", "stall_drain", "other_commands", "begin_and_end")),
+             f"{u['step']:.3f}" if "step" in u else ""] for x in r["sets"] for u in x["utilisation"]]
+    return table(["array", "", "cycles of a forward pass", "useful, %", "partly used", "wait for activations", "for weights", "for the drain", "pooling, loss",
+                  "begin and end of commands", "training step, in forward passes"], rows)
+
+
 def timing_table(r):
     rows = [[f"{x['rows']} x {x['cols']}, bus {x['bus_bytes']}", s["name"], s["cases"], s["cycles"], f"{s['median']:.2f}", f"{s['largest']:+.2f}"]
             for x in r["sets"] for s in x["summary"]]
@@ -180,6 +188,7 @@ TABLES = {
     "speakers": ("campaign-speakers.json", speakers_table),
     "systemc": ("systemc.json", systemc_table),
     "timing": ("timing.json", timing_table),
+    "utilisation": ("timing.json", utilisation_table),
     "validate": ("validate.json", validate_table),
     "widths": ("campaign-widths.json", widths_table),
 }

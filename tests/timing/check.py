@@ -3,7 +3,8 @@
 
 usage: check.py [--report NAME] [--make MAKE] PROGRAM NETWORKS VECTORS [--quick] ROWS:COLS:BUS_BYTES:ACT_BYTES:ACC_DEPTH:RQ_LANES...
 Fails if a network is off by more than 5 %, or the median of all cases of a parameter set by more than 2 %, or if a command's cycles of work of
-the array or the drain are not predicted exactly. --make builds the RTL of each
+the array or the drain are not predicted exactly; on 16 x 16 with a bus of 16 bytes also if the multipliers are busy for less, or a training step
+takes longer, than it should (BUSY, STEP). --make builds the RTL of each
 parameter set first. Writes build/reports/NAME.json and NAME.md (NAME: timing-check).
 """
 import argparse
@@ -17,6 +18,10 @@ NETWORK_LIMIT, MEDIAN_LIMIT = 5.0, 2.0  # per cent
 NAMES = ["ROWS", "COLS", "BUS_BYTES", "ACT_BYTES", "ACC_DEPTH", "RQ_LANES"]
 KINDS = {"network": "networks", "vector": "golden vectors", "command": "single commands"}
 EXACT = ["array_cycles", "drain_cycles"]
+# Utilisation of the multipliers over a forward pass, and cycles of a step of one pair in forward passes; at 16 x 16, 16 bytes per cycle.
+BUSY = {"resnet8 w16 batch 16 pairs 1": 0.90, "product 512": 0.97}
+STEP, STEPS = 2.1, ["small-cnn w16 batch 16 pairs 1", "ds-cnn w16 batch 16 pairs 1", "resnet8 w16 batch 16 pairs 1"]
+USUAL = (20, 0)  # latency, bytes per cycle (0: as wide as the bus)
 # Of these the share of all cycles that prediction and measurement disagree about is reported.
 COUNTERS = ["array_cycles", "stall_load", "stall_weight", "stall_drain", "drain_cycles", "element_cycles"]
 
@@ -42,6 +47,30 @@ def summary(cases):
             rows.append({"kind": kind, "name": name, "cases": len(of), "cycles": sum(c["cycles"] for c in of),
                          "median": statistics.median(abs(c["error"]) for c in of), "largest": worst["error"], "case": label(worst)})
     return rows
+
+
+def utilisation(case, multipliers):
+    """Where the multipliers' cycles of a forward pass go, as shares that add up to 1; `step`: cycles of 2 forward passes and the update over one."""
+    forward = [k for k in case["commands"] if k["phase"] != "update"]
+    cycles = sum(k["cycles"] for k in forward)
+    array = sum(k["array_cycles"] for k in forward)
+    out = {"name": case["name"], "cycles": cycles, "useful": sum(k["macs"] for k in forward) / (cycles * multipliers)}
+    out["partly_used"] = array / cycles - out["useful"]
+    for name in ("stall_load", "stall_weight", "stall_drain"):
+        out[name] = sum(k[name] for k in forward) / cycles
+    out["other_commands"] = sum(k["cycles"] for k in forward if not k["array_cycles"]) / cycles
+    out["begin_and_end"] = 1 - sum(v for k, v in out.items() if k not in ("name", "cycles"))
+    update = sum(k["cycles"] for k in case["commands"] if k["phase"] == "update")
+    if update:
+        out["step"] = (2 * cycles + update) / cycles
+    return out
+
+
+def too_slow(rows):
+    """One line for each limit that is missed."""
+    found = {r["name"]: r for r in rows}
+    return [f"{n}: the multipliers are busy for {found[n]['useful']:.4f} of the time, at least {limit}" for n, limit in BUSY.items() if found[n]["useful"] < limit] + \
+        [f"{n}: a training step takes {found[n]['step']:.3f} forward passes, at most {STEP}" for n in STEPS if found[n]["step"] > STEP]
 
 
 def counters(cases):
@@ -79,6 +108,8 @@ def run(args, text):
     r["summary"] = summary(r["cases"])
     r["median"] = statistics.median(abs(c["error"]) for c in r["cases"])
     r["counters"] = counters(r["cases"])
+    r["utilisation"] = [utilisation(c, r["rows"] * r["cols"]) for c in r["cases"]
+                        if c["name"] in [*STEPS, *BUSY] and (c["latency"], c["bandwidth"]) == USUAL]
     return r
 
 
@@ -105,6 +136,13 @@ def main():
         for s in r["summary"]:
             print(f"  {s['cases']} {s['name']}: median {s['median']:.2f} %, largest {s['largest']:+.2f} % ({s['case']})")
         print("  largest disagreement in a network, % of its cycles: " + ", ".join(f"{n} {v:.2f}" for n, v in r["counters"].items()))
+        for u in r["utilisation"]:
+            print(f"  {u['name']}: multipliers busy {u['useful']:.4f}" + (f", a step takes {u['step']:.3f} forward passes" if "step" in u else ""))
+        if (r["rows"], r["cols"], r["bus_bytes"]) == (16, 16, 16):
+            slow = too_slow(r["utilisation"])
+            for line in slow:
+                print(f"FAIL {line}")
+            passed, failed = passed + len(BUSY) + len(STEPS) - len(slow), failed + len(slow)
         for c in r["cases"]:
             if c["kind"] != "network":
                 continue

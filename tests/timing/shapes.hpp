@@ -109,6 +109,11 @@ inline Descriptor masked(Descriptor d) {
   return d;
 }
 
+// Matrix product of two size x size matrices.
+inline Shape product(std::uint32_t size) {
+  return {"product " + std::to_string(size), conv(size, 1, size, size, 1)};
+}
+
 inline std::vector<Shape> all() {
   constexpr std::uint32_t w8 = spec::kFlagW8, w32 = spec::kFlagW32, out16 = spec::kFlagOut16,
                           res = spec::kFlagResAdd;

@@ -153,6 +153,7 @@ void networks(Suite& suite, const std::string& folder, bool quick) {
   network(suite, folder, narrow, 16, kUsual, gaussian, 8, 128);
   network(suite, folder, ds, quick ? 4 : 16, kUsual, sign, 2, 256);
   if (!quick) network(suite, folder, resnet, 16, kUsual, sign, 2, 256);
+  for (const Subject& s : {small, ds, resnet}) network(suite, folder, s, 16, kUsual, sign, 1, 256);
 }
 
 void vectors(Suite& suite, const std::string& folder) {
@@ -179,6 +180,9 @@ void commands(Suite& suite) {
                 [&](Device& device) { timing_shapes::execute(device, s, suite.hardware()); });
     }
   }
+  const timing_shapes::Shape product = timing_shapes::product(512);
+  suite.run("command", product.name, kUsual,
+            [&](Device& device) { timing_shapes::execute(device, product, suite.hardware()); });
 }
 
 }  // namespace

@@ -6,7 +6,7 @@ $(TIMING_CHECK): $(OUT)/tests/timing/timing.o $(OUT)/sim/verilator/rtl_device.o 
 
 TIMING_SETS ?= 16:16:16:65536:512:8 4:4:8:16384:64:4 8:16:16:8192:64:2 32:32:64:65536:256:16
 .PHONY: timing timing-check
-timing-check:            ## gate: cycles of networks predicted within 5 %, 2 % in the median, 16 x 16
+timing-check:            ## gates: cycles of networks predicted within 5 %, 2 % in the median; utilisation and length of a step; 16 x 16
 	@$(need_verilator); $(MAKE) --no-print-directory rtl $(TIMING_CHECK) && \
 	  python3 tests/timing/check.py --quick $(TIMING_CHECK) sw/networks "$(SHARED)/vectors" 16:16:16:65536:512:8
 TEST_TARGETS += timing-check
