@@ -5,21 +5,20 @@
 namespace lastmile::timing {
 
 U Params::block(const Run& block, bool tile_start, U token) {
-  constexpr U kPerturb = 11;  // registers of the perturbation unit
   const spec::Descriptor& d = c_.d;
   if (tile_start) next_ = std::max(next_, token) + 1;
   const U begin = std::max(next_, free_[buffer_]);
   const bool bias = d.has(spec::kFlagHasBias);
   U request = begin + 1, at = begin + 1, busy = 0;
   // a block's words fit the response buffer unless the array is very wide: then in two parts
-  const auto part = [&](U address, U elements, U delay) {
+  const auto part = [&](U address, U elements) {
     U left = c_.words(address, elements * 4);
     const U per_word = c_.bus / 4;
     U stored = 0;
     while (left != 0) {
       const U words = std::min(left, Client::kBurst);
       client_.issue(request, words);
-      const U ready = client_.ready() + delay;
+      const U ready = client_.ready();
       left -= words;
       const U now = left == 0 ? elements - stored : std::min(elements - stored, words * per_word);
       // elements are stored one per cycle
@@ -30,8 +29,8 @@ U Params::block(const Run& block, bool tile_start, U token) {
     }
     ++request;
   };
-  if (bias) part(d.bias_addr + block.first * 4, block.count, c_.mode.bias_perturbed ? kPerturb : 0);
-  part(d.rq_addr + block.first * 8, block.count * 2, 0);
+  if (bias) part(d.bias_addr + block.first * 4, block.count);
+  part(d.rq_addr + block.first * 8, block.count * 2);
   c_.t.engine(spec::Engine::param_).add(begin, at, busy);
   next_ = at + 1;
   buffer_ ^= 1;

@@ -4,19 +4,16 @@
 
 namespace lastmile::timing {
 
-// What the perturbation unit and the column being gathered hold counts as buffered, too.
+// The column being gathered counts as buffered, too.
 Weight::Weight(Context& c, const std::vector<KTile>& k_tiles, std::size_t tiles, Load& load)
     : c_(c),
       k_tiles_(k_tiles),
       load_(load),
       count_(k_tiles.size() * tiles),
-      client_(c.reads, c.latency,
-              64 + k_tiles.front().words + (c.mode.weights_perturbed ? kPerturb : 0)),
+      client_(c.reads, c.latency, 64 + k_tiles.front().words),
       depthwise_(c.op == spec::Opcode::depthwise_),
       packed_(c.d.has(spec::kFlagPacked)),
-      delay_(c.mode.weights_perturbed ? kPerturb : 0),
-      rows_(kRows + 1 + delay_ / k_tiles.front().words),
-      freed_(rows_, 0) {}
+      freed_(kRows + 1, 0) {}
 
 void Weight::ask_ahead() {
   while (asked_ < count_ && asked_ < done_ + kAhead) {
@@ -32,8 +29,9 @@ void Weight::ask_ahead() {
       ask_ = from + 1;  // the k-tile itself is queued
     }
     for (; asked_rows_ < k.rows; ++asked_rows_) {
-      if (rows_held_ == rows_ || !client_.fits(k.words)) return;
-      if (asked_total_ >= rows_) ask_ = std::max(ask_, freed_[(asked_total_ - rows_) % rows_] + 1);
+      if (rows_held_ == freed_.size() || !client_.fits(k.words)) return;
+      if (asked_total_ >= freed_.size())
+        ask_ = std::max(ask_, freed_[asked_total_ % freed_.size()] + 1);
       load_.advance(std::max(client_.grant(ask_), client_.room(k.words)));
       ask_ = std::max(client_.issue(ask_, k.words), ask_ + 1);
       ++asked_total_;
@@ -57,7 +55,7 @@ U Weight::ready(std::size_t k, U taken) {
     ask_ahead();
     // a row's words are gathered one per cycle, from the cycle in which the row before is written
     const U arrived = client_.ready();
-    const U gathered = std::max(arrived + delay_ + 1, column_ + tile.words);
+    const U gathered = std::max(arrived + 1, column_ + tile.words);
     if (row == 0) begin = arrived;
     busy += tile.words;
     if (depthwise_) {
@@ -68,7 +66,7 @@ U Weight::ready(std::size_t k, U taken) {
       column_ = std::max(gathered, swap);
     }
     client_.pop(column_, 1);
-    freed_[used_total_++ % rows_] = column_;
+    freed_[used_total_++ % freed_.size()] = column_;
     --rows_held_;
   }
   c_.t.engine(spec::Engine::weight_).add(begin, column_ + 1, busy);

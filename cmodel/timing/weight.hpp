@@ -1,5 +1,5 @@
-// Weights (rtl/weight/npu_weight.sv): rows of each k-tile through the perturbation unit into the
-// array's shadow registers, a column at a time; requests run up to 32 rows and four k-tiles ahead.
+// Weights (rtl/weight/npu_weight.sv): rows of each k-tile into the array's shadow registers, a
+// column at a time; requests run up to 32 rows and four k-tiles ahead. Perturbation takes no time.
 #pragma once
 
 #include <deque>
@@ -24,7 +24,6 @@ class Weight {
   static constexpr U kToSwap = 3;  // from taking a k-tile to its weights leaving the shadow
   static constexpr U kRows = 32;   // rows between request and use
   static constexpr std::size_t kAhead = 4;  // k-tiles
-  static constexpr U kPerturb = 11;         // registers of the perturbation unit
 
   [[nodiscard]] const KTile& at(std::size_t k) const { return k_tiles_[k % k_tiles_.size()]; }
 
@@ -34,10 +33,8 @@ class Weight {
   std::size_t count_;
   Client client_;
   bool depthwise_, packed_;
-  U delay_;                // of the perturbation unit
-  U rows_;                 // requested and not yet in a column, at most
-  std::vector<U> freed_;   // cycle in which each of the last rows_ rows became a column
-  std::size_t done_ = 0;   // k-tiles used
+  std::vector<U> freed_;  // cycle in which each of the last rows became a column; no more under way
+  std::size_t done_ = 0;  // k-tiles used
   std::size_t asked_ = 0;  // k-tile whose rows are being requested
   U asked_rows_ = 0, rows_held_ = 0;
   U ask_ = 0, asked_total_ = 0, used_total_ = 0;

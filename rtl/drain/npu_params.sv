@@ -63,7 +63,7 @@ module npu_params #(
   assign flags = desc_i[npu_pkg::F_FLAGS +: 24];
   assign depthwise = (desc_i[npu_pkg::F_OPCODE +: 8] == npu_pkg::OPCODE_DEPTHWISE);
   assign has_bias = flags[npu_pkg::FLAG_HAS_BIAS];
-  assign perturb = (polarity_i != 2'd0) && flags[npu_pkg::FLAG_B_TRAIN] && has_bias;
+  assign perturb = (TRAINING != 0) && (polarity_i != 2'd0) && flags[npu_pkg::FLAG_B_TRAIN] && has_bias;
   assign per_group = depthwise ? desc_i[npu_pkg::F_OUT_C +: 17] : desc_i[npu_pkg::F_COUT_GROUP +: 17];
   assign groups = depthwise ? 16'd1 : desc_i[npu_pkg::F_GROUPS +: 16];
   assign limit = depthwise ? 17'(DW_CH) : 17'(COLS);
@@ -121,7 +121,6 @@ module npu_params #(
 
   // Bias words on their way in.
   logic [LC:0] in_left_q;  // channels not yet sent
-  logic [16:0] in_col_q;   // first channel of the next word
   logic in_first_q;
   logic [LE:0] in_skip;
   logic [BUS_BYTES-1:0] lanes;
@@ -133,15 +132,18 @@ module npu_params #(
       for (int unsigned e = 0; e < E; e++) lanes[e] = (32'(e) >= 32'(in_skip)) && (32'(e) < 32'(in_skip) + 32'(in_left_q));
     end
   end
-  logic unused_side;
-  npu_perturb #(.BUS_BYTES(BUS_BYTES), .BIAS(1), .SIDE_BITS(1), .TRAINING(TRAINING)) u_perturb (
+  // The same words, walked ahead for their random numbers.
+  logic ahead_q, ahead_ready;
+  logic [16:0] ahead_col_q, ahead_next;
+  assign ahead_next = ahead_col_q + 17'(E);
+  npu_perturb #(.BUS_BYTES(BUS_BYTES), .BIAS(1), .TRAINING(TRAINING)) u_perturb (
     .clk_i, .rst_ni, .clear_i,
     .active_i(perturb), .minus_i(polarity_i == 2'd2), .gaussian_i(dist_i), .w8_i(1'b0),
     .eps_i(desc_i[npu_pkg::F_B_EPS +: 24]), .shift_i(desc_i[npu_pkg::F_B_EPS_SHIFT +: 5]), .keep_i(desc_i[npu_pkg::F_B_KEEP +: 9]),
     .seed_i, .mask_seed_i, .tensor_i(desc_i[npu_pkg::F_B_TENSOR +: 16]),
-    .in_valid_i(p_in_valid), .in_ready_o(p_in_ready), .in_data_i(rd_rsp_data_i), .in_row_i(16'd0), .in_col_i(in_col_q[15:0]),
-    .in_lanes_i(lanes), .in_count_i(first_tile_q), .in_side_i(1'b0),
-    .out_valid_o(p_out_valid), .out_ready_i((state_q == T_BIAS) && word_pop), .out_data_o(p_data), .out_side_o(unused_side), .busy_o(p_busy),
+    .ahead_valid_i(ahead_q), .ahead_ready_o(ahead_ready), .ahead_row_i(16'd0), .ahead_col_i(ahead_col_q[15:0]),
+    .in_valid_i(p_in_valid), .in_ready_o(p_in_ready), .in_data_i(rd_rsp_data_i), .in_lanes_i(lanes), .in_count_i(first_tile_q),
+    .out_valid_o(p_out_valid), .out_ready_i((state_q == T_BIAS) && word_pop), .out_data_o(p_data), .busy_o(p_busy),
     .cnt_perturbed_o, .cnt_clipped_o, .cnt_random_o
   );
   assign tile_ready_o = (state_q == T_TILE);
@@ -193,13 +195,21 @@ module npu_params #(
   always_ff @(posedge clk_i) begin
     if (p_in_valid && p_in_ready) begin
       in_first_q <= 1'b0;
-      in_col_q <= in_col_q + 17'(E);
       in_left_q <= (32'(in_left_q) + 32'(in_skip) > 32'(E)) ? in_left_q - ((LC + 1)'(E) - (LC + 1)'(in_skip)) : '0;
     end else if (state_q == T_BLOCK) begin
       in_first_q <= 1'b1;
-      in_col_q <= {o_q[16:LE], LE'(0)};
       in_left_q <= nc;
     end
+  end
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) ahead_q <= 1'b0;
+    else if (clear_i) ahead_q <= 1'b0;
+    else if (state_q == T_BLOCK) ahead_q <= perturb && !valid_q[wr_buf_q];
+    else if (ahead_q && ahead_ready) ahead_q <= (32'(ahead_next) < 32'(o_q) + 32'(nc_q));
+  end
+  always_ff @(posedge clk_i) begin
+    if (ahead_q && ahead_ready) ahead_col_q <= ahead_next;
+    else if (state_q == T_BLOCK) ahead_col_q <= {o_q[16:LE], LE'(0)};
   end
   always_ff @(posedge clk_i) begin
     if (store) begin
@@ -276,7 +286,7 @@ module npu_params #(
   assign busy_o = (state_q != T_TILE) || p_busy;
 
   logic unused;
-  assign unused = ^{rd_rsp_last_i, in_col_q[16], exp_raw[31:8], unused_side, channel[LC]};
+  assign unused = ^{rd_rsp_last_i, ahead_col_q[16], exp_raw[31:8], channel[LC]};
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) store && in_table && phase_done |-> rd_rsp_last_i);

@@ -1,11 +1,11 @@
-// Perturbs one bus word of weights (or biases) per cycle on its way from memory (CONTRACT.md, Perturbation, Random numbers).
-// In and out are valid/ready; LATENCY registers, which stall together. With active_i low every word passes through combinationally
-// and nothing toggles. Configuration inputs are static while busy_o.
-// Lanes: BIAS 0: int8 (w8_i) or int16; BIAS 1: int32. Column in_col_i belongs to the first lane and is a multiple of the lanes.
+// Perturbs one bus word of weights (or biases) per cycle on its way from memory, in the cycle in which it passes (CONTRACT.md,
+// Perturbation, Random numbers). What is added is drawn ahead: the owner tells the coordinates of each word when it requests it, and
+// up to LATENCY words' perturbations wait for their words, in order. With active_i low every word passes as it is, nothing toggles, and
+// no coordinates may come. Configuration inputs are static while busy_o.
+// Lanes: BIAS 0: int8 (w8_i) or int16; BIAS 1: int32. Column ahead_col_i belongs to the first lane and is a multiple of the lanes.
 module npu_perturb #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned BIAS = 0,
-  parameter int unsigned SIDE_BITS = 1,
   parameter int unsigned HASH_STAGES = 8,
   parameter int unsigned TRAINING = npu_pkg::TRAINING_DEFAULT
 ) (
@@ -23,20 +23,21 @@ module npu_perturb #(
   input  logic [63:0]            seed_i,
   input  logic [63:0]            mask_seed_i,
   input  logic [15:0]            tensor_i,
+  // coordinates of words to come
+  input  logic                   ahead_valid_i,
+  output logic                   ahead_ready_o,
+  input  logic [15:0]            ahead_row_i,
+  input  logic [15:0]            ahead_col_i,
   // words from memory
   input  logic                   in_valid_i,
   output logic                   in_ready_o,
   input  logic [BUS_BYTES*8-1:0] in_data_i,
-  input  logic [15:0]            in_row_i,
-  input  logic [15:0]            in_col_i,
   input  logic [BUS_BYTES-1:0]   in_lanes_i,  // lanes that belong to the run: only they count as perturbed
   input  logic                   in_count_i,  // count perturbed and clipped (once per command)
-  input  logic [SIDE_BITS-1:0]   in_side_i,   // travels with the word
-  // perturbed words
+  // the same words, perturbed
   output logic                   out_valid_o,
   input  logic                   out_ready_i,
   output logic [BUS_BYTES*8-1:0] out_data_o,
-  output logic [SIDE_BITS-1:0]   out_side_o,
   output logic                   busy_o,
   // events
   output logic [6:0]             cnt_perturbed_o,
@@ -47,17 +48,17 @@ module npu_perturb #(
   localparam int unsigned DATA = BUS_BYTES * 8;
 
   if (TRAINING == 0) begin : gen_wires
+    assign ahead_ready_o = 1'b1;
     assign in_ready_o = out_ready_i;
     assign out_valid_o = in_valid_i;
     assign out_data_o = in_data_i;
-    assign out_side_o = in_side_i;
     assign busy_o = 1'b0;
     assign cnt_perturbed_o = '0;
     assign cnt_clipped_o = '0;
     assign cnt_random_o = '0;
     logic unused;
     assign unused = ^{clk_i, rst_ni, clear_i, active_i, minus_i, gaussian_i, w8_i, eps_i, shift_i, keep_i, seed_i, mask_seed_i,
-                      tensor_i, in_row_i, in_col_i, in_lanes_i, in_count_i};
+                      tensor_i, ahead_valid_i, ahead_row_i, ahead_col_i, in_lanes_i, in_count_i};
   end else begin : gen_unit
     localparam int unsigned LANES = (BIAS != 0) ? BUS_BYTES / 4 : BUS_BYTES;  // most lanes
     localparam int unsigned WIDE = (BIAS != 0) ? LANES : BUS_BYTES / 2;       // lanes that can be wider than a byte
@@ -66,59 +67,42 @@ module npu_perturb #(
     localparam int unsigned ZW = (LANES < 4) ? 1 : LANES / 4;  // hash words of Gaussians
     localparam int unsigned MW = (LANES < 8) ? 1 : LANES / 8;  // hash words of the mask
     localparam int unsigned H = HASH_STAGES;
-    localparam int unsigned LATENCY = H + 3;                   // z, magnitude, output
+    localparam int unsigned LATENCY = H + 2;                   // z, magnitude
 
-    logic advance, masked, narrow;
-    logic [LATENCY-1:0] valid_q, en;
+    logic masked, narrow, head, moving, leave;
+    logic [LATENCY-1:0] valid_q, ready, en;
     logic [7:0] column_shift;
 
     assign masked = keep_i < 9'd256;
     assign narrow = (BIAS == 0) && w8_i;
-    assign advance = !valid_q[LATENCY-1] || out_ready_i;
     assign busy_o = (valid_q != '0);
-    assign in_ready_o = active_i ? advance : out_ready_i;
-    assign out_valid_o = active_i ? valid_q[LATENCY-1] : in_valid_i;
+    assign head = valid_q[LATENCY-1];
+    assign moving = active_i && in_valid_i && head;
+    assign leave = moving && out_ready_i;
+    assign in_ready_o = out_ready_i && (head || !active_i);
+    assign out_valid_o = in_valid_i && (head || !active_i);
 
-    assign en = advance ? {valid_q[LATENCY-2:0], active_i && in_valid_i} : '0;
-
+    // Each register takes from the one before as soon as it is free: the words wait without gaps.
+    always_comb begin
+      ready = '1;
+      if (busy_o) begin
+        ready[LATENCY-1] = !head || leave;
+        for (int unsigned s = LATENCY - 1; s > 0; s--) ready[s-1] = !valid_q[s-1] || ready[s];
+      end
+    end
+    assign ahead_ready_o = ready[0];
+    assign en = ready & {valid_q[LATENCY-2:0], active_i && ahead_valid_i};
     always_ff @(posedge clk_i or negedge rst_ni) begin
       if (!rst_ni) valid_q <= '0;
       else if (clear_i) valid_q <= '0;
-      else if (advance && (busy_o || active_i)) valid_q <= {valid_q[LATENCY-2:0], active_i && in_valid_i};
+      else if (busy_o || ahead_valid_i) valid_q <= en | (valid_q & ~ready);
     end
 
-    // The word, its sideband and what its lanes need wait for the hash. A variable for each register: assigning a part of a long
-    // vector costs a simulator a copy of all of it.
-    logic [LANES-1:0] lanes_in;
-    assign lanes_in = in_count_i ? in_lanes_i[LANES-1:0] : '0;
-    for (genvar s = 0; s < LATENCY; s++) begin : gen_side
-      logic [SIDE_BITS-1:0] side_q;
-      if (s == 0) begin : gen_in
-        always_ff @(posedge clk_i) if (en[s]) side_q <= in_side_i;
-      end else begin : gen_next
-        always_ff @(posedge clk_i) if (en[s]) side_q <= gen_side[s-1].side_q;
-      end
-    end
-    for (genvar s = 0; s < LATENCY - 1; s++) begin : gen_data
-      logic [DATA-1:0] data_q;
-      if (s == 0) begin : gen_in
-        always_ff @(posedge clk_i) if (en[s]) data_q <= in_data_i;
-      end else begin : gen_next
-        always_ff @(posedge clk_i) if (en[s]) data_q <= gen_data[s-1].data_q;
-      end
-    end
-    for (genvar s = 0; s <= H; s++) begin : gen_lanes
-      logic [LANES-1:0] lanes_q;  // lanes to count
-      if (s == 0) begin : gen_in
-        always_ff @(posedge clk_i) if (en[s]) lanes_q <= lanes_in;
-      end else begin : gen_next
-        always_ff @(posedge clk_i) if (en[s]) lanes_q <= gen_lanes[s-1].lanes_q;
-      end
-    end
+    // A variable for each register: assigning a part of a long vector costs a simulator a copy of all of it.
     for (genvar s = 0; s < H; s++) begin : gen_col
       logic [5:0] col_q;          // column within a sign word
       if (s == 0) begin : gen_in
-        always_ff @(posedge clk_i) if (en[s]) col_q <= in_col_i[5:0];
+        always_ff @(posedge clk_i) if (en[s]) col_q <= ahead_col_i[5:0];
       end else begin : gen_next
         always_ff @(posedge clk_i) if (en[s]) col_q <= gen_col[s-1].col_q;
       end
@@ -135,8 +119,8 @@ module npu_perturb #(
       end else begin : gen_gaussian
         assign use_unit = gaussian_i && (BIAS != 0 || w8_i || j < WIDE / 4);
       end
-      assign ctr[31:16] = in_row_i;
-      assign ctr[15:0] = gaussian_i ? 16'(in_col_i[15:2]) + 16'(j) : 16'(in_col_i[15:6]);
+      assign ctr[31:16] = ahead_row_i;
+      assign ctr[15:0] = gaussian_i ? 16'(ahead_col_i[15:2]) + 16'(j) : 16'(ahead_col_i[15:6]);
       assign ctr[63:32] = {gaussian_i ? {8'd0, npu_pkg::DOMAIN_GAUSSIAN} : {8'd0, npu_pkg::DOMAIN_SIGN}, tensor_i};
       npu_hash #(.STAGES(H)) u_hash (
         .clk_i, .en_i(use_unit ? en[H-1:0] : '0), .key_i(seed_i), .ctr_i(ctr), .word_o(z_words[j*64 +: 64])
@@ -146,7 +130,7 @@ module npu_perturb #(
       logic use_unit;
       logic [63:0] ctr;
       assign use_unit = masked && (BIAS != 0 || w8_i || j == 0 || j < WIDE / 8);
-      assign ctr = {8'd0, npu_pkg::DOMAIN_MASK, tensor_i, in_row_i, 16'(in_col_i[15:3]) + 16'(j)};
+      assign ctr = {8'd0, npu_pkg::DOMAIN_MASK, tensor_i, ahead_row_i, 16'(ahead_col_i[15:3]) + 16'(j)};
       npu_hash #(.STAGES(H)) u_hash (
         .clk_i, .en_i(use_unit ? en[H-1:0] : '0), .key_i(mask_seed_i), .ctr_i(ctr), .word_o(m_words[j*64 +: 64])
       );
@@ -177,10 +161,8 @@ module npu_perturb #(
     logic unused_bits;
     assign unused_bits = ^{column_shift, sign_bits, gauss_bits, mask_bits, in_lanes_i, eps_i, w8_i};
 
-    logic [LANES-1:0] take_q, lanes_mag, clipped, taken_q;
-    logic [DATA-1:0] w_in, w16_out, w8_out;
-    assign lanes_mag = gen_lanes[H].lanes_q;
-    assign w_in = gen_data[H+1].data_q;
+    logic [LANES-1:0] take_q, moves_q, clipped;  // the mask lets the lane take part: beside z, beside the magnitude
+    logic [DATA-1:0] w16_out, w8_out;
 
     for (genvar i = 0; i < LANES; i++) begin : gen_lane
       localparam bit CAN_WIDE = i < WIDE;
@@ -196,20 +178,20 @@ module npu_perturb #(
       );
       always_ff @(posedge clk_i) begin
         if (en[H] && lane_on) take_q[i] <= !masked || ({1'b0, mask_bits[i*8 +: 8]} < keep_i);
-        if (en[H+1]) taken_q[i] <= lane_on && take_q[i] && lanes_mag[i];
+        if (en[H+1]) moves_q[i] <= lane_on && take_q[i];
       end
 
       if (!CAN_WIDE) begin : gen_byte
-        assign w = w_in[i*8 +: 8];
+        assign w = in_data_i[i*8 +: 8];
       end else if (BIAS != 0) begin : gen_bias
-        assign w = w_in[i*32 +: 32];
+        assign w = in_data_i[i*32 +: 32];
       end else begin : gen_weight
-        assign w = w8_i ? 16'($signed(w_in[i*8 +: 8])) : w_in[i*16 +: 16];
+        assign w = w8_i ? 16'($signed(in_data_i[i*8 +: 8])) : in_data_i[i*16 +: 16];
       end
 
       npu_perturb_lane #(.BITS(B), .EPS_BITS(EPS_BITS)) u_lane (
-        .clk_i, .en_mag_i(en[H+1] && lane_on), .en_out_i(en[H+2] && lane_on), .eps_i(eps_i[EPS_BITS-1:0]), .shift_i,
-        .narrow_i(narrow), .z_mag_i(z_mag_q), .z_neg_i(z_neg_q), .take_i(take_q[i]), .w_i(w), .w_o(w_new), .clipped_o(clipped[i])
+        .clk_i, .en_i(en[H+1] && lane_on), .eps_i(eps_i[EPS_BITS-1:0]), .shift_i, .narrow_i(narrow), .z_mag_i(z_mag_q),
+        .z_neg_i(z_neg_q), .take_i(take_q[i]), .move_i(moving && lane_on), .w_i(w), .w_o(w_new), .clipped_o(clipped[i])
       );
 
       if (BIAS != 0) begin : gen_out_bias
@@ -226,27 +208,25 @@ module npu_perturb #(
     end
 
     assign out_data_o = !active_i ? in_data_i : narrow ? w8_out : w16_out;
-    assign out_side_o = !active_i ? in_side_i : gen_side[LATENCY-1].side_q;
 
     // Events.
-    logic [LANES-1:0] counted_q;
-    always_ff @(posedge clk_i) if (en[H+2]) counted_q <= taken_q;
 
     function automatic logic [6:0] ones(input logic [LANES-1:0] v);
       ones = 7'd0;
       for (int unsigned i = 0; i < LANES; i++) ones = ones + {6'd0, v[i]};
     endfunction
 
-    logic leave;
+    logic [LANES-1:0] counted;
     logic [5:0] random_words;
-    assign leave = active_i && valid_q[LATENCY-1] && out_ready_i;
     always_comb begin
+      counted = '0;
       cnt_perturbed_o = '0;
       cnt_clipped_o = '0;
       cnt_random_o = '0;
-      if (leave && (counted_q != '0)) begin
-        cnt_perturbed_o = ones(counted_q);
-        cnt_clipped_o = ones(counted_q & clipped);
+      if (leave && in_count_i) begin
+        counted = moves_q & in_lanes_i[LANES-1:0];
+        cnt_perturbed_o = ones(counted);
+        cnt_clipped_o = ones(counted & clipped);
       end
       if (en[0]) cnt_random_o = random_words;
     end
@@ -259,9 +239,12 @@ module npu_perturb #(
 
 `ifndef SYNTHESIS
     assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) busy_o |=> !busy_o || $stable(active_i));
-    assert property (@(posedge clk_i) disable iff (!rst_ni) in_valid_i && active_i |-> BIAS == 0 || in_lanes_i[LANES-1:0] != '0);
+    assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) ahead_valid_i |-> active_i);
+    assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                     ahead_valid_i && !ahead_ready_o |=> ahead_valid_i && $stable(ahead_row_i) && $stable(ahead_col_i));
     assert property (@(posedge clk_i) disable iff (!rst_ni)
-                     in_valid_i && active_i |-> 32'(in_col_i) % ((BIAS != 0 || w8_i) ? LANES : WIDE) == 0);
+                     ahead_valid_i |-> 32'(ahead_col_i) % ((BIAS != 0 || w8_i) ? LANES : WIDE) == 0);
+    assert property (@(posedge clk_i) disable iff (!rst_ni) in_valid_i && active_i |-> BIAS == 0 || in_lanes_i[LANES-1:0] != '0);
     assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                      out_valid_o && !out_ready_i && active_i |=> out_valid_o && $stable(out_data_o));
 `endif

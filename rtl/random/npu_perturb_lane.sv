@@ -1,19 +1,19 @@
-// Perturbation of one weight or bias: two registers between z and the perturbed value (CONTRACT.md, Perturbation).
+// Perturbation of one weight or bias: a register between z and |delta|, none from w to its perturbed value (CONTRACT.md, Perturbation).
 // Rounding acts on the magnitude, so that w + delta and w - delta are antisymmetric to the bit.
 module npu_perturb_lane #(
   parameter int unsigned BITS = 16,     // width of the element; with narrow_i it holds a sign-extended int8
   parameter int unsigned EPS_BITS = 16
 ) (
   input  logic                clk_i,
-  input  logic                en_mag_i,    // takes z into the magnitude register
-  input  logic                en_out_i,    // takes w into the output register
+  input  logic                en_i,        // takes z into the register
   input  logic [EPS_BITS-1:0] eps_i,
   input  logic [4:0]          shift_i,
   input  logic                narrow_i,    // limits of int8
   input  logic [6:0]          z_mag_i,
   input  logic                z_neg_i,     // delta is negative (sign of z and polarity)
   input  logic                take_i,      // the mask lets the element take part
-  input  logic [BITS-1:0]     w_i,         // one enable after z
+  input  logic                move_i,      // low: the outputs are 0
+  input  logic [BITS-1:0]     w_i,
   output logic [BITS-1:0]     w_o,
   output logic                clipped_o
 );
@@ -45,11 +45,14 @@ module npu_perturb_lane #(
   logic [MAG-1:0] mag_q;
   logic neg_q;
   always_ff @(posedge clk_i) begin
-    if (en_mag_i) begin
+    if (en_i) begin
       {unused_mag, mag_q} <= take_i ? magnitude(eps_i, z_mag_i, shift_i) : 32'd0;
       neg_q <= z_neg_i;
     end
-    if (en_out_i) {clipped_o, w_o} <= move(w_i, mag_q, neg_q, narrow_i);
+  end
+  always_comb begin
+    {clipped_o, w_o} = '0;
+    if (move_i) {clipped_o, w_o} = move(w_i, mag_q, neg_q, narrow_i);
   end
 
 endmodule

@@ -1,6 +1,7 @@
 // Weights: for each tile, channel block and k-tile of CONV2D and DEPTHWISE (CONTRACT.md, Tiles) reads the rows of the block, perturbs
 // them on the way, and writes them into the array's shadow registers, one column (output channel) at a time.
-// The requester walks the loops and runs ahead of the data by up to META_DEPTH rows and KT_DEPTH k-tiles.
+// The requester walks the loops and runs ahead of the data by up to META_DEPTH rows and KT_DEPTH k-tiles; so do the perturbation unit's
+// random numbers, which are there when the words arrive.
 // DEPTHWISE: a k-tile is one tap; its weights are one memory row, and column j gets its weight in the lane of its input channel.
 module npu_weight #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
@@ -146,13 +147,11 @@ module npu_weight #(
   assign k_bytes = depthwise ? (w8 ? 32'(o_q) : {14'd0, o_q, 1'b0}) : (w8 ? 32'(k_q) : {14'd0, k_q, 1'b0});
 
   // Requests: the rows of the block. A row's metadata waits for its data.
-  localparam int unsigned META = 17 + (LR + 1) + 16 + LC + 2;  // {column, run, row, j, last row of the k-tile, count}
+  localparam int unsigned META = LB + (LR + 1) + LC + 2;  // {column in its word, run, j, last row of the k-tile, count}
   logic meta_push_ready, meta_valid, meta_pop, row_fire, row_last;
   logic [META-1:0] meta, meta_in;
   logic [15:0] tap_index_q;
   logic [LR:0] width;
-  logic [15:0] hash_row;
-  assign hash_row = depthwise ? tap_index_q : o_q[15:0] + 16'(row_q);
   assign width = depthwise ? (LR + 1)'(nc_q) : run;
   assign rd_req_valid_o = (state_q == R_ROWS) && meta_push_ready;
   assign rd_req_addr_o = row_addr_q;
@@ -161,7 +160,7 @@ module npu_weight #(
   assign row_last = depthwise || (row_q + (LC + 1)'(1) == nc_q);
   always_comb begin
     meta_in = '0;
-    if (rd_req_valid_o) meta_in = {depthwise ? o_q : k_q, width, hash_row, row_q[LC-1:0], row_last, first_tile_q};
+    if (rd_req_valid_o) meta_in = {depthwise ? o_q[LB-1:0] : k_q[LB-1:0], width, row_q[LC-1:0], row_last, first_tile_q};
   end
   npu_queue #(.WIDTH(META), .DEPTH(META_DEPTH)) u_meta (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(row_fire), .push_ready_o(meta_push_ready),
@@ -324,47 +323,38 @@ module npu_weight #(
   end
 
   // ---- Words through the perturbation unit -------------------------------------------------------------------------------------
-  logic [16:0] m_col;
+  logic [LB-1:0] m_col;
   logic [LR:0] m_run;
-  logic [15:0] m_row;
   logic [LC-1:0] m_j;
   logic m_last_row, m_count;
-  assign {m_col, m_run, m_row, m_j, m_last_row, m_count} = meta;
+  assign {m_col, m_run, m_j, m_last_row, m_count} = meta;
 
   localparam int unsigned EB = LB + 1;
-  localparam int unsigned SIDE = EB + (LR + 1) + (LR + 1) + LC + 3;  // {element of the word, lane, elements, j, first, last word, last row}
   logic word_first_q;
   logic [LR:0] w_lane_q;       // lane of this word's first element of the run
-  logic [16:0] w_col_q, w_col, col_low;
   logic [LB:0] per_word;
   logic [EB-1:0] sh;
   logic [LR:0] w_lane, left;
   logic [LR:0] take;
   logic [LB:0] room;
   logic [BUS_BYTES-1:0] lanes;
-  logic [SIDE-1:0] side_in, side_out;
   logic p_in_valid, p_in_ready, p_out_valid, p_out_ready, p_busy;
   logic [BUS_BYTES*8-1:0] p_data;
   assign per_word = w8 ? (LB + 1)'(BUS_BYTES) : (LB + 1)'(BUS_BYTES / 2);
-  assign col_low = m_col & (17'(per_word) - 17'd1);
   always_comb begin
     sh = '0;
-    w_col = '0;
     w_lane = '0;
     left = '0;
     room = '0;
     take = '0;
     lanes = '0;
-    side_in = '0;
     if (p_in_valid) begin
-      sh = word_first_q ? EB'(col_low) : '0;
-      w_col = word_first_q ? m_col - col_low : w_col_q;
+      sh = word_first_q ? EB'(m_col) & (per_word - EB'(1)) : '0;
       w_lane = word_first_q ? '0 : w_lane_q;
       left = m_run - w_lane;
       room = per_word - (LB + 1)'(sh);
       take = (32'(left) > 32'(room)) ? (LR + 1)'(room) : left;
       lanes = ({BUS_BYTES{1'b1}} << sh) & ~({BUS_BYTES{1'b1}} << (32'(sh) + 32'(take)));
-      side_in = {sh, w_lane, take, m_j, word_first_q, rd_rsp_last_i, m_last_row};
     end
   end
   assign p_in_valid = rd_rsp_valid_i && meta_valid;
@@ -376,30 +366,69 @@ module npu_weight #(
     else if (p_in_valid && p_in_ready) word_first_q <= rd_rsp_last_i;
   end
   always_ff @(posedge clk_i) begin
-    if (p_in_valid && p_in_ready) begin
-      w_lane_q <= w_lane + take;
-      w_col_q <= w_col + 17'(per_word);
-    end
+    if (p_in_valid && p_in_ready) w_lane_q <= w_lane + take;
   end
 
-  npu_perturb #(.BUS_BYTES(BUS_BYTES), .BIAS(0), .SIDE_BITS(SIDE), .TRAINING(TRAINING)) u_perturb (
+  // The same words, walked ahead for their random numbers: k-tiles as they are queued. None is left when its last word arrives.
+  localparam int unsigned AHEAD = 17 + (LR + 1) + 16 + (LC + 1);  // {first column, columns, first row, rows}
+  logic perturb, ahead_push_ready, ahead_valid, ahead_ready, a_begin_q, a_row_end, a_end;
+  logic [AHEAD-1:0] ahead, ahead_in;
+  logic [16:0] a_first, a_col_q, a_col, a_next;
+  logic [LR:0] a_columns;
+  logic [15:0] a_first_row, a_row;
+  logic [LC:0] a_rows, a_row_q;
+  assign perturb = (TRAINING != 0) && polarity_i != 2'd0 && flags[npu_pkg::FLAG_W_TRAIN];
+  always_comb begin
+    ahead_in = '0;
+    if (kt_push && perturb) begin
+      ahead_in = depthwise ? {o_q, (LR + 1)'(nc_q), tap_index_q, (LC + 1)'(1)} : {k_q, run, o_q[15:0], nc_q};
+    end
+  end
+  npu_queue #(.WIDTH(AHEAD), .DEPTH(KT_DEPTH)) u_ahead (
+    .clk_i, .rst_ni, .clear_i, .push_valid_i(kt_push && kt_push_ready && perturb), .push_ready_o(ahead_push_ready), .push_data_i(ahead_in),
+    .pop_valid_o(ahead_valid), .pop_ready_i(ahead_ready && a_end), .pop_data_o(ahead)
+  );
+  assign {a_first, a_columns, a_first_row, a_rows} = ahead;
+  always_comb begin
+    a_col = '0;
+    a_next = '0;
+    a_row = '0;
+    a_row_end = 1'b0;
+    a_end = 1'b0;
+    if (ahead_valid) begin
+      a_col = a_begin_q ? a_first & ~(17'(per_word) - 17'd1) : a_col_q;
+      a_next = a_col + 17'(per_word);
+      a_row = a_first_row + 16'(a_row_q);
+      a_row_end = (a_next >= a_first + 17'(a_columns));
+      a_end = a_row_end && (a_row_q + (LC + 1)'(1) == a_rows);
+    end
+  end
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      a_begin_q <= 1'b1;
+      a_row_q <= '0;
+    end else if (clear_i) begin
+      a_begin_q <= 1'b1;
+      a_row_q <= '0;
+    end else if (ahead_valid && ahead_ready) begin
+      a_begin_q <= a_row_end;
+      if (a_row_end) a_row_q <= a_end ? '0 : a_row_q + (LC + 1)'(1);
+    end
+  end
+  always_ff @(posedge clk_i) if (ahead_valid && ahead_ready) a_col_q <= a_next;
+
+  npu_perturb #(.BUS_BYTES(BUS_BYTES), .BIAS(0), .TRAINING(TRAINING)) u_perturb (
     .clk_i, .rst_ni, .clear_i,
-    .active_i(polarity_i != 2'd0 && flags[npu_pkg::FLAG_W_TRAIN]), .minus_i(polarity_i == 2'd2), .gaussian_i(dist_i), .w8_i(w8),
+    .active_i(perturb), .minus_i(polarity_i == 2'd2), .gaussian_i(dist_i), .w8_i(w8),
     .eps_i({8'd0, desc_i[npu_pkg::F_W_EPS +: 16]}), .shift_i(desc_i[npu_pkg::F_W_EPS_SHIFT +: 5]), .keep_i(desc_i[npu_pkg::F_W_KEEP +: 9]),
     .seed_i, .mask_seed_i, .tensor_i(desc_i[npu_pkg::F_W_TENSOR +: 16]),
-    .in_valid_i(p_in_valid), .in_ready_o(p_in_ready), .in_data_i(rd_rsp_data_i), .in_row_i(m_row), .in_col_i(w_col[15:0]),
-    .in_lanes_i(lanes), .in_count_i(m_count), .in_side_i(side_in),
-    .out_valid_o(p_out_valid), .out_ready_i(p_out_ready), .out_data_o(p_data), .out_side_o(side_out), .busy_o(p_busy),
+    .ahead_valid_i(ahead_valid), .ahead_ready_o(ahead_ready), .ahead_row_i(a_row), .ahead_col_i(a_col[15:0]),
+    .in_valid_i(p_in_valid), .in_ready_o(p_in_ready), .in_data_i(rd_rsp_data_i), .in_lanes_i(lanes), .in_count_i(m_count),
+    .out_valid_o(p_out_valid), .out_ready_i(p_out_ready), .out_data_o(p_data), .busy_o(p_busy),
     .cnt_perturbed_o, .cnt_clipped_o, .cnt_random_o
   );
 
   // ---- Columns: elements of a row's words gathered by lane ----------------------------------------------------------------------
-  logic [EB-1:0] s_sh;
-  logic [LR:0] s_lane, s_take;
-  logic [LC-1:0] s_j;
-  logic s_first, s_last, s_last_row;
-  assign {s_sh, s_lane, s_take, s_j, s_first, s_last, s_last_row} = side_out;
-
   // Word as 16-bit elements, the run's first one moved to its lane.
   localparam int unsigned WIDE = ((BUS_BYTES > ROWS) ? BUS_BYTES : ROWS) * 16;
   logic [WIDE-1:0] elements, up;
@@ -412,7 +441,7 @@ module npu_weight #(
         if (w8) elements[e*16 +: 16] = 16'($signed(p_data[e*8 +: 8]));
         else if (e < BUS_BYTES / 2) elements[e*16 +: 16] = p_data[(e % (BUS_BYTES / 2))*16 +: 16];
       end
-      up = (elements >> {s_sh, 4'd0}) << {s_lane, 4'd0};
+      up = (elements >> {sh, 4'd0}) << {w_lane, 4'd0};
     end
   end
 
@@ -434,17 +463,17 @@ module npu_weight #(
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) col_valid_q <= 1'b0;
     else if (clear_i) col_valid_q <= 1'b0;
-    else if (gather) col_valid_q <= s_last;
+    else if (gather) col_valid_q <= rd_rsp_last_i;
     else if (col_go) col_valid_q <= 1'b0;
   end
   always_ff @(posedge clk_i) begin
     if (gather) begin
       for (int unsigned i = 0; i < ROWS; i++) begin
-        if ((LR + 1)'(i) >= s_lane && (LR + 1)'(i) < s_lane + s_take) gather_q[i*16 +: 16] <= up[i*16 +: 16];
-        else if (s_first) gather_q[i*16 +: 16] <= 16'd0;
+        if ((LR + 1)'(i) >= w_lane && (LR + 1)'(i) < w_lane + take) gather_q[i*16 +: 16] <= up[i*16 +: 16];
+        else if (word_first_q) gather_q[i*16 +: 16] <= 16'd0;
       end
-      col_q <= s_j;
-      col_last_q <= s_last_row;
+      col_q <= m_j;
+      col_last_q <= m_last_row;
     end
   end
 
@@ -551,10 +580,11 @@ module npu_weight #(
   assign busy_o = (state_q != R_TILE) || kt_valid || meta_valid || p_busy;
 
   logic unused;
-  assign unused = ^{lim[31:17], up, c0_q[31:AW], w_col[16], cin_group[31:17]};
+  assign unused = ^{lim[31:17], up, c0_q[31:AW], a_col[16], ahead_push_ready, cin_group[31:17]};
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) p_in_valid |-> rd_rsp_last_i == (left == take));
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) kt_push && kt_push_ready |-> ahead_push_ready);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) shadow_we_o |-> kt_valid);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                    kt_valid_o && !kt_ready_i |=> kt_valid_o && $stable(kt_off_o) && $stable(kt_lanes_o));

@@ -43,19 +43,22 @@ bind npu_drain cover_drain u_cover (
 );
 
 module cover_weight (
-  input logic clk_i, rst_ni, meta_full, kt_full, word_valid, in_ready, out_valid, out_ready, depthwise, packed_k, chunked, placing
+  input logic clk_i, rst_ni, meta_full, kt_full, word_valid, in_ready, out_valid, out_ready, ahead_valid, ahead_ready, depthwise,
+  packed_k, chunked, placing
 );
   rows_queue_full:     cover property (@(posedge clk_i) disable iff (!rst_ni) meta_full);
   tiles_queue_full:    cover property (@(posedge clk_i) disable iff (!rst_ni) kt_full);
   word_waits:          cover property (@(posedge clk_i) disable iff (!rst_ni) word_valid && !in_ready);
   perturbed_waits:     cover property (@(posedge clk_i) disable iff (!rst_ni) out_valid && !out_ready);
+  random_late:         cover property (@(posedge clk_i) disable iff (!rst_ni) word_valid && out_ready && !in_ready);
+  random_ahead:        cover property (@(posedge clk_i) disable iff (!rst_ni) ahead_valid && !ahead_ready && !word_valid);
   diagonal:            cover property (@(posedge clk_i) disable iff (!rst_ni) depthwise && placing);
   several_taps:        cover property (@(posedge clk_i) disable iff (!rst_ni) packed_k && word_valid);
   chunks:              cover property (@(posedge clk_i) disable iff (!rst_ni) chunked && word_valid);
 endmodule
 bind npu_weight cover_weight u_cover (
   .clk_i, .rst_ni, .meta_full(!meta_push_ready), .kt_full(!kt_push_ready), .word_valid(p_in_valid), .in_ready(p_in_ready),
-  .out_valid(p_out_valid), .out_ready(p_out_ready), .depthwise, .packed_k, .chunked, .placing(placing_q)
+  .out_valid(p_out_valid), .out_ready(p_out_ready), .ahead_valid, .ahead_ready, .depthwise, .packed_k, .chunked, .placing(placing_q)
 );
 
 module cover_load (

@@ -98,7 +98,8 @@ class Suite {
   json cases_ = json::array();
 };
 
-// A forward pass and an update of a network with random weights: time does not depend on them.
+// An unperturbed and a perturbed forward pass and an update of a network with random weights: time
+// does not depend on them.
 struct Subject {
   std::string file;
   TaskShape shape;
@@ -131,6 +132,7 @@ void network(Suite& suite, const std::string& folder, const Subject& s, int batc
     for (auto& v : examples) v = static_cast<std::int8_t>(rng.below(256));
     const std::vector<int> labels(static_cast<std::size_t>(batch), 1);
     driver.load_batch(examples, labels);
+    driver.forward(spec::Polarity::none_, 3);
     driver.forward(spec::Polarity::plus_, 3);
     std::vector<std::uint64_t> seeds;
     for (int j = 0; j < pairs; ++j) seeds.push_back(rng.next());
