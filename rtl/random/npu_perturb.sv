@@ -34,7 +34,7 @@ module npu_perturb #(
   input  logic [BUS_BYTES*8-1:0] in_data_i,
   input  logic [BUS_BYTES-1:0]   in_lanes_i,  // lanes that belong to the run: only they count as perturbed
   input  logic                   in_count_i,  // count perturbed and clipped (once per command)
-  // the same words, perturbed
+  // the same words, perturbed. Of weights the data are there in the cycle in which they are taken, of biases while out_valid_o.
   output logic                   out_valid_o,
   input  logic                   out_ready_i,
   output logic [BUS_BYTES*8-1:0] out_data_o,
@@ -69,7 +69,7 @@ module npu_perturb #(
     localparam int unsigned H = HASH_STAGES;
     localparam int unsigned LATENCY = H + 2;                   // z, magnitude
 
-    logic masked, narrow, head, moving, leave;
+    logic masked, narrow, head, leave, moving;
     logic [LATENCY-1:0] valid_q, ready, en;
     logic [7:0] column_shift;
 
@@ -77,19 +77,22 @@ module npu_perturb #(
     assign narrow = (BIAS == 0) && w8_i;
     assign busy_o = (valid_q != '0);
     assign head = valid_q[LATENCY-1];
-    assign moving = active_i && in_valid_i && head;
-    assign leave = moving && out_ready_i;
+    assign leave = active_i && in_valid_i && head && out_ready_i;
+    assign moving = (BIAS != 0) ? active_i && in_valid_i && head : leave;
     assign in_ready_o = out_ready_i && (head || !active_i);
     assign out_valid_o = in_valid_i && (head || !active_i);
 
-    // Each register takes from the one before as soon as it is free: the words wait without gaps.
+    // Each register takes from the one before as soon as it is free, so that what waits leaves no gaps: one that holds a word is free if
+    // the head leaves or any register between is empty.
+    logic [LATENCY-1:0] blocked;
     always_comb begin
-      ready = '1;
-      if (busy_o) begin
-        ready[LATENCY-1] = !head || leave;
-        for (int unsigned s = LATENCY - 1; s > 0; s--) ready[s-1] = !valid_q[s-1] || ready[s];
+      blocked = '0;
+      if (busy_o && !leave) begin
+        blocked = valid_q;
+        for (int unsigned d = 1; d < LATENCY; d = 2 * d) blocked = blocked & ((blocked >> d) | ~({LATENCY{1'b1}} >> d));
       end
     end
+    assign ready = ~blocked;
     assign ahead_ready_o = ready[0];
     assign en = ready & {valid_q[LATENCY-2:0], active_i && ahead_valid_i};
     always_ff @(posedge clk_i or negedge rst_ni) begin
@@ -112,28 +115,33 @@ module npu_perturb #(
     logic [ZW*64-1:0] z_words;
     logic [MW*64-1:0] m_words;
     for (genvar j = 0; j < ZW; j++) begin : gen_z
-      logic use_unit;
+      logic [H-1:0] unit_en;
       logic [63:0] ctr;
-      if (j == 0) begin : gen_any
-        assign use_unit = 1'b1;
-      end else begin : gen_gaussian
-        assign use_unit = gaussian_i && (BIAS != 0 || w8_i || j < WIDE / 4);
+      always_comb begin
+        unit_en = '0;
+        ctr = '0;
+        if (en != '0) begin
+          if (j == 0 || (gaussian_i && (BIAS != 0 || w8_i || j < WIDE / 4))) unit_en = en[H-1:0];
+          if (en[0]) begin
+            ctr[15:0] = gaussian_i ? 16'(ahead_col_i[15:2]) + 16'(j) : 16'(ahead_col_i[15:6]);
+            ctr[63:16] = {8'd0, gaussian_i ? npu_pkg::DOMAIN_GAUSSIAN : npu_pkg::DOMAIN_SIGN, tensor_i, ahead_row_i};
+          end
+        end
       end
-      assign ctr[31:16] = ahead_row_i;
-      assign ctr[15:0] = gaussian_i ? 16'(ahead_col_i[15:2]) + 16'(j) : 16'(ahead_col_i[15:6]);
-      assign ctr[63:32] = {gaussian_i ? {8'd0, npu_pkg::DOMAIN_GAUSSIAN} : {8'd0, npu_pkg::DOMAIN_SIGN}, tensor_i};
-      npu_hash #(.STAGES(H)) u_hash (
-        .clk_i, .en_i(use_unit ? en[H-1:0] : '0), .key_i(seed_i), .ctr_i(ctr), .word_o(z_words[j*64 +: 64])
-      );
+      npu_hash #(.STAGES(H)) u_hash (.clk_i, .en_i(unit_en), .key_i(seed_i), .ctr_i(ctr), .word_o(z_words[j*64 +: 64]));
     end
     for (genvar j = 0; j < MW; j++) begin : gen_mask
-      logic use_unit;
+      logic [H-1:0] unit_en;
       logic [63:0] ctr;
-      assign use_unit = masked && (BIAS != 0 || w8_i || j == 0 || j < WIDE / 8);
-      assign ctr = {8'd0, npu_pkg::DOMAIN_MASK, tensor_i, ahead_row_i, 16'(ahead_col_i[15:3]) + 16'(j)};
-      npu_hash #(.STAGES(H)) u_hash (
-        .clk_i, .en_i(use_unit ? en[H-1:0] : '0), .key_i(mask_seed_i), .ctr_i(ctr), .word_o(m_words[j*64 +: 64])
-      );
+      always_comb begin
+        unit_en = '0;
+        ctr = '0;
+        if (en != '0 && masked) begin
+          if (BIAS != 0 || w8_i || j == 0 || j < WIDE / 8) unit_en = en[H-1:0];
+          if (en[0]) ctr = {8'd0, npu_pkg::DOMAIN_MASK, tensor_i, ahead_row_i, 16'(ahead_col_i[15:3]) + 16'(j)};
+        end
+      end
+      npu_hash #(.STAGES(H)) u_hash (.clk_i, .en_i(unit_en), .key_i(mask_seed_i), .ctr_i(ctr), .word_o(m_words[j*64 +: 64]));
     end
 
     // Bits of lane i: a word may begin inside a hash word when it has fewer lanes than the hash word has elements.
@@ -246,7 +254,7 @@ module npu_perturb #(
                      ahead_valid_i |-> 32'(ahead_col_i) % ((BIAS != 0 || w8_i) ? LANES : WIDE) == 0);
     assert property (@(posedge clk_i) disable iff (!rst_ni) in_valid_i && active_i |-> BIAS == 0 || in_lanes_i[LANES-1:0] != '0);
     assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
-                     out_valid_o && !out_ready_i && active_i |=> out_valid_o && $stable(out_data_o));
+                     out_valid_o && !out_ready_i && active_i |=> out_valid_o && (BIAS == 0 || $stable(out_data_o)));
 `endif
   end
 

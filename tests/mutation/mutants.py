@@ -23,7 +23,7 @@ MUTANTS = [
     ("gaussian-threshold", "rtl/random/npu_gaussian.sv", "(u >= npu_pkg::gaussian_threshold_table(7'd63))", "(u > npu_pkg::gaussian_threshold_table(7'd63))",
      "off by one at one Gaussian threshold"),
     ("perturb-mask", "rtl/random/npu_perturb.sv", "take_q[i] <= !masked || ({1'b0, mask_bits[i*8 +: 8]} < keep_i);", "take_q[i] <= 1'b1;", "mask ignored"),
-    ("perturb-wait", "rtl/random/npu_perturb.sv", "ready[s-1] = !valid_q[s-1] || ready[s];", "ready[s-1] = ready[s];",
+    ("perturb-wait", "rtl/random/npu_perturb.sv", "assign ready = ~blocked;", "assign ready = {LATENCY{leave || !head}};",
      "perturbations that wait leave gaps: words wait for theirs"),
     ("perturb-rounding", "rtl/random/npu_perturb_lane.sv", "half = (shift == 5'd0) ? 32'd0 : (32'd1 << (shift - 5'd1));", "half = 32'd0;",
      "wrong rounding: the perturbation is truncated"),
