@@ -10,7 +10,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
-#include <span>
 #include <string>
 
 #include "Vtop.h"
@@ -188,106 +187,9 @@ Queue make_queue(std::uint64_t seed, unsigned opcodes) {
   return q;
 }
 
-// Utilisation and stalls of commands as the compiler would tile them: `run perf`. Data are random;
-// results are not compared here.
-struct Layer {
-  const char* name;
-  std::uint32_t n, in, cin, cout, kernel, stride, out;
-  bool add;
-};
-
-int perf() {
-  static constexpr Layer kMatmul[] = {{"512x512x512", 512, 1, 512, 512, 1, 1, 1, false}};
-  static constexpr Layer kResnet[] = {
-      {"conv1", 16, 32, 3, 16, 3, 1, 32, false}, {"1a", 16, 32, 16, 16, 3, 1, 32, false},
-      {"1b", 16, 32, 16, 16, 3, 1, 32, true},    {"2a", 16, 32, 16, 32, 3, 2, 16, false},
-      {"2s", 16, 32, 16, 32, 1, 2, 16, false},   {"2b", 16, 16, 32, 32, 3, 1, 16, true},
-      {"3a", 16, 16, 32, 64, 3, 2, 8, false},    {"3s", 16, 16, 32, 64, 1, 2, 8, false},
-      {"3b", 16, 8, 64, 64, 3, 1, 8, true},      {"pool", 16, 8, 64, 0, 8, 1, 1, false},
-      {"fc", 16, 1, 64, 10, 1, 1, 1, false}};
-  for (const std::span<const Layer> layers :
-       {std::span<const Layer>(kMatmul), std::span<const Layer>(kResnet)}) {
-    Bench rtl(1);
-    rtl.axi.options.latency = 20;
-    std::uint64_t total = 0, useful = 0;
-    for (const Layer& l : layers) {
-      spec::Descriptor d;
-      d.opcode = l.cout == 0 ? 3 : 1;
-      d.n = l.n;
-      d.in_h = d.in_w = l.in;
-      d.in_c = l.cin;
-      d.out_c = l.cout;
-      d.out_h = d.out_w = l.out;
-      d.kernel_h = d.kernel_w = l.kernel;
-      d.stride_h = d.stride_w = l.stride;
-      d.dilation_h = d.dilation_w = 1;
-      d.pad_top = d.pad_left = l.kernel == 3 && l.stride == 1 ? 1 : 0;
-      d.groups = 1;
-      d.cin_group = l.cin;
-      d.cout_group = l.cout;
-      d.w_pitch = (l.kernel * l.kernel * l.cin * 2 + 63) / 64 * 64;
-      d.flags =
-          spec::kFlagHasBias | spec::kFlagWTrain | (l.add ? std::uint32_t{spec::kFlagResAdd} : 0u);
-      d.act_min = d.add_act_min = -128;
-      d.act_max = d.add_act_max = 127;
-      d.w_eps = 30;
-      d.w_keep = d.b_keep = 256;
-      choose_tiles(d, kHw);
-      std::uint32_t at = 64 * 3;
-      const auto place = [&](std::uint64_t bytes) {
-        const std::uint32_t a = at;
-        at = static_cast<std::uint32_t>((at + bytes + 63) / 64 * 64);
-        return a;
-      };
-      d.in_addr = place(std::uint64_t{l.n} * l.in * l.in * l.cin);
-      d.w_addr = place(std::uint64_t{l.cout} * d.w_pitch);
-      d.bias_addr = place(l.cout * 4);
-      d.rq_addr = place(l.cout * 8);
-      d.in2_addr = place(std::uint64_t{l.n} * l.out * l.out * std::max(l.cout, l.cin));
-      d.out_addr = place(std::uint64_t{l.n} * l.out * l.out * std::max(l.cout, l.cin));
-      rtl.memory.assign(at + 64, std::byte{1});
-      const auto words = spec::encode(d);
-      std::memcpy(rtl.memory.data(), words.data(), sizeof words);
-      const auto counter = [&](Counter c) {
-        return std::uint64_t{rtl.read(reg::kCounter + 8 * static_cast<std::uint32_t>(c))};
-      };
-      rtl.write(reg::kPolarity, 1);
-      rtl.write(reg::kQueueAddr, 0);
-      rtl.write(reg::kQueueCount, 1);
-      rtl.write(reg::kIrqEnable, 3);
-      const auto begin = std::chrono::steady_clock::now();
-      rtl.write(reg::kCtrl, 1);
-      const std::uint64_t before = rtl.cycles;
-      if (!rtl.wait(100000000)) return 1;
-      const double seconds =
-          std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-      const double speed = static_cast<double>(rtl.cycles - before) / seconds / 1e6;
-      const std::uint64_t cycles = counter(Counter::cycles_), macs = counter(Counter::macs_);
-      total += cycles;
-      useful += macs;
-      std::printf(
-          "%-12s cycles %8llu utilisation %.3f array %.3f stall load %llu weight %llu drain %llu, "
-          "tile %u %u %u flags %#x, error %u, %.2f Mcycle/s\n",
-          l.name, static_cast<unsigned long long>(cycles),
-          static_cast<double>(macs) / static_cast<double>(cycles * P_ROWS * P_COLS),
-          static_cast<double>(counter(Counter::array_cycles_)) / static_cast<double>(cycles),
-          static_cast<unsigned long long>(counter(Counter::stall_load_)),
-          static_cast<unsigned long long>(counter(Counter::stall_weight_)),
-          static_cast<unsigned long long>(counter(Counter::stall_drain_)), d.tile_n, d.tile_h,
-          d.tile_w, d.flags, rtl.read(reg::kErrorCode), speed);
-      rtl.write(reg::kIrqStatus, 3);
-    }
-    std::printf("together     cycles %8llu utilisation %.4f\n",
-                static_cast<unsigned long long>(total),
-                static_cast<double>(useful) / static_cast<double>(total * P_ROWS * P_COLS));
-  }
-  return 0;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc > 1 && std::string(argv[1]) == "perf") return perf();
   const long count = argc > 1 ? std::atol(argv[1]) : 100;
   const long first = argc > 2 ? std::atol(argv[2]) : 0;
   const long stall = argc > 3 ? std::atol(argv[3]) : -1;
