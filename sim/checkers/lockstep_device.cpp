@@ -155,7 +155,6 @@ class LockstepDevice final : public Device {
                          spec::to_string(static_cast<spec::Error>(code))),
              0, code);
     const spec::Descriptor& d = model_.last_command();
-    opcode_ = d.opcode;
     check_memory(d);
     Simulation::Counters rtl = simulation_->counters();
     ++rtl[static_cast<std::size_t>(Counter::commands_)];
@@ -229,6 +228,16 @@ class LockstepDevice final : public Device {
       differ(fmt::format("register 0x{:03x} {}", offset, name), "", rtl, expected);
   }
 
+  // Of the command that has not committed yet, as it stands in memory.
+  [[nodiscard]] std::string_view opcode() const {
+    const std::uint64_t at = model_.read_register(reg::kQueueAddr) +
+                             std::uint64_t{command_} * static_cast<std::uint64_t>(spec::kDescBytes);
+    spec::DescriptorWords words;
+    if (at + sizeof words > memory_.size()) return "?";
+    std::memcpy(words.data(), memory_.data() + at, sizeof words);
+    return spec::to_string(static_cast<spec::Opcode>(spec::decode(words).opcode));
+  }
+
   [[noreturn]] void differ(const std::string& what, const std::string& where,
                            std::optional<std::int64_t> rtl, std::optional<std::int64_t> model) {
     ++differences_;
@@ -237,7 +246,7 @@ class LockstepDevice final : public Device {
     difference_ = {{"step", position_.step()},
                    {"phase", position_.phase()},
                    {"command", command_},
-                   {"opcode", spec::to_string(static_cast<spec::Opcode>(opcode_))},
+                   {"opcode", opcode()},
                    {"what", what},
                    {"where", where},
                    {"cycle", cycle},
@@ -249,13 +258,11 @@ class LockstepDevice final : public Device {
       difference_["model"] = *model;
       values = fmt::format(": RTL {}, model {}", *rtl, *model);
     }
-    throw Error(
-        ErrorKind::mismatch,
-        fmt::format("lockstep: {}: command {} ({}): {}{}{}{}; cycle {} ({} of the queue, "
-                    "{} of the step)",
-                    position_.text(), command_, spec::to_string(static_cast<spec::Opcode>(opcode_)),
-                    what, where.empty() ? "" : " ", where, values, cycle, cycle - queue_cycle_,
-                    cycle - step_cycle_));
+    throw Error(ErrorKind::mismatch,
+                fmt::format("lockstep: {}: command {} ({}): {}{}{}{}; cycle {} ({} of the queue, "
+                            "{} of the step)",
+                            position_.text(), command_, opcode(), what, where.empty() ? "" : " ",
+                            where, values, cycle, cycle - queue_cycle_, cycle - step_cycle_));
   }
 
   [[nodiscard]] static std::span<std::byte> range(std::span<std::byte> memory,
@@ -275,7 +282,7 @@ class LockstepDevice final : public Device {
   bool injected_ = false;   // this queue runs with a fault from the options
   bool loss_known_ = true;  // no fault since the last LOSS: the model has executed it, too
   bool faulty_ = false;     // it struck: the registers differ until the next soft reset
-  std::uint32_t command_ = 0, opcode_ = 0;
+  std::uint32_t command_ = 0;
   std::uint64_t queue_cycle_ = 0, step_cycle_ = 0, queue_cycles_ = 0;
   std::uint64_t queues_ = 0, commands_ = 0, compared_ = 0, differences_ = 0;
   Stopwatch queue_time_, checking_time_;

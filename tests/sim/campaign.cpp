@@ -25,6 +25,7 @@ using namespace lastmile;
 constexpr std::uint64_t kMemory = 8 << 20;
 constexpr int kQueuesPerDevice = 12;  // then another reset, other random values, other memory
 
+// One byte per cycle makes queues of 40 million cycles.
 std::string behaviour(Rng& rng, functional::Bins& bins) {
   const std::uint64_t stall = rng.below(3) == 0 ? 0 : rng.below(70);
   const std::uint64_t bandwidth = rng.below(4) == 0 ? 1 + rng.below(8) : 0;
@@ -32,7 +33,7 @@ std::string behaviour(Rng& rng, functional::Bins& bins) {
   const std::uint64_t latency = rng.below(6) == 0 ? 1 : 1 + rng.below(80), reorder = rng.below(3);
   bins.memory(latency, stall, reorder, bandwidth);
   return fmt::format(
-      "latency={},stall={},reorder={},bandwidth={},seed={},rand_reset={},max_cycles=20000000",
+      "latency={},stall={},reorder={},bandwidth={},seed={},rand_reset={},max_cycles=300000000",
       latency, stall, reorder, bandwidth, seed, reset);
 }
 

@@ -56,7 +56,7 @@ std::unique_ptr<Device> open(const std::string& extra) {
   DeviceOptions o;
   o.hardware = hardware;
   o.memory_bytes = kMemory;
-  o.extra = extra + ",max_cycles=3000000";  // a queue that never ends fails its check
+  o.extra = "max_cycles=3000000," + extra;  // a queue that never ends fails its check
 
   return std::unique_ptr<Device>(lastmile_open_device(o));
 }
@@ -428,6 +428,23 @@ void faults(const std::string& kind, spec::Error code) {
   require(struck >= 6, fmt::format("only {} faults struck", struck));
 }
 
+// A queue that is given too few cycles: the message names the command that runs.
+void names_the_command() {
+  Queue q = make_queue(3, hardware, kForwardOpcodes);
+  const auto device = open("stall=10,max_cycles=200");
+  random_queue::load(*device, q);
+  const std::string name =
+      fmt::format("command 0 ({}): no end",
+                  spec::to_string(static_cast<spec::Opcode>(q.commands.front().opcode)));
+  try {
+    static_cast<void>(run(*device, q));
+  } catch (const Error& e) {
+    require(std::string(e.what()).find(name) != std::string::npos, e.what());
+    return;
+  }
+  require(false, "it ended");
+}
+
 // An inverted bit in a write: the comparison must see it.
 void catches(std::uint64_t beat) {
   const auto device = open(fmt::format("stall=10,flip={}", beat));
@@ -481,6 +498,7 @@ int main(int argc, char** argv) {
   check("write errors", [] { faults("write_error", spec::Error::bus_write_); });
   check("decode errors", [] { faults("decode_error=1,read_error", spec::Error::bus_read_); });
   check("memory that stops answering", [] { faults("hang", spec::Error::watchdog_); });
+  check("too few cycles", [] { names_the_command(); });
   for (const std::uint64_t beat : {1U, 5U, 20U})
     check(fmt::format("flipped bit in write beat {}", beat), [&] { catches(beat); });
   fmt::print("{} passed, {} failed\n", passed, failed);
