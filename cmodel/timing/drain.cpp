@@ -64,7 +64,7 @@ Drain::Block Drain::block(const Run& run, U positions, U complete) {
     last = std::max(last + delay, data > kPipeline ? data - kPipeline : 0);
   }
   const U handed = last + depth;
-  b.end = std::max(handed, c_.writer.write(issue + depth, handed, out.words, out.burst));
+  b.end = std::max(handed, c_.writer.write(issue + depth, handed, out.words, out.runs));
   b.freed = last + 1 + (b.end - handed);  // the last group is selected, not only read
   next_ = b.end + 1;
   cycles_ += work + depth;

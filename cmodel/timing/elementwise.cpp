@@ -51,8 +51,7 @@ U add_time(Context& c) {
     second.pop(at, (at - from) / burst(done));
   }
   const U out = at + 1 + kPipeline;
-  const U end = c.writer.write(begin + c.latency + kPipeline, out, c.words(c.d.out_addr, total),
-                               Client::kBurst);
+  const U end = c.writer.write(begin + c.latency + kPipeline, out, c.words(c.d.out_addr, total), 1);
   return finish(c, Engine::add_, end + 2, divide_up(total, kLanes));
 }
 
@@ -66,7 +65,7 @@ U softmax_time(Context& c) {
   c.reads.take(Client::kOverhead + c.latency, c.words(c.d.in_addr, classes));
   c.fetch_next();
   const U end = 1 + Client::kOverhead + c.latency + n * row + 3;
-  c.writer.write(2 + c.latency, end - 2, c.words(c.d.out_addr, n * classes), Client::kBurst);
+  c.writer.write(2 + c.latency, end - 2, c.words(c.d.out_addr, n * classes), 1);
   return finish(c, Engine::softmax_, end, n * row);
 }
 
@@ -104,7 +103,7 @@ U loss_time(Context& c) {
     }
     if (request % 3 == 2) at += kLogarithm + (losses ? 1 : 0);
   }
-  if (losses) c.writer.write(at / n, at - 1, n, 1);
+  if (losses) c.writer.write(at / n, at - 1, n, n);
   return finish(c, Engine::loss_, at - 1, n * (row + kLogarithm + 1));
 }
 
@@ -141,9 +140,9 @@ U update_time(Context& c) {
     }
   }
   const U last = at - 1;
-  const U joined = words * c.bus == d.w_pitch ? rows * words : words;
-  const U out = c.writer.write(first + kPipeline, last + kPipeline, rows * words,
-                               std::min(joined, Client::kBurst));
+  const bool joined = words * c.bus == d.w_pitch;
+  const U out =
+      c.writer.write(first + kPipeline, last + kPipeline, rows * words, joined ? 1 : rows);
   return finish(c, Engine::update_, out + 1, rows * words * each);
 }
 

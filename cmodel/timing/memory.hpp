@@ -136,26 +136,28 @@ class Writer {
   static constexpr U kInFlight = 16;
   static constexpr U kBuffered = 64;    // words
   static constexpr U kWaiting = 5;      // bursts closed or being collected
+  static constexpr U kPatience = 8;     // idle cycles after which a burst goes out as it is
   static constexpr U kToFirstBeat = 2;  // from the end of a burst to its first beat
   static constexpr U kAfterAnswer = 2;  // from the last answer to the commit
 
   Writer(const Channel& channel, U latency) : channel_(&channel), latency_(latency) {}
 
-  // Runs of words, `burst` words at a time, that come into being evenly in cycles [from, to).
-  // Returns when the last of them could be handed over: later than `to` if the writer is slower.
-  U write(U from, U to, U words, U burst) {
+  // Words in so many runs, more bursts if they are long, that come into being evenly in cycles
+  // [from, to). Returns when the last of them could be handed over: later than `to` if the writer
+  // is slower.
+  U write(U from, U to, U words, U runs) {
     if (words == 0) return to;
-    burst = std::clamp<U>(burst, 1, Client::kBurst);
-    const U bursts = (words + burst - 1) / burst;
+    runs = to > from + (kPatience + 1) * words ? words : std::clamp<U>(runs, 1, words);
+    const U bursts = runs * ((words + runs * Client::kBurst - 1) / (runs * Client::kBurst));
+    const U burst = (words + bursts - 1) / bursts;  // the longest
     // sixteenths of a cycle per burst: data, or answers of those in flight
     const U flight = channel_->cycles(burst) + latency_ + 2;
-    const U per_burst = std::max(channel_->cycles(burst) * kInFlight, flight);
+    const U per_burst = std::max(channel_->cycles(words) * kInFlight / bursts, flight);
     const U time = (bursts - 1) * per_burst / kInFlight;
-    const U rest = words - (bursts - 1) * burst;
     // the last burst goes out when it is complete and those before it are gone
     const U first = std::max(from + burst + kToFirstBeat, free_);
     const U last = std::max(first + time, to + kToFirstBeat);
-    free_ = last + channel_->cycles(rest);
+    free_ = last + channel_->cycles(burst);
     const U ahead = std::min(kWaiting, std::max<U>(1, kBuffered / burst)) * per_burst / kInFlight;
     return std::max(to, free_ > ahead + kToFirstBeat ? free_ - ahead - kToFirstBeat : 0);
   }

@@ -32,7 +32,7 @@ U pool_time(Context& c) {
       const U period = std::max(taps, average ? kDivision + pieces : pieces);
       const U first = at + taps + kWindow + (average ? kDivision : 0);
       const U last = first + (positions - 1) * period + pieces - 1;
-      end = std::max(last, c.writer.write(first, last, out.words, out.burst));
+      end = std::max(last, c.writer.write(first, last, out.words, out.runs));
       times.array.add(at, end + 1, positions * taps);
       c.t.engine(spec::Engine::store_).add(first, end + 1, out.pieces);
       at = end + 1;

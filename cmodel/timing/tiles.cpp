@@ -82,7 +82,6 @@ OutputRuns output_runs(const Context& c, const Run& block, U channels, U positio
   OutputRuns out;
   // a position's place in a bus word repeats
   const U period = std::min(positions, c.bus);
-  U breaks = 0;
   for (U p = 0; p < period; ++p) {
     const U at = c.d.out_addr + (p * channels + block.first) * element;
     const U times = (positions - p + period - 1) / period;
@@ -90,9 +89,8 @@ OutputRuns output_runs(const Context& c, const Run& block, U channels, U positio
     for (U s = 0; s < bytes; s += segment)
       out.pieces += times * c.words(at + s, std::min(segment, bytes - s));
     // runs whose words follow each other become one burst
-    if ((at + bytes - 1) / c.bus + 1 != (at + channels * element) / c.bus) breaks += times;
+    if ((at + bytes - 1) / c.bus + 1 != (at + channels * element) / c.bus) out.runs += times;
   }
-  out.burst = divide_up(out.words, std::max<U>(1, breaks));
   return out;
 }
 

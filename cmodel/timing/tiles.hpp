@@ -39,7 +39,7 @@ struct KTile {
 struct OutputRuns {
   U pieces = 0;  // cycles it takes for all positions: a segment is cut at bus words
   U words = 0;
-  U burst = 0;  // words that become one burst
+  U runs = 0;  // of words that follow each other
 };
 // segment: bytes that the drain or the pool hands over at a time.
 [[nodiscard]] OutputRuns output_runs(const Context& c, const Run& block, U channels, U positions,

@@ -3,7 +3,7 @@
 
 usage: check.py [--report NAME] [--make MAKE] PROGRAM NETWORKS VECTORS [--quick] ROWS:COLS:BUS_BYTES:ACT_BYTES:ACC_DEPTH:RQ_LANES...
 Fails if a network is off by more than 5 %, the median of all cases of a parameter set by more than 2 %, or the cycles of work of a command's array or
-drain at all; if a command takes another number of cycles perturbed than unperturbed; and on 16 x 16 with a bus of 16 bytes if the multipliers are
+drain at all; if perturbing makes a command longer (but a memory may be faster than the random numbers: AHEAD); and on 16 x 16 with a bus of 16 bytes if the multipliers are
 busy for less, or a training step takes longer, than it should (BUSY, STEP). --make builds the RTL of each
 parameter set first. Writes build/reports/NAME.json and NAME.md (NAME: timing-check).
 """
@@ -17,6 +17,7 @@ import sys
 NETWORK_LIMIT, MEDIAN_LIMIT = 5.0, 2.0  # per cent
 NAMES = ["ROWS", "COLS", "BUS_BYTES", "ACT_BYTES", "ACC_DEPTH", "RQ_LANES"]
 KINDS = {"network": "networks", "vector": "golden vectors", "command": "single commands"}
+AHEAD = 10  # cycles from requesting weights to their perturbation
 EXACT = ["array_cycles", "drain_cycles"]
 # Utilisation of the multipliers over a forward pass, and cycles of a step of one pair in forward passes; at 16 x 16, 16 bytes per cycle.
 BUSY = {"resnet8 w16 batch 16 pairs 1": 0.90, "product 512": 0.97}
@@ -67,10 +68,11 @@ def utilisation(case, multipliers):
 
 
 def perturbation_costs(case):
-    """One line for each command of a network whose cycles depend on whether its weights are perturbed."""
+    """One line for each command of a network that takes longer because its weights are perturbed."""
     plain, perturbed = ([k for k in case["commands"] if k["phase"] == phase] for phase in ("forward", "forward+"))
+    allowed = max(0, AHEAD - case["latency"])
     return [f"{label(case)}, command {a['command']}: {a['cycles']} cycles, perturbed {b['cycles']}"
-            for a, b in zip(plain, perturbed, strict=True) if a["cycles"] != b["cycles"]]
+            for a, b in zip(plain, perturbed, strict=True) if not 0 <= b["cycles"] - a["cycles"] <= allowed]
 
 
 def too_slow(rows):
