@@ -39,7 +39,7 @@ def main():
             for _ in range(args.repeat):
                 report = pathlib.Path(folder, "speed.json")
                 done = subprocess.run([args.lastmile, "cosim", "--backend", backend, "--network", network, "--batch", "16", "--pairs", "1",
-                                       "--steps", str(steps), "--adapt-examples", "256", "--quiet", "--out", folder, "--report", str(report),
+                                       "--steps", str(steps), "--adapt-examples", "256", "--threads", "1", "--quiet", "--out", folder, "--report", str(report),
                                        "--backend-options", "latency=20" + more.replace("FOLDER", folder)], capture_output=True, text=True)
                 if done.returncode != 0:
                     raise SystemExit(f"{name}: exit code {done.returncode}\n{done.stderr}")
