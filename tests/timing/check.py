@@ -3,9 +3,9 @@
 
 usage: check.py [--report NAME] [--make MAKE] PROGRAM NETWORKS VECTORS [--quick] ROWS:COLS:BUS_BYTES:ACT_BYTES:ACC_DEPTH:RQ_LANES...
 Fails if a network is off by more than 5 %, the median of all cases of a parameter set by more than 2 %, or the cycles of work of a command's array or
-drain at all; if perturbing makes a command longer (but a memory may be faster than the random numbers: AHEAD); and on 16 x 16 with a bus of 16 bytes if the multipliers are
-busy for less, or a training step takes longer, than it should (BUSY, STEP). --make builds the RTL of each
-parameter set first. Writes build/reports/NAME.json and NAME.md (NAME: timing-check).
+drain at all; if perturbing changes how long a command takes (a memory may be faster than the random numbers: AHEAD); and on 16 x 16 with a bus of 16 bytes
+if the multipliers are busy for less, or a training step takes longer, than it should (BUSY, STEP). --make builds the RTL of each parameter set first.
+Writes build/reports/NAME.json and NAME.md (NAME: timing-check).
 """
 import argparse
 import json
@@ -68,7 +68,7 @@ def utilisation(case, multipliers):
 
 
 def perturbation_costs(case):
-    """One line for each command of a network that takes longer because its weights are perturbed."""
+    """One line for each command of a network whose cycles depend on whether its weights are perturbed."""
     plain, perturbed = ([k for k in case["commands"] if k["phase"] == phase] for phase in ("forward", "forward+"))
     allowed = max(0, AHEAD - case["latency"])
     return [f"{label(case)}, command {a['command']}: {a['cycles']} cycles, perturbed {b['cycles']}"
