@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Lastmile: thin entry points. The rules that compile are in sw/build.mk, the order of the checks is in tests/run.py; parts
 # with rules of their own bring a fragment. `make help` lists the targets.
 SHELL := /bin/bash

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 rtl/pkg/npu_pkg.sv
 rtl/random/npu_hash.sv
 rtl/random/npu_gaussian.sv

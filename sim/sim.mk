@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The Verilated NPU and what runs on it.
 #   make rtl [ROWS= COLS= BUS_BYTES= ACT_BYTES= ACC_DEPTH= RQ_LANES= TRAINING=] [CHECKED=1] [TUNED=1]
 #                  build/rtl/<parameters>/npu.so (once per parameter set) and the backends rtl and lockstep beside the program;

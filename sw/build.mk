@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Compilation rules. VARIANT selects the flags and the object tree:
 #   release  -O3 for this machine, assertions off      debug  -O1 with address and undefined-behaviour sanitizers
 # `make CXX=clang++` keeps its own object tree beside g++'s. WERROR= lets warnings of an untried compiler pass.

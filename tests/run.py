@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Runs every check of the repository and ends with the line `N passed, N failed` (and `, N skipped`).
 
 usage: run.py [--make MAKE] [--jobs N] [--cxx CXX] [--only WORD] [TARGET...]

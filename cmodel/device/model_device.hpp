@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The bit-accurate model as a Device. It executes a queue inside the register write that starts it,
 // so the interrupt line is final when that write returns.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What backends report of where time and traffic went: all counters by phase and command, in one
 // JSON form, so that profiles of the model and of the RTL can be laid side by side.
 #pragma once

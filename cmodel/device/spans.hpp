@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // When each engine worked, for traces: what a backend puts into its report as "spans".
 #pragma once
 

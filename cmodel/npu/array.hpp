@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CONV2D and fully connected layers: the multiply-accumulate array. CONTRACT.md, sections
 // Accumulation and Operators.
 #pragma once

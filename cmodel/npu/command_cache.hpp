@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Remembers what was computed of a command: a training run executes the same few commands thousands
 // of times. Addresses count only through their place in a bus word, because a batch's base changes
 // with every step.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Registers, and the run-time values that engines take from them. CONTRACT.md, section Registers;
 // offsets: ../spec/REFERENCE.md.
 #pragma once

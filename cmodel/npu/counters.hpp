@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The counters of npu.toml as the model keeps them.
 #pragma once
 

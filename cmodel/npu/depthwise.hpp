@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // DEPTHWISE convolution. CONTRACT.md, section Operators.
 #pragma once
 

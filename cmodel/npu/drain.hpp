@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // From accumulators to memory: bias, requantization, clamp, the fused addition, store. CONTRACT.md,
 // sections Requantization and Operators.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Operator ADD on streams of int8 (also fused behind a convolution) and SOFTMAX. CONTRACT.md,
 // section Operators.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Input side: a region of an int8 NHWC tensor becomes int16 values x - zero_point with zeros where
 // the image ends, so that the array's loops know nothing of padding. CONTRACT.md, Operators.
 #pragma once

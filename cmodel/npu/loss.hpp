@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // LOSS: softmax cross-entropy of a batch of logits. CONTRACT.md, section Loss.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The NPU's memory as its engines see it: bytes, little-endian, no alignment assumed. Commands are
 // checked against MEM_LIMIT and the size before any engine runs (validate.hpp), so these accessors
 // do not check again.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The NPU: registers, a queue of commands in memory, and the engines that execute them.
 // Bit-accurate; its time is predicted per command (cmodel/timing).
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // POOL: maximum and average over the taps inside the image. CONTRACT.md, section Operators.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Rows of random words and perturbed weight reads: the block between memory and the array.
 // CONTRACT.md, sections Random numbers and Perturbation; the definition of every value is
 // cmodel/numeric/random.hpp and perturb.hpp, this is the same in bulk.

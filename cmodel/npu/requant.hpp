@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // numeric::rescale, zero point and clamp for sums of at most 32 bits and exponents -30..0, which is
 // nearly every output: the same bits with 64-bit products, eight lanes at a time.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Event counters of a command: the contract's section "Tiles, scratchpad, traffic" in code. What
 // only data decide (saturations, clipped and masked elements, updates) is counted by the engines.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What decides a command's events and cycles besides its descriptor.
 #pragma once
 

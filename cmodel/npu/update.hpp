@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // UPDATE: moves one tensor along the sum of its seed pairs' directions. CONTRACT.md, section
 // Update.
 #pragma once

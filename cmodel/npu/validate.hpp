@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The contract's section Validation: which rule a queue or a command violates first. Nothing here
 // touches memory.
 #pragma once

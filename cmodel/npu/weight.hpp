@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Weight side of CONV2D: rows of the weight matrix are read, perturbed and laid out for the array.
 // The panels are transient: nothing perturbed is written to memory.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Threads of the model: a fixed number of parts, each computed by the same code whatever thread
 // runs it.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Scalar fixed-point primitives of the numeric contract (CONTRACT.md, sections Accumulation,
 // Requantization, Operators). Everything is exact integer arithmetic on two's complement; no
 // function throws, allocates or depends on state.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Integer softmax cross-entropy from int16 logits. CONTRACT.md, section Loss.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Perturbation on read and the update of one element. CONTRACT.md, sections Perturbation and
 // Update.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The perturbation generator: Threefry-2x32 (Salmon et al., "Parallel random numbers: as easy as 1,
 // 2, 3", SC'11) with 16 rounds, used as a hash of (seed, domain, tensor, row, column). CONTRACT.md,
 // section Random numbers.

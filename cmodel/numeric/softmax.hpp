@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // int8 softmax, equal to the TensorFlow Lite reference kernel (gemmlowp fixed point, 5 integer bits
 // in, 12 in the sum). CONTRACT.md, section Softmax. Output scale 1/256, zero point -128.
 #pragma once

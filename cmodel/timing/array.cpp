@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The array (rtl/array/npu_array.sv) takes one k-tile at a time and multiplies it with a position
 // per cycle. It takes the next one in the cycle of the last position if its weights wait in the
 // shadow registers, its input is loaded and the accumulators of its block are free; else it stands

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the equations of a command share.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // From accumulators to memory. Parameters (rtl/drain/npu_params.sv) of a block wait in one of two
 // buffers; the drain (npu_drain.sv, npu_residual.sv, npu_store.sv) takes blocks one after another.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Engines that stream whole tensors (rtl/elementwise, rtl/update). Each takes so many cycles per
 // word, row or example; the memory may be slower.
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Load (rtl/load/npu_load.sv): a region per tile (chunks: per tile, block and chunk) into a free
 // half of the scratchpad, a row at a time: fill on the left, words from memory, fill on the right.
 // Requests run ahead of placing.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory as the engines see it: one beat after another on the read and on the write channel, and
 // clients that may have only so much under way.
 #pragma once

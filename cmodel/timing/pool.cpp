@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Pooling (rtl/pool/npu_pool.sv): a tap of a block of channels per cycle; a finished window is
 // divided (average: eight steps) and handed to the write combiner, four of them at most under way.
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "cmodel/timing/predictor.hpp"
 
 #include "cmodel/npu/validate.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The prediction beside something else that executes the commands: it is told what the host writes
 // to registers and which commands are committed.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The loops of the contract (CONTRACT.md, Tiles) as the engines walk them: tiles, blocks of
 // channels, k-tiles, and runs of output.
 #pragma once

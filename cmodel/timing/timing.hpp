@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How long a command takes, predicted from its descriptor: equations beside each block of the
 // hardware (one file per block), without data and without simulating cycles. Every time is in
 // cycles since the one in which the sequencer starts the engine.

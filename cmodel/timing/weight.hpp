@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Weights (rtl/weight/npu_weight.sv): rows of each k-tile into the array's shadow registers, a
 // column at a time; requests run up to 32 rows and four k-tiles ahead. Perturbation takes
 // no time, unless the memory answers faster than random numbers are drawn; that is left out.

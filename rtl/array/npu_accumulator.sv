@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One column's accumulators: two halves of ACC_DEPTH words of 40 bits. The array reads and writes one half (the read one cycle before the
 // addition), the drain reads the other.
 module npu_accumulator #(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The array: takes one k-tile at a time (its weights wait in the shadow registers) and multiplies it with every position of the tile,
 // one position per cycle, without a bubble between k-tiles, blocks and tiles as long as weights, input and accumulators are ready.
 // Halves of the scratchpad and of the accumulators alternate. A finished block of accumulators is handed to the drain.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The multipliers: COLS dot products of ROWS 16 x 9 bit products per cycle. Weights are double-buffered: the weight loader writes shadow
 // registers, a column at a time; swap_i moves all of them into the multipliers.
 // Cycle 0 (mul_i): products, summed in fours. Cycle 1 (sum_i): their sum.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // AXI4 read master for six independent clients; ID = client in the low three bits. Bit 3 of the ID changes with every clear_i, so that
 // answers to transfers from before a reset are recognised and dropped, whenever they come.
 module npu_axi_read #(

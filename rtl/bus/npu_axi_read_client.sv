@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One read client: cuts requests into bursts and buffers their data. A burst is offered only when the response FIFO has room for all of
 // it, so that data can always be taken from the bus.
 module npu_axi_read_client #(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // AXI4 write master for two clients: runs of consecutive words become INCR bursts, several of them in flight. A burst goes out once its
 // words are here, so the data channel never waits for a client. After clear_i what is queued is completed with no byte enabled, and
 // bit 3 of the ID changes, so that late answers are recognised and dropped.

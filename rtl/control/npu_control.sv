@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Everything between the host's registers and the engines: registers, counters, descriptor fetch and validation, the sequencer.
 module npu_control #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Fetches one descriptor, validates it and holds it with its verdict until it is taken; the next one can be fetched while a command runs.
 module npu_fetch #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,

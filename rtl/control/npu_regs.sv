@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Registers behind an AXI4-Lite slave (cmodel/spec/REFERENCE.md). Reads of unknown offsets give 0, writes to them are dropped; both
 // answer OKAY. One write and one read at a time.
 module npu_regs #(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs a queue: descriptor after descriptor, each when the writes of the one before are acknowledged; ends it at the last, at END, at
 // the first error, or when nothing moved for WATCHDOG cycles. Every end but a normal one aborts engines and transfers (abort_o).
 module npu_sequencer (

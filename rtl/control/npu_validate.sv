@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Checks one command against the contract's rules 2 to 9 (CONTRACT.md, Validation), in their order, one product per cycle on one
 // multiplier. The descriptor and the registers are held from start_i to done_o. The result stays until the next start.
 module npu_validate #(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Operator ADD on one pair of int8 values (CONTRACT.md, Operators): nine registers, advancing under the owner's enables.
 module npu_add_lane #(
   parameter int unsigned LATENCY = 9  // fixed; for those who align a sideband

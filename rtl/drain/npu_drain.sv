@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Drain: takes finished blocks of accumulators, RQ_LANES outputs per cycle: bias, requantization, clamp, optional fused addition, and
 // hands segments of consecutive bytes to the write combiner. Works on one half of the accumulators while the array fills the other.
 // Registers behind the issue of (position, group): 0 accumulator read, 1 group selected, 2 bias added, 3..6 requantization,

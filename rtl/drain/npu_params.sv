@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Parameters of a channel block: bias (perturbed on the way) and requantization entries, double-buffered, so that the next block's wait
 // when a block's accumulators are complete. Walks tiles and blocks in the order of the array.
 // A bus word's elements of 4 bytes are stored one per cycle: a block needs far fewer cycles than its k-tiles take.

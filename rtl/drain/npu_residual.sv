@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Second addend of a fused addition: for each position of a block reads the run of channels at the same place as the output and hands it
 // on in groups of RQ_LANES bytes. Requests run ahead of the data; a run is collected while the one before is used.
 module npu_residual #(

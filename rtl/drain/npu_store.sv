@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Write combiner: segments of consecutive bytes from any byte address become bus words with byte enables. Segments of a run follow each
 // other without a gap; in_last_i ends a run, and its last word goes out even if it is not full (words never hold two runs).
 module npu_store #(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Element index of a tile's output positions in order: base, then columns, rows and images of the tile. Also the end of the tile.
 module npu_walk (
   input  logic        clk_i,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // ADD: two int8 tensors of n * in_c elements, four elements per cycle (CONTRACT.md, Operators). The addends come through two read
 // clients; all three tensors may begin anywhere in a bus word.
 module npu_add #(

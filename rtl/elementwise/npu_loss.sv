@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // LOSS: softmax cross-entropy of int16 logits, one element per cycle and pass; two passes over each row, the first for the largest logit
 // (CONTRACT.md, Loss). For each example the label is read, then the row twice.
 module npu_loss #(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Collects a stream of bytes into bus words with byte enables; a stream may begin and end anywhere in a word.
 module npu_pack #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,

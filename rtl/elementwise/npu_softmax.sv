@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // SOFTMAX: int8 rows, the gemmlowp fixed-point algorithm of cmodel/numeric/softmax.hpp step by step on one 32 x 32 multiplier.
 // Each row is read three times: largest value, sum of exponentials, results.
 module npu_softmax #(

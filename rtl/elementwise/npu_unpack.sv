@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Turns bus words into a stream of bytes that begins anywhere in the first word: up to LANES bytes are visible at a time.
 module npu_unpack #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,

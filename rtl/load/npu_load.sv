@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Input tiles: walks the tiles of CONV2D, DEPTHWISE and POOL (CONTRACT.md, Tiles), fetches each tile's input region into a free half of
 // the scratchpad, fills rows and columns outside the image with the input zero point, and tells the other engines where the tile lies.
 // Two processes share a tile: one issues a read request per image row, the other places what comes back; so requests run ahead.

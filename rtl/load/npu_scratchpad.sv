@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The double-buffered activation scratchpad: ROWS byte-wide banks, a byte's bank is its address modulo ROWS, each bank with its own
 // word address. A write covers up to ROWS consecutive bytes from any address. A read gives ROWS lanes: consecutive bytes from
 // rd_addr_i, or (packed) lane i = byte rd_addr_i + offset i, where the offsets modulo ROWS are consecutive, so that the lanes fall

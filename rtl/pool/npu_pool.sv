@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Pooling: one tap of a block of channels per cycle from the scratchpad, positions back to back. Taps outside the image are read like the
 // others and ignored. Finished windows wait in a short queue, are divided (average: eight steps, all lanes at once), clamped and handed to
 // the write combiner.

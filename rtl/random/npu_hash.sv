@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Threefry-2x32 with HASH_ROUNDS rounds as a pipeline of STAGES registers: one word per cycle (CONTRACT.md, Random numbers).
 // The owner keeps the valid bits and enables each register, so that an idle pipeline does not toggle.
 module npu_hash #(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Perturbs one bus word of weights (or biases) per cycle on its way from memory, in the cycle in which it passes (CONTRACT.md,
 // Perturbation, Random numbers). What is added is drawn ahead: the owner tells the coordinates of each word when it requests it, and
 // up to LATENCY words' perturbations wait for their words, in order. With active_i low every word passes as it is, nothing toggles, and

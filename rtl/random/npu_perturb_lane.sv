@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Perturbation of one weight or bias: a register between z and |delta|, none from w to its perturbed value (CONTRACT.md, Perturbation).
 // Rounding acts on the magnitude, so that w + delta and w - delta are antisymmetric to the bit.
 module npu_perturb_lane #(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One requantization lane: rescale, zero point, clamp; four registers with a valid bit each, advancing together.
 // Saturation is reported against the output type, whatever the clamp is (CONTRACT.md, Requantization).
 module npu_requant #(

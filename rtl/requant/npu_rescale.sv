@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The contract's rescale (CONTRACT.md, Requantization): sat40(acc * 2^max(e, 0)), times M with round half up at 2^31, then
 // a right shift by max(-e, 0) that rounds ties away from zero. Three registers, each taken under its enable.
 module npu_rescale (

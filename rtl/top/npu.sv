@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The NPU: AXI4-Lite registers, AXI4 master, level interrupt. Joins control, bus masters, the tensor core and the element engines.
 // cmd_done_o / cmd_index_o are commit points: a pulse when a command's results are acknowledged by memory.
 module npu #(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tensor core: everything that executes CONV2D, DEPTHWISE and POOL. Five processes, each with its own loops, joined by tokens:
 // load (tiles into the scratchpad) -> array <- weight (k-tiles into the shadow registers); array -> drain (blocks of accumulators) <- params;
 // drain or pool -> write combiner. Nobody knows another's schedule; whoever has its tokens works.

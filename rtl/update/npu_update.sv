@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // UPDATE: reads a tensor row by row, moves its elements along the sum of the seed pairs' directions, and writes it back
 // (CONTRACT.md, Update). BUS_BYTES / 2 elements at a time: a bus word of int16 or int32 is one group, of int8 two. A group takes one cycle
 // per pair (pass j draws z_j; pass 0 also the rounding bits, pass 1 the mask), so with one pair and no mask words stream at bus speed.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Update of one element from its direction g: three registers (CONTRACT.md, Update). Rounding acts on the magnitude:
 // q = (|g| * S * 2^STEP_PRESHIFT + (2 r + 1) * 2^(shift - 17)) >> shift, then w - sign(g) * q, saturated symmetrically.
 module npu_update_lane #(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Weights: for each tile, channel block and k-tile of CONV2D and DEPTHWISE (CONTRACT.md, Tiles) reads the rows of the block, perturbs
 // them on the way, and writes them into the array's shadow registers, one column (output channel) at a time.
 // The requester walks the loops and runs ahead of the data by up to META_DEPTH rows and KT_DEPTH k-tiles; so do the perturbation unit's

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a command must have written, and the words for a difference.
 #pragma once
 

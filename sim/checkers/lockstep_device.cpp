@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Backend `lockstep`: the C++ model and the Verilated NPU side by side behind one Device
 // (liblastmile_lockstep.so). Options: sim/verilator/backend.hpp.
 //

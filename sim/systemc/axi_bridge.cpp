@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "sim/systemc/axi_bridge.hpp"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // AXI4 to TLM-2.0: the NPU's bursts become generic payloads over nb_transport, their answers come
 // back beat by beat. An answer's data phase ends when the payload's time says; an early completion
 // (TLM_COMPLETED with annotated time) and four phases are both understood. Reads return in the

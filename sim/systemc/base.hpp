@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the modules share: SystemC and TLM headers, cycles as times, payloads, a calendar.
 #pragma once
 

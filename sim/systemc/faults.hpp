@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Faults between one initiator and the bus, and on the interrupt line.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The host: software in a thread of the simulation, a TLM initiator and an interrupt input. What
 // the software gets is a Device, so the driver and the trainer run as they are.
 #pragma once

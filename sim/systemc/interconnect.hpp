@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The interconnect: decodes the address map, lets one transaction at a time through to each target
 // and direction, and passes direct access and debug access on. A transaction takes a target for as
 // many cycles as its data need on the bus; it gets the first gap at or after its own time, so that

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // lastmile-systemc: the run of `lastmile run` once more on the loosely timed platform, its first
 // steps on the plain RTL and on the cycle-accurate platform; compares journals and weights,
 // measures speed, writes build/reports/systemc.json (fields: README.md of this folder).

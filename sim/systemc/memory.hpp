@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The memory: a TLM-2.0 target with the timing of a DRAM. Addresses start at 0 and every answer
 // costs what MemoryTiming says; the data transfer itself is the bus's, unless the memory is slower.
 #pragma once

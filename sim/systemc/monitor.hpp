@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A bus monitor between one initiator and what it is bound to: counts transactions, bytes and
 // latency, and holds both sides to the rules of the TLM-2.0 base protocol (IEEE 1666-2011, 14 and
 // 15): payload attributes, order and exclusion of phases, annotated time. It changes nothing.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "sim/systemc/npu_model.hpp"
 
 #include "cmodel/npu/validate.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The C++ model as a loosely timed NPU. Commands run one by one in a thread with temporal
 // decoupling. Each fetches its descriptor and operands over the initiator socket into the model's
 // own memory, computes, and writes its results back; bytes and directions are those of the event

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The Verilated RTL as a cycle-accurate NPU: clocked in SystemC, AXI4 bridged to its initiator
 // socket, register transactions turned into AXI4-Lite ones (they take the simulated time that those
 // take). The clock stands still while nothing is to do.

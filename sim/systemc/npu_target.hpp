@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The NPU as the platform sees it, whichever of the two is inside: a target socket for its
 // registers (32-bit accesses, debug access, no direct access), an initiator socket for its memory
 // traffic, an interrupt line, a reset line (high: reset).

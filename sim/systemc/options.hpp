@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a platform is made of: address map, timing, faults. Plain values; times are in cycles of the
 // platform's clock unless a name says otherwise.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One platform: host, NPU and a competing initiator, each behind a fault injector and a monitor, an
 // interconnect, memory, an interrupt line. Ports of the interconnect: 0 host, 1 NPU, 2 traffic.
 #pragma once

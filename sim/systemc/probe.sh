@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Finds how to compile against the installed SystemC library, whose link symbol names the C++ standard it was built with.
 #
 # usage: probe.sh COMPILER OUTPUT [PREFIX]     PREFIX: of a SystemC that is not where the compiler looks by itself

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The SystemC platform. Nothing else needs it: without libsystemc, `make systemc` and its tests name the package and skip.
 #   make systemc [STEPS=] [RTL_STEPS=5] [SYSTEMC_HOME=prefix of a SystemC of one's own] [SYSTEMC_ARGS=...]
 SYSTEMC_HOME ?=

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A competing initiator: bursts to a range of its own, which it verifies when it reads them back.
 #pragma once
 

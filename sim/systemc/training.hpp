@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Training runs on any device, as platforms and their references do them: one journal and the
 // weights at its end.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The memory behind the NPU's AXI4 master: latency, bandwidth, random stalls on all five channels,
 // answers of different IDs in any order, error responses, silence. It also holds the master to the
 // protocol: incrementing bursts of at most 16 full words that stay inside 4 KiB, WLAST where it

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the devices on the Verilated NPU share: options, and the library of a parameter set.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The two clocks of npu_sim.sv. Nothing happens at a falling edge, but an evaluation has its price:
 // where this Verilator keeps what it last saw of a clock, the model is told that it was low.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Pins around one Verilated `npu`; compiled with the parameters of its npu.so.
 #include <verilated.h>
 

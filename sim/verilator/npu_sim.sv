@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Top of the simulation: the NPU behind registers of the test bench on its inputs, so that nothing in the NPU is evaluated twice per cycle.
 // Both clocks rise together: the inputs of the next cycle arrive with its state, as from a clocked memory. in_clk_i alone: other inputs
 // within a cycle.

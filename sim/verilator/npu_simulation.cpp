@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Simulation around one Verilated `npu`. Compiled once per set of hardware parameters (P_ROWS and
 // the like come from sim.mk); P_CHECKED adds assertions and waveforms, which cost speed.
 #include <verilated.h>

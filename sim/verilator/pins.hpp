@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One Verilated NPU at its pins: whoever holds it drives the clock and both buses cycle by cycle.
 // Kept in the same npu.so as Simulation, which brings its own memory.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Backend `rtl`: the Verilated NPU as a Device (liblastmile_rtl.so). Options: backend.hpp. A queue
 // runs while the host waits for the interrupt.
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One Verilated NPU with its memory. The classes behind this interface are compiled once per set of
 // hardware parameters, into build/rtl/<parameters>/npu.so; this is all that the devices built on it
 // know of Verilator.

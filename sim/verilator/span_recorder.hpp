@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // When the engines of the RTL worked: counters watched cycle by cycle, for traces. Tiles are told
 // apart by what has been done since the command started: input bytes written into the scratchpad,
 // multiply-accumulates, output bytes.

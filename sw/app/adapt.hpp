@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Adaptation of a network to new data in three ways that share data, trainable weights and seeds:
 // fixed point on a device, the same in float, and float backpropagation.
 #pragma once

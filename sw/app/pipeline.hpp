@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The stages that every experiment goes through before anything adapts: data, network,
 // pre-training, quantization.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The main job: pre-train in float, quantize, fail on the shifted domain, adapt by forward passes,
 // compare, report.
 #pragma once

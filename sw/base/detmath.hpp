@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // log, sin, cos and exp from IEEE +, -, *, / alone, so that data made with them has the same bits
 // with every compiler and C library (the library's own differ in the last place between versions).
 // Error below 5e-16 relative (log, exp) or absolute (sin, cos).

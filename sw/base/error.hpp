@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Errors that a user can cause. The message names the file or option, the field, the value found
 // and what was expected; the kind decides the exit code of the program (documented in `lastmile
 // --help`).

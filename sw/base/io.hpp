@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Files as bytes: whole-file reads (plain or gzip) under a size limit, atomic writes, checksums.
 // Every failure is lastmile::Error (input) that names the file and the operating system's reason.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Data parallelism with a fixed partition: which indices a call gets depends on (threads, n) alone,
 // never on timing. Results that do not depend on the partition (each index writes its own output)
 // are then equal for any thread count.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Progress of long work on stderr: a bar with percent and time left on a terminal, a plain line
 // every ten seconds otherwise. Work of less than two seconds prints nothing. One object per piece
 // of work; add() may be called from any thread.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Random numbers of the host: data generation, shuffles, initial weights. (The perturbations of
 // training come from the NPU's counter hash, not from here.) Equal seeds give equal bits with every
 // compiler and standard library: integers, and doubles made with IEEE +, -, *, / and sqrt alone

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Shape of one example or activation: rows, columns, channels (NHWC without N, last index fastest).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The `lastmile` program: subcommands over sw/app. Exit codes: 0 done; 1 unexpected failure; 2
 // wrong usage; 3 bad input; 4 device; 5 journal; 6 mismatch or missed threshold. Results go to
 // stdout (with --json: one JSON document and nothing else), everything else to stderr.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The subcommands. Each binds its options to an App and returns what runs it.
 #pragma once
 

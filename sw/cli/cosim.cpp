@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `lastmile cosim`: training steps on a backend that compares itself with the model (lockstep),
 // from any step of a journal. The model goes ahead: it writes the journal, or replays a given one
 // up to the first step wanted; then the backend runs whole steps, and its coefficients must be the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `lastmile energy`: counters of a profile times a table, without simulating again.
 #include <fmt/format.h>
 

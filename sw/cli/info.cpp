@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `lastmile info`: what this program is, and what is in a file it wrote.
 #include <fmt/format.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Command-line options that several subcommands share, bound to the structures of sw/app.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `lastmile profile`: cycles, bytes, energy and memory of training steps.
 #include <fmt/format.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `lastmile validate`: fixed point against the golden model.
 #include <fmt/format.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `lastmile vectors`: golden vectors on a backend.
 #include <fmt/format.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Network to program. The result depends on the arguments alone: equal arguments give equal bytes.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Real numbers in the mantissa-and-shift form of descriptors: value = mantissa * 2^-shift, rounded
 // to nearest, ties up.
 #pragma once

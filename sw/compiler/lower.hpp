@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // First half of the compiler, and only its own: which layers, which commands, which tensors; no
 // address yet.
 #pragma once

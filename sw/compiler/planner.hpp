@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where activations live: each buffer occupies an interval of offsets while it is live, and no two
 // live buffers overlap.
 #pragma once

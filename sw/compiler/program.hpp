@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the compiler makes: two command streams, the memory they work on, and the map that says what
 // is where. A program is a value; the driver loads it and never changes it. What changes from step
 // to step (seed, polarity, step size, batch) is in registers.

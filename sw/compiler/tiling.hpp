@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tile sizes of CONV2D, DEPTHWISE and POOL for one build of the NPU (cmodel/numeric/CONTRACT.md,
 // Tiles, scratchpad, traffic). Tiles never change a result; they decide traffic and cycles.
 #pragma once

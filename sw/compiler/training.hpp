@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which tensors train, how far each is perturbed and how far a step moves it. Real amplitudes
 // become LSBs of the stored integers here; what the descriptors hold of them is in
 // sw/compiler/compile.hpp.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Audio files and data sets of clips: 16-bit mono WAV and FLAC, cut with an index.csv
 // (sw/data/cut_list.hpp).
 #pragma once

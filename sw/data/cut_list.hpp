@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The cut list of an audio data set: `index.csv`, one line per clip, columns found by the names in
 // its first line:
 //   file        path of a WAV or FLAC file, relative to the list's folder

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Data as the rest of the host sees it: labelled examples, NHWC, last index fastest.
 #pragma once
 

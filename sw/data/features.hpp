@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Audio front end: log-mel energies or MFCC of a clip, as a map of frames x bands x 1.
 //
 //   frame t   x_t[i] = sample[t hop + i] / 32768 * w[i], i < frame, w the periodic Hann window 0.5

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The built-in task: ten digits drawn with a pen that wobbles. Every image depends on (seed, index)
 // alone and has the same bytes with every compiler and thread count. No font and no file is
 // involved.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // IDX files (the format of MNIST): bytes 0 0 08 d, then d big-endian 32-bit dimensions, then
 // unsigned bytes, last dimension fastest; plain or gzip, whatever the file name says. Every header
 // field is checked: errors are lastmile::Error (input) and name the file, the field, the value

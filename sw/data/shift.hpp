@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Domain shifts of images. A shift is written as `rotate=25,contrast=0.6,noise=0.1`; what it does
 // to an example depends on the shift, the seed and the example's index alone: not on the thread
 // count, the compiler or the order in the text.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Everything one run needs of data: what to pre-train on, what to adapt on, and the tests on both
 // sides of the shift.
 #pragma once

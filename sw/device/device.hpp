@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The seam between the host and an NPU: 32-bit registers, byte-addressed memory, one level
 // interrupt. Everything the host knows of a backend is here; the C++ model, the Verilated RTL and
 // the SystemC platform implement it. Offsets, bits and errors: cmodel/spec/REFERENCE.md.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs a program on a device through registers, memory and the interrupt, and counts what crosses
 // that seam. During a step the host writes seeds, scalars and addresses and reads losses; it never
 // sees a weight, a perturbation or a gradient.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A device opened for a program, with the driver that runs it.
 #pragma once
 

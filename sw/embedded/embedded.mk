@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The C host: part of the library for its tests; `make embedded` compiles it for a microcontroller and measures it.
 RV_PREFIX ?= riscv64-unknown-elf-
 RV_FLAGS := -march=rv32imc_zicsr -mabi=ilp32 -Os -std=c11 -ffreestanding -fno-builtin -fno-tree-loop-distribute-patterns -Wall -Wextra -Wconversion -Wshadow -Werror -I.

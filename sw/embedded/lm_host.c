@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "sw/embedded/lm_host.h"
 
 enum { START = 1, SOFT_RESET = 2, IRQ_DONE = 1, IRQ_ERROR = 2 };

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* The host of a training run on a microcontroller: it seeds, compares losses, scales, and writes
  * the journal. Freestanding C11: no heap, no floating point, no library but memcpy, no global
  * variable. The journal has the bits of sw/trainer.

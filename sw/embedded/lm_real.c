@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "sw/embedded/lm_real.h"
 
 /* value = (-1)^sign * mantissa * 2^(exponent - 63), bit 63 of the mantissa set; mantissa 0: zero */

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* The few binary64 operations that the journal's numbers are made of, in integers: the same bits as
  * IEEE 754 round to nearest, ties to even. Operands and results are zero or normal numbers; nothing
  * here overflows or underflows for losses. Only 32-bit multiplications, additions and shifts: a

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Code size and worst-case stack of the C host on a microcontroller, as JSON.
 
 usage: measure.py PREFIX FOLDER OUTPUT     PREFIX: of the cross tools ("riscv64-unknown-elf-"); FOLDER: with host.elf, *.o, *.ci

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The C host on this machine: plan from a loaded target, board from a Device, journal in a file.
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Stack, main, sleep. */
   .section .text.start
   .globl _start

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Gradients of the golden model by backpropagation, layer by layer on chunks of the batch: the
 // pre-trainer's and the baseline's.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Float weights in a file. Little-endian, version 1:
 //
 //   8 bytes   "LMFLOAT" 0

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The golden model: the float network that quantization is measured against and that pre-training
 // and the baseline train. Every operator of sw/graph in float32 or float64, batched, with Eigen's
 // matrix products. Results are the same bits for any number of threads, and an example's results

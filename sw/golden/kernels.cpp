@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // g++ 12 takes the undefined operands of its own AVX-512 intrinsics for uninitialized variables
 // (GCC bug 105593).
 #if defined(__GNUC__) && !defined(__clang__)

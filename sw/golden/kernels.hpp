@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One operator on a few examples, forward and backward, in float or double. Single-threaded; the
 // callers split a batch into chunks of a fixed size, so that the order of every sum, and with it
 // every bit, is the same for any number of threads. Layouts as in sw/graph/network.hpp; every

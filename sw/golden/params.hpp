@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Float parameters of a network, their initialisation, folding of batch norm, and flat views of the
 // trainable ones.
 #pragma once

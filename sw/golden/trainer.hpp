@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Training by backpropagation: optimizers, schedule, epochs. Pre-trains networks with batch norm,
 // and is the baseline of the forward gradient on folded ones, with the same trainable layers.
 #pragma once

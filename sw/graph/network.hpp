@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The network description that every part of the host shares: the compiler, the quantizer and the
 // golden model read the same `Network`. A network is a list of layers in topological order with
 // every shape, padding and default resolved, so that no reader of this header infers anything

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Networks as text (TOML 0.5). sw/graph/README.md is the reference of the format.
 #pragma once
 

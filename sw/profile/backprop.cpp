@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Backpropagation as commands of this array, and the memory it needs.
 #include <fmt/format.h>
 

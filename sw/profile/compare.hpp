@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Against what a forward-gradient step is held: backpropagation on the same array, the forward
 // gradient as its paper has it, the physical floor, and schedules that the hardware does not have.
 //

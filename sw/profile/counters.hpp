@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a profile starts from: the counters of whole training steps, by phase and command, and what
 // is needed to read them. Saved as JSON; energy and every report are computed from it alone.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Energy = counters x a table of published figures. Every counter of a command becomes counts of
 // cells of the table; energy is their sum of products, so that a cell's change changes the total by
 // exactly its count.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs training steps (or passes of inference) of a program on a device and collects what they
 // cost.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Live bytes over a training step, by category, from the planner's lifetimes.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // profile.html, from profile.json alone.
 #include <fmt/format.h>
 

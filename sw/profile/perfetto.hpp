@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A step as a native Perfetto trace (TrackEvent protobuf): open it in ui.perfetto.dev. One cycle is
 // one nanosecond of the trace, from 0. Field numbers are those of the published schema;
 // perfetto.proto holds the part that is used.

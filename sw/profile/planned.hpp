@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Command lists that no compiler makes, counted and timed on the same array: the backward pass of
 // backpropagation, perturbation passes, other schedules.
 #pragma once

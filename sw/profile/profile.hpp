@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `lastmile profile`: what a training step costs, where, and against what.
 #pragma once
 

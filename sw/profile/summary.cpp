@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The terminal summary and the difference of two reports, from profile.json alone.
 #include <fmt/format.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Counters and energy as tables: by phase, layer, command and component. For people, as JSON, and
 // as CSV with stable columns.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What is profiled: a network, a batch, what of it trains. Values come from random initial weights
 // and random inputs: a step costs the same whatever they are, but for the counters that depend on
 // data (saturations, clipped and zero updates).

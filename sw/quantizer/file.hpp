@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A quantized network as one file, written atomically.
 //
 //     bytes 0..7    "LMQUANT\n"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // From float parameters and calibrated ranges to integers. Scales and rounding follow TensorFlow
 // Lite's converter for int8; int16 weights are the same rule with 15 bits.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A network in the integers the NPU computes with. Everything the compiler needs is explicit here:
 // it never derives a number from a scale, so that a network of foreign origin (golden vectors) is
 // described the same way as one from quantize(). Rules: cmodel/numeric/CONTRACT.md; scales: docs of

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Self-contained HTML pages: one file, no script, nothing fetched.
 #pragma once
 

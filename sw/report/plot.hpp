@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Charts as SVG text, drawn by gnuplot (Debian: gnuplot-nox). Where gnuplot is not installed a
 // report still comes out, with a line in place of each chart that says so.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Forward-gradient training (sign-m-SPSA, arXiv 2411.04036 section 3, and its scaled form), one
 // loop for fixed point and float: the host draws nothing and differentiates nothing. Per step it
 // gives m seeds, compares the two losses of each, and hands back m small integers.

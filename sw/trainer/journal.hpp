@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The journal: base weights + the host's few bytes of every step are the adapted model. It is
 // appended before an update is applied, so a run that is killed at any instant can be continued and
 // ends in the same bits.

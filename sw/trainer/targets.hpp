@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The two things that the forward-gradient loop trains: a quantized network on a device, and the
 // same network in float32 with the same seeds, perturbations and steps. Plus evaluation of both.
 #pragma once

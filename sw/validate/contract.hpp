@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Two ways to compute a quantized network on the host, for measuring:
 //   - ContractNetwork: the integers of the numeric contract, layer by layer, on inputs of the
 //     caller's choice, with its accumulators;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Forward-gradient training with widths that the hardware need not have: integer weights of any
 // width up to the network's, quantize-dequantize activations, and the contract's perturbation,
 // update and loss. With all widths 0 it is the same training in float; in double that is the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // From measurements to statements: which threshold a layer misses, and which known mistake explains
 // it.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Fixed point against float, layer by layer: what each layer adds to the error, what it inherits,
 // and how its range is used.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What two tensors differ by, and what theory says of the training signal. Pure arithmetic.
 #pragma once
 

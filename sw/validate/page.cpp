@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What people read, made from the report alone: terminal summary, CSV, HTML.
 #include <fmt/format.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A float network with numbers, for another framework to compute again.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The training signal: whether the fixed-point difference L+ - L- has the sign of the float64 one,
 // what that does to the direction of a step, and what rounding does to the update.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Widths of weights, activations and logits against accuracy and training. Every point is emulated
 // on the host with quantize-dequantize arithmetic on the grid of the network's 16-bit weights: a
 // weight of b bits is a 16-bit code rounded to a multiple of 2^(16 - b), and so are its

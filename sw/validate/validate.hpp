@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `lastmile validate`: is the fixed-point network right, where does quantization hurt, and is its
 // training signal still good. Reports are described in README.md.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Golden vectors in JSON: one operator, or a network of them (format: the README beside the shared
 // vectors; sw/vectors/README.md for what this reader accepts beyond it). Reading checks everything
 // that does not need a device.

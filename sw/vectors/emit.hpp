@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Scalar vectors of the numeric contract for RTL benches, generated from cmodel/numeric.
 #pragma once
 

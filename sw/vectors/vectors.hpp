@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs golden vectors on any device, through descriptors and registers alone.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A folder that lives as long as one test, and the message of the error an action ends in.
 #pragma once
 

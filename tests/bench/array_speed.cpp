@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Speed of the multipliers alone (rtl/array/npu_dot.sv) in Verilator: what the whole NPU's speed is
 // held against. Every cycle multiplies; weights change every 64 cycles. Prints one JSON object.
 #include <verilated.h>

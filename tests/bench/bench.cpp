@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `make bench`: the model's speed beside what the machine and a float implementation can do, the
 // cost of a training step in forward passes, and the journal. Everything that is compared runs in
 // one process, its repetitions in random order, so that other load on the machine hits both sides;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Speed: `make bench`; BENCH_ARGS go to Google Benchmark (--benchmark_filter=small-cnn, --benchmark_repetitions=5).
 BENCH_BIN := $(OUT)/lastmile-bench
 $(BENCH_BIN): $(OUT)/tests/bench/bench.o $(LIB)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the machine can do at most, measured: 16-bit multiply-add on registers, and Eigen's float
 // matrix product.
 #pragma once

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Speed of the RTL in simulation: the whole NPU alone, in lockstep and with a waveform, beside its multipliers alone, in one run.
 
 usage: sim_speed.py LASTMILE ARRAY_SPEED [--repeat N]

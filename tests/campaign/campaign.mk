@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Long campaigns, run by hand; their results are in the README.
 .PHONY: fashion widths speakers readme readme-check
 fashion: setup           ## DATA=fashion-mnist: fixed against float forward gradient and backpropagation, 5 seeds (about an hour)

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Runs a list of experiments with the `lastmile` program, two at a time, and summarizes them.
 
 usage: campaign.py fashion DATA [--seeds N]      fixed against float forward gradient and backpropagation, head only and all layers

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Puts the tables that reports hold into README.md, between `<!-- table NAME -->` and `<!-- end NAME -->`.
 
 usage: readme.py [--check]    --check: every marker has its table and nothing else is written (reports need not be there)

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """The program as a user meets it: every kind of bad input, exit codes, JSON, help, and that a failure leaves nothing behind.
 
 usage: check_cli.py PROGRAM      ends with `N passed, N failed`

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """From the same quantized network, the same bits: any build, any number of threads, any hardware, cached features or not.
 
 usage: check_determinism.py PROGRAM...      ends with `N passed, N failed`

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """An adaptation that is killed at any instant and continued ends with the same bits as one that was not.
 
 usage: check_kill.py PROGRAM [TRIALS]      ends with `N passed, N failed`

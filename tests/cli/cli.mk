@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The program as its users meet it: Python scripts without other packages, each ends with `N passed, N failed`.
 DEBUG_BIN    := build/debug-$(notdir $(CXX))/lastmile
 PORTABLE_BIN := $(if $(filter x86_64,$(shell uname -m)),build/portable-$(notdir $(CXX))/lastmile)

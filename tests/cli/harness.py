@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shared by the checks that run the `lastmile` program as a user does: running it, what it left behind, counting, small data."""
 import hashlib
 import json

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // An Npu with memory, for tests: data is placed, commands are queued, registers set.
 #pragma once
 

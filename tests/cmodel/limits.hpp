@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Commands on both sides of every limit of the contract's section Validation: one that just fits,
 // the same one step beyond it, and the error that has to follow. Written from the contract, for
 // tests of the model and of the RTL. Those that just fit need ACT_BYTES of at least 65536 and an

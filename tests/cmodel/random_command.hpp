@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Random valid commands with their data, for tests that compare the model with reference.hpp.
 #pragma once
 

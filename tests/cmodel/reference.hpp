@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The contract as plain loops, for comparison with the model: one element at a time, straight from
 // CONTRACT.md, 128-bit intermediates, no tiles, no threads, no tables. Requantization is the
 // formula of the golden vectors' README, word by word.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The traffic counters against a walk through the loops that the contract describes: every tile,
 // block, k-tile and burst is visited, and bus words are counted one by one.
 #include <doctest/doctest.h>

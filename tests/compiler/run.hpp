@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A program on the C++ model, and the same from the reference.
 #pragma once
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Coverage of the RTL by the suites.
 #   make coverage [COVERAGE_BLOCKS=40]     build/reports/coverage.{json,md}: lines, branches, port toggles, functional points
 COVERAGE_BLOCKS ?= 40

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Coverage of the RTL by the suites: lines, branches, toggles of ports, functional points.
 
 usage: coverage.py run [--blocks N] [--make MAKE]     build/reports/coverage.json and coverage.md

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Functional coverage of what no descriptor shows: tokens, buffers, stalls and the bus. Bound to the NPU in coverage builds only
 // (tests/coverage/coverage.py); each point is something that has to happen in the suites, not something that must not.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where tests find real data: the folder that SHARED names (default ../shared), absent on most
 // machines.
 #pragma once

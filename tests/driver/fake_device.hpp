@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A device of registers and memory that computes nothing: it answers what it is told to and keeps
 // account of what the host does.
 #pragma once

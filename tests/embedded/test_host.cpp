@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The C host on the plain model: the journal and the weights of the trainer, bit for bit.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The C host's binary64 in integers against the machine's own.
 #include <doctest/doctest.h>
 

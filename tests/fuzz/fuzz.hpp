@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What every fuzzer shares: malformed input may end in lastmile::Error and in nothing else.
 #pragma once
 

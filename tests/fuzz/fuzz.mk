@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Fuzzing: `make fuzz` builds every tests/fuzz/fuzz_NAME.cpp with clang's libFuzzer, address and undefined-behaviour
 # sanitizers, together with the library, and runs each for FUZZ_SECONDS. `make fuzz-NAME` does one. Inputs start from
 # tests/fuzz/corpus/NAME (committed) and grow in build/fuzz/corpus/NAME; a crash leaves its input in build/fuzz.

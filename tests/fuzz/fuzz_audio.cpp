@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // WAV and FLAC in memory. libsndfile and libFLAC are not instrumented: this covers our own checks
 // and their use.
 #include "sw/data/audio.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Any bytes either are float weights of this network, which then must survive being written again,
 // or are refused with an Error. The checksum is made right in a second go.
 #include <cstdint>

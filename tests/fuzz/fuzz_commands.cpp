@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Any bytes as registers, queue and memory of the NPU model: it answers with results or an error
 // code and never leaves its memory. Layout of the input: hardware choice, registers (4 bytes each),
 // then the start of memory; the queue lies at its beginning. Descriptors are made plausible field

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The gzip reader: never more than the limit, and what it accepts survives being packed again.
 #include "sw/base/io.hpp"
 #include "tests/fuzz/fuzz.hpp"

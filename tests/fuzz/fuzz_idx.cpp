@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // IDX images and labels, and both joined: the first byte says where the labels begin.
 #include "sw/data/idx.hpp"
 #include "tests/fuzz/fuzz.hpp"

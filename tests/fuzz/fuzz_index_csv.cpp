@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cut lists of audio data sets.
 #include <string>
 

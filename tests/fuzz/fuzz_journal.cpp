@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Any bytes either are a journal, or are refused with an Error. Checksums are made right in a
 // second go, so that the header's fields and the chain of records are reached.
 #include <algorithm>

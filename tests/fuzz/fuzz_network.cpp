@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Any text either is a network, which then must survive its canonical form, or is refused with an
 // Error.
 #include <cstddef>

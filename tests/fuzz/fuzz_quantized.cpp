@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Any bytes either are a quantized network, which then must survive being written again, or are
 // refused with an Error. The header's checksum is made right first, so that what lies behind it is
 // reached too.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Shift texts: what is read is written back as the same shift, and applying it leaves values from 0
 // to 1.
 #include "sw/data/shift.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Any text either is a vector case, which then runs on the model to a verdict or an Error, or is
 // refused with an Error.
 #include <cstddef>

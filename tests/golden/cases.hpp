@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Small networks that between them use every operator and every field, and random numbers for them.
 #pragma once
 

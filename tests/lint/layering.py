@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which layer may include which: sw -> (sw/device interface) <- cmodel, sim; sim -> everything; sw and cmodel never RTL or sim."""
 import re
 

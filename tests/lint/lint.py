@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Checks on the sources: `make lint` runs all of them, `make test` the cheap ones (format, layering, text, python).
 
 usage: lint.py [--fix] [--make MAKE] [--jobs N] [CHECK...]      --fix: let `format` rewrite the files

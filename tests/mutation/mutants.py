@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The planted bugs: (name, file, exact old text, new text, what it is). The old text occurs once in its file."""
 
 MUTANTS = [

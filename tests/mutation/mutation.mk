@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Planted bugs.
 #   make mutation [MUTANTS="hash-constant pool-count"] [JOBS=2]     each in a copy of the tree, against the lockstep checks
 MUTANTS ?=

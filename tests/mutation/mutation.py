@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Plants the bugs of mutants.py, one at a time, each in a copy of the tree, and runs the lockstep checks of the NPU on it.
 
 usage: mutation.py check                                     every mutant still fits its file

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The formulas of the contract with 128-bit integers and nothing else, for comparison with the
 // code.
 #pragma once

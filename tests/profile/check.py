@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """The profiler as its users meet it. usage: check.py LASTMILE [--baseline REASON]
 
 Checks summary, counters, energy, page, difference of runs, trace (protoc and sw/profile/perfetto.proto), and that cycles, bytes and

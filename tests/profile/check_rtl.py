@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Model and RTL count the same, and the memory saw it. usage: check_rtl.py LASTMILE [--large]
 
 A training step of each network on both: every event counter of every command of every phase must be equal; the bytes of the per-layer

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What check.py and check_rtl.py share: cases, bytes read, traces as text."""
 import pathlib
 import shutil

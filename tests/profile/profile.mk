@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # What a training step costs. NETWORKS=small-cnn,resnet8,... TABLE=22nm PROFILE_ARGS=...
 NETWORKS ?= resnet8,small-cnn,ds-cnn,resnet18-96,resnet18-224,mobilenet-96,mobilenet-224
 .PHONY: profile profile-rtl profile-check profile-rtl-check profile-rtl-large profile-baseline

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the forward gradient is compared with: counts of backpropagation by hand on small networks,
 // schedules, memory over a step.
 #include <doctest/doctest.h>

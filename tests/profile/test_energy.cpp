@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Energy tables and what is computed from them: no simulation here.
 #include <doctest/doctest.h>
 

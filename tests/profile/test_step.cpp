@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A measured step: its counters are the network's arithmetic, and parts sum to the whole.
 #include <doctest/doctest.h>
 

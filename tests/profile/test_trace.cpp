@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The Perfetto trace: its bytes are decoded again here; tests/profile/check.py does the same with
 // protoc and the published field numbers.
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Quantized networks for tests: the golden model's cases with random weights, calibrated on random
 // inputs.
 #pragma once

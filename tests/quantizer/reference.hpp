@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A quantized network computed layer by layer with the contract's scalar functions and nothing
 // else: no descriptors, no tiles, no memory. What programs and devices are compared with.
 #pragma once

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Runs the tests of `dieharder -a` on the perturbation generator, in several orders of its words.
 
 usage: dieharder.py --stream PROGRAM --out FOLDER [--fast] [--jobs N] [--minutes M] [ORDER...]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The long tests of the perturbation generator: sample sizes near those of TestU01's Crush, on the
 // orders of stream.hpp. `make random-long`; minutes to an hour of CPU time, by --scale. Ends with
 // `N passed, N failed`.

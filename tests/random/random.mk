@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Quality of the perturbation generator outside the doctest runner: raw streams, dieharder, long tests.
 RANDOM_STREAM := $(OUT)/random-stream
 RANDOM_LONG   := $(OUT)/random-long

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Statistical tests of a stream of 64-bit words. Each returns p-values; a perfect generator makes
 // them uniform in [0, 1]. Beside the usual small ones: those of TestU01's Crush (L'Ecuyer, Simard,
 // ACM TOMS 33, 2007) that dieharder lacks.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The perturbation generator's words in the orders in which training and a suspicious reader see
 // them: one 64-bit stream an order, for statistical tests inside and outside this repository.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Writes the perturbation generator's stream, in an order chosen by name, as raw little-endian
 // words to standard output:
 //   build/random-stream seeds/sign/word | dieharder -a -g 200

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Quality of the perturbations, in the orders in which they are used. Seeds are fixed, so a result
 // never changes by chance; the bound on p-values is kLimit: with the 1,000 or so p-values here, a
 // perfect generator would have had a chance of 0.2 % to fail when the seeds were chosen.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The tensor core and the whole NPU against the C++ model, in Verilator, with random commands and stalls:
 #   make rtl-unit-core rtl-unit-npu          every build below
 #   make rtl-unit-npu-16x16 RUN="200 0 30"   200 queues from number 0 with 30 % stalls (LASTMILE_SEED, TRACE=file.fst: another build; OPCODES=mask)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Unit benches of bus, control, random, requant, elementwise and update: each block against the contract's headers in Verilator.
 # A bench is `name:top module:source`; parameters after `+` make one build per variant. `make rtl-unit-peri BENCH=perturb` runs some.
 PERI_OUT := build/rtl-unit/peri

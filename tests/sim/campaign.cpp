@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Campaign of one parameter set: random commands of every operator, random memory behaviour, model
 // and RTL in lockstep. Prints one JSON object: queues, commands, cycles, compared, differences,
 // seed, and for a difference what reproduces it.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Runs the cosimulation campaign over parameter sets and writes build/reports/campaign.json.
 
 usage: campaign.py [--make MAKE] [--seconds N] [--seed N] [--jobs N] [--add] PROGRAM ROWS:COLS:BUS_BYTES:ACT_BYTES:ACC_DEPTH:RQ_LANES...

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Functional coverage: which classes of commands, shapes, memories and errors the suites met. A
 // coverpoint is a closed list of bins; its grade is the share of bins that were hit, and the grade
 // of the whole the average over the coverpoints, so that a large cross does not outweigh the rest.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The lockstep device on the Verilated NPU: random queues under stalls, every way a queue can end
 // in an error, recovery, and that the comparison itself can fail. Prints `N passed, N failed`.
 //   lockstep-test [queues [ROWS COLS BUS_BYTES ACT_BYTES ACC_DEPTH RQ_LANES]]

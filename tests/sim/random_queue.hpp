@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Queues of random valid commands in one memory image, and what drives them through a Device.
 #pragma once
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """The quick checks of the Verilated NPU; ends with `N passed, N failed`.
 
 usage: run.py LOCKSTEP_TEST LASTMILE SHARED

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Synthesis with Yosys.
 #   make synth [SYNTH="4x4 16x16"]     gates, flip-flops, memory bits and depth of each block: build/reports/synth.{json,md}
 #   make synth-check                   part of `make test`: one configuration with training hardware and one without, not mapped to gates

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Synthesis of the NPU with Yosys: does every configuration synthesize cleanly, and what does each block cost?
 
 usage: synth.py check [--parameters ROWS:COLS:...]...     latches, drivers and loops, without mapping to gates

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Faults and stress on the SystemC platform: each is a platform of its own, all in one simulation.
 // In every case the host reports what happened (or does not notice), goes on from the journal, and
 // ends in the bits of the plain model. Ends with `N passed, N failed`.

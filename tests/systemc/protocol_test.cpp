@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The TLM sockets of the platform's parts under random traffic: two initiators, blocking and
 // non-blocking, legal and illegal addresses, byte enables, streaming, debug and direct access,
 // through monitors and the interconnect to a flat memory, one with banks and four phases, and the

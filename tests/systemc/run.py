@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Runs the tests of the SystemC platform; ends with `N passed, N failed`.
 
 usage: run.py [--report FILE] PROTOCOL_TEST FAULT_TEST     FILE: a report that gets the counts as "tests"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Single commands of many shapes whose cycles are measured.
 #pragma once
 

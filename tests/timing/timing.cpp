@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cycles predicted and measured: networks, golden vectors and single commands on the Verilated NPU
 // with memories of several speeds. Prints one JSON object: cases, each with its commands.
 //   timing-check ROWS COLS BUS_BYTES ACT_BYTES ACC_DEPTH RQ_LANES NETWORKS VECTORS [quick]

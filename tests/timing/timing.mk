@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Predicted against measured cycles, memories without stalls.
 TIMING_CHECK = $(OUT)/timing-check
 $(TIMING_CHECK): $(OUT)/tests/timing/timing.o $(OUT)/sim/verilator/rtl_device.o $(SIM_SHARED) $(LIB)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The loop on a target that records what it is told, and on a quadratic that must be minimized.
 #include <doctest/doctest.h>
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The journal: what was appended is read back; every corruption is reported with its place; a torn
 // tail is not an error.
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A small network with data and what validate() needs of it.
 #pragma once
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """`lastmile validate` on every task and network: `make validate-networks`.
 
 usage: matrix.py LASTMILE [--quick] [--networks A,B] [--only TASK-NETWORK,...] [--epochs N] [--args "..."] [FOLDER...]

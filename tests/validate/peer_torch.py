@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """The golden float model against PyTorch, on the three networks: `make peer-torch`.
 
 usage: peer_torch.py LASTMILE [NETWORK...]

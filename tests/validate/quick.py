@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """`lastmile validate --quick` as a user runs it: exit codes, summary, and what the reports hold."""
 import csv
 import json

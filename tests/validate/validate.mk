@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Fixed point against the golden float model, and the golden models against their peers.
 .PHONY: validate validate-networks validate-quick peer-torch peer-vectors
 validate: setup          ## fixed point against float: errors by layer, training signal, width sweep (DATA, NETWORK, VALIDATE_ARGS)

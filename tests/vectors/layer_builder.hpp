@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Random layers in the vectors' JSON format, with outputs from the plain loops of
 // tests/cmodel/reference.hpp.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A memory behind the NPU's AXI4 master: configurable latency, random stalls on every channel,
 // answers of different IDs in any order. One read beat and one write beat per cycle at most, so the
 // bandwidth is the bus width.

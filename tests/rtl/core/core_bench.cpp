@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tensor core against the C++ model: random CONV2D, DEPTHWISE and POOL commands with random
 // memory stalls; memory and event counters must be equal. Read clients answer from a plain memory,
 // in order, each at its own pace.

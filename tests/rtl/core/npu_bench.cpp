@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The whole NPU against the C++ model: queues of random commands through registers and AXI, with
 // random stalls; memory, registers and event counters must be equal.
 //   run [queues] [first] [stall percent]     LASTMILE_SEED sets the seed, TRACE a waveform file

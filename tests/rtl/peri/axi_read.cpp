@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // npu_axi_read: data, order and last flag of six clients at once, with stalls and any order between
 // IDs; legality and use of the bus; error answers; clears in mid-flight, with answers that come
 // late or never.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // npu_axi_write: memory contents, bursts and their legality, acknowledgement, byte counts, error
 // answers, clears; random stalls.
 #include <array>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Shared by the unit benches: a clocked Verilated top, seeded random numbers, failure reporting
 // with the seed.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // npu_add, npu_softmax and npu_loss against fixed.hpp, softmax.hpp and loss.hpp: unaligned tensors,
 // extreme values, random stalls; memory contents and events. P_ENGINE: 0 add, 1 softmax, 2 loss.
 #include <algorithm>

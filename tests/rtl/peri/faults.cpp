@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The whole NPU when things go wrong: malformed commands, addresses outside the memory, a memory
 // that falls silent, resets in mid-flight. Codes equal the model's, and after each the next queue
 // leaves the same memory, registers and counters as the model.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // npu_perturb against perturb.hpp: both distributions, polarities, masks, widths, random stalls,
 // and the counters' events; words whose coordinates came early enough do not wait.
 #include <algorithm>

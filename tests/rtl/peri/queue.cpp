@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // npu_control: registers against the model's register file; whole queues with an engine played by
 // the bench: order, prefetch, commit points, every way to end (last, END, bad descriptor, bus
 // errors, watchdog, soft reset), and that the next queue runs after each.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // npu_requant against the contract's rule: zero point, clamp and saturation events for both output
 // types.
 #include <deque>

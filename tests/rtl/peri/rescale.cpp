@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // npu_rescale against fixed.hpp: every exponent, extremes, ties on both sides and random values,
 // with and without bubbles.
 #include <deque>

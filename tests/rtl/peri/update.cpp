@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // npu_update against perturb.hpp: all widths, both distributions, 1..8 pairs, masks, steps of every
 // size, partial rows, random stalls; memory contents, events, and the rate of the common case.
 #include <deque>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // npu_validate against the model's validate(): both sides of every limit of the contract, every
 // field at the edges of all ranges, then random commands with one or several fields changed at
 // random.
