@@ -3,7 +3,7 @@
 #define LASTMILE_NPU_SPEC_H
 
 #define LM_MAGIC 0x4c4d4e50u
-#define LM_SPEC_HASH 0x0c98fecfu
+#define LM_SPEC_HASH 0x71692fa1u
 #define LM_DESC_BYTES 192
 #define LM_ALIGN 64
 #define LM_MAX_PAIRS 8

@@ -8,8 +8,8 @@
 namespace lastmile::spec {
 
 inline constexpr std::uint32_t kMagic = 0x4c4d4e50;
-inline constexpr std::uint32_t kSpecHash = 0x0c98fecf;
-inline constexpr int kContract = 1;
+inline constexpr std::uint32_t kSpecHash = 0x71692fa1;
+inline constexpr int kContract = 2;
 
 // Hardware parameters of one build of the NPU; the defaults are those of npu.toml.
 struct HardwareParams {
@@ -224,8 +224,13 @@ enum Flag : std::uint32_t {
   kFlagMax = 1u << 10,  // POOL: maximum (else average)
   kFlagLosses = 1u << 11,  // LOSS: write per-example losses (int32) at out_addr
   kFlagOutBatch = 1u << 12,  // out_addr is relative to register OUT_ADDR
+  kFlagWTransposed = 1u << 13,  // CONV2D: weights lie as activations do: row = element of K, column = output channel; int8 minus w_zp
+  kFlagOut32 = 1u << 14,  // CONV2D: int32 output: the accumulator, not requantized
+  kFlagErrors = 1u << 15,  // LOSS: write the errors of the outputs (int8) at out_addr
+  kFlagGradient = 1u << 16,  // UPDATE: the direction is the int32 tensor at in_addr, not drawn
+  kFlagWBatch = 1u << 17,  // CONV2D with W_TRANSPOSED: w_addr is relative to register BATCH_ADDR
 };
-inline constexpr std::uint32_t kKnownFlags = 0x1fff;
+inline constexpr std::uint32_t kKnownFlags = 0x3ffff;
 
 enum class Field : std::uint32_t {
   none_ = 0,
@@ -288,6 +293,8 @@ enum class Field : std::uint32_t {
   row_pitch = 57,
   cin_group = 58,
   cout_group = 59,
+  w_zp = 60,
+  out_pitch = 61,
 };
 [[nodiscard]] constexpr std::string_view to_string(Field v) {
   switch (v) {
@@ -351,6 +358,8 @@ enum class Field : std::uint32_t {
     case Field::row_pitch: return "row_pitch";
     case Field::cin_group: return "cin_group";
     case Field::cout_group: return "cout_group";
+    case Field::w_zp: return "w_zp";
+    case Field::out_pitch: return "out_pitch";
   }
   return "?";
 }
@@ -361,9 +370,9 @@ struct Descriptor {
   std::uint32_t flags = 0;  // descriptor flags
   std::uint32_t tag = 0;  // host's name for the command; only reported
   std::uint32_t n = 0;  // batch: images, rows of a matrix
-  std::uint32_t in_addr = 0;  // input activations, int8 NHWC; LOSS: int16 logits [n][in_c]; byte address
+  std::uint32_t in_addr = 0;  // input activations, int8 NHWC; LOSS: int16 logits [n][in_c]; UPDATE with GRADIENT: int32 gradient, a row of in_c for each row of the tensor, rows begin at multiples of 64 bytes; byte address
   std::uint32_t in2_addr = 0;  // ADD, RES_ADD: second addend, int8, same shape as the output; LOSS: labels, uint8 or uint16 when in_c > 255, all ones = ignore
-  std::uint32_t out_addr = 0;  // output, int8 or int16 NHWC; LOSS: int32 per-example losses
+  std::uint32_t out_addr = 0;  // output, int8, int16 or int32 NHWC; LOSS: int32 per-example losses, or int8 errors [n][in_c]
   std::uint32_t w_addr = 0;  // weights: rows of w_pitch bytes. CONV2D: row = output channel, column = (ky, kx, c). DEPTHWISE: row = (ky, kx), column = output channel. UPDATE: the tensor
   std::uint32_t bias_addr = 0;  // int32 [out_c]
   std::uint32_t rq_addr = 0;  // requantization table: {int32 multiplier, int32 shift} [out_c]
@@ -416,6 +425,8 @@ struct Descriptor {
   std::uint32_t row_pitch = 0;  // scratchpad bytes from one input row of a tile to the next
   std::uint32_t cin_group = 0;  // in_c / groups
   std::uint32_t cout_group = 0;  // out_c / groups; DEPTHWISE: channel multiplier
+  std::int32_t w_zp = 0;  // CONV2D with W_TRANSPOSED and W8: zero point of the weights
+  std::uint32_t out_pitch = 0;  // CONV2D, DEPTHWISE, POOL: bytes from one image of the output to the next; 0: they lie without a gap
   bool operator==(const Descriptor&) const = default;
   [[nodiscard]] constexpr bool has(Flag f) const { return (flags & f) != 0; }
 };
@@ -483,6 +494,8 @@ using DescriptorWords = std::array<std::uint32_t, 48>;
   w[33] |= (d.row_pitch & 0xffffffffu) << 0;
   w[34] |= (d.cin_group & 0xffffffffu) << 0;
   w[35] |= (d.cout_group & 0xffffffffu) << 0;
+  w[22] |= (static_cast<std::uint32_t>(d.w_zp) & 0xffu) << 24;
+  w[36] |= (d.out_pitch & 0xffffffffu) << 0;
   return w;
 }
 [[nodiscard]] constexpr Descriptor decode(const DescriptorWords& w) {
@@ -546,6 +559,8 @@ using DescriptorWords = std::array<std::uint32_t, 48>;
   d.row_pitch = (w[33] >> 0) & 0xffffffffu;
   d.cin_group = (w[34] >> 0) & 0xffffffffu;
   d.cout_group = (w[35] >> 0) & 0xffffffffu;
+  d.w_zp = static_cast<std::int32_t>(w[22] << 0) >> 24;
+  d.out_pitch = (w[36] >> 0) & 0xffffffffu;
   return d;
 }
 
