@@ -8,7 +8,7 @@ module npu_loss #(
   input  logic                          rst_ni,
   input  logic                          clear_i,
   input  logic                          start_i,
-  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  input  npu_pkg::desc_t desc_i,
   output logic                          busy_o,
   output logic                          done_o,
   output logic                          progress_o,
@@ -40,11 +40,11 @@ module npu_loss #(
   logic [15:0] m;
   logic [4:0] shift;
   logic signed [7:0] e1;
-  assign classes = desc_i[npu_pkg::F_IN_C +: 17];
+  assign classes = desc_i.in_c[16:0];
   assign wide_label = classes > 17'd255;
-  assign losses = desc_i[npu_pkg::F_FLAGS + npu_pkg::FLAG_LOSSES];
-  assign m = desc_i[npu_pkg::F_M1 +: 16];
-  assign e1 = desc_i[npu_pkg::F_E1 +: 8];
+  assign losses = desc_i.flags.losses;
+  assign m = desc_i.m1[15:0];
+  assign e1 = desc_i.e1;
   assign shift = 5'(-e1);
 
   // Requests run ahead: label, row, row.
@@ -65,7 +65,7 @@ module npu_loss #(
       ask_left_q <= '0;
       ask_step_q <= '0;
     end else if (start_i) begin
-      ask_left_q <= desc_i[npu_pkg::F_N +: 16];
+      ask_left_q <= desc_i.n;
       ask_step_q <= '0;
     end else if (ask) begin
       ask_step_q <= (ask_step_q == 2'd2) ? 2'd0 : ask_step_q + 2'd1;
@@ -77,8 +77,8 @@ module npu_loss #(
       ask_label_q <= ask_label_q + (wide_label ? 32'd2 : 32'd1);
       ask_row_q <= ask_row_q + 32'({classes, 1'b0});
     end else if (start_i) begin
-      ask_label_q <= desc_i[npu_pkg::F_IN2_ADDR +: 32];
-      ask_row_q <= desc_i[npu_pkg::F_IN_ADDR +: 32];
+      ask_label_q <= desc_i.in2_addr;
+      ask_row_q <= desc_i.in_addr;
     end
   end
 
@@ -313,10 +313,10 @@ module npu_loss #(
         out_addr_q <= out_addr_q + 32'd4;
       end
     end else if (start_i) begin
-      left_q <= desc_i[npu_pkg::F_N +: 16];
-      label_addr_q <= desc_i[npu_pkg::F_IN2_ADDR +: 32];
-      row_addr_q <= desc_i[npu_pkg::F_IN_ADDR +: 32];
-      out_addr_q <= desc_i[npu_pkg::F_OUT_ADDR +: 32];
+      left_q <= desc_i.n;
+      label_addr_q <= desc_i.in2_addr;
+      row_addr_q <= desc_i.in_addr;
+      out_addr_q <= desc_i.out_addr;
       loss_sum_o <= '0;
       loss_correct_o <= '0;
       loss_examples_o <= '0;

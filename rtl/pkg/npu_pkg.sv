@@ -6,90 +6,129 @@ package npu_pkg;
   localparam logic [31:0] SPEC_HASH = 32'h71692fa1;
 
   // Defaults of the hardware parameters; modules take parameters of the same name.
-  localparam int unsigned ROWS_DEFAULT = 16;  // array rows: input lanes (elements of K) multiplied per cycle and column
+  // array rows: input lanes (elements of K) multiplied per cycle and column
+  localparam int unsigned ROWS_DEFAULT = 16;
   localparam int unsigned COLS_DEFAULT = 16;  // array columns: output channels computed at once
-  localparam int unsigned BUS_BYTES_DEFAULT = 16;  // AXI4 data width in bytes; weight rows, biases and requantization tables are aligned to 64 bytes, whatever the width
-  localparam int unsigned ACT_BYTES_DEFAULT = 65536;  // bytes of one half of the double-buffered activation scratchpad
-  localparam int unsigned ACC_DEPTH_DEFAULT = 512;  // output positions in one half of the double-buffered accumulator memory (COLS x 40 bits each)
-  localparam int unsigned RQ_LANES_DEFAULT = 8;  // requantization lanes: outputs leaving the accumulators per cycle (at most COLS)
-  localparam int unsigned TRAINING_DEFAULT = 1;  // 1: perturbation, loss and update units present; 0: inference-only build, their commands and registers answer ERR_UNSUPPORTED
+  // AXI4 data width in bytes; weight rows, biases and requantization tables are aligned to 64
+  // bytes, whatever the width
+  localparam int unsigned BUS_BYTES_DEFAULT = 16;
+  // bytes of one half of the double-buffered activation scratchpad
+  localparam int unsigned ACT_BYTES_DEFAULT = 65536;
+  // output positions in one half of the double-buffered accumulator memory (COLS x 40 bits each)
+  localparam int unsigned ACC_DEPTH_DEFAULT = 512;
+  // requantization lanes: outputs leaving the accumulators per cycle (at most COLS)
+  localparam int unsigned RQ_LANES_DEFAULT = 8;
+  // 1: perturbation, loss and update units present; 0: inference-only build, their commands and
+  // registers answer ERR_UNSUPPORTED
+  localparam int unsigned TRAINING_DEFAULT = 1;
 
   localparam int unsigned DESC_BYTES = 192;  // size of a command descriptor
-  localparam int unsigned ALIGN = 64;  // alignment of the queue, weight rows, biases and requantization tables
+  // alignment of the queue, weight rows, biases and requantization tables
+  localparam int unsigned ALIGN = 64;
   localparam int unsigned ACC_BITS = 40;  // accumulator width
   localparam int unsigned WEIGHT_BITS = 16;  // widest weight
   localparam int unsigned ACT_BITS = 9;  // activation minus zero point
-  localparam int unsigned MAX_K = 65536;  // longest dot product: 65536 * 2^15 * 255 + 2^31 - 1 is exactly 2^39 - 1 (CONTRACT.md, Accumulation)
+  // longest dot product: 65536 * 2^15 * 255 + 2^31 - 1 is exactly 2^39 - 1 (CONTRACT.md,
+  // Accumulation)
+  localparam int unsigned MAX_K = 65536;
   localparam int unsigned MAX_PAIRS = 8;  // seed pairs of one update
   localparam int unsigned MAX_POOL_TAPS = 65535;  // largest pooling window
   localparam int unsigned HASH_ROUNDS = 16;  // rounds of Threefry-2x32
-  localparam int unsigned LOSS_FRACTION = 20;  // fraction bits of losses and logit distances, in units of log2
-  localparam int unsigned STEP_PRESHIFT = 8;  // left shift of the product in an update, before the right shift: bias LSBs are small, their steps above 16 bits
+  // fraction bits of losses and logit distances, in units of log2
+  localparam int unsigned LOSS_FRACTION = 20;
+  // left shift of the product in an update, before the right shift: bias LSBs are small, their
+  // steps above 16 bits
+  localparam int unsigned STEP_PRESHIFT = 8;
   localparam int unsigned Z_STEP_DEN = 127;  // Gaussian z: real value = z * 3.5 / 127
 
   // what a descriptor asks for
-  localparam logic [7:0] OPCODE_END = 8'd0;
-  localparam logic [7:0] OPCODE_CONV2D = 8'd1;
-  localparam logic [7:0] OPCODE_DEPTHWISE = 8'd2;
-  localparam logic [7:0] OPCODE_POOL = 8'd3;
-  localparam logic [7:0] OPCODE_ADD = 8'd4;
-  localparam logic [7:0] OPCODE_SOFTMAX = 8'd5;
-  localparam logic [7:0] OPCODE_LOSS = 8'd6;
-  localparam logic [7:0] OPCODE_UPDATE = 8'd7;
+  typedef enum logic [7:0] {
+    OPCODE_END = 8'd0,
+    OPCODE_CONV2D = 8'd1,
+    OPCODE_DEPTHWISE = 8'd2,
+    OPCODE_POOL = 8'd3,
+    OPCODE_ADD = 8'd4,
+    OPCODE_SOFTMAX = 8'd5,
+    OPCODE_LOSS = 8'd6,
+    OPCODE_UPDATE = 8'd7
+  } opcode_t;
 
   // register ERROR_CODE; ERROR_INFO carries what the third column names
-  localparam logic [7:0] ERROR_NONE = 8'd0;
-  localparam logic [7:0] ERROR_OPCODE = 8'd1;  // unknown opcode
-  localparam logic [7:0] ERROR_FIELD = 8'd2;  // a field outside its range: ERROR_INFO = field id
-  localparam logic [7:0] ERROR_ADDRESS = 8'd3;  // address misaligned, or region outside MEM_LIMIT: ERROR_INFO = field id of the address
-  localparam logic [7:0] ERROR_SHAPE = 8'd4;  // fields that contradict each other: ERROR_INFO = shape rule (CONTRACT.md, Validation)
-  localparam logic [7:0] ERROR_TILE = 8'd5;  // tile does not fit ACT_BYTES or ACC_DEPTH: ERROR_INFO = 1 positions, 2 bytes
-  localparam logic [7:0] ERROR_QUEUE = 8'd6;  // QUEUE_ADDR misaligned or outside memory, or QUEUE_COUNT zero
-  localparam logic [7:0] ERROR_REGISTER = 8'd7;  // a run-time register outside its range when a command needed it: ERROR_INFO = register offset
-  localparam logic [7:0] ERROR_UNSUPPORTED = 8'd8;  // training command or polarity on an inference-only build
-  localparam logic [7:0] ERROR_BUS_READ = 8'd9;  // AXI read answered SLVERR or DECERR: ERROR_INFO = engine
-  localparam logic [7:0] ERROR_BUS_WRITE = 8'd10;  // AXI write answered SLVERR or DECERR: ERROR_INFO = engine
-  localparam logic [7:0] ERROR_WATCHDOG = 8'd11;  // no progress for WATCHDOG cycles: ERROR_INFO = engine
+  typedef enum logic [7:0] {
+    ERROR_NONE = 8'd0,
+    ERROR_OPCODE = 8'd1,  // unknown opcode
+    ERROR_FIELD = 8'd2,  // a field outside its range: ERROR_INFO = field id
+    // address misaligned, or region outside MEM_LIMIT: ERROR_INFO = field id of the address
+    ERROR_ADDRESS = 8'd3,
+    // fields that contradict each other: ERROR_INFO = shape rule (CONTRACT.md, Validation)
+    ERROR_SHAPE = 8'd4,
+    // tile does not fit ACT_BYTES or ACC_DEPTH: ERROR_INFO = 1 positions, 2 bytes
+    ERROR_TILE = 8'd5,
+    ERROR_QUEUE = 8'd6,  // QUEUE_ADDR misaligned or outside memory, or QUEUE_COUNT zero
+    // a run-time register outside its range when a command needed it: ERROR_INFO = register offset
+    ERROR_REGISTER = 8'd7,
+    ERROR_UNSUPPORTED = 8'd8,  // training command or polarity on an inference-only build
+    ERROR_BUS_READ = 8'd9,  // AXI read answered SLVERR or DECERR: ERROR_INFO = engine
+    ERROR_BUS_WRITE = 8'd10,  // AXI write answered SLVERR or DECERR: ERROR_INFO = engine
+    ERROR_WATCHDOG = 8'd11  // no progress for WATCHDOG cycles: ERROR_INFO = engine
+  } error_t;
 
   // who owns a transfer or a stall
-  localparam logic [7:0] ENGINE_NONE = 8'd0;
-  localparam logic [7:0] ENGINE_FETCH = 8'd1;
-  localparam logic [7:0] ENGINE_LOAD = 8'd2;
-  localparam logic [7:0] ENGINE_WEIGHT = 8'd3;
-  localparam logic [7:0] ENGINE_PARAM = 8'd4;
-  localparam logic [7:0] ENGINE_ARRAY = 8'd5;
-  localparam logic [7:0] ENGINE_DRAIN = 8'd6;
-  localparam logic [7:0] ENGINE_STORE = 8'd7;
-  localparam logic [7:0] ENGINE_POOL = 8'd8;
-  localparam logic [7:0] ENGINE_ADD = 8'd9;
-  localparam logic [7:0] ENGINE_SOFTMAX = 8'd10;
-  localparam logic [7:0] ENGINE_LOSS = 8'd11;
-  localparam logic [7:0] ENGINE_UPDATE = 8'd12;
+  typedef enum logic [7:0] {
+    ENGINE_NONE = 8'd0,
+    ENGINE_FETCH = 8'd1,
+    ENGINE_LOAD = 8'd2,
+    ENGINE_WEIGHT = 8'd3,
+    ENGINE_PARAM = 8'd4,
+    ENGINE_ARRAY = 8'd5,
+    ENGINE_DRAIN = 8'd6,
+    ENGINE_STORE = 8'd7,
+    ENGINE_POOL = 8'd8,
+    ENGINE_ADD = 8'd9,
+    ENGINE_SOFTMAX = 8'd10,
+    ENGINE_LOSS = 8'd11,
+    ENGINE_UPDATE = 8'd12
+  } engine_t;
 
   // hash domain: which stream of (seed, tensor, element) is drawn
-  localparam logic [7:0] DOMAIN_SIGN = 8'd0;
-  localparam logic [7:0] DOMAIN_GAUSSIAN = 8'd1;
-  localparam logic [7:0] DOMAIN_MASK = 8'd2;
-  localparam logic [7:0] DOMAIN_ROUND = 8'd3;
+  typedef enum logic [7:0] {
+    DOMAIN_SIGN = 8'd0,
+    DOMAIN_GAUSSIAN = 8'd1,
+    DOMAIN_MASK = 8'd2,
+    DOMAIN_ROUND = 8'd3
+  } domain_t;
 
   // register POLARITY
-  localparam logic [7:0] POLARITY_NONE = 8'd0;
-  localparam logic [7:0] POLARITY_PLUS = 8'd1;
-  localparam logic [7:0] POLARITY_MINUS = 8'd2;
+  typedef enum logic [7:0] {
+    POLARITY_NONE = 8'd0,
+    POLARITY_PLUS = 8'd1,
+    POLARITY_MINUS = 8'd2
+  } polarity_t;
 
   // register DISTRIBUTION
-  localparam logic [7:0] DISTRIBUTION_SIGN = 8'd0;
-  localparam logic [7:0] DISTRIBUTION_GAUSSIAN = 8'd1;
+  typedef enum logic [7:0] {
+    DISTRIBUTION_SIGN = 8'd0,
+    DISTRIBUTION_GAUSSIAN = 8'd1
+  } distribution_t;
 
   // ERROR_INFO of error SHAPE; rules are tried in this order
-  localparam logic [7:0] SHAPE_RULE_NONE = 8'd0;
-  localparam logic [7:0] SHAPE_RULE_GROUPS = 8'd1;  // groups * cin_group = in_c and groups * cout_group = out_c (DEPTHWISE: in_c * cout_group = out_c)
-  localparam logic [7:0] SHAPE_RULE_K = 8'd2;  // kernel_h * kernel_w * cin_group <= MAX_K (POOL: kernel_h * kernel_w <= MAX_POOL_TAPS)
-  localparam logic [7:0] SHAPE_RULE_PITCH = 8'd3;  // w_pitch holds a weight row
-  localparam logic [7:0] SHAPE_RULE_RANGE = 8'd4;  // act_min <= act_max, add_act_min <= add_act_max, inside the output type
-  localparam logic [7:0] SHAPE_RULE_PACK = 8'd5;  // flag PACKED with groups, DEPTHWISE, dilation_w > 1, or a bank conflict (CONTRACT.md, Scratchpad)
-  localparam logic [7:0] SHAPE_RULE_CHUNK = 8'd6;  // tile_c < in_c on anything but a 1 x 1 kernel on a 1 x 1 image with one group
-  localparam logic [7:0] SHAPE_RULE_FLAGS = 8'd7;  // flags that exclude each other
+  typedef enum logic [7:0] {
+    SHAPE_RULE_NONE = 8'd0,
+    // groups * cin_group = in_c and groups * cout_group = out_c (DEPTHWISE: in_c * cout_group =
+    // out_c)
+    SHAPE_RULE_GROUPS = 8'd1,
+    // kernel_h * kernel_w * cin_group <= MAX_K (POOL: kernel_h * kernel_w <= MAX_POOL_TAPS)
+    SHAPE_RULE_K = 8'd2,
+    SHAPE_RULE_PITCH = 8'd3,  // w_pitch holds a weight row
+    // act_min <= act_max, add_act_min <= add_act_max, inside the output type
+    SHAPE_RULE_RANGE = 8'd4,
+    // flag PACKED with groups, DEPTHWISE, dilation_w > 1, or a bank conflict (CONTRACT.md,
+    // Scratchpad)
+    SHAPE_RULE_PACK = 8'd5,
+    // tile_c < in_c on anything but a 1 x 1 kernel on a 1 x 1 image with one group
+    SHAPE_RULE_CHUNK = 8'd6,
+    SHAPE_RULE_FLAGS = 8'd7  // flags that exclude each other
+  } shape_rule_t;
 
   // Bit of field `flags`.
   localparam int unsigned FLAG_W8 = 0;  // weights are int8 (else int16)
@@ -100,8 +139,11 @@ package npu_pkg;
   localparam int unsigned FLAG_HAS_BIAS = 5;  // bias_addr is valid
   localparam int unsigned FLAG_W_TRAIN = 6;  // weights are perturbed when POLARITY says so
   localparam int unsigned FLAG_B_TRAIN = 7;  // bias is perturbed when POLARITY says so
-  localparam int unsigned FLAG_RES_ADD = 8;  // CONV2D, DEPTHWISE: after requantization, add the tensor at in2_addr (operator ADD, fused)
-  localparam int unsigned FLAG_PACKED = 9;  // K runs over (ky, kx, c) without a break: input lanes hold several taps (CONTRACT.md, Scratchpad)
+  // CONV2D, DEPTHWISE: after requantization, add the tensor at in2_addr (operator ADD, fused)
+  localparam int unsigned FLAG_RES_ADD = 8;
+  // K runs over (ky, kx, c) without a break: input lanes hold several taps (CONTRACT.md,
+  // Scratchpad)
+  localparam int unsigned FLAG_PACKED = 9;
   localparam int unsigned FLAG_MAX = 10;  // POOL: maximum (else average)
   localparam int unsigned FLAG_LOSSES = 11;  // LOSS: write per-example losses (int32) at out_addr
   localparam int unsigned FLAG_OUT_BATCH = 12;  // out_addr is relative to register OUT_ADDR
@@ -112,8 +154,108 @@ package npu_pkg;
   localparam int unsigned FLAG_W_BATCH = 17;  // CONV2D with W_TRANSPOSED: w_addr is relative to register BATCH_ADDR
   localparam logic [23:0] KNOWN_FLAGS = 24'h03ffff;
 
-  // Position of a field in the descriptor (bit 0 = bit 0 of word 0) and its width.
+  // Field `flags`, highest bit first.
+  typedef struct packed {
+    logic [10:0] reserved_13;
+    logic out_batch;  // out_addr is relative to register OUT_ADDR
+    logic losses;  // LOSS: write per-example losses (int32) at out_addr
+    logic max;  // POOL: maximum (else average)
+    // K runs over (ky, kx, c) without a break: input lanes hold several taps (CONTRACT.md,
+    // Scratchpad)
+    logic packed_;
+    // CONV2D, DEPTHWISE: after requantization, add the tensor at in2_addr (operator ADD, fused)
+    logic res_add;
+    logic b_train;  // bias is perturbed when POLARITY says so
+    logic w_train;  // weights are perturbed when POLARITY says so
+    logic has_bias;  // bias_addr is valid
+    logic in2_label;  // in2_addr is relative to register LABEL_ADDR
+    logic in_batch;  // in_addr is relative to register BATCH_ADDR
+    logic out16;  // int16 output (logits)
+    logic w32;  // UPDATE only: the tensor is an int32 bias
+    logic w8;  // weights are int8 (else int16)
+  } flags_t;
+
   localparam int unsigned DESC_BITS = 1536;
+
+  // A command: its words as one vector, the last word's highest bits first.
+  typedef struct packed {
+    logic [383:0] reserved_1152;
+    logic [31:0] cout_group;  // out_c / groups; DEPTHWISE: channel multiplier
+    logic [31:0] cin_group;  // in_c / groups
+    logic [31:0] row_pitch;  // scratchpad bytes from one input row of a tile to the next
+    logic [7:0] reserved_1048;
+    logic [7:0] step_shift;  // UPDATE: per-tensor step = step * 2^(STEP_PRESHIFT - step_shift)
+    logic [15:0] step;  // UPDATE: per-tensor step mantissa; full precision needs its top bit set
+    // SOFTMAX: differences to the maximum below this are probability 0
+    logic signed [31:0] diff_min;
+    logic signed [15:0] add_act_max;
+    logic signed [15:0] add_act_min;  // ADD: clamp of the sum
+    logic [7:0] add_shift;  // ADD: left shift of both addends
+    logic signed [7:0] eo;  // exponent with mo
+    logic signed [7:0] e2;  // exponent with m2
+    logic signed [7:0] e1;  // exponent with m1; SOFTMAX: left shift; LOSS: minus the right shift
+    logic [31:0] mo;  // ADD: multiplier of the output
+    logic [31:0] m2;  // ADD: multiplier of the second addend
+    // ADD: multiplier of the first addend; SOFTMAX: input multiplier; LOSS: logit multiplier (16
+    // bits)
+    logic [31:0] m1;
+    logic [15:0] b_keep;  // the same for the bias
+    logic [15:0] w_keep;  // sparsity: elements whose mask byte is below w_keep take part; 256 = all
+    logic [7:0] b_eps_shift;  // right shift of b_eps * |z|, round half up
+    logic [23:0] b_eps;  // perturbation mantissa of the bias
+    logic signed [15:0] add_zp;  // zero point of the sum
+    logic signed [15:0] in2_zp;  // zero point of the second addend
+    logic [7:0] reserved_728;
+    logic [7:0] w_eps_shift;  // right shift of w_eps * |z|, round half up
+    logic [15:0] w_eps;  // perturbation mantissa of the weights
+    logic [15:0] b_tensor;  // tensor id of the bias in the hash
+    logic [15:0] w_tensor;  // tensor id of the weights in the hash (UPDATE: of the tensor)
+    // input channels per chunk; in_c unless the input tile of a fully connected layer exceeds the
+    // scratchpad
+    logic [31:0] tile_c;
+    logic [15:0] tile_w;  // output columns per tile
+    logic [15:0] tile_h;  // output rows per tile
+    logic signed [15:0] act_max;
+    logic signed [15:0] act_min;  // clamp after requantization or pooling
+    // zero point of the output (RES_ADD: of the value before the addition)
+    logic signed [15:0] out_zp;
+    logic signed [15:0] in_zp;  // zero point of the input (ADD: of the first addend)
+    logic [31:0] w_pitch;  // bytes from one weight row to the next, a multiple of 64
+    logic [15:0] pad_left;  // columns of padding to the left
+    logic [15:0] pad_top;  // rows of padding above; below follows from out_h
+    logic [7:0] dilation_w;
+    logic [7:0] dilation_h;
+    logic [7:0] stride_w;
+    logic [7:0] stride_h;
+    logic [15:0] kernel_w;  // window columns
+    logic [15:0] kernel_h;  // window rows
+    logic [15:0] out_w;  // output columns
+    logic [15:0] out_h;  // output rows
+    logic [31:0] out_c;  // output channels; UPDATE: rows
+    // input channels; ADD: elements per batch entry; SOFTMAX, LOSS: classes; UPDATE: columns
+    logic [31:0] in_c;
+    logic [15:0] in_w;  // input columns
+    logic [15:0] in_h;  // input rows
+    logic [15:0] tile_n;  // images per tile
+    logic [15:0] groups;  // convolution groups
+    logic [31:0] rq_addr;  // requantization table: {int32 multiplier, int32 shift} [out_c]
+    logic [31:0] bias_addr;  // int32 [out_c]
+    // weights: rows of w_pitch bytes. CONV2D: row = output channel, column = (ky, kx, c).
+    // DEPTHWISE: row = (ky, kx), column = output channel. UPDATE: the tensor
+    logic [31:0] w_addr;
+    logic [31:0] out_addr;  // output, int8 or int16 NHWC; LOSS: int32 per-example losses
+    // ADD, RES_ADD: second addend, int8, same shape as the output; LOSS: labels, uint8 or uint16
+    // when in_c > 255, all ones = ignore
+    logic [31:0] in2_addr;
+    // input activations, int8 NHWC; LOSS: int16 logits [n][in_c]; byte address
+    logic [31:0] in_addr;
+    logic [15:0] n;  // batch: images, rows of a matrix
+    logic [15:0] tag;  // host's name for the command; only reported
+    flags_t flags;  // descriptor flags
+    opcode_t opcode;  // enum opcode
+  } desc_t;
+
+  // Lowest bit of a field in the descriptor, its width, and its id in ERROR_INFO.
   localparam int unsigned F_OPCODE = 0, W_OPCODE = 8, ID_OPCODE = 1;
   localparam int unsigned F_FLAGS = 8, W_FLAGS = 24, ID_FLAGS = 2;
   localparam int unsigned F_TAG = 32, W_TAG = 16, ID_TAG = 3;
@@ -176,115 +318,237 @@ package npu_pkg;
   localparam int unsigned F_W_ZP = 728, W_W_ZP = 8, ID_W_ZP = 60;
   localparam int unsigned F_OUT_PITCH = 1152, W_OUT_PITCH = 32, ID_OUT_PITCH = 61;
 
-  // First field (in order of id) outside its range for this command, 0 if none; a fused addition adds its fields.
-  function automatic logic [7:0] field_out_of_range(input logic [1535:0] d, input logic with_add);
+  // First field (in order of id) outside its range for this command, 0 if none; a fused addition
+  // adds its fields. `d` is a desc_t: Yosys 0.23 reads no struct inside a function, and an enum's
+  // names there only with their package.
+  function automatic logic [7:0] field_out_of_range(input logic [DESC_BITS-1:0] d,
+                                                    input logic with_add);
     logic [7:0] op;
-    op = d[7:0];
+    op = d[F_OPCODE +: W_OPCODE];
     field_out_of_range = 8'd0;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE) && (d[1151:1120] < 32'd1 || d[1151:1120] > 32'd65536)) field_out_of_range = 8'd59;
-    if ((op == OPCODE_CONV2D) && (d[1119:1088] < 32'd1 || d[1119:1088] > 32'd65536)) field_out_of_range = 8'd58;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_POOL) && (d[1087:1056] < 32'd1 || d[1087:1056] > 32'd16777215)) field_out_of_range = 8'd57;
-    if ((op == OPCODE_UPDATE) && (d[1047:1040] > 8'd39)) field_out_of_range = 8'd56;
-    if ((op == OPCODE_SOFTMAX) && ($signed(d[1023:992]) > 32'sd0)) field_out_of_range = 8'd54;
-    if ((op == OPCODE_ADD || with_add) && ($signed(d[991:976]) < -16'sd128 || $signed(d[991:976]) > 16'sd127)) field_out_of_range = 8'd53;
-    if ((op == OPCODE_ADD || with_add) && ($signed(d[975:960]) < -16'sd128 || $signed(d[975:960]) > 16'sd127)) field_out_of_range = 8'd52;
-    if ((op == OPCODE_ADD || with_add) && (d[959:952] > 8'd20)) field_out_of_range = 8'd51;
-    if ((op == OPCODE_ADD || with_add) && ($signed(d[951:944]) < -8'sd40 || $signed(d[951:944]) > 8'sd30)) field_out_of_range = 8'd50;
-    if ((op == OPCODE_ADD || with_add) && ($signed(d[943:936]) < -8'sd40 || $signed(d[943:936]) > 8'sd30)) field_out_of_range = 8'd49;
-    if ((op == OPCODE_ADD || op == OPCODE_SOFTMAX || op == OPCODE_LOSS || with_add) && ($signed(d[935:928]) < -8'sd40 || $signed(d[935:928]) > 8'sd30)) field_out_of_range = 8'd48;
-    if ((op == OPCODE_ADD || with_add) && (d[927:896] > 32'd2147483647)) field_out_of_range = 8'd47;
-    if ((op == OPCODE_ADD || with_add) && (d[895:864] > 32'd2147483647)) field_out_of_range = 8'd46;
-    if ((op == OPCODE_ADD || op == OPCODE_SOFTMAX || op == OPCODE_LOSS || with_add) && (d[863:832] > 32'd2147483647)) field_out_of_range = 8'd45;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE) && (d[831:816] > 16'd256)) field_out_of_range = 8'd44;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_UPDATE) && (d[815:800] > 16'd256)) field_out_of_range = 8'd43;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE) && (d[799:792] > 8'd31)) field_out_of_range = 8'd42;
-    if ((op == OPCODE_ADD || with_add) && ($signed(d[767:752]) < -16'sd128 || $signed(d[767:752]) > 16'sd127)) field_out_of_range = 8'd40;
-    if ((op == OPCODE_ADD || with_add) && ($signed(d[751:736]) < -16'sd128 || $signed(d[751:736]) > 16'sd127)) field_out_of_range = 8'd39;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE) && (d[727:720] > 8'd31)) field_out_of_range = 8'd38;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_POOL) && (d[671:640] < 32'd1 || d[671:640] > 32'd65536)) field_out_of_range = 8'd34;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_POOL) && (d[639:624] < 16'd1)) field_out_of_range = 8'd33;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_POOL) && (d[623:608] < 16'd1)) field_out_of_range = 8'd32;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE) && ($signed(d[575:560]) < -16'sd128 || $signed(d[575:560]) > 16'sd127)) field_out_of_range = 8'd29;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_ADD || op == OPCODE_SOFTMAX) && ($signed(d[559:544]) < -16'sd128 || $signed(d[559:544]) > 16'sd127)) field_out_of_range = 8'd28;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_UPDATE) && (d[543:512] < 32'd64 || d[543:512] > 32'd4194304)) field_out_of_range = 8'd27;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_POOL) && (d[511:496] > 16'd32767)) field_out_of_range = 8'd26;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_POOL) && (d[495:480] > 16'd32767)) field_out_of_range = 8'd25;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_POOL) && (d[479:472] < 8'd1)) field_out_of_range = 8'd24;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_POOL) && (d[471:464] < 8'd1)) field_out_of_range = 8'd23;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_POOL) && (d[463:456] < 8'd1)) field_out_of_range = 8'd22;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_POOL) && (d[455:448] < 8'd1)) field_out_of_range = 8'd21;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_POOL) && (d[447:432] < 16'd1)) field_out_of_range = 8'd20;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_POOL) && (d[431:416] < 16'd1)) field_out_of_range = 8'd19;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_POOL) && (d[415:400] < 16'd1)) field_out_of_range = 8'd18;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_POOL) && (d[399:384] < 16'd1)) field_out_of_range = 8'd17;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_UPDATE) && (d[383:352] < 32'd1 || d[383:352] > 32'd65536)) field_out_of_range = 8'd16;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_POOL || op == OPCODE_ADD || op == OPCODE_SOFTMAX || op == OPCODE_LOSS || op == OPCODE_UPDATE) && (d[351:320] < 32'd1 || d[351:320] > 32'd65536)) field_out_of_range = 8'd15;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_POOL) && (d[319:304] < 16'd1)) field_out_of_range = 8'd14;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_POOL) && (d[303:288] < 16'd1)) field_out_of_range = 8'd13;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_POOL) && (d[287:272] < 16'd1)) field_out_of_range = 8'd12;
-    if ((op == OPCODE_CONV2D) && (d[271:256] < 16'd1)) field_out_of_range = 8'd11;
-    if ((op == OPCODE_CONV2D || op == OPCODE_DEPTHWISE || op == OPCODE_POOL || op == OPCODE_ADD || op == OPCODE_SOFTMAX || op == OPCODE_LOSS) && (d[63:48] < 16'd1)) field_out_of_range = 8'd4;
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE) && (d[F_COUT_GROUP +:
+        W_COUT_GROUP] < 32'd1 || d[F_COUT_GROUP +: W_COUT_GROUP] > 32'd65536))
+      field_out_of_range = 8'(ID_COUT_GROUP);
+    if ((op == npu_pkg::OPCODE_CONV2D) && (d[F_CIN_GROUP +: W_CIN_GROUP] < 32'd1 || d[F_CIN_GROUP +:
+        W_CIN_GROUP] > 32'd65536))
+      field_out_of_range = 8'(ID_CIN_GROUP);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_POOL) && (d[F_ROW_PITCH +: W_ROW_PITCH] < 32'd1 || d[F_ROW_PITCH +:
+        W_ROW_PITCH] > 32'd16777215))
+      field_out_of_range = 8'(ID_ROW_PITCH);
+    if ((op == npu_pkg::OPCODE_UPDATE) && (d[F_STEP_SHIFT +: W_STEP_SHIFT] > 8'd39))
+      field_out_of_range = 8'(ID_STEP_SHIFT);
+    if ((op == npu_pkg::OPCODE_SOFTMAX) && ($signed(d[F_DIFF_MIN +: W_DIFF_MIN]) > 32'sd0))
+      field_out_of_range = 8'(ID_DIFF_MIN);
+    if ((op == npu_pkg::OPCODE_ADD || with_add) && ($signed(d[F_ADD_ACT_MAX +: W_ADD_ACT_MAX]) <
+        -16'sd128 || $signed(d[F_ADD_ACT_MAX +: W_ADD_ACT_MAX]) > 16'sd127))
+      field_out_of_range = 8'(ID_ADD_ACT_MAX);
+    if ((op == npu_pkg::OPCODE_ADD || with_add) && ($signed(d[F_ADD_ACT_MIN +: W_ADD_ACT_MIN]) <
+        -16'sd128 || $signed(d[F_ADD_ACT_MIN +: W_ADD_ACT_MIN]) > 16'sd127))
+      field_out_of_range = 8'(ID_ADD_ACT_MIN);
+    if ((op == npu_pkg::OPCODE_ADD || with_add) && (d[F_ADD_SHIFT +: W_ADD_SHIFT] > 8'd20))
+      field_out_of_range = 8'(ID_ADD_SHIFT);
+    if ((op == npu_pkg::OPCODE_ADD || with_add) && ($signed(d[F_EO +: W_EO]) < -8'sd40 ||
+        $signed(d[F_EO +: W_EO]) > 8'sd30))
+      field_out_of_range = 8'(ID_EO);
+    if ((op == npu_pkg::OPCODE_ADD || with_add) && ($signed(d[F_E2 +: W_E2]) < -8'sd40 ||
+        $signed(d[F_E2 +: W_E2]) > 8'sd30))
+      field_out_of_range = 8'(ID_E2);
+    if ((op == npu_pkg::OPCODE_ADD || op == npu_pkg::OPCODE_SOFTMAX || op == npu_pkg::OPCODE_LOSS ||
+        with_add) && ($signed(d[F_E1 +: W_E1]) < -8'sd40 || $signed(d[F_E1 +: W_E1]) > 8'sd30))
+      field_out_of_range = 8'(ID_E1);
+    if ((op == npu_pkg::OPCODE_ADD || with_add) && (d[F_MO +: W_MO] > 32'd2147483647))
+      field_out_of_range = 8'(ID_MO);
+    if ((op == npu_pkg::OPCODE_ADD || with_add) && (d[F_M2 +: W_M2] > 32'd2147483647))
+      field_out_of_range = 8'(ID_M2);
+    if ((op == npu_pkg::OPCODE_ADD || op == npu_pkg::OPCODE_SOFTMAX || op == npu_pkg::OPCODE_LOSS ||
+        with_add) && (d[F_M1 +: W_M1] > 32'd2147483647))
+      field_out_of_range = 8'(ID_M1);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE) && (d[F_B_KEEP +:
+        W_B_KEEP] > 16'd256))
+      field_out_of_range = 8'(ID_B_KEEP);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_UPDATE) && (d[F_W_KEEP +: W_W_KEEP] > 16'd256))
+      field_out_of_range = 8'(ID_W_KEEP);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE) && (d[F_B_EPS_SHIFT +:
+        W_B_EPS_SHIFT] > 8'd31))
+      field_out_of_range = 8'(ID_B_EPS_SHIFT);
+    if ((op == npu_pkg::OPCODE_ADD || with_add) && ($signed(d[F_ADD_ZP +: W_ADD_ZP]) < -16'sd128 ||
+        $signed(d[F_ADD_ZP +: W_ADD_ZP]) > 16'sd127))
+      field_out_of_range = 8'(ID_ADD_ZP);
+    if ((op == npu_pkg::OPCODE_ADD || with_add) && ($signed(d[F_IN2_ZP +: W_IN2_ZP]) < -16'sd128 ||
+        $signed(d[F_IN2_ZP +: W_IN2_ZP]) > 16'sd127))
+      field_out_of_range = 8'(ID_IN2_ZP);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE) && (d[F_W_EPS_SHIFT +:
+        W_W_EPS_SHIFT] > 8'd31))
+      field_out_of_range = 8'(ID_W_EPS_SHIFT);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_POOL) && (d[F_TILE_C +: W_TILE_C] < 32'd1 || d[F_TILE_C +: W_TILE_C] >
+        32'd65536))
+      field_out_of_range = 8'(ID_TILE_C);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_POOL) && (d[F_TILE_W +: W_TILE_W] < 16'd1))
+      field_out_of_range = 8'(ID_TILE_W);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_POOL) && (d[F_TILE_H +: W_TILE_H] < 16'd1))
+      field_out_of_range = 8'(ID_TILE_H);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE) && ($signed(d[F_OUT_ZP +:
+        W_OUT_ZP]) < -16'sd128 || $signed(d[F_OUT_ZP +: W_OUT_ZP]) > 16'sd127))
+      field_out_of_range = 8'(ID_OUT_ZP);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_ADD || op == npu_pkg::OPCODE_SOFTMAX) && ($signed(d[F_IN_ZP +: W_IN_ZP]) <
+        -16'sd128 || $signed(d[F_IN_ZP +: W_IN_ZP]) > 16'sd127))
+      field_out_of_range = 8'(ID_IN_ZP);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_UPDATE) && (d[F_W_PITCH +: W_W_PITCH] < 32'd64 || d[F_W_PITCH +: W_W_PITCH]
+        > 32'd4194304))
+      field_out_of_range = 8'(ID_W_PITCH);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_POOL) && (d[F_PAD_LEFT +: W_PAD_LEFT] > 16'd32767))
+      field_out_of_range = 8'(ID_PAD_LEFT);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_POOL) && (d[F_PAD_TOP +: W_PAD_TOP] > 16'd32767))
+      field_out_of_range = 8'(ID_PAD_TOP);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_POOL) && (d[F_DILATION_W +: W_DILATION_W] < 8'd1))
+      field_out_of_range = 8'(ID_DILATION_W);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_POOL) && (d[F_DILATION_H +: W_DILATION_H] < 8'd1))
+      field_out_of_range = 8'(ID_DILATION_H);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_POOL) && (d[F_STRIDE_W +: W_STRIDE_W] < 8'd1))
+      field_out_of_range = 8'(ID_STRIDE_W);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_POOL) && (d[F_STRIDE_H +: W_STRIDE_H] < 8'd1))
+      field_out_of_range = 8'(ID_STRIDE_H);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_POOL) && (d[F_KERNEL_W +: W_KERNEL_W] < 16'd1))
+      field_out_of_range = 8'(ID_KERNEL_W);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_POOL) && (d[F_KERNEL_H +: W_KERNEL_H] < 16'd1))
+      field_out_of_range = 8'(ID_KERNEL_H);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_POOL) && (d[F_OUT_W +: W_OUT_W] < 16'd1))
+      field_out_of_range = 8'(ID_OUT_W);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_POOL) && (d[F_OUT_H +: W_OUT_H] < 16'd1))
+      field_out_of_range = 8'(ID_OUT_H);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_UPDATE) && (d[F_OUT_C +: W_OUT_C] < 32'd1 || d[F_OUT_C +: W_OUT_C] >
+        32'd65536))
+      field_out_of_range = 8'(ID_OUT_C);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_POOL || op == npu_pkg::OPCODE_ADD || op == npu_pkg::OPCODE_SOFTMAX || op ==
+        npu_pkg::OPCODE_LOSS || op == npu_pkg::OPCODE_UPDATE) && (d[F_IN_C +: W_IN_C] < 32'd1 ||
+        d[F_IN_C +: W_IN_C] > 32'd65536))
+      field_out_of_range = 8'(ID_IN_C);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_POOL) && (d[F_IN_W +: W_IN_W] < 16'd1))
+      field_out_of_range = 8'(ID_IN_W);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_POOL) && (d[F_IN_H +: W_IN_H] < 16'd1))
+      field_out_of_range = 8'(ID_IN_H);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_POOL) && (d[F_TILE_N +: W_TILE_N] < 16'd1))
+      field_out_of_range = 8'(ID_TILE_N);
+    if ((op == npu_pkg::OPCODE_CONV2D) && (d[F_GROUPS +: W_GROUPS] < 16'd1))
+      field_out_of_range = 8'(ID_GROUPS);
+    if ((op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE || op ==
+        npu_pkg::OPCODE_POOL || op == npu_pkg::OPCODE_ADD || op == npu_pkg::OPCODE_SOFTMAX || op ==
+        npu_pkg::OPCODE_LOSS) && (d[F_N +: W_N] < 16'd1))
+      field_out_of_range = 8'(ID_N);
   endfunction
 
   // Register byte offsets.
   localparam logic [11:0] REG_ID = 12'h000;  // ro: magic number
-  localparam logic [11:0] REG_SPEC = 12'h004;  // ro: first 32 bits of the SHA-256 of npu.toml: model, RTL and host come from the same source
-  localparam logic [11:0] REG_HW0 = 12'h008;  // ro: [7:0] ROWS, [15:8] COLS, [23:16] BUS_BYTES, [31:24] RQ_LANES
-  localparam logic [11:0] REG_HW1 = 12'h00c;  // ro: [15:0] ACC_DEPTH, [23:16] log2 ACT_BYTES, [24] TRAINING
-  localparam logic [11:0] REG_CTRL = 12'h010;  // wo: [0] start the queue, [1] soft reset (aborts, clears STATUS and errors; parameters stay)
+  // ro: first 32 bits of the SHA-256 of npu.toml: model, RTL and host come from the same source
+  localparam logic [11:0] REG_SPEC = 12'h004;
+  // ro: [7:0] ROWS, [15:8] COLS, [23:16] BUS_BYTES, [31:24] RQ_LANES
+  localparam logic [11:0] REG_HW0 = 12'h008;
+  // ro: [15:0] ACC_DEPTH, [23:16] log2 ACT_BYTES, [24] TRAINING
+  localparam logic [11:0] REG_HW1 = 12'h00c;
+  // wo: [0] start the queue, [1] soft reset (aborts, clears STATUS and errors; parameters stay)
+  localparam logic [11:0] REG_CTRL = 12'h010;
   localparam logic [11:0] REG_STATUS = 12'h014;  // ro: [0] busy, [1] done, [2] error
   localparam logic [11:0] REG_IRQ_STATUS = 12'h018;  // w1c: [0] queue done, [1] error
-  localparam logic [11:0] REG_IRQ_ENABLE = 12'h01c;  // rw: mask of IRQ_STATUS onto the interrupt line
+  // rw: mask of IRQ_STATUS onto the interrupt line
+  localparam logic [11:0] REG_IRQ_ENABLE = 12'h01c;
   localparam logic [11:0] REG_ERROR_CODE = 12'h020;  // ro: enum error
-  localparam logic [11:0] REG_ERROR_COMMAND = 12'h024;  // ro: index in the queue of the command at fault
+  // ro: index in the queue of the command at fault
+  localparam logic [11:0] REG_ERROR_COMMAND = 12'h024;
   localparam logic [11:0] REG_ERROR_INFO = 12'h028;  // ro: see enum error
   localparam logic [11:0] REG_COMMAND = 12'h02c;  // ro: index of the command being executed
   localparam logic [11:0] REG_QUEUE_ADDR = 12'h030;  // rw: address of the first descriptor
   localparam logic [11:0] REG_QUEUE_COUNT = 12'h034;  // rw: descriptors in the queue
-  localparam logic [11:0] REG_MEM_LIMIT = 12'h038;  // rw: first byte address that no command may touch
-  localparam logic [11:0] REG_WATCHDOG = 12'h03c;  // rw: cycles without progress before error WATCHDOG; 0 = never
+  // rw: first byte address that no command may touch
+  localparam logic [11:0] REG_MEM_LIMIT = 12'h038;
+  // rw: cycles without progress before error WATCHDOG; 0 = never
+  localparam logic [11:0] REG_WATCHDOG = 12'h03c;
   localparam logic [11:0] REG_BATCH_ADDR = 12'h040;  // rw: base of inputs with flag IN_BATCH
   localparam logic [11:0] REG_LABEL_ADDR = 12'h044;  // rw: base of labels with flag IN2_LABEL
   localparam logic [11:0] REG_OUT_ADDR = 12'h048;  // rw: base of outputs with flag OUT_BATCH
   localparam logic [11:0] REG_POLARITY = 12'h050;  // rw: enum polarity
   localparam logic [11:0] REG_DISTRIBUTION = 12'h054;  // rw: enum distribution
-  localparam logic [11:0] REG_SEED_LO = 12'h058;  // rw: seed of the perturbation of forward commands
+  // rw: seed of the perturbation of forward commands
+  localparam logic [11:0] REG_SEED_LO = 12'h058;
   localparam logic [11:0] REG_SEED_HI = 12'h05c;  // rw: 
   localparam logic [11:0] REG_MASK_SEED_LO = 12'h060;  // rw: seed of the sparsity mask
   localparam logic [11:0] REG_MASK_SEED_HI = 12'h064;  // rw: 
   localparam logic [11:0] REG_PAIRS = 12'h068;  // rw: pairs of an update, 1..MAX_PAIRS
-  localparam logic [11:0] REG_STEP = 12'h06c;  // rw: [15:0] step mantissa, [21:16] step right shift (at most 16)
-  localparam logic [11:0] REG_LOSS_LO = 12'h070;  // ro: sum of the losses of the last LOSS command, 64 bits, LOSS_FRACTION fraction bits, units of log2
+  // rw: [15:0] step mantissa, [21:16] step right shift (at most 16)
+  localparam logic [11:0] REG_STEP = 12'h06c;
+  // ro: sum of the losses of the last LOSS command, 64 bits, LOSS_FRACTION fraction bits, units of
+  // log2
+  localparam logic [11:0] REG_LOSS_LO = 12'h070;
   localparam logic [11:0] REG_LOSS_HI = 12'h074;  // ro: 
-  localparam logic [11:0] REG_CORRECT = 12'h078;  // ro: examples of the last LOSS command whose first largest logit is the label
-  localparam logic [11:0] REG_EXAMPLES = 12'h07c;  // ro: examples of the last LOSS command that have a label
+  // ro: examples of the last LOSS command whose first largest logit is the label
+  localparam logic [11:0] REG_CORRECT = 12'h078;
+  // ro: examples of the last LOSS command that have a label
+  localparam logic [11:0] REG_EXAMPLES = 12'h07c;
   localparam logic [11:0] REG_PAIR_SEED_LO = 12'h080;  // rw: seed of pair j
   localparam logic [11:0] REG_PAIR_SEED_HI = 12'h084;  // rw: 
-  localparam logic [11:0] REG_PAIR_COEF = 12'h088;  // rw: [7:0] signed coefficient s_j of pair j, -127..127
-  localparam logic [11:0] REG_COUNTER = 12'h200;  // ro: counters, 64 bits each (low word first), cleared by starting a queue
+  // rw: [7:0] signed coefficient s_j of pair j, -127..127
+  localparam logic [11:0] REG_PAIR_COEF = 12'h088;
+  // ro: counters, 64 bits each (low word first), cleared by starting a queue
+  localparam logic [11:0] REG_COUNTER = 12'h200;
 
   localparam int unsigned COUNTERS = 32;
   localparam int unsigned CNT_COMMANDS = 0;  // event: commands completed
-  localparam int unsigned CNT_MACS = 1;  // event: multiply-accumulates of the network's arithmetic (padding taps included)
-  localparam int unsigned CNT_ELEMENT_OPS = 2;  // event: pooling taps, additions, softmax and loss elements, updated weights
+  // event: multiply-accumulates of the network's arithmetic (padding taps included)
+  localparam int unsigned CNT_MACS = 1;
+  // event: pooling taps, additions, softmax and loss elements, updated weights
+  localparam int unsigned CNT_ELEMENT_OPS = 2;
   localparam int unsigned CNT_CMD_BYTES = 3;  // event: bus bytes read by command fetch
-  localparam int unsigned CNT_ACT_READ_BYTES = 4;  // event: bus bytes read as activations (inputs, addends, logits, labels)
-  localparam int unsigned CNT_WEIGHT_READ_BYTES = 5;  // event: bus bytes read as weights by CONV2D and DEPTHWISE
-  localparam int unsigned CNT_PARAM_READ_BYTES = 6;  // event: bus bytes read as biases and requantization tables
+  // event: bus bytes read as activations (inputs, addends, logits, labels)
+  localparam int unsigned CNT_ACT_READ_BYTES = 4;
+  // event: bus bytes read as weights by CONV2D and DEPTHWISE
+  localparam int unsigned CNT_WEIGHT_READ_BYTES = 5;
+  // event: bus bytes read as biases and requantization tables
+  localparam int unsigned CNT_PARAM_READ_BYTES = 6;
   localparam int unsigned CNT_UPDATE_READ_BYTES = 7;  // event: bus bytes read by UPDATE
-  localparam int unsigned CNT_ACT_WRITE_BYTES = 8;  // event: bytes written as activations, logits and losses (strobed bytes)
-  localparam int unsigned CNT_UPDATE_WRITE_BYTES = 9;  // event: bytes written by UPDATE (strobed bytes)
-  localparam int unsigned CNT_SRAM_READS = 10;  // event: activation scratchpad words (ROWS bytes) read into the array or pool unit
-  localparam int unsigned CNT_SRAM_WRITES = 11;  // event: activation bytes written into the scratchpad, padding included
-  localparam int unsigned CNT_ACC_READS = 12;  // event: accumulator words (COLS x 40 bits) read: accumulation and drain
+  // event: bytes written as activations, logits and losses (strobed bytes)
+  localparam int unsigned CNT_ACT_WRITE_BYTES = 8;
+  // event: bytes written by UPDATE (strobed bytes)
+  localparam int unsigned CNT_UPDATE_WRITE_BYTES = 9;
+  // event: activation scratchpad words (ROWS bytes) read into the array or pool unit
+  localparam int unsigned CNT_SRAM_READS = 10;
+  // event: activation bytes written into the scratchpad, padding included
+  localparam int unsigned CNT_SRAM_WRITES = 11;
+  // event: accumulator words (COLS x 40 bits) read: accumulation and drain
+  localparam int unsigned CNT_ACC_READS = 12;
   localparam int unsigned CNT_ACC_WRITES = 13;  // event: accumulator words written
-  localparam int unsigned CNT_WEIGHT_LOADS = 14;  // event: weights put into the array registers (gated positions not counted)
+  // event: weights put into the array registers (gated positions not counted)
+  localparam int unsigned CNT_WEIGHT_LOADS = 14;
   localparam int unsigned CNT_RANDOM_WORDS = 15;  // event: 64-bit hash evaluations
-  localparam int unsigned CNT_PERTURBED = 16;  // event: perturbed elements that passed the perturbation unit, once per pass over the batch
+  // event: perturbed elements that passed the perturbation unit, once per pass over the batch
+  localparam int unsigned CNT_PERTURBED = 16;
   localparam int unsigned CNT_CLIPPED = 17;  // event: of these, how many saturated
-  localparam int unsigned CNT_SAT_LOW = 18;  // event: outputs below the type's minimum before the clamp
-  localparam int unsigned CNT_SAT_HIGH = 19;  // event: outputs above the type's maximum before the clamp
-  localparam int unsigned CNT_UPDATED = 20;  // event: elements that an update could move (mask applied)
+  // event: outputs below the type's minimum before the clamp
+  localparam int unsigned CNT_SAT_LOW = 18;
+  // event: outputs above the type's maximum before the clamp
+  localparam int unsigned CNT_SAT_HIGH = 19;
+  // event: elements that an update could move (mask applied)
+  localparam int unsigned CNT_UPDATED = 20;
   localparam int unsigned CNT_UPDATE_ZERO = 21;  // event: of these, rounded to no change
   localparam int unsigned CNT_UPDATE_CLIPPED = 22;  // event: of these, saturated
   localparam int unsigned CNT_CYCLES = 23;  // cycle: from start to the end of the last command
@@ -293,7 +557,8 @@ package npu_pkg;
   localparam int unsigned CNT_STALL_WEIGHT = 26;  // cycle: array idle: weights not loaded
   localparam int unsigned CNT_STALL_DRAIN = 27;  // cycle: array idle: accumulators not drained
   localparam int unsigned CNT_DRAIN_CYCLES = 28;  // cycle: cycles in which the requantizer worked
-  localparam int unsigned CNT_ELEMENT_CYCLES = 29;  // cycle: cycles in which pool, add, softmax, loss or update worked
+  // cycle: cycles in which pool, add, softmax, loss or update worked
+  localparam int unsigned CNT_ELEMENT_CYCLES = 29;
   localparam int unsigned CNT_BUS_READ_BEATS = 30;  // event: beats on the AXI read data channel
   localparam int unsigned CNT_BUS_WRITE_BEATS = 31;  // event: beats on the AXI write data channel
 
