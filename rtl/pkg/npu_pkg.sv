@@ -147,16 +147,29 @@ package npu_pkg;
   localparam int unsigned FLAG_MAX = 10;  // POOL: maximum (else average)
   localparam int unsigned FLAG_LOSSES = 11;  // LOSS: write per-example losses (int32) at out_addr
   localparam int unsigned FLAG_OUT_BATCH = 12;  // out_addr is relative to register OUT_ADDR
-  localparam int unsigned FLAG_W_TRANSPOSED = 13;  // CONV2D: weights lie as activations do: row = element of K, column = output channel; int8 minus w_zp
-  localparam int unsigned FLAG_OUT32 = 14;  // CONV2D: int32 output: the accumulator, not requantized
-  localparam int unsigned FLAG_ERRORS = 15;  // LOSS: write the errors of the outputs (int8) at out_addr
-  localparam int unsigned FLAG_GRADIENT = 16;  // UPDATE: the direction is the int32 tensor at in_addr, not drawn
-  localparam int unsigned FLAG_W_BATCH = 17;  // CONV2D with W_TRANSPOSED: w_addr is relative to register BATCH_ADDR
+  // CONV2D: weights lie as activations do: row = element of K, column = output channel; int8 minus
+  // w_zp
+  localparam int unsigned FLAG_W_TRANSPOSED = 13;
+  // CONV2D: int32 output: the accumulator, not requantized
+  localparam int unsigned FLAG_OUT32 = 14;
+  // LOSS: write the errors of the outputs (int8) at out_addr
+  localparam int unsigned FLAG_ERRORS = 15;
+  // UPDATE: the direction is the int32 tensor at in_addr, not drawn
+  localparam int unsigned FLAG_GRADIENT = 16;
+  // CONV2D with W_TRANSPOSED: w_addr is relative to register BATCH_ADDR
+  localparam int unsigned FLAG_W_BATCH = 17;
   localparam logic [23:0] KNOWN_FLAGS = 24'h03ffff;
 
   // Field `flags`, highest bit first.
   typedef struct packed {
-    logic [10:0] reserved_13;
+    logic [5:0] reserved_18;
+    logic w_batch;  // CONV2D with W_TRANSPOSED: w_addr is relative to register BATCH_ADDR
+    logic gradient;  // UPDATE: the direction is the int32 tensor at in_addr, not drawn
+    logic errors;  // LOSS: write the errors of the outputs (int8) at out_addr
+    logic out32;  // CONV2D: int32 output: the accumulator, not requantized
+    // CONV2D: weights lie as activations do: row = element of K, column = output channel; int8
+    // minus w_zp
+    logic w_transposed;
     logic out_batch;  // out_addr is relative to register OUT_ADDR
     logic losses;  // LOSS: write per-example losses (int32) at out_addr
     logic max;  // POOL: maximum (else average)
@@ -179,7 +192,10 @@ package npu_pkg;
 
   // A command: its words as one vector, the last word's highest bits first.
   typedef struct packed {
-    logic [383:0] reserved_1152;
+    logic [351:0] reserved_1184;
+    // CONV2D, DEPTHWISE, POOL: bytes from one image of the output to the next; 0: they lie without
+    // a gap
+    logic [31:0] out_pitch;
     logic [31:0] cout_group;  // out_c / groups; DEPTHWISE: channel multiplier
     logic [31:0] cin_group;  // in_c / groups
     logic [31:0] row_pitch;  // scratchpad bytes from one input row of a tile to the next
@@ -205,7 +221,7 @@ package npu_pkg;
     logic [23:0] b_eps;  // perturbation mantissa of the bias
     logic signed [15:0] add_zp;  // zero point of the sum
     logic signed [15:0] in2_zp;  // zero point of the second addend
-    logic [7:0] reserved_728;
+    logic signed [7:0] w_zp;  // CONV2D with W_TRANSPOSED and W8: zero point of the weights
     logic [7:0] w_eps_shift;  // right shift of w_eps * |z|, round half up
     logic [15:0] w_eps;  // perturbation mantissa of the weights
     logic [15:0] b_tensor;  // tensor id of the bias in the hash
@@ -243,11 +259,14 @@ package npu_pkg;
     // weights: rows of w_pitch bytes. CONV2D: row = output channel, column = (ky, kx, c).
     // DEPTHWISE: row = (ky, kx), column = output channel. UPDATE: the tensor
     logic [31:0] w_addr;
-    logic [31:0] out_addr;  // output, int8 or int16 NHWC; LOSS: int32 per-example losses
+    // output, int8, int16 or int32 NHWC; LOSS: int32 per-example losses, or int8 errors [n][in_c]
+    logic [31:0] out_addr;
     // ADD, RES_ADD: second addend, int8, same shape as the output; LOSS: labels, uint8 or uint16
     // when in_c > 255, all ones = ignore
     logic [31:0] in2_addr;
-    // input activations, int8 NHWC; LOSS: int16 logits [n][in_c]; byte address
+    // input activations, int8 NHWC; LOSS: int16 logits [n][in_c]; UPDATE with GRADIENT: int32
+    // gradient, a row of in_c for each row of the tensor, rows begin at multiples of 64 bytes; byte
+    // address
     logic [31:0] in_addr;
     logic [15:0] n;  // batch: images, rows of a matrix
     logic [15:0] tag;  // host's name for the command; only reported
