@@ -24,7 +24,7 @@ module npu_sequencer (
   input  logic                          fetch_valid_i,
   output logic                          fetch_take_o,
   input  logic [npu_pkg::DESC_BITS-1:0] fetch_desc_i,
-  input  logic [95:0]                   fetch_resolved_i,  // replaces the out, in2 and in addresses
+  input  logic [127:0]                  fetch_resolved_i,  // replaces the w, out, in2 and in addresses
   input  logic [7:0]                    fetch_code_i,
   input  logic [31:0]                   fetch_info_i,
   // engines
@@ -240,11 +240,11 @@ module npu_sequencer (
   end
   always_ff @(posedge clk_i) begin
     if (good) begin
-      desc_o <= {fetch_desc_i[npu_pkg::DESC_BITS-1:npu_pkg::F_W_ADDR], fetch_resolved_i, fetch_desc_i[npu_pkg::F_IN_ADDR-1:0]};
+      desc_o <= {fetch_desc_i[npu_pkg::DESC_BITS-1:npu_pkg::F_BIAS_ADDR], fetch_resolved_i, fetch_desc_i[npu_pkg::F_IN_ADDR-1:0]};
     end
   end
   logic unused;
-  assign unused = ^fetch_desc_i[npu_pkg::F_W_ADDR-1:npu_pkg::F_IN_ADDR];  // replaced
+  assign unused = ^fetch_desc_i[npu_pkg::F_BIAS_ADDR-1:npu_pkg::F_IN_ADDR];  // replaced
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni) state_q <= FAIL);

@@ -58,12 +58,13 @@ module npu_params #(
   localparam int unsigned LQ = (RQ_LANES > 1) ? $clog2(RQ_LANES) : 1;
 
   logic [23:0] flags;
-  logic depthwise, has_bias, perturb;
+  logic depthwise, has_bias, has_table, perturb;
   logic [16:0] per_group, limit;
   logic [15:0] groups;
   assign flags = desc_i[npu_pkg::F_FLAGS +: 24];
   assign depthwise = (desc_i[npu_pkg::F_OPCODE +: 8] == npu_pkg::OPCODE_DEPTHWISE);
   assign has_bias = flags[npu_pkg::FLAG_HAS_BIAS];
+  assign has_table = !flags[npu_pkg::FLAG_OUT32];
   assign perturb = (TRAINING != 0) && (polarity_i != 2'd0) && flags[npu_pkg::FLAG_B_TRAIN] && has_bias;
   assign per_group = depthwise ? desc_i[npu_pkg::F_OUT_C +: 17] : desc_i[npu_pkg::F_COUT_GROUP +: 17];
   assign groups = depthwise ? 16'd1 : desc_i[npu_pkg::F_GROUPS +: 16];
@@ -177,11 +178,11 @@ module npu_params #(
       case (state_q)
         T_TILE: if (tile_valid_i) state_q <= T_BLOCK;
         T_BLOCK: if (!valid_q[wr_buf_q]) begin
-          state_q <= has_bias ? T_BIAS : T_TABLE;
+          state_q <= has_bias ? T_BIAS : has_table ? T_TABLE : T_DONE;
           req_bias_q <= has_bias;
-          req_table_q <= 1'b1;
+          req_table_q <= has_table;
         end
-        T_BIAS: if (phase_done) state_q <= T_TABLE;
+        T_BIAS: if (phase_done) state_q <= has_table ? T_TABLE : T_DONE;
         T_TABLE: if (phase_done) state_q <= T_DONE;
         default: begin  // T_DONE
           valid_q[wr_buf_q] <= 1'b1;
