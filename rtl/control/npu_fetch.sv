@@ -16,7 +16,7 @@ module npu_fetch #(
   output logic                          moving_o,     // a word came, or rules are being checked
   output logic                          valid_o,
   input  logic                          take_i,
-  output logic [npu_pkg::DESC_BITS-1:0] desc_o,       // as it lies in memory
+  output npu_pkg::desc_t desc_o,       // as it lies in memory
   output logic [127:0]                  addr_o,       // its w, out, in2 and in addresses with the register bases added
   output logic [7:0]                    code_o,       // error, or npu_pkg::ERROR_NONE
   output logic [31:0]                   info_o,

@@ -11,7 +11,7 @@ module npu_validate #(
   input  logic                          rst_ni,
   input  logic                          clear_i,
   input  logic                          start_i,
-  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  input  npu_pkg::desc_t desc_i,
   input  logic [31:0]                   polarity_i,
   input  logic [31:0]                   distribution_i,
   input  logic [31:0]                   pairs_i,
@@ -35,7 +35,7 @@ module npu_validate #(
 
   // Fields.
   logic [7:0] op;
-  logic [23:0] flags;
+  npu_pkg::flags_t flags;
   logic [15:0] n, groups, in_h, in_w, out_h, out_w, kernel_h, kernel_w, tile_n, tile_h, tile_w;
   logic [31:0] in_c, out_c, cin_group, cout_group, tile_c, pitch, row_pitch, out_pitch;
   logic [7:0] stride_h, stride_w, dilation_h, dilation_w;
@@ -43,38 +43,38 @@ module npu_validate #(
   logic signed [7:0] e1;
   logic [7:0] w_zp;
   logic [31:0] m1;
-  assign op = desc_i[npu_pkg::F_OPCODE +: 8];
-  assign flags = desc_i[npu_pkg::F_FLAGS +: 24];
-  assign n = desc_i[npu_pkg::F_N +: 16];
-  assign groups = desc_i[npu_pkg::F_GROUPS +: 16];
-  assign in_h = desc_i[npu_pkg::F_IN_H +: 16];
-  assign in_w = desc_i[npu_pkg::F_IN_W +: 16];
-  assign out_h = desc_i[npu_pkg::F_OUT_H +: 16];
-  assign out_w = desc_i[npu_pkg::F_OUT_W +: 16];
-  assign kernel_h = desc_i[npu_pkg::F_KERNEL_H +: 16];
-  assign kernel_w = desc_i[npu_pkg::F_KERNEL_W +: 16];
-  assign tile_n = desc_i[npu_pkg::F_TILE_N +: 16];
-  assign tile_h = desc_i[npu_pkg::F_TILE_H +: 16];
-  assign tile_w = desc_i[npu_pkg::F_TILE_W +: 16];
-  assign in_c = desc_i[npu_pkg::F_IN_C +: 32];
-  assign out_c = desc_i[npu_pkg::F_OUT_C +: 32];
-  assign cin_group = desc_i[npu_pkg::F_CIN_GROUP +: 32];
-  assign cout_group = desc_i[npu_pkg::F_COUT_GROUP +: 32];
-  assign tile_c = desc_i[npu_pkg::F_TILE_C +: 32];
-  assign pitch = desc_i[npu_pkg::F_W_PITCH +: 32];
-  assign row_pitch = desc_i[npu_pkg::F_ROW_PITCH +: 32];
-  assign stride_h = desc_i[npu_pkg::F_STRIDE_H +: 8];
-  assign stride_w = desc_i[npu_pkg::F_STRIDE_W +: 8];
-  assign dilation_h = desc_i[npu_pkg::F_DILATION_H +: 8];
-  assign dilation_w = desc_i[npu_pkg::F_DILATION_W +: 8];
-  assign act_min = desc_i[npu_pkg::F_ACT_MIN +: 16];
-  assign act_max = desc_i[npu_pkg::F_ACT_MAX +: 16];
-  assign add_min = desc_i[npu_pkg::F_ADD_ACT_MIN +: 16];
-  assign add_max = desc_i[npu_pkg::F_ADD_ACT_MAX +: 16];
-  assign e1 = desc_i[npu_pkg::F_E1 +: 8];
-  assign m1 = desc_i[npu_pkg::F_M1 +: 32];
-  assign w_zp = desc_i[npu_pkg::F_W_ZP +: 8];
-  assign out_pitch = desc_i[npu_pkg::F_OUT_PITCH +: 32];
+  assign op = desc_i.opcode;
+  assign flags = desc_i.flags;
+  assign n = desc_i.n;
+  assign groups = desc_i.groups;
+  assign in_h = desc_i.in_h;
+  assign in_w = desc_i.in_w;
+  assign out_h = desc_i.out_h;
+  assign out_w = desc_i.out_w;
+  assign kernel_h = desc_i.kernel_h;
+  assign kernel_w = desc_i.kernel_w;
+  assign tile_n = desc_i.tile_n;
+  assign tile_h = desc_i.tile_h;
+  assign tile_w = desc_i.tile_w;
+  assign in_c = desc_i.in_c;
+  assign out_c = desc_i.out_c;
+  assign cin_group = desc_i.cin_group;
+  assign cout_group = desc_i.cout_group;
+  assign tile_c = desc_i.tile_c;
+  assign pitch = desc_i.w_pitch;
+  assign row_pitch = desc_i.row_pitch;
+  assign stride_h = desc_i.stride_h;
+  assign stride_w = desc_i.stride_w;
+  assign dilation_h = desc_i.dilation_h;
+  assign dilation_w = desc_i.dilation_w;
+  assign act_min = desc_i.act_min;
+  assign act_max = desc_i.act_max;
+  assign add_min = desc_i.add_act_min;
+  assign add_max = desc_i.add_act_max;
+  assign e1 = desc_i.e1;
+  assign m1 = desc_i.m1;
+  assign w_zp = desc_i.w_zp;
+  assign out_pitch = desc_i.out_pitch;
 
   logic conv, depthwise, pool, add, softmax, loss, update, matrix, tiled, fused, train, out16, out32, transposed, gradient, errors;
   // combinational work of an idle checker is skipped
@@ -90,13 +90,13 @@ module npu_validate #(
       update = op == npu_pkg::OPCODE_UPDATE;
       matrix = conv || depthwise;
       tiled = matrix || pool;
-      fused = flags[npu_pkg::FLAG_RES_ADD];
-      out16 = flags[npu_pkg::FLAG_OUT16];
-      out32 = flags[npu_pkg::FLAG_OUT32];
-      transposed = flags[npu_pkg::FLAG_W_TRANSPOSED];
-      gradient = flags[npu_pkg::FLAG_GRADIENT];
-      errors = flags[npu_pkg::FLAG_ERRORS];
-      train = flags[npu_pkg::FLAG_W_TRAIN] || flags[npu_pkg::FLAG_B_TRAIN];
+      fused = flags.res_add;
+      out16 = flags.out16;
+      out32 = flags.out32;
+      transposed = flags.w_transposed;
+      gradient = flags.gradient;
+      errors = flags.errors;
+      train = flags.w_train || flags.b_train;
     end
   end
 
@@ -223,10 +223,10 @@ module npu_validate #(
     out_addr = '0;
     w_addr = '0;
     if (busy_o) begin
-      in_addr = {1'b0, desc_i[npu_pkg::F_IN_ADDR +: 32]} + {1'b0, flags[npu_pkg::FLAG_IN_BATCH] ? batch_addr_i : 32'd0};
-      in2_addr = {1'b0, desc_i[npu_pkg::F_IN2_ADDR +: 32]} + {1'b0, flags[npu_pkg::FLAG_IN2_LABEL] ? label_addr_i : 32'd0};
-      out_addr = {1'b0, desc_i[npu_pkg::F_OUT_ADDR +: 32]} + {1'b0, flags[npu_pkg::FLAG_OUT_BATCH] ? out_addr_i : 32'd0};
-      w_addr = {1'b0, desc_i[npu_pkg::F_W_ADDR +: 32]} + {1'b0, flags[npu_pkg::FLAG_W_BATCH] ? batch_addr_i : 32'd0};
+      in_addr = {1'b0, desc_i.in_addr} + {1'b0, flags.in_batch ? batch_addr_i : 32'd0};
+      in2_addr = {1'b0, desc_i.in2_addr} + {1'b0, flags.in2_label ? label_addr_i : 32'd0};
+      out_addr = {1'b0, desc_i.out_addr} + {1'b0, flags.out_batch ? out_addr_i : 32'd0};
+      w_addr = {1'b0, desc_i.w_addr} + {1'b0, flags.w_batch ? batch_addr_i : 32'd0};
     end
   end
 
@@ -260,7 +260,7 @@ module npu_validate #(
         region_id = 8'(npu_pkg::ID_IN2_ADDR);
       end
       5'd23: begin
-        region_used = !update && (!loss || flags[npu_pkg::FLAG_LOSSES] || errors);
+        region_used = !update && (!loss || flags.losses || errors);
         region_addr = out_addr;
         region_bytes = out_bytes_q;
         region_low = ((loss && !errors) || out32) ? 6'd3 : out16 ? 6'd1 : 6'd0;
@@ -274,15 +274,15 @@ module npu_validate #(
         region_id = 8'(npu_pkg::ID_W_ADDR);
       end
       5'd25: begin
-        region_used = matrix && flags[npu_pkg::FLAG_HAS_BIAS];
-        region_addr = {1'b0, desc_i[npu_pkg::F_BIAS_ADDR +: 32]};
+        region_used = matrix && flags.has_bias;
+        region_addr = {1'b0, desc_i.bias_addr};
         region_bytes = {out_c, 2'b00};
         region_low = 6'd63;
         region_id = 8'(npu_pkg::ID_BIAS_ADDR);
       end
       5'd26: begin
         region_used = matrix && !out32;
-        region_addr = {1'b0, desc_i[npu_pkg::F_RQ_ADDR +: 32]};
+        region_addr = {1'b0, desc_i.rq_addr};
         region_bytes = {out_c[30:0], 3'b000};
         region_low = 6'd63;
         region_id = 8'(npu_pkg::ID_RQ_ADDR);
@@ -322,10 +322,10 @@ module npu_validate #(
     type_min = '0;
     type_max = '0;
     if (pc_q == 5'd1) begin
-      flags_bad = ((flags & ~npu_pkg::KNOWN_FLAGS) != '0) || (flags[npu_pkg::FLAG_W8] && flags[npu_pkg::FLAG_W32]) ||
-                  (flags[npu_pkg::FLAG_W32] && !update) || (out16 && !matrix) || (fused && (!matrix || out16)) ||
-                  (transposed && (!conv || flags[npu_pkg::FLAG_W_TRAIN])) || (flags[npu_pkg::FLAG_W_BATCH] && !transposed) ||
-                  (out32 && (!conv || out16 || fused)) || (errors && (!loss || flags[npu_pkg::FLAG_LOSSES])) || (gradient && !update);
+      flags_bad = ((flags & ~npu_pkg::KNOWN_FLAGS) != '0) || (flags.w8 && flags.w32) ||
+                  (flags.w32 && !update) || (out16 && !matrix) || (fused && (!matrix || out16)) ||
+                  (transposed && (!conv || flags.w_train)) || (flags.w_batch && !transposed) ||
+                  (out32 && (!conv || out16 || fused)) || (errors && (!loss || flags.losses)) || (gradient && !update);
       field_bad = npu_pkg::field_out_of_range(desc_i, fused);
       if ((train || (update && !gradient)) && (polarity_i > 32'd2)) register_bad = 32'(npu_pkg::REG_POLARITY);
       else if ((train || (update && !gradient)) && (distribution_i > 32'd1)) register_bad = 32'(npu_pkg::REG_DISTRIBUTION);
@@ -335,22 +335,22 @@ module npu_validate #(
     if (pc_q == 5'd7) begin  // image_q is the result of the step before
       type_min = out16 ? -16'sd32768 : -16'sd128;
       type_max = out16 ? 16'sd32767 : 16'sd127;
-      weight_bytes = flags[npu_pkg::FLAG_W8] ? 32'd1 : flags[npu_pkg::FLAG_W32] ? 32'd4 : 32'd2;
+      weight_bytes = flags.w8 ? 32'd1 : flags.w32 ? 32'd4 : 32'd2;
       row_elements = conv ? (transposed ? out_c : 32'(k_q)) : depthwise ? out_c : update ? in_c : 32'd0;
-      row_elements = flags[npu_pkg::FLAG_W8] ? row_elements : flags[npu_pkg::FLAG_W32] ? {row_elements[29:0], 2'b00}
+      row_elements = flags.w8 ? row_elements : flags.w32 ? {row_elements[29:0], 2'b00}
                                                                                        : {row_elements[30:0], 1'b0};
       image_bytes = bytes_of(p_q, out_shift);
       pitch_bad = (row_elements > pitch) ||
                   (tiled && (out_pitch != '0) && (fused || (34'(out_pitch) < image_bytes) ||
                                                   (out32 && (out_pitch[1:0] != '0)) || (out16 && out_pitch[0])));
       range_bad = (tiled && !out32 && ((act_min > act_max) || (act_min < type_min) || (act_max > type_max))) ||
-                  (conv && (w_zp != '0) && !(transposed && flags[npu_pkg::FLAG_W8])) ||
+                  (conv && (w_zp != '0) && !(transposed && flags.w8)) ||
                   ((add || fused) && (add_min > add_max)) ||
                   (loss && ((m1 > 32'd65535) || (e1 < -8'sd31) || (e1 > 8'sd0))) ||
                   (softmax && ((e1 < 8'sd0) || (e1 > 8'sd30)));
       pack_left = row_pitch[4:0] * dilation_h[4:0];
       pack_right = kernel_w[4:0] * in_c[4:0];
-      pack_bad = flags[npu_pkg::FLAG_PACKED] && matrix &&
+      pack_bad = flags.packed_ && matrix &&
                  (depthwise || (groups != 16'd1) || (dilation_w != 8'd1) || (((pack_left ^ pack_right) & 5'(ROWS - 1)) != '0));
       chunk_bad = tiled && (tile_c < in_c) &&
                   !(conv && (taps_q == 25'd1) && (in_h == 16'd1) && (in_w == 16'd1) && (out_h == 16'd1) && (out_w == 16'd1) &&

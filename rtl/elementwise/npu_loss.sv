@@ -10,7 +10,7 @@ module npu_loss #(
   input  logic                          rst_ni,
   input  logic                          clear_i,
   input  logic                          start_i,
-  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  input  npu_pkg::desc_t desc_i,
   input  logic [63:0]                   seed_i,
   output logic                          busy_o,
   output logic                          done_o,
@@ -44,12 +44,12 @@ module npu_loss #(
   logic [15:0] m;
   logic [4:0] shift;
   logic signed [7:0] e1;
-  assign classes = desc_i[npu_pkg::F_IN_C +: 17];
+  assign classes = desc_i.in_c[16:0];
   assign wide_label = classes > 17'd255;
-  assign losses = desc_i[npu_pkg::F_FLAGS + npu_pkg::FLAG_LOSSES];
-  assign errors = desc_i[npu_pkg::F_FLAGS + npu_pkg::FLAG_ERRORS];
-  assign m = desc_i[npu_pkg::F_M1 +: 16];
-  assign e1 = desc_i[npu_pkg::F_E1 +: 8];
+  assign losses = desc_i.flags.losses;
+  assign errors = desc_i.flags.errors;
+  assign m = desc_i.m1[15:0];
+  assign e1 = desc_i.e1;
   assign shift = 5'(-e1);
 
   // Requests run ahead: label, row, row, and with ERRORS the row again.
@@ -71,7 +71,7 @@ module npu_loss #(
       ask_left_q <= '0;
       ask_step_q <= '0;
     end else if (start_i) begin
-      ask_left_q <= desc_i[npu_pkg::F_N +: 16];
+      ask_left_q <= desc_i.n;
       ask_step_q <= '0;
     end else if (ask) begin
       ask_step_q <= ask_last ? 2'd0 : ask_step_q + 2'd1;
@@ -83,8 +83,8 @@ module npu_loss #(
       ask_label_q <= ask_label_q + (wide_label ? 32'd2 : 32'd1);
       ask_row_q <= ask_row_q + 32'({classes, 1'b0});
     end else if (start_i) begin
-      ask_label_q <= desc_i[npu_pkg::F_IN2_ADDR +: 32];
-      ask_row_q <= desc_i[npu_pkg::F_IN_ADDR +: 32];
+      ask_label_q <= desc_i.in2_addr;
+      ask_row_q <= desc_i.in_addr;
     end
   end
 
@@ -276,7 +276,7 @@ module npu_loss #(
     if (h_go) begin
       h_column_q <= h_row_end ? '0 : h_column_q + 17'd4;
       if (h_row_end) example_q <= example_q + 16'd1;
-      h_all_q <= h_row_end && (example_q + 16'd1 == desc_i[npu_pkg::F_N +: 16]);
+      h_all_q <= h_row_end && (example_q + 16'd1 == desc_i.n);
     end else if (start_i) begin
       h_column_q <= '0;
       example_q <= '0;
@@ -286,7 +286,7 @@ module npu_loss #(
   logic [63:0] h_counter;
   always_comb begin
     h_counter = '0;
-    if (h_go) h_counter = {8'd0, npu_pkg::DOMAIN_ROUND, desc_i[npu_pkg::F_W_TENSOR +: 16], example_q, 1'b0, h_column_q[16:2]};
+    if (h_go) h_counter = {8'd0, npu_pkg::DOMAIN_ROUND, desc_i.w_tensor, example_q, 1'b0, h_column_q[16:2]};
   end
   npu_hash #(.STAGES(H)) u_hash (.clk_i, .en_i(h_en), .key_i(seed_i), .ctr_i(h_counter), .word_o(h_word));
 
@@ -345,7 +345,7 @@ module npu_loss #(
   logic [BUS_BYTES*8-1:0] pack_wr_data;
   logic [BUS_BYTES-1:0] pack_wr_strb;
   npu_pack #(.BUS_BYTES(BUS_BYTES), .LANES(1)) u_pack (
-    .clk_i, .rst_ni, .clear_i, .start_i, .addr_i(desc_i[npu_pkg::F_OUT_ADDR +: 32]), .valid_i(e_valid_q[4] && e_advance), .ready_o(pack_ready),
+    .clk_i, .rst_ni, .clear_i, .start_i, .addr_i(desc_i.out_addr), .valid_i(e_valid_q[4] && e_advance), .ready_o(pack_ready),
     .bytes_i(error_q), .count_i(1'b1), .last_i(e_last_q[2]), .idle_o(pack_idle), .wr_valid_o(pack_wr_valid), .wr_ready_i,
     .wr_addr_o(pack_wr_addr), .wr_data_o(pack_wr_data), .wr_strb_o(pack_wr_strb)
   );
@@ -450,10 +450,10 @@ module npu_loss #(
         out_addr_q <= out_addr_q + 32'd4;
       end
     end else if (start_i) begin
-      left_q <= desc_i[npu_pkg::F_N +: 16];
-      label_addr_q <= desc_i[npu_pkg::F_IN2_ADDR +: 32];
-      row_addr_q <= desc_i[npu_pkg::F_IN_ADDR +: 32];
-      out_addr_q <= desc_i[npu_pkg::F_OUT_ADDR +: 32];
+      left_q <= desc_i.n;
+      label_addr_q <= desc_i.in2_addr;
+      row_addr_q <= desc_i.in_addr;
+      out_addr_q <= desc_i.out_addr;
       loss_sum_o <= '0;
       loss_correct_o <= '0;
       loss_examples_o <= '0;

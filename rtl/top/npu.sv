@@ -73,7 +73,7 @@ module npu #(
 
   // Control.
   logic abort, progress, done, core_done;
-  logic [npu_pkg::DESC_BITS-1:0] desc;
+  npu_pkg::desc_t desc;
   logic [7:0] start;
   logic [1:0] polarity;
   logic gaussian;

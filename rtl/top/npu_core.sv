@@ -18,7 +18,7 @@ module npu_core #(
   input  logic                          rst_ni,
   input  logic                          clear_i,
   input  logic                          start_i,
-  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  input  npu_pkg::desc_t desc_i,
   input  logic [1:0]                    polarity_i,
   input  logic                          dist_i,
   input  logic [63:0]                   seed_i,
@@ -76,7 +76,7 @@ module npu_core #(
 
   // Command in progress.
   logic pool, run_q, ended_q, end_drain, end_pool, store_busy;
-  assign pool = (desc_i[npu_pkg::F_OPCODE +: 8] == npu_pkg::OPCODE_POOL);
+  assign pool = (desc_i.opcode == npu_pkg::OPCODE_POOL);
   assign busy_o = run_q;
   assign done_o = ended_q && !store_busy;
   always_ff @(posedge clk_i or negedge rst_ni) begin
@@ -155,7 +155,7 @@ module npu_core #(
     .clk_i, .rst_ni, .wr_valid_i(wr_valid), .wr_half_i(wr_half), .wr_addr_i(wr_addr), .wr_mask_i(wr_mask), .wr_data_i(wr_data),
     .rd_valid_i(a_rd_valid || q_rd_valid), .rd_half_i(pool ? q_rd_half : a_rd_half), .rd_packed_i(kt_packed && !pool),
     .rd_base_i(pool ? q_rd_base : a_rd_base), .rd_off_i(pool ? (ROWS*AW)'(q_rd_off) : a_rd_off), .rd_lanes_i(pool ? q_rd_lanes : a_rd_lanes),
-    .zero_point_i(pool ? 8'd0 : desc_i[npu_pkg::F_IN_ZP +: 8]), .act_o(act)
+    .zero_point_i(pool ? 8'd0 : desc_i.in_zp[7:0]), .act_o(act)
   );
   assign cnt_sram_read_o = a_rd_valid || q_rd_valid;
 

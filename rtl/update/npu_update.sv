@@ -12,7 +12,7 @@ module npu_update #(
   input  logic                             rst_ni,
   input  logic                             clear_i,
   input  logic                             start_i,
-  input  logic [npu_pkg::DESC_BITS-1:0]    desc_i,
+  input  npu_pkg::desc_t    desc_i,
   input  logic                             dist_i,
   input  logic [63:0]                      mask_seed_i,
   input  logic [3:0]                       pairs_i,        // 1..MAX_PAIRS
@@ -60,18 +60,16 @@ module npu_update #(
   localparam int unsigned SW = H + 4;
 
   // Fields.
-  logic [23:0] flags;
   logic [31:0] in_c, out_c, pitch;
   logic [15:0] tensor;
   logic [8:0] keep_below;
   logic [1:0] width_in;
-  assign flags = desc_i[npu_pkg::F_FLAGS +: 24];
-  assign in_c = desc_i[npu_pkg::F_IN_C +: 32];
-  assign out_c = desc_i[npu_pkg::F_OUT_C +: 32];
-  assign pitch = desc_i[npu_pkg::F_W_PITCH +: 32];
-  assign tensor = desc_i[npu_pkg::F_W_TENSOR +: 16];
-  assign keep_below = desc_i[npu_pkg::F_W_KEEP +: 9];
-  assign width_in = flags[npu_pkg::FLAG_W8] ? 2'd0 : flags[npu_pkg::FLAG_W32] ? 2'd2 : 2'd1;
+  assign in_c = desc_i.in_c;
+  assign out_c = desc_i.out_c;
+  assign pitch = desc_i.w_pitch;
+  assign tensor = desc_i.w_tensor;
+  assign keep_below = desc_i.w_keep[8:0];
+  assign width_in = desc_i.flags.w8 ? 2'd0 : desc_i.flags.w32 ? 2'd2 : 2'd1;
 
   // Constants of the command.
   logic [31:0] product;
@@ -86,17 +84,17 @@ module npu_update #(
   logic short_q;                     // groups have half as many elements as there are lanes
   logic busy_q;
   logic gradient_in;
-  assign gradient_in = flags[npu_pkg::FLAG_GRADIENT];
+  assign gradient_in = desc_i.flags.gradient;
   always_comb begin
     product = '0;
-    if (start_i) product = 32'(desc_i[npu_pkg::F_STEP +: 16]) * 32'(step_i);
+    if (start_i) product = 32'(desc_i.step) * 32'(step_i);
     rounded = 17'((33'(product) + 33'h8000) >> 16);
   end
   assign busy_o = busy_q;
   always_ff @(posedge clk_i) begin
     if (start_i) begin
       s_q <= rounded[16] ? 16'hffff : rounded[15:0];
-      shift_q <= 6'(desc_i[npu_pkg::F_STEP_SHIFT +: 8]) + step_shift_i;
+      shift_q <= 6'(desc_i.step_shift) + step_shift_i;
       width_q <= width_in;
       masked_q <= keep_below < 9'd256;
       passes_q <= (keep_below < 9'd256 && (gradient_in || pairs_i == 4'd1)) ? 4'd2 : gradient_in ? 4'd1 : pairs_i;
@@ -161,8 +159,8 @@ module npu_update #(
     end else if (start_i) begin
       req_gradient_q <= 1'b0;
       req_byte_q <= '0;
-      w_addr_q <= desc_i[npu_pkg::F_W_ADDR +: 32];
-      g_addr_q <= desc_i[npu_pkg::F_IN_ADDR +: 32];
+      w_addr_q <= desc_i.w_addr;
+      g_addr_q <= desc_i.in_addr;
     end
   end
 
@@ -271,7 +269,7 @@ module npu_update #(
       part_q <= '0;
       row_q <= '0;
       byte_q <= '0;
-      row_addr_q <= desc_i[npu_pkg::F_W_ADDR +: 32];
+      row_addr_q <= desc_i.w_addr;
     end
   end
 

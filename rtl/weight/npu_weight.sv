@@ -21,7 +21,7 @@ module npu_weight #(
   input  logic                          clk_i,
   input  logic                          rst_ni,
   input  logic                          clear_i,
-  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  input  npu_pkg::desc_t desc_i,
   input  logic [1:0]                    polarity_i,
   input  logic                          dist_i,
   input  logic [63:0]                   seed_i,
@@ -75,26 +75,24 @@ module npu_weight #(
 
   // Fields.
   logic depthwise, transposed, across, w8, packed_k, chunked;
-  logic [23:0] flags;
   logic [31:0] in_c, cin_group, tile_c, pitch;
   logic [16:0] cout_group, out_c;
   logic [15:0] groups, kernel_h, kernel_w;
-  assign flags = desc_i[npu_pkg::F_FLAGS +: 24];
-  assign depthwise = (desc_i[npu_pkg::F_OPCODE +: 8] == npu_pkg::OPCODE_DEPTHWISE);
-  assign transposed = flags[npu_pkg::FLAG_W_TRANSPOSED];
+  assign depthwise = (desc_i.opcode == npu_pkg::OPCODE_DEPTHWISE);
+  assign transposed = desc_i.flags.w_transposed;
   assign across = depthwise || transposed;  // memory rows run over output channels
-  assign w8 = flags[npu_pkg::FLAG_W8];
-  assign packed_k = flags[npu_pkg::FLAG_PACKED] && !depthwise;
-  assign in_c = desc_i[npu_pkg::F_IN_C +: 32];
-  assign out_c = desc_i[npu_pkg::F_OUT_C +: 17];
-  assign tile_c = desc_i[npu_pkg::F_TILE_C +: 32];
+  assign w8 = desc_i.flags.w8;
+  assign packed_k = desc_i.flags.packed_ && !depthwise;
+  assign in_c = desc_i.in_c;
+  assign out_c = desc_i.out_c[16:0];
+  assign tile_c = desc_i.tile_c;
   assign chunked = (tile_c < in_c) && !depthwise;
-  assign cin_group = desc_i[npu_pkg::F_CIN_GROUP +: 32];
-  assign cout_group = desc_i[npu_pkg::F_COUT_GROUP +: 17];
-  assign groups = depthwise ? 16'd1 : desc_i[npu_pkg::F_GROUPS +: 16];
-  assign kernel_h = desc_i[npu_pkg::F_KERNEL_H +: 16];
-  assign kernel_w = desc_i[npu_pkg::F_KERNEL_W +: 16];
-  assign pitch = desc_i[npu_pkg::F_W_PITCH +: 32];
+  assign cin_group = desc_i.cin_group;
+  assign cout_group = desc_i.cout_group[16:0];
+  assign groups = depthwise ? 16'd1 : desc_i.groups;
+  assign kernel_h = desc_i.kernel_h;
+  assign kernel_w = desc_i.kernel_w;
+  assign pitch = desc_i.w_pitch;
 
   // ---- Requester -------------------------------------------------------------------------------------------------------------
   localparam logic [2:0] R_TILE = 3'd0, R_BLOCK = 3'd1, R_LANES = 3'd2, R_KT = 3'd3, R_ROWS = 3'd4;
@@ -308,7 +306,7 @@ module npu_weight #(
       o_q <= '0;
       ob_q <= '0;
       group_off_q <= '0;
-      block_addr_q <= desc_i[npu_pkg::F_W_ADDR +: 32];
+      block_addr_q <= desc_i.w_addr;
       mod_q <= '0;
       c0_q <= '0;
     end
@@ -386,7 +384,7 @@ module npu_weight #(
   logic [LR:0] a_columns;
   logic [15:0] a_first_row, a_row;
   logic [LC:0] a_rows, a_row_q;
-  assign perturb = (TRAINING != 0) && polarity_i != 2'd0 && flags[npu_pkg::FLAG_W_TRAIN];
+  assign perturb = (TRAINING != 0) && polarity_i != 2'd0 && desc_i.flags.w_train;
   always_comb begin
     ahead_in = '0;
     if (kt_push && perturb) begin
@@ -429,8 +427,8 @@ module npu_weight #(
   npu_perturb #(.BUS_BYTES(BUS_BYTES), .BIAS(0), .TRAINING(TRAINING)) u_perturb (
     .clk_i, .rst_ni, .clear_i,
     .active_i(perturb), .minus_i(polarity_i == 2'd2), .gaussian_i(dist_i), .w8_i(w8),
-    .eps_i({8'd0, desc_i[npu_pkg::F_W_EPS +: 16]}), .shift_i(desc_i[npu_pkg::F_W_EPS_SHIFT +: 5]), .keep_i(desc_i[npu_pkg::F_W_KEEP +: 9]),
-    .seed_i, .mask_seed_i, .tensor_i(desc_i[npu_pkg::F_W_TENSOR +: 16]),
+    .eps_i({8'd0, desc_i.w_eps}), .shift_i(desc_i.w_eps_shift[4:0]), .keep_i(desc_i.w_keep[8:0]),
+    .seed_i, .mask_seed_i, .tensor_i(desc_i.w_tensor),
     .ahead_valid_i(ahead_valid), .ahead_ready_o(ahead_ready), .ahead_row_i(a_row), .ahead_col_i(a_col[15:0]),
     .in_valid_i(p_in_valid), .in_ready_o(p_in_ready), .in_data_i(rd_rsp_data_i), .in_lanes_i(lanes), .in_count_i(m_count),
     .out_valid_o(p_out_valid), .out_ready_i(p_out_ready), .out_data_o(p_data), .busy_o(p_busy),
@@ -528,7 +526,7 @@ module npu_weight #(
     shadow_at_o = depthwise ? LL'(pl_j_q) : col_q;
     shadow_o = '0;
     if (depthwise && place_fire) shadow_o = (LINE * 16)'(gather_q[pl_j_q*16 +: 16]) << {pl_lane_q, 4'd0};
-    else if (shadow_we_o) shadow_o = (transposed && w8) ? centred(gather_q, desc_i[npu_pkg::F_W_ZP +: 8]) : gather_q;
+    else if (shadow_we_o) shadow_o = (transposed && w8) ? centred(gather_q, desc_i.w_zp) : gather_q;
   end
   assign shadow_across_o = transposed;
   assign last_col = shadow_we_o && (depthwise ? pl_last : col_last_q);
