@@ -115,7 +115,7 @@ module npu_control #(
   logic [31:0] fetch_addr, fetch_info;
   logic [7:0] fetch_code;
   npu_pkg::desc_t fetch_desc;
-  logic [95:0] fetch_resolved;
+  logic [127:0] fetch_resolved;
   npu_fetch #(.ROWS(ROWS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH), .TRAINING(TRAINING)) u_fetch (
     .clk_i, .rst_ni, .clear_i(abort_o), .start_i(fetch_start), .addr_i(fetch_addr),
     .busy_o(fetch_busy), .moving_o(fetch_moving), .valid_o(fetch_valid),

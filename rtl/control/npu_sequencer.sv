@@ -24,7 +24,7 @@ module npu_sequencer (
   input  logic                          fetch_valid_i,
   output logic                          fetch_take_o,
   input  npu_pkg::desc_t fetch_desc_i,
-  input  logic [95:0]                   fetch_resolved_i,  // replaces the out, in2 and in addresses
+  input  logic [127:0]                  fetch_resolved_i,  // replaces the w, out, in2 and in addresses
   input  logic [7:0]                    fetch_code_i,
   input  logic [31:0]                   fetch_info_i,
   // engines
@@ -241,7 +241,7 @@ module npu_sequencer (
   always_ff @(posedge clk_i) begin
     if (good) begin
       desc_o <= fetch_desc_i;
-      {desc_o.out_addr, desc_o.in2_addr, desc_o.in_addr} <= fetch_resolved_i;
+      {desc_o.w_addr, desc_o.out_addr, desc_o.in2_addr, desc_o.in_addr} <= fetch_resolved_i;
     end
   end
 

@@ -57,11 +57,12 @@ module npu_params #(
   localparam int unsigned DW_CH = (ROWS < COLS) ? ROWS : COLS;
   localparam int unsigned LQ = (RQ_LANES > 1) ? $clog2(RQ_LANES) : 1;
 
-  logic depthwise, has_bias, perturb;
+  logic depthwise, has_bias, has_table, perturb;
   logic [16:0] per_group, limit;
   logic [15:0] groups;
   assign depthwise = (desc_i.opcode == npu_pkg::OPCODE_DEPTHWISE);
   assign has_bias = desc_i.flags.has_bias;
+  assign has_table = !desc_i.flags.out32;
   assign perturb = (TRAINING != 0) && (polarity_i != 2'd0) && desc_i.flags.b_train && has_bias;
   assign per_group = depthwise ? desc_i.out_c[16:0] : desc_i.cout_group[16:0];
   assign groups = depthwise ? 16'd1 : desc_i.groups;
@@ -175,11 +176,11 @@ module npu_params #(
       case (state_q)
         T_TILE: if (tile_valid_i) state_q <= T_BLOCK;
         T_BLOCK: if (!valid_q[wr_buf_q]) begin
-          state_q <= has_bias ? T_BIAS : T_TABLE;
+          state_q <= has_bias ? T_BIAS : has_table ? T_TABLE : T_DONE;
           req_bias_q <= has_bias;
-          req_table_q <= 1'b1;
+          req_table_q <= has_table;
         end
-        T_BIAS: if (phase_done) state_q <= T_TABLE;
+        T_BIAS: if (phase_done) state_q <= has_table ? T_TABLE : T_DONE;
         T_TABLE: if (phase_done) state_q <= T_DONE;
         default: begin  // T_DONE
           valid_q[wr_buf_q] <= 1'b1;

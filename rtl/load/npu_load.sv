@@ -76,6 +76,11 @@ module npu_load #(
   assign tile_c = desc_i.tile_c;
   assign out_c = (desc_i.opcode == npu_pkg::OPCODE_POOL) ? in_c : desc_i.out_c;
   assign chunked = tile_c < in_c;
+  // Images of the output at a pitch: a multiple of the element's bytes, so elements can count it.
+  logic [31:0] out_pitch;
+  logic [1:0] out_shift;
+  assign out_pitch = desc_i.out_pitch;
+  assign out_shift = desc_i.flags.out32 ? 2'd2 : {1'b0, desc_i.flags.out16};
 
   localparam logic [2:0] IDLE = 3'd0, MULTIPLY = 3'd1, SETUP = 3'd2, PUSH = 3'd3, MOVE = 3'd4, NEXT = 3'd5;
   localparam logic [4:0] PC_TILE = 5'd15, PC_END = 5'd31;
@@ -183,7 +188,7 @@ module npu_load #(
         5'd3: kw_ext_q <= product + 32'd1;
         5'd4: out_row_o <= product;
         5'd5: step_y_o <= product[AW-1:0];
-        5'd6: out_img_o <= product;
+        5'd6: out_img_o <= (out_pitch == '0) ? product : out_pitch >> out_shift;
         5'd7: tap_x_o <= product[AW-1:0];
         5'd8: tap_y_o <= product[AW-1:0];
         5'd9: run_bytes_o <= product;
