@@ -8,9 +8,13 @@ The first program makes the networks once (float results may differ between comp
 program then adapts them in several settings; journal (with every loss), adapted weights and accuracies must be those of the first
 program with one thread and the default hardware.
 """
+import pathlib
 import sys
 
 from harness import Checks, Program, Workspace, write_idx_folder
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import arrays
 
 # Every operator that trains or moves data, and shapes that no tile divides.
 MIX = """\
@@ -88,13 +92,18 @@ SETTINGS = {
     "w8, Gaussian": ["w8.lmq", "--distribution", "gaussian"],
     "w16, amplitudes by curvature": ["w16.lmq", *CURVATURE],
 }
+
+
+def hardware(name):
+    return arrays.hardware(arrays.parse(name))
+
+
 VARIANTS = {
     "1 thread": ["--threads", 1],
     "2 threads": ["--threads", 2],
-    "5 threads, the smallest NPU": ["--threads", 5, "--hardware", "rows=4,cols=4,bus_bytes=8,act_bytes=4096,acc_depth=64,rq_lanes=1"],
-    "1 thread, the largest NPU": ["--threads", 1, "--hardware",
-                                  "rows=32,cols=32,bus_bytes=64,act_bytes=262144,acc_depth=2048,rq_lanes=32"],
-    "2 threads, another NPU": ["--threads", 2, "--hardware", "rows=8,cols=16,act_bytes=16384,acc_depth=128,rq_lanes=4"],
+    "5 threads, the smallest NPU": ["--threads", 5, "--hardware", hardware("smallest")],
+    "1 thread, the largest NPU": ["--threads", 1, "--hardware", hardware("largest")],
+    "2 threads, another NPU": ["--threads", 2, "--hardware", hardware("8x16-deep")],
     "2 threads, features not cached": ["--threads", 2, "--no-feature-cache"],
 }
 

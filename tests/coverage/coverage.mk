@@ -5,4 +5,4 @@ COVERAGE_BLOCKS ?= 40
 .PHONY: coverage
 coverage: setup          ## line, branch, port toggle and functional coverage of the RTL
 	@$(MAKE) --no-print-directory build sim-backends $(SIM_TEST) $(SIM_CAMPAIGN)
-	@python3 tests/coverage/coverage.py run --blocks $(COVERAGE_BLOCKS) --make "$(MAKE)"
+	@python3 tests/coverage/coverage.py run --blocks $(COVERAGE_BLOCKS) --make "$(SUBMAKE)"

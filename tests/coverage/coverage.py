@@ -29,13 +29,15 @@ import sys
 
 from exclusions import EXCLUSIONS
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import arrays
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 OUT = ROOT / "build" / "coverage"
 REPORTS = ROOT / "build" / "reports"
 TOP = "sim/verilator/npu_sim.sv"
-NAMES = ["ROWS", "COLS", "BUS_BYTES", "ACT_BYTES", "ACC_DEPTH", "RQ_LANES", "TRAINING"]
-LINE_SET = [4, 8, 8, 4096, 64, 2, 1]
-TOGGLE_SET = [4, 4, 8, 4096, 64, 4, 1]
+LINE_ARRAY = arrays.parse("4x8")
+TOGGLE_ARRAY = arrays.parse("4x4")
 BENCHES = ["axi_read_16", "axi_write_8", "control_16", "validate_4", "update_8", "softmax_8", "loss_8", "add_8", "perturb_8", "rescale", "requant"]
 TARGETS = {"line": 95.0, "branch": 90.0, "toggle": 90.0, "functional": 90.0}
 BRANCHES = {"if", "else", "elsif", "case"}
@@ -76,7 +78,7 @@ def only_ports():
 
 def verilate(obj, values, flags, more):
     run(["verilator", "--cc", "-O3", "-fno-reloop", "-sv", "-Wall", "--x-assign", "fast", "--x-initial", "unique", *flags,
-         *(f"-G{n}={v}" for n, v in zip(NAMES, values)), "--top-module", "npu_sim", "--prefix", "Vnpu", "--Mdir", str(obj),
+         *(f"-G{s}" for s in arrays.settings(values)), "--top-module", "npu_sim", "--prefix", "Vnpu", "--Mdir", str(obj),
          "rtl/lint.vlt", "sim/verilator/public.vlt", *more, *sources(), TOP])
     run(["make", "--no-print-directory", "-C", str(obj), "-f", "Vnpu.mk", "Vnpu__ALL.a", "verilated.o", "verilated_threads.o", "verilated_cov.o",
          "CXX=g++ -fPIC -std=c++20", "OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0"], env={**os.environ, "OBJCACHE": shutil.which("ccache") or "", "MAKEFLAGS": ""})
@@ -85,7 +87,7 @@ def verilate(obj, values, flags, more):
 def library(kind, values, flags, more, make):
     """Instrumented npu.so of one parameter set in build/coverage/KIND/rtl, with the programs beside it."""
     base = OUT / kind
-    name = "{}x{}-b{}-s{}-a{}-q{}-t{}".format(*values)
+    name = arrays.folder(values)
     folder = base / "rtl" / name
     obj = folder / "obj"
     content = b"".join((ROOT / f).read_bytes() for f in [*sources(), *more, "rtl/lint.vlt", TOP])
@@ -100,7 +102,7 @@ def library(kind, values, flags, more, make):
     include = run(["verilator", "--getenv", "VERILATOR_ROOT"]).strip() + "/include"
     interface = run([*make.split(), "--no-print-directory", "--eval", "interface:;@echo $(SIM_INTERFACE)", "interface"], env={**os.environ, "MAKEFLAGS": ""}).split()[-1]
     run(["g++", "-std=c++20", "-O1", "-march=native", "-fPIC", "-shared", "-I.", f"-I{obj}", "-isystem", include, "-isystem", f"{include}/vltstd",
-         *(f"-DP_{n}={v}" for n, v in zip(NAMES, values)), "-DP_CHECKED=0", "-DP_COVERAGE", "-DVM_COVERAGE=1", f"-DLASTMILE_SIM_INTERFACE={interface}",
+         *(f"-DP_{s}" for s in arrays.settings(values)), "-DP_CHECKED=0", "-DP_COVERAGE", "-DVM_COVERAGE=1", f"-DLASTMILE_SIM_INTERFACE={interface}",
          "sim/verilator/npu_simulation.cpp", "sim/verilator/npu_pins.cpp", str(obj / "Vnpu__ALL.a"), *map(str, sorted(obj.glob("verilated*.o"))), "-lpthread", "-o", str(folder / "npu.so")])
     (base / "bin").mkdir(exist_ok=True)
     for program in ("cosim-campaign", "lockstep-test"):
@@ -152,13 +154,14 @@ def measure(args, stages):
     OUT.mkdir(parents=True, exist_ok=True)
     vlt = only_ports()
     if "line" in stages:
-        base = library("line", LINE_SET, ["--coverage-line", "--coverage-user"], ["tests/coverage/npu_cover.sv"], args.make)
-        numbers = LINE_SET[:6]
-        suites("line", base, [["cosim-campaign", *numbers, 1, 900, 0, args.blocks], ["lockstep-test", 3, *numbers]])
+        base = library("line", LINE_ARRAY, ["--coverage-line", "--coverage-user"], ["tests/coverage/npu_cover.sv"], args.make)
+        array = arrays.hardware(LINE_ARRAY)
+        suites("line", base, [["cosim-campaign", array, 1, 900, 0, args.blocks], ["lockstep-test", 3, array]])
     if "toggle" in stages:
-        base = library("toggle", TOGGLE_SET, ["--coverage-toggle"], [vlt], args.make)
-        numbers = TOGGLE_SET[:6]
-        suites("toggle", base, [["cosim-campaign", *numbers, 1, 900, 0, max(4, args.blocks // 3)], ["lockstep-test", 1, *numbers]])
+        base = library("toggle", TOGGLE_ARRAY, ["--coverage-toggle"], [vlt], args.make)
+        array = arrays.hardware(TOGGLE_ARRAY)
+        blocks = max(4, args.blocks // 3)
+        suites("toggle", base, [["cosim-campaign", array, 1, 900, 0, blocks], ["lockstep-test", 1, array]])
     if "benches" in stages:
         benches(args.make)
 

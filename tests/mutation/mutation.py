@@ -25,16 +25,19 @@ import time
 
 from mutants import MUTANTS
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import arrays
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 OUT = ROOT / "build" / "mutation" / str(os.getpid())
 REPORTS = ROOT / "build" / "reports"
-VALUES = {"ROWS": 4, "COLS": 4, "BUS_BYTES": 8, "ACT_BYTES": 4096, "ACC_DEPTH": 64, "RQ_LANES": 4}
-SET = [str(v) for v in VALUES.values()]
-LIBRARY = "build/rtl/4x4-b8-s4096-a64-q4-t1/npu.so"
+VALUES = arrays.parse("4x4")
+ARRAY = arrays.hardware(VALUES)
+LIBRARY = f"build/rtl/{arrays.folder(VALUES)}/npu.so"
 PROGRAMS = ["build/release-g++/cosim-campaign", "build/release-g++/lockstep-test"]
 CHECKS = [
-    ("random campaign", [PROGRAMS[0], *SET, "1", "600", "0", "4"]),
-    ("lockstep-test", [PROGRAMS[1], "6", *SET]),
+    ("random campaign", [PROGRAMS[0], ARRAY, "1", "600", "0", "4"]),
+    ("lockstep-test", [PROGRAMS[1], "6", ARRAY]),
 ]
 # Unit benches of a file (tests/rtl/peri.mk); a folder stands for its files.
 BENCHES = {
@@ -83,7 +86,7 @@ def copy_tree(worker):
 
 def make_targets(tree, make, targets):
     """The log if it fails."""
-    settings = [f"{k}={v}" for k, v in VALUES.items()]
+    settings = arrays.settings(VALUES)
     env = {**os.environ, "CCACHE_BASEDIR": str(tree), "CCACHE_NOHASHDIR": "1"}
     env.pop("MAKEFLAGS", None)
     run = subprocess.run([*make.split(), "--no-print-directory", "-j1", *settings, "SIM_OPT=-O1", *targets], cwd=tree, env=env,

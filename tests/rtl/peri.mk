@@ -60,9 +60,8 @@ rtl-unit-peri: $(foreach b,$(PERI_BENCHES),$(if $(findstring $(BENCH),_$(call pe
 # What `make test` runs: one variant of each block.
 PERI_QUICK := perturb_8 perturb_bias_8 rescale requant axi_read_16 axi_write_8 validate validate_4 control_16 update_8 add_8 softmax_8 loss_8
 .PHONY: test-rtl-unit
-test-rtl-unit:           ## unit benches of the RTL with assertions, one variant of each block
-	@if ! command -v verilator > /dev/null; then echo "SKIPPED: verilator is not installed"; exit 0; fi; \
-	$(MAKE) --no-print-directory $(addprefix rtl-unit-peri-,$(PERI_QUICK))
+test-rtl-unit: $(call with_verilator,$(addprefix rtl-unit-peri-,$(PERI_QUICK)))  ## unit benches of the RTL with assertions, one variant of each block
+	@$(need_verilator)
 TEST_TARGETS += test-rtl-unit
 
 # The whole NPU when things go wrong, on the default build of the NPU bench.

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Synthesis of the NPU with Yosys: does every configuration synthesize cleanly, and what does each block cost?
 
-usage: synth.py check [--parameters ROWS:COLS:...]...     latches, drivers and loops, without mapping to gates
-       synth.py report [--jobs N] NAME...                 build/reports/synth.json and synth.md; NAME: of CONFIGURATIONS
+usage: synth.py check [ARRAY...]                 latches, drivers and loops, without mapping to gates
+       synth.py report [--jobs N] ARRAY...       build/reports/synth.json and synth.md
        synth.py table                                     the Markdown of build/reports/synth.json
 
-A configuration is ROWS:COLS:BUS_BYTES:ACT_BYTES:ACC_DEPTH:RQ_LANES:TRAINING. Cells are two-input gates, inverters and
+ARRAY is a name of sim/arrays.mk, or rows=8,cols=8,... Cells are two-input gates, inverters and
 multiplexers (`abc -g simple`), flip-flops apart. Writable memories stay memory cells, counted in bits; tables become gates.
 Every module is mapped once and multiplied by its instances. The multipliers (npu_dot) are mapped with two columns, which are
 alike, and counted per column.
@@ -23,20 +23,12 @@ import subprocess
 import sys
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import arrays
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 OUT = ROOT / "build" / "synth"
 REPORTS = ROOT / "build" / "reports"
-NAMES = ["ROWS", "COLS", "BUS_BYTES", "ACT_BYTES", "ACC_DEPTH", "RQ_LANES", "TRAINING"]
-CONFIGURATIONS = {
-    "4x4": "4:4:8:4096:64:4:1",
-    "4x4-inference": "4:4:8:4096:64:4:0",
-    "8x16": "8:16:16:8192:64:2:1",
-    "8x16-inference": "8:16:16:8192:64:2:0",
-    "16x16": "16:16:16:65536:512:8:1",
-    "16x16-inference": "16:16:16:65536:512:8:0",
-    "32x32": "32:32:64:65536:256:16:1",
-    "32x32-inference": "32:32:64:65536:256:16:0",
-}
 # Block of the table: instance paths below the top that it sums, with everything inside that no other block takes.
 BLOCKS = {
     "control": ["u_control"],
@@ -72,10 +64,10 @@ def sources():
 
 
 def parameters(text):
-    values = [int(v) for v in text.split(":")]
-    if len(values) != len(NAMES):
-        raise SynthesisError(f"configuration {text!r}: expected {':'.join(NAMES)}")
-    return dict(zip(NAMES, values))
+    try:
+        return arrays.parse(text)
+    except ValueError as e:
+        raise SynthesisError(str(e)) from e
 
 
 def yosys(name, script):
@@ -202,9 +194,9 @@ def expand(structure, stats, top):
     return costs, types
 
 
-def configuration(name, text):
+def configuration(name):
     """Everything the report says about one configuration."""
-    values = parameters(text)
+    values = parameters(name)
     started = time.monotonic()
     structure, stats, _ = map_top(name, "npu", values, "blackbox *npu_dot\n" if values["ROWS"] > 4 else "")
     tops = [m for m in structure if structure[m].get("attributes", {}).get("top") or m == "npu"]
@@ -248,16 +240,16 @@ def configuration(name, text):
     return result
 
 
-def cached(name, text):
+def cached(name):
     """The same sources, script and parameters give the same result."""
     content = b"".join((ROOT / f).read_bytes() for f in [*sources(), "tests/synth/synth.py"])
-    key = hashlib.sha256(content + text.encode()).hexdigest()
+    key = hashlib.sha256(content + arrays.hardware(parameters(name)).encode()).hexdigest()
     path = OUT / f"{name}.result.json"
     if path.exists():
         old = json.loads(path.read_text())
         if old["key"] == key:
             return old["result"]
-    result = configuration(name, text)
+    result = configuration(name)
     path.write_text(json.dumps({"key": key, "result": result}))
     for suffix in (".il", ".json"):
         for stem in (name, f"{name}-dot"):
@@ -329,7 +321,6 @@ def markdown(data):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--jobs", type=int, default=1)
-    p.add_argument("--parameters", action="append", default=[])
     p.add_argument("what", choices=["check", "report", "table"])
     p.add_argument("names", nargs="*")
     args = p.parse_intermixed_args()
@@ -341,7 +332,7 @@ def main():
         return 0
     passed = failed = 0
     if args.what == "check":
-        for text in args.parameters or ["4:4:8:4096:64:4:1", "4:4:8:4096:64:4:0"]:
+        for text in args.names or ["4x4", "4x4-inference"]:
             started = time.monotonic()
             try:
                 check(parameters(text))
@@ -352,10 +343,9 @@ def main():
                 print(f"FAIL {text}: {e}", flush=True)
         print(f"{passed} passed, {failed} failed")
         return 1 if failed else 0
-    names = args.names or list(CONFIGURATIONS)
     results = {}
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        futures = {n: pool.submit(cached, n, CONFIGURATIONS[n]) for n in names}
+        futures = {n: pool.submit(cached, n) for n in args.names}
         for n, f in futures.items():
             try:
                 results[n] = f.result()

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predicted against measured cycles of a suite on the Verilated NPU; ends with `N passed, N failed`.
 
-usage: check.py [--report NAME] [--make MAKE] PROGRAM NETWORKS VECTORS [--quick] ROWS:COLS:BUS_BYTES:ACT_BYTES:ACC_DEPTH:RQ_LANES...
+usage: check.py [--report NAME] [--make MAKE] PROGRAM NETWORKS VECTORS [--quick] ARRAY...
+ARRAY: a name of sim/arrays.mk, or rows=8,cols=8,...
 Fails if a network is off by more than 5 %, the median of all cases of a parameter set by more than 2 %, or the cycles of work of a command's array or
 drain at all; if perturbing changes how long a command takes (a memory may be faster than the random numbers: AHEAD); and on 16 x 16 with a bus of 16 bytes
 if the multipliers are busy for less, or a training step takes longer, than it should (BUSY, STEP). --make builds the RTL of each parameter set first.
@@ -15,8 +16,10 @@ import statistics
 import subprocess
 import sys
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import arrays
+
 NETWORK_LIMIT, MEDIAN_LIMIT = 5.0, 2.0  # per cent
-NAMES = ["ROWS", "COLS", "BUS_BYTES", "ACT_BYTES", "ACC_DEPTH", "RQ_LANES"]
 KINDS = {"network": "networks", "vector": "golden vectors", "command": "single commands"}
 AHEAD = 10  # cycles from requesting weights to their perturbation
 EXACT = ["array_cycles", "drain_cycles"]
@@ -105,16 +108,18 @@ def markdown(results):
 
 
 def run(args, text):
-    values = text.split(":")
+    values = arrays.parse(text)
     if args.make:
-        settings = [f"{n}={v}" for n, v in zip(NAMES, values, strict=True)]
-        if subprocess.run([*args.make.split(), "--no-print-directory", "rtl", *settings], stdout=subprocess.DEVNULL).returncode != 0:
+        build = [*args.make.split(), "--no-print-directory", "rtl", *arrays.settings(values)]
+        if subprocess.run(build, stdout=subprocess.DEVNULL).returncode != 0:
             return None
-    child = subprocess.run([args.program, *values, args.networks, args.vectors, *(["quick"] if args.quick else [])], stdout=subprocess.PIPE, text=True)
+    quick = ["quick"] if args.quick else []
+    child = subprocess.run([args.program, arrays.hardware(values), args.networks, args.vectors, *quick],
+                           stdout=subprocess.PIPE, text=True)
     if child.returncode != 0:
         return None
     r = json.loads(child.stdout.splitlines()[-1])
-    r.update({n.lower(): int(v) for n, v in zip(NAMES, values, strict=True)})
+    r.update({n.lower(): v for n, v in values.items() if n != "TRAINING"})
     r["summary"] = summary(r["cases"])
     r["median"] = statistics.median(abs(c["error"]) for c in r["cases"])
     r["counters"] = counters(r["cases"])
