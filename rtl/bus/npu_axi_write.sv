@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// AXI4 write master for two clients: runs of consecutive words become INCR bursts, several of them in flight. A burst goes out once its
-// words are here, so the data channel never waits for a client. After clear_i what is queued is completed with no byte enabled, and
-// bit 3 of the ID changes, so that late answers are recognised and dropped.
+// AXI4 write master for two clients: runs of consecutive words become INCR bursts, several of them
+// in flight. A burst goes out once its words are here, so the data channel never waits for a
+// client. After clear_i what is queued is completed with no byte enabled, and bit 3 of the ID
+// changes, so that late answers are recognised and dropped.
 module npu_axi_write #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned DEPTH = 64,      // buffered words, at least 32
@@ -74,7 +75,8 @@ module npu_axi_write #(
     if (collecting_q) begin
       append = (sel == client_q) && (addr == next_q) && (addr[PB-1:0] != '0) && (len_q != 5'd16);
       close = queue_room &&
-              ((len_q == 5'd16) || (offered && !append) || (!offered && (flush_i || idle_q == 4'(PATIENCE))) || drop_q);
+              ((len_q == 5'd16) || (offered && !append) ||
+                  (!offered && (flush_i || idle_q == 4'(PATIENCE))) || drop_q);
     end
   end
   assign accept = offered && room && (append || !collecting_q || close);
@@ -117,22 +119,27 @@ module npu_axi_write #(
   assign in_strb = sel ? wr_strb_i[BUS_BYTES +: BUS_BYTES] : wr_strb_i[0 +: BUS_BYTES];
 
   npu_fifo #(.WIDTH(DATA + BUS_BYTES), .DEPTH(DEPTH)) u_words (
-    .clk_i, .rst_ni, .clear_i(1'b0), .in_valid_i(accept), .in_ready_o(room), .in_data_i({in_strb, in_data}),
-    .out_valid_o(word_valid), .out_ready_i(word_pop), .out_data_o({strb, wdata_o}), .count_o(unused_words)
+    .clk_i, .rst_ni, .clear_i(1'b0), .in_valid_i(accept), .in_ready_o(room),
+    .in_data_i({in_strb, in_data}), .out_valid_o(word_valid), .out_ready_i(word_pop),
+    .out_data_o({strb, wdata_o}), .count_o(unused_words)
   );
   npu_fifo #(.WIDTH(1 + AB + 4), .DEPTH(4)) u_bursts (
-    .clk_i, .rst_ni, .clear_i(1'b0), .in_valid_i(close), .in_ready_o(queue_room), .in_data_i({client_q, first_q, len_less_one}),
-    .out_valid_o(burst_valid), .out_ready_i(burst_pop), .out_data_o({burst_client, burst_addr, burst_len}), .count_o(unused_bursts)
+    .clk_i, .rst_ni, .clear_i(1'b0), .in_valid_i(close), .in_ready_o(queue_room),
+    .in_data_i({client_q, first_q, len_less_one}), .out_valid_o(burst_valid),
+    .out_ready_i(burst_pop), .out_data_o({burst_client, burst_addr, burst_len}),
+    .count_o(unused_bursts)
   );
   // Bursts whose address went out and whose data follows.
   npu_fifo #(.WIDTH(4), .DEPTH(BURSTS)) u_beats (
-    .clk_i, .rst_ni, .clear_i(1'b0), .in_valid_i(burst_pop), .in_ready_o(beats_ready), .in_data_i(burst_len),
-    .out_valid_o(beats_valid), .out_ready_i(last_beat && word_pop), .out_data_o(beats_len), .count_o(unused_beats)
+    .clk_i, .rst_ni, .clear_i(1'b0), .in_valid_i(burst_pop), .in_ready_o(beats_ready),
+    .in_data_i(burst_len), .out_valid_o(beats_valid), .out_ready_i(last_beat && word_pop),
+    .out_data_o(beats_len), .count_o(unused_beats)
   );
 
   logic epoch_q, stale_q, drained;
   logic [BB-1:0] flight0_q, flight1_q, flight;
-  localparam logic [11:0] LOST = 12'hfff;  // cycles after which answers from before a clear are taken to be lost
+  // cycles after which answers from before a clear are taken to be lost
+  localparam logic [11:0] LOST = 12'hfff;
   logic [11:0] patience_q;
   logic done;
   assign flight = epoch_q ? flight1_q : flight0_q;
@@ -197,21 +204,29 @@ module npu_axi_write #(
 
   always_comb begin
     cnt_bytes_o = '0;
-    if (accept) for (int unsigned i = 0; i < BUS_BYTES; i++) cnt_bytes_o = cnt_bytes_o + {6'd0, in_strb[i]};
+    if (accept)
+      for (int unsigned i = 0; i < BUS_BYTES; i++) cnt_bytes_o = cnt_bytes_o + {6'd0, in_strb[i]};
   end
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni)
-                   awvalid_o && !awready_i |=> awvalid_o && $stable(awaddr_o) && $stable(awlen_o) && $stable(awid_o));
+                   awvalid_o && !awready_i |=> awvalid_o && $stable(awaddr_o) && $stable(awlen_o) &&
+                       $stable(awid_o));
   assert property (@(posedge clk_i) disable iff (!rst_ni)
-                   awvalid_o |-> 32'(awaddr_o[11:0]) + (32'(awlen_o) + 32'd1) * BUS_BYTES <= 32'd4096);
-  assert property (@(posedge clk_i) disable iff (!rst_ni) wvalid_o && !wready_i |=> wvalid_o && $stable(wdata_o) && $stable(wlast_o));
+                   awvalid_o |-> 32'(awaddr_o[11:0]) + (32'(awlen_o) + 32'd1) * BUS_BYTES <=
+                       32'd4096);
+  assert property (@(posedge clk_i) disable iff (!rst_ni)
+                   wvalid_o && !wready_i |=> wvalid_o && $stable(wdata_o) && $stable(wlast_o));
   for (genvar c = 0; c < 2; c++) begin : gen_stable
-    assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) wr_valid_i[c] && !wr_ready_o[c] |=>
-                     wr_valid_i[c] && $stable(wr_addr_i[c*32 +: 32]) && $stable(wr_data_i[c*DATA +: DATA]));
-    assert property (@(posedge clk_i) disable iff (!rst_ni) wr_valid_i[c] |-> wr_addr_i[c*32 +: WB] == '0);
+    assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                     wr_valid_i[c] && !wr_ready_o[c] |=>
+                     wr_valid_i[c] && $stable(wr_addr_i[c*32 +: 32]) &&
+                         $stable(wr_data_i[c*DATA +: DATA]));
+    assert property (@(posedge clk_i) disable iff (!rst_ni)
+                     wr_valid_i[c] |-> wr_addr_i[c*32 +: WB] == '0);
   end
-  assert property (@(posedge clk_i) disable iff (!rst_ni) bvalid_i |-> (bid_i[3] ? flight1_q : flight0_q) != '0);
+  assert property (@(posedge clk_i) disable iff (!rst_ni)
+                   bvalid_i |-> (bid_i[3] ? flight1_q : flight0_q) != '0);
 `endif
 
 endmodule

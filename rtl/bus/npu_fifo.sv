@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// First-in first-out buffer, DEPTH a power of two. A word written in one cycle can be read in the next.
+// First-in first-out buffer, DEPTH a power of two. A word written in one cycle can be read in the
+// next.
 module npu_fifo #(
   parameter int unsigned WIDTH = 8,
   parameter int unsigned DEPTH = 4,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everything between the host's registers and the engines: registers, counters, descriptor fetch and validation, the sequencer.
+// Everything between the host's registers and the engines: registers, counters, descriptor fetch
+// and validation, the sequencer.
 module npu_control #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
@@ -49,13 +50,14 @@ module npu_control #(
   output logic                          wr_flush_o,
   // engines
   output logic                          abort_o,         // clear_i of every engine and of the bus
-  output npu_pkg::desc_t desc_o,
+  output npu_pkg::desc_t                desc_o,
   output logic [7:0]                    engine_start_o,  // pulse, by opcode
   input  logic                          engine_done_i,
   input  logic                          progress_i,      // engines or bus
   output logic                          busy_o,
   // run-time values
-  output logic [1:0]                    polarity_o,      // valid ones only; npu_validate has refused others
+  // valid ones only; npu_validate has refused others
+  output logic [1:0]                    polarity_o,
   output logic                          dist_o,
   output logic [63:0]                   seed_o,
   output logic [63:0]                   mask_seed_o,
@@ -80,23 +82,29 @@ module npu_control #(
   logic [31:0] fail_info, command;
   logic [5:0] counter_index;
   logic [63:0] counter;
-  logic [31:0] queue_addr, queue_count, mem_limit, watchdog, batch_addr, label_addr, out_addr, polarity, distribution, pairs, step;
+  logic [31:0] queue_addr, queue_count, mem_limit, watchdog, batch_addr, label_addr, out_addr,
+      polarity, distribution, pairs, step;
   logic [npu_pkg::MAX_PAIRS*32-1:0] pair_coef;
 
   npu_regs #(
-    .ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH), .RQ_LANES(RQ_LANES), .TRAINING(TRAINING)
+    .ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH),
+    .RQ_LANES(RQ_LANES), .TRAINING(TRAINING)
   ) u_regs (
     .clk_i, .rst_ni,
-    .awvalid_i(s_axil_awvalid_i), .awready_o(s_axil_awready_o), .awaddr_i(s_axil_awaddr_i), .wvalid_i(s_axil_wvalid_i),
-    .wready_o(s_axil_wready_o), .wdata_i(s_axil_wdata_i), .wstrb_i(s_axil_wstrb_i), .bvalid_o(s_axil_bvalid_o),
-    .bready_i(s_axil_bready_i), .bresp_o(s_axil_bresp_o), .arvalid_i(s_axil_arvalid_i), .arready_o(s_axil_arready_o),
-    .araddr_i(s_axil_araddr_i), .rvalid_o(s_axil_rvalid_o), .rready_i(s_axil_rready_i), .rdata_o(s_axil_rdata_o), .rresp_o(s_axil_rresp_o),
-    .irq_o, .start_o(start), .soft_reset_o(soft_reset), .begin_i(queue_begin), .finish_i(finish), .fail_i(fail), .fail_code_i(fail_code),
-    .fail_info_i(fail_info), .busy_i(busy_o), .command_i(command), .loss_we_i, .loss_sum_i, .loss_correct_i, .loss_examples_i,
-    .counter_index_o(counter_index), .counter_i(counter), .queue_addr_o(queue_addr), .queue_count_o(queue_count),
-    .mem_limit_o(mem_limit), .watchdog_o(watchdog), .batch_addr_o(batch_addr), .label_addr_o(label_addr), .out_addr_o(out_addr),
-    .polarity_o(polarity), .distribution_o(distribution), .seed_o, .mask_seed_o, .pairs_o(pairs), .step_o(step), .pair_seed_o,
-    .pair_coef_o(pair_coef)
+    .awvalid_i(s_axil_awvalid_i), .awready_o(s_axil_awready_o), .awaddr_i(s_axil_awaddr_i),
+    .wvalid_i(s_axil_wvalid_i), .wready_o(s_axil_wready_o), .wdata_i(s_axil_wdata_i),
+    .wstrb_i(s_axil_wstrb_i), .bvalid_o(s_axil_bvalid_o), .bready_i(s_axil_bready_i),
+    .bresp_o(s_axil_bresp_o), .arvalid_i(s_axil_arvalid_i), .arready_o(s_axil_arready_o),
+    .araddr_i(s_axil_araddr_i), .rvalid_o(s_axil_rvalid_o), .rready_i(s_axil_rready_i),
+    .rdata_o(s_axil_rdata_o), .rresp_o(s_axil_rresp_o), .irq_o, .start_o(start),
+    .soft_reset_o(soft_reset), .begin_i(queue_begin), .finish_i(finish), .fail_i(fail),
+    .fail_code_i(fail_code), .fail_info_i(fail_info), .busy_i(busy_o), .command_i(command),
+    .loss_we_i, .loss_sum_i, .loss_correct_i, .loss_examples_i, .counter_index_o(counter_index),
+    .counter_i(counter), .queue_addr_o(queue_addr), .queue_count_o(queue_count),
+    .mem_limit_o(mem_limit), .watchdog_o(watchdog), .batch_addr_o(batch_addr),
+    .label_addr_o(label_addr), .out_addr_o(out_addr), .polarity_o(polarity),
+    .distribution_o(distribution), .seed_o, .mask_seed_o, .pairs_o(pairs), .step_o(step),
+    .pair_seed_o, .pair_coef_o(pair_coef)
   );
   assign polarity_o = polarity[1:0];
   assign dist_o = distribution[0];
@@ -116,32 +124,40 @@ module npu_control #(
   logic [7:0] fetch_code;
   npu_pkg::desc_t fetch_desc;
   logic [95:0] fetch_resolved;
-  npu_fetch #(.ROWS(ROWS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH), .TRAINING(TRAINING)) u_fetch (
+  npu_fetch #(.ROWS(ROWS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH),
+      .TRAINING(TRAINING)) u_fetch (
     .clk_i, .rst_ni, .clear_i(abort_o), .start_i(fetch_start), .addr_i(fetch_addr),
     .busy_o(fetch_busy), .moving_o(fetch_moving), .valid_o(fetch_valid),
-    .take_i(fetch_take), .desc_o(fetch_desc), .addr_o(fetch_resolved), .code_o(fetch_code), .info_o(fetch_info),
-    .bus_error_i(rd_error_i && (rd_error_client_i == 3'd0)), .polarity_i(polarity), .distribution_i(distribution), .pairs_i(pairs),
-    .step_shift_i(step[21:16]), .batch_addr_i(batch_addr), .label_addr_i(label_addr), .out_addr_i(out_addr), .mem_limit_i(mem_limit),
-    .rd_req_valid_o, .rd_req_ready_i, .rd_req_addr_o, .rd_req_bytes_o, .rd_rsp_valid_i, .rd_rsp_ready_o, .rd_rsp_data_i, .rd_rsp_last_i
+    .take_i(fetch_take), .desc_o(fetch_desc), .addr_o(fetch_resolved), .code_o(fetch_code),
+    .info_o(fetch_info), .bus_error_i(rd_error_i && (rd_error_client_i == 3'd0)),
+    .polarity_i(polarity), .distribution_i(distribution), .pairs_i(pairs),
+    .step_shift_i(step[21:16]), .batch_addr_i(batch_addr), .label_addr_i(label_addr),
+    .out_addr_i(out_addr), .mem_limit_i(mem_limit), .rd_req_valid_o, .rd_req_ready_i,
+    .rd_req_addr_o, .rd_req_bytes_o, .rd_rsp_valid_i, .rd_rsp_ready_o, .rd_rsp_data_i,
+    .rd_rsp_last_i
   );
 
   npu_sequencer u_sequencer (
-    .clk_i, .rst_ni, .start_i(start), .soft_reset_i(soft_reset), .queue_addr_i(queue_addr), .queue_count_i(queue_count),
-    .mem_limit_i(mem_limit), .watchdog_i(watchdog), .begin_o(queue_begin), .finish_o(finish), .fail_o(fail), .fail_code_o(fail_code),
-    .fail_info_o(fail_info), .busy_o, .command_o(command), .fetch_start_o(fetch_start), .fetch_addr_o(fetch_addr),
-    .fetch_valid_i(fetch_valid), .fetch_take_o(fetch_take), .fetch_desc_i(fetch_desc), .fetch_resolved_i(fetch_resolved),
-    .fetch_code_i(fetch_code),
-    .fetch_info_i(fetch_info), .abort_o, .desc_o, .engine_start_o, .engine_done_i, .progress_i(progress_i || fetch_moving),
-    .rd_error_i(rd_error_i && (rd_error_client_i != 3'd0)), .rd_error_client_i, .rd_waiting_i(rd_waiting_i[5:1]), .wr_error_i, .wr_idle_i, .wr_flush_o,
+    .clk_i, .rst_ni, .start_i(start), .soft_reset_i(soft_reset), .queue_addr_i(queue_addr),
+    .queue_count_i(queue_count), .mem_limit_i(mem_limit), .watchdog_i(watchdog),
+    .begin_o(queue_begin), .finish_o(finish), .fail_o(fail), .fail_code_o(fail_code),
+    .fail_info_o(fail_info), .busy_o, .command_o(command), .fetch_start_o(fetch_start),
+    .fetch_addr_o(fetch_addr), .fetch_valid_i(fetch_valid), .fetch_take_o(fetch_take),
+    .fetch_desc_i(fetch_desc), .fetch_resolved_i(fetch_resolved), .fetch_code_i(fetch_code),
+    .fetch_info_i(fetch_info), .abort_o, .desc_o, .engine_start_o, .engine_done_i,
+    .progress_i(progress_i || fetch_moving), .rd_error_i(rd_error_i && (rd_error_client_i != 3'd0)),
+    .rd_error_client_i, .rd_waiting_i(rd_waiting_i[5:1]), .wr_error_i, .wr_idle_i, .wr_flush_o,
     .cmd_done_o, .cmd_index_o
   );
   logic unused_fetch;
   assign unused_fetch = ^{fetch_busy, rd_waiting_i[0]};
 
-  // COMMANDS counts those that ran (not END), CMD_BYTES the descriptors that were used, CYCLES the time from start to end.
+  // COMMANDS counts those that ran (not END), CMD_BYTES the descriptors that were used, CYCLES the
+  // time from start to end.
   npu_counters #(.INC_BITS(INC_BITS)) u_counters (
     .clk_i, .rst_ni, .clear_i(queue_begin), .inc_i, .command_i(cmd_done_o),
-    .fetched_i(fetch_take && (fetch_code != npu_pkg::ERROR_BUS_READ)), .busy_i(busy_o), .index_i(counter_index), .value_o(counter)
+    .fetched_i(fetch_take && (fetch_code != npu_pkg::ERROR_BUS_READ)), .busy_i(busy_o),
+    .index_i(counter_index), .value_o(counter)
   );
 
 endmodule

@@ -8,7 +8,7 @@ module npu_loss #(
   input  logic                          rst_ni,
   input  logic                          clear_i,
   input  logic                          start_i,
-  input  npu_pkg::desc_t desc_i,
+  input  npu_pkg::desc_t                desc_i,
   output logic                          busy_o,
   output logic                          done_o,
   output logic                          progress_o,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Turns bus words into a stream of bytes that begins anywhere in the first word: up to LANES bytes are visible at a time.
+// Turns bus words into a stream of bytes that begins anywhere in the first word: up to LANES bytes
+// are visible at a time.
 module npu_unpack #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned LANES = 4,  // at most BUS_BYTES
@@ -34,7 +35,9 @@ module npu_unpack #(
     kept = buffer_q;
     word = '0;
     if (take_i) kept = buffer_q >> {count_i, 3'd0};
-    if (load) word = first_q ? {{(LANES*8){1'b0}}, word_i >> {skip_i, 3'd0}} : {{(LANES*8){1'b0}}, word_i} << {left, 3'd0};
+    if (load)
+      word = first_q ? {{(LANES*8){1'b0}}, word_i >> {skip_i, 3'd0}}
+          : {{(LANES*8){1'b0}}, word_i} << {left, 3'd0};
   end
 
   always_ff @(posedge clk_i or negedge rst_ni) begin

@@ -17,7 +17,7 @@ module npu_pool #(
   input  logic                          rst_ni,
   input  logic                          clear_i,
   input  logic                          start_i,
-  input  npu_pkg::desc_t desc_i,
+  input  npu_pkg::desc_t                desc_i,
   input  logic [AW-1:0]                 step_y_i,
   input  logic [AW-1:0]                 tap_x_i,
   input  logic [AW-1:0]                 tap_y_i,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A few tokens between two processes, in order. Both sides are registered: no path from push to pop or from pop to push.
+// A few tokens between two processes, in order. Both sides are registered: no path from push to pop
+// or from pop to push.
 module npu_queue #(
   parameter int unsigned WIDTH = 8,
   parameter int unsigned DEPTH = 4  // power of two

@@ -10,7 +10,7 @@ module npu_update #(
   input  logic                             rst_ni,
   input  logic                             clear_i,
   input  logic                             start_i,
-  input  npu_pkg::desc_t    desc_i,
+  input  npu_pkg::desc_t                   desc_i,
   input  logic                             dist_i,
   input  logic [63:0]                      mask_seed_i,
   input  logic [3:0]                       pairs_i,        // 1..MAX_PAIRS

@@ -3,7 +3,7 @@
 
 MUTANTS = [
     # Input tiles and scratchpad.
-    ("load-extent", "rtl/load/npu_load.sv", "5'd1: kh_ext_q <= product + 32'd1;", "5'd1: kh_ext_q <= product;", "region of a tile is one row short"),
+    ("load-extent", "rtl/load/npu_load.sv", "M_KH_EXT: kh_ext_q <= product + 32'd1;", "M_KH_EXT: kh_ext_q <= product;", "region of a tile is one row short"),
     ("load-padding", "rtl/load/npu_load.sv", "wr_data_o <= {ROWS{desc_i.in_zp[7:0]}};", "wr_data_o <= '0;",
      "padding is 0 instead of the zero point"),
     ("load-stale-half", "rtl/load/npu_load.sv", "(!need_push_q || tile_ready_i) && !full_q[half_q];", "(!need_push_q || tile_ready_i);",
