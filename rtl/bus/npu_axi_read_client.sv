@@ -103,18 +103,15 @@ module npu_axi_read_client #(
 
   // Which bursts end a request.
   logic ends, ends_valid, ends_ready, room;
-  logic [BB-1:0] unused_count;
   npu_fifo #(.WIDTH(1), .DEPTH(BURSTS)) u_ends (
-    .clk_i, .rst_ni, .clear_i, .in_valid_i(burst_grant_i), .in_ready_o(ends_ready),
-    .in_data_i(finish), .out_valid_o(ends_valid), .out_ready_i(burst_done), .out_data_o(ends),
-    .count_o(unused_count)
+    .clk_i, .rst_ni, .clear_i, .push_valid_i(burst_grant_i), .push_ready_o(ends_ready),
+    .push_data_i(finish), .pop_valid_o(ends_valid), .pop_ready_i(burst_done), .pop_data_o(ends)
   );
 
-  logic [CB-1:0] unused_words;
   npu_fifo #(.WIDTH(DATA + 1), .DEPTH(DEPTH)) u_words (
-    .clk_i, .rst_ni, .clear_i, .in_valid_i(beat_valid_i), .in_ready_o(room),
-    .in_data_i({beat_last_i && ends, beat_data_i}), .out_valid_o(rsp_valid_o),
-    .out_ready_i(rsp_ready_i), .out_data_o({rsp_last_o, rsp_data_o}), .count_o(unused_words)
+    .clk_i, .rst_ni, .clear_i, .push_valid_i(beat_valid_i), .push_ready_o(room),
+    .push_data_i({beat_last_i && ends, beat_data_i}), .pop_valid_o(rsp_valid_o),
+    .pop_ready_i(rsp_ready_i), .pop_data_o({rsp_last_o, rsp_data_o})
   );
 
 `ifndef SYNTHESIS

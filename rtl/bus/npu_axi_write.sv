@@ -110,30 +110,26 @@ module npu_axi_write #(
   logic burst_client;
   logic [AB-1:0] burst_addr;
   logic [3:0] burst_len, beats_len;
-  logic [BB-1:0] unused_beats;
-  logic [$clog2(DEPTH):0] unused_words;
-  logic [2:0] unused_bursts;
   logic [3:0] len_less_one;
   assign len_less_one = 4'(len_q - 5'd1);
   assign in_data = sel ? wr_data_i[DATA +: DATA] : wr_data_i[0 +: DATA];
   assign in_strb = sel ? wr_strb_i[BUS_BYTES +: BUS_BYTES] : wr_strb_i[0 +: BUS_BYTES];
 
   npu_fifo #(.WIDTH(DATA + BUS_BYTES), .DEPTH(DEPTH)) u_words (
-    .clk_i, .rst_ni, .clear_i(1'b0), .in_valid_i(accept), .in_ready_o(room),
-    .in_data_i({in_strb, in_data}), .out_valid_o(word_valid), .out_ready_i(word_pop),
-    .out_data_o({strb, wdata_o}), .count_o(unused_words)
+    .clk_i, .rst_ni, .clear_i(1'b0), .push_valid_i(accept), .push_ready_o(room),
+    .push_data_i({in_strb, in_data}), .pop_valid_o(word_valid), .pop_ready_i(word_pop),
+    .pop_data_o({strb, wdata_o})
   );
   npu_fifo #(.WIDTH(1 + AB + 4), .DEPTH(4)) u_bursts (
-    .clk_i, .rst_ni, .clear_i(1'b0), .in_valid_i(close), .in_ready_o(queue_room),
-    .in_data_i({client_q, first_q, len_less_one}), .out_valid_o(burst_valid),
-    .out_ready_i(burst_pop), .out_data_o({burst_client, burst_addr, burst_len}),
-    .count_o(unused_bursts)
+    .clk_i, .rst_ni, .clear_i(1'b0), .push_valid_i(close), .push_ready_o(queue_room),
+    .push_data_i({client_q, first_q, len_less_one}), .pop_valid_o(burst_valid),
+    .pop_ready_i(burst_pop), .pop_data_o({burst_client, burst_addr, burst_len})
   );
   // Bursts whose address went out and whose data follows.
   npu_fifo #(.WIDTH(4), .DEPTH(BURSTS)) u_beats (
-    .clk_i, .rst_ni, .clear_i(1'b0), .in_valid_i(burst_pop), .in_ready_o(beats_ready),
-    .in_data_i(burst_len), .out_valid_o(beats_valid), .out_ready_i(last_beat && word_pop),
-    .out_data_o(beats_len), .count_o(unused_beats)
+    .clk_i, .rst_ni, .clear_i(1'b0), .push_valid_i(burst_pop), .push_ready_o(beats_ready),
+    .push_data_i(burst_len), .pop_valid_o(beats_valid), .pop_ready_i(last_beat && word_pop),
+    .pop_data_o(beats_len)
   );
 
   logic epoch_q, stale_q, drained;

@@ -229,7 +229,7 @@ module npu_pool #(
     else if ((issue && last_tap) && !q_pop) used_q <= used_q + 3'd1;
     else if (!(issue && last_tap) && q_pop) used_q <= used_q - 3'd1;
   end
-  npu_queue #(.WIDTH(LANES * SUM + 16), .DEPTH(SLOTS)) u_windows (
+  npu_fifo #(.WIDTH(LANES * SUM + 16), .DEPTH(SLOTS)) u_windows (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(window_q), .push_ready_o(q_ready), .push_data_i({count_q, sum_q}),
     .pop_valid_o(q_valid), .pop_ready_i(q_pop), .pop_data_o(q_data)
   );

@@ -348,14 +348,13 @@ module npu_update #(
   logic [DATA-1:0] old_data;
   logic [31:0] old_addr;
   logic [BUS_BYTES-1:0] old_strb;
-  logic [4:0] unused_count;
   logic word_done;  // the result register is to hold the word's last group
   assign word_done = (width_q != 2'd0) || half_d_q;
   assign fifo_pop = en[SW] && word_done;
   npu_fifo #(.WIDTH(DATA + 32 + BUS_BYTES), .DEPTH(16)) u_words (
-    .clk_i, .rst_ni, .clear_i, .in_valid_i(issue && first_pass && !half_q), .in_ready_o(fifo_room),
-    .in_data_i({strb, word_addr, rd_rsp_data_i}), .out_valid_o(fifo_valid), .out_ready_i(fifo_pop),
-    .out_data_o({old_strb, old_addr, old_data}), .count_o(unused_count)
+    .clk_i, .rst_ni, .clear_i, .push_valid_i(issue && first_pass && !half_q), .push_ready_o(fifo_room),
+    .push_data_i({strb, word_addr, rd_rsp_data_i}), .pop_valid_o(fifo_valid), .pop_ready_i(fifo_pop),
+    .pop_data_o({old_strb, old_addr, old_data})
   );
 
   // g + coef * z
