@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "cmodel/npu/validate.hpp"
+#include "cmodel/command/validate.hpp"
 #include "cmodel/numeric/loss.hpp"
 
 namespace lastmile::npu {

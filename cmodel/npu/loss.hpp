@@ -2,7 +2,7 @@
 // LOSS: softmax cross-entropy of a batch of logits. CONTRACT.md, section Loss.
 #pragma once
 
-#include "cmodel/npu/control.hpp"
+#include "cmodel/command/control.hpp"
 #include "cmodel/npu/memory.hpp"
 #include "cmodel/npu/workers.hpp"
 #include "cmodel/spec/npu_spec.hpp"

@@ -48,7 +48,7 @@ BENCHES = {
     "rtl/bus/npu_axi_read": ["axi_read_16"],
     "rtl/bus/npu_axi_write": ["axi_write_8"],
     "rtl/control/npu_validate.sv": ["validate", "validate_4"],
-    "cmodel/npu/validate.cpp": ["validate"],  # compared with the limits of the contract as well
+    "cmodel/command/validate.cpp": ["validate"],  # compared with the limits of the contract as well
     "rtl/control/": ["control_16"],
     "rtl/elementwise/npu_softmax.sv": ["softmax_8"],
     "rtl/elementwise/npu_loss.sv": ["loss_8"],

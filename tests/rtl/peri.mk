@@ -22,11 +22,11 @@ PERI_BENCHES := \
   axi_read_64|npu_axi_read|axi_read|-GBUS_BYTES=64 \
   axi_write_16|npu_axi_write|axi_write| \
   axi_write_8|npu_axi_write|axi_write|-GBUS_BYTES=8 \
-  validate|npu_validate|validation|-GROWS=16|cmodel/npu/validate.cpp,cmodel/npu/control.cpp \
-  validate_4|npu_validate|validation|-GROWS=4,-GTRAINING=0|cmodel/npu/validate.cpp,cmodel/npu/control.cpp \
-  validate_32|npu_validate|validation|-GROWS=32,-GACT_BYTES=262144,-GACC_DEPTH=1024|cmodel/npu/validate.cpp,cmodel/npu/control.cpp \
-  control_16|npu_control|queue|-GBUS_BYTES=16|cmodel/npu/control.cpp \
-  control_64|npu_control|queue|-GBUS_BYTES=64|cmodel/npu/control.cpp \
+  validate|npu_validate|validation|-GROWS=16|cmodel/command/validate.cpp,cmodel/command/control.cpp \
+  validate_4|npu_validate|validation|-GROWS=4,-GTRAINING=0|cmodel/command/validate.cpp,cmodel/command/control.cpp \
+  validate_32|npu_validate|validation|-GROWS=32,-GACT_BYTES=262144,-GACC_DEPTH=1024|cmodel/command/validate.cpp,cmodel/command/control.cpp \
+  control_16|npu_control|queue|-GBUS_BYTES=16|cmodel/command/control.cpp \
+  control_64|npu_control|queue|-GBUS_BYTES=64|cmodel/command/control.cpp \
   update_16|npu_update|update| \
   update_8|npu_update|update|-GBUS_BYTES=8 \
   update_32|npu_update|update|-GBUS_BYTES=32 \

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "cmodel/npu/validate.hpp"
+#include "cmodel/command/validate.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/rng.hpp"
 #include "tests/cmodel/limits.hpp"
@@ -202,7 +202,7 @@ void spoiled(std::uint64_t seed, int count) {
     std::size_t first = 0;
     for (; first < q.commands.size() && !fault; ++first) {
       Descriptor resolved;
-      fault = npu::validate(q.commands[first], regs, hardware, resolved);
+      fault = npu::validate_command(q.commands[first], regs, hardware, resolved);
       if (!fault && (first == at || q.commands[first].opcode == 0)) break;
     }
     if (!fault) continue;

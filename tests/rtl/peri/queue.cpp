@@ -5,8 +5,8 @@
 #include <deque>
 #include <vector>
 
-#include "cmodel/npu/control.hpp"
-#include "cmodel/npu/validate.hpp"
+#include "cmodel/command/control.hpp"
+#include "cmodel/command/validate.hpp"
 #include "tests/rtl/peri/bench.hpp"
 
 namespace spec = lastmile::spec;
