@@ -57,7 +57,7 @@ module npu_axi_read #(
   assign arsize_o = 3'($clog2(BUS_BYTES));
   assign arburst_o = 2'b01;
 
-  // Answers.
+  // A beat belongs to the client that its ID names, unless it answers a burst from before a clear.
   assign current = rvalid_i && (rid_i[3] == epoch_q) && !stale_q && !clear_i;
   for (genvar c = 0; c < 6; c++) begin : gen_client
     localparam int unsigned DEPTH =
@@ -85,7 +85,8 @@ module npu_axi_read #(
   assign cnt_beats_o = current;
   assign progress_o = rvalid_i || (arvalid_o && arready_i);
 
-  // One burst per cycle, round robin.
+  // One burst per cycle, round robin: the first client behind the last one granted, else the first
+  // of all. The address channel is a register, so a client's request never waits on arready_i.
   logic [5:0] after;     // clients behind the last one granted
   logic [2:0] last_q, winner;
   logic [5:0] pick;

@@ -44,6 +44,8 @@ module npu_axi_read_client #(
   logic [CB-1:0] free_q;
   logic [BB-1:0] bursts_q;
 
+  // The request at hand: the next bursts' first word, and words left. The next request is taken
+  // with the last burst of this one, so that requests follow each other without a gap.
   // Words that a request touches.
   function automatic logic [24:0] touched(input logic [WB-1:0] low, input logic [23:0] bytes);
     touched = ({1'b0, bytes} + 25'(low) + 25'(BUS_BYTES - 1)) >> WB;
@@ -101,7 +103,8 @@ module npu_axi_read_client #(
     end
   end
 
-  // Which bursts end a request.
+  // Which bursts end a request: popped with the burst's last beat, which then is the request's last
+  // word. The words themselves; free_q has reserved their room since the burst was granted.
   logic ends, ends_valid, ends_ready, room;
   npu_fifo #(.WIDTH(1), .DEPTH(BURSTS)) u_ends (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(burst_grant_i), .push_ready_o(ends_ready),

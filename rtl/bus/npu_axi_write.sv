@@ -56,7 +56,9 @@ module npu_axi_write #(
   assign awburst_o = 2'b01;
   assign bready_o = 1'b1;
 
-  // The burst that is being collected.
+  // The burst that is being collected: words of one client (0 first), each behind the one before,
+  // up to 16 and not across 4 KiB. It is closed when the next word does not fit it, when nothing
+  // came for PATIENCE cycles, or by flush_i.
   logic sel, offered, accept, append, close, collecting_q, drop_q;
   logic client_q;
   logic [AB-1:0] addr, first_q, next_q;
@@ -132,6 +134,7 @@ module npu_axi_write #(
     .pop_data_o(beats_len)
   );
 
+  // Address channel: a closed burst goes out while fewer than BURSTS are unanswered.
   logic epoch_q, stale_q, drained;
   logic [BB-1:0] flight0_q, flight1_q, flight;
   // cycles after which answers from before a clear are taken to be lost
@@ -145,6 +148,7 @@ module npu_axi_write #(
   assign awlen_o = {4'd0, burst_len};
   assign burst_pop = awvalid_o && awready_i;
 
+  // Data channel: the words of the bursts whose address went out, in the same order.
   logic [3:0] beat_q;
   assign wvalid_o = beats_valid && word_valid;
   assign word_pop = wvalid_o && wready_i;
@@ -156,7 +160,8 @@ module npu_axi_write #(
     else if (word_pop) beat_q <= last_beat ? '0 : beat_q + 4'd1;
   end
 
-  // Answers; what remains after a clear is drained with the old ID.
+  // Answers. After a clear what is here still goes out, without strobes (drop_q); then new bursts
+  // get the other ID bit, and wait (stale_q) until the bursts of its last use are answered.
   assign done = bvalid_i && (bid_i[3] == epoch_q) && !stale_q;
   assign error_o = done && bresp_i[1] && !drop_q && !clear_i;
   assign error_client_o = bid_i[0];

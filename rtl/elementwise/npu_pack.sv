@@ -44,6 +44,8 @@ module npu_pack #(
   assign out_free = !wr_valid_o || wr_ready_i;
   assign ready_o = out_free && !flush_q;
   assign accept = valid_i && ready_o;
+  // The held word with the new bytes behind its last one; what does not fit is the next word's
+  // beginning. A word goes out when it is full, or with the stream's last byte.
   always_comb begin
     data = {{LANES{8'd0}}, data_q};
     strb = {{LANES{1'b0}}, strb_q};

@@ -31,6 +31,8 @@ module npu_unpack #(
   assign left = take_i ? fill_q - FB'(count_i) : fill_q;
   assign word_ready_o = left <= FB'(LANES);
   assign load = word_valid_i && word_ready_o;
+  // Bytes that were taken leave below, a new word comes in above what is left. Of a stream's first
+  // word the bytes before the stream are dropped.
   always_comb begin
     kept = buffer_q;
     word = '0;

@@ -63,8 +63,8 @@ module npu_perturb #(
     assign cnt_random_o = '0;
     logic unused;
     assign unused = ^{clk_i, rst_ni, clear_i, active_i, minus_i, gaussian_i, w8_i, eps_i, shift_i,
-        keep_i, seed_i, mask_seed_i,
-                      tensor_i, ahead_valid_i, ahead_row_i, ahead_col_i, in_lanes_i, in_count_i};
+                      keep_i, seed_i, mask_seed_i, tensor_i, ahead_valid_i, ahead_row_i,
+                      ahead_col_i, in_lanes_i, in_count_i};
   end else begin : gen_unit
     localparam int unsigned LANES = (BIAS != 0) ? BUS_BYTES / 4 : BUS_BYTES;  // most lanes
     // lanes that can be wider than a byte
@@ -134,7 +134,7 @@ module npu_perturb #(
           if (en[0]) begin
             ctr[15:0] = gaussian_i ? 16'(ahead_col_i[15:2]) + 16'(j) : 16'(ahead_col_i[15:6]);
             ctr[63:16] = {8'd0, gaussian_i ? npu_pkg::DOMAIN_GAUSSIAN : npu_pkg::DOMAIN_SIGN,
-                tensor_i, ahead_row_i};
+                          tensor_i, ahead_row_i};
           end
         end
       end
@@ -234,8 +234,7 @@ module npu_perturb #(
 
     assign out_data_o = !active_i ? in_data_i : narrow ? w8_out : w16_out;
 
-    // Events.
-
+    // Events: elements that moved, of these clipped ones, hash words drawn.
     function automatic logic [6:0] ones(input logic [LANES-1:0] v);
       ones = 7'd0;
       for (int unsigned i = 0; i < LANES; i++) ones = ones + {6'd0, v[i]};
