@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arrays of sim/arrays.mk by name: what make, Verilator, the program and the checks call one configuration of the NPU."""
+"""The arrays of sim/arrays.mk by name, in the spellings of make, Verilator and the program."""
 import pathlib
 import re
 

@@ -20,7 +20,7 @@ OWN = ("sw", "cmodel", "sim", "tests", "rtl")
 
 
 def sources(*endings):
-    """Own files, as paths relative to the root: what git knows or would add; the folders themselves outside a checkout."""
+    """Own files, relative to the root: what git knows or would add; the folders themselves outside a checkout."""
     git = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
     if git.returncode == 0:
         files = git.stdout.splitlines()
@@ -43,7 +43,8 @@ def run(command):
 def check_format(args):
     """clang-format with the style of .clang-format."""
     files = [f for f in sources(".cpp", ".hpp") if f not in GENERATED]
-    return not tool("clang-format") or run(["clang-format"] + (["-i"] if args.fix else ["--dry-run", "-Werror"]) + files)
+    return not tool("clang-format") or run(["clang-format"] + (["-i"] if args.fix else ["--dry-run", "-Werror"])
+                                           + files)
 
 
 def check_layering(_):
@@ -57,7 +58,8 @@ def check_text(_):
     machine = ["/" + d for d in ("work/", "root/", "home/", "Users/", "tmp/lm")]
     marks = ["TO" + "DO", "FIX" + "ME", "XX" + "X"]
     found = []
-    for f in sources(".cpp", ".hpp", ".sv", ".svh", ".py", ".mk", ".md", ".toml", ".sh", ".json", "Makefile", "run", "setup"):
+    for f in sources(".cpp", ".hpp", ".sv", ".svh", ".py", ".mk", ".md", ".toml", ".sh", ".json", "Makefile", "run",
+                     "setup"):
         text = (ROOT / f).read_text(errors="replace")
         for n, line in enumerate(text.splitlines(), 1):
             hits = [w for w in machine if w in line] + [w for w in marks if w in line.replace("X" * 4, "")]
@@ -106,7 +108,8 @@ def check_rtl(_):
     return ok
 
 
-CHECKS = {"format": check_format, "layering": check_layering, "text": check_text, "python": check_python, "spec": check_spec,
+CHECKS = {"format": check_format, "layering": check_layering, "text": check_text, "python": check_python,
+          "spec": check_spec,
           "rtl": check_rtl, "tidy": check_tidy}
 
 

@@ -79,7 +79,8 @@ def dry_run(checks, tree):
     executed = set(trace.read_text().split("\0")) - {""}
     allowed = re.compile("|".join(f"(?:{q})" for q in QUESTIONS))
     for command in sorted(executed):
-        checks.expect(f"make -n executed: {command}", MAKE_ALONE.fullmatch(command) or allowed.fullmatch(command.strip()))
+        checks.expect(f"make -n executed: {command}", MAKE_ALONE.fullmatch(command)
+                      or allowed.fullmatch(command.strip()))
     after = {p: p.stat().st_mtime_ns for p in tree.rglob("*")}
     changed = sorted(str(p) for p in before.keys() | after.keys() if before.get(p) != after.get(p))
     checks.expect("make -n changed files", not changed, "\n".join(changed))
@@ -92,7 +93,8 @@ def data(checks, tree):
         checks.expect(f"make {target} DATA=", run.returncode == 0 and "some/folder" in run.stdout, run.stdout)
     for target in ("build", "profile", "timing"):
         run = make(tree, "-n", "DATA=some/folder", target)
-        checks.expect(f"make {target} refuses DATA=", run.returncode != 0 and f"not for {target}" in run.stdout, run.stdout)
+        checks.expect(f"make {target} refuses DATA=", run.returncode != 0 and f"not for {target}" in run.stdout,
+                      run.stdout)
 
 
 def array_list(checks, tree):

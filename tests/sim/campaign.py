@@ -41,7 +41,8 @@ def main():
         if not run.stdout.strip():
             raise SystemExit(f"{text}: ended with status {run.returncode}")
         r = json.loads(run.stdout.splitlines()[-1])
-        print(f"{text}: seed {r['seed']}, {r['commands']} commands, {r['cycles']} cycles, {r['compared']} values compared, "
+        print(f"{text}: seed {r['seed']}, {r['commands']} commands, {r['cycles']} cycles, {r['compared']} values "
+              f"compared, "
               f"{r['differences']} differences" + (f": {r['difference']}" if "difference" in r else ""), flush=True)
         return r
 
