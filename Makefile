@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Lastmile: thin entry points. The rules that compile are in sw/build.mk, the order of the checks is in tests/run.py; parts
-# with rules of their own bring a fragment. `make help` lists the targets.
+# Lastmile: thin entry points. The rules that compile are in sw/build.mk, the order of the checks is in tests/run.py;
+# parts with rules of their own bring a fragment. `make help` lists the targets.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
@@ -13,7 +13,7 @@ ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
 MAKEFLAGS += -j$(JOBS)
 endif
 
-# For recipes that do more than call make: make runs every line that holds $(MAKE), even under -n, and these it must not.
+# For recipes that do more than call make: make runs every line that holds $(MAKE), even under -n. Not these.
 SUBMAKE = $(MAKE)
 
 include sw/build.mk sim/arrays.mk
@@ -30,7 +30,8 @@ include tests/synth/synth.mk tests/mutation/mutation.mk tests/coverage/coverage.
 DATA_TARGETS := run cosim systemc validate validate-networks fashion widths speakers
 ifneq ($(DATA),)
 ifeq ($(MAKELEVEL),0)
-$(foreach g,$(filter-out $(DATA_TARGETS),$(or $(MAKECMDGOALS),build)),$(error DATA= is for $(DATA_TARGETS), not for $(g)))
+$(foreach g,$(filter-out $(DATA_TARGETS),$(or $(MAKECMDGOALS),build)),\
+  $(error DATA= is for $(DATA_TARGETS), not for $(g)))
 endif
 endif
 

@@ -32,6 +32,7 @@ SOURCE_CHECKS = [
     ("spec drift", [PY, "cmodel/spec/generate.py", "--check"]),
     ("layering", LINT + ["layering"]),
     ("source text", LINT + ["text"]),
+    ("pages", LINT + ["pages"]),
     ("python syntax", LINT + ["python"]),
     ("format", LINT + ["format"]),
 ]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# The SystemC platform. Nothing else needs it: without libsystemc, `make systemc` and its tests name the package and skip.
+# The SystemC platform. Nothing else needs it: without libsystemc, `make systemc` and its tests name the package and
+# skip.
 #   make systemc [STEPS=] [RTL_STEPS=5] [SYSTEMC_HOME=prefix of a SystemC of one's own] [SYSTEMC_ARGS=...]
 SYSTEMC_HOME ?=
 RTL_STEPS ?= 5
@@ -26,20 +27,22 @@ $(SC_BIN): $(OUT)/sim/systemc/main.o $(SC_OBJ) $(LIB)
 	@$(CXX) $(LD_$(VARIANT)) $(filter %.o,$^) $(LIB) $(LIBS) $(call sc_line,2) -o $@
 -include $(wildcard $(OUT)/sim/systemc/*.d)
 
-# Targets that need SystemC probe for it and call make again, which then knows: $(call with_systemc,prerequisites), and recipes
-# that begin with $(need_systemc). What is absent now may be there next time.
+# Targets that need SystemC probe for it and call make again, which then knows: $(call with_systemc,prerequisites),
+# and recipes that begin with $(need_systemc). What is absent now may be there next time.
 SC_STATE := $(firstword $(file < $(SC_FLAGS_FILE)))
 with_systemc = $(if $(filter absent unusable,$(SC_STATE)),,$(1))
 sc_skip = why="$(1)"; rm -f $(SC_FLAGS_FILE); echo "SKIPPED: $$why"; exit 0;
-need_systemc = $(if $(filter absent,$(SC_STATE)),$(call sc_skip,SystemC is not installed: install the package libsystemc-dev))$\
-$(if $(filter unusable,$(SC_STATE)),$(call sc_skip,the installed SystemC cannot be linked: $$(tail -1 $(SC_FLAGS_FILE))))
+need_systemc = $(if $(filter absent,$(SC_STATE)),$\
+  $(call sc_skip,SystemC is not installed: install the package libsystemc-dev))$\
+$(if $(filter unusable,$(SC_STATE)),$\
+  $(call sc_skip,the installed SystemC cannot be linked: $$(tail -1 $(SC_FLAGS_FILE))))
 
 .PHONY: systemc systemc-run systemc-program systemc-program-run
 systemc-program: $(SC_FLAGS_FILE)
 	@$(MAKE) --no-print-directory systemc-program-run
 systemc-program-run: $(call with_systemc,build sim-backends $(SC_BIN))
 	@$(need_systemc)
-systemc: setup           ## the SystemC platform: trains on the model and on the RTL, compares, measures; STEPS= RTL_STEPS= DATA=
+systemc: setup           ## the SystemC platform: trains on the model and on the RTL, compares: STEPS= RTL_STEPS= DATA=
 	@$(MAKE) --no-print-directory $(SC_FLAGS_FILE)
 	@$(MAKE) --no-print-directory systemc-run
 # STEPS has a default for `make cosim`; here it counts only if it was given.
@@ -55,7 +58,8 @@ $(OUT)/tests/systemc/fault_test.o $(OUT)/tests/systemc/protocol_test.o: $(SC_FLA
 -include $(wildcard $(OUT)/tests/systemc/*.d)
 
 systemc-run: $(call with_systemc,build sim-backends $(SC_BIN) $(SC_TESTS) rtl embedded)
-	@$(need_systemc) build/lastmile run --no-float --no-backprop --evaluations 0 --out build/systemc --reports build/systemc \
+	@$(need_systemc) build/lastmile run --no-float --no-backprop --evaluations 0 --out build/systemc --reports \
+	  build/systemc \
 	    $(if $(DATA),--data $(DATA)) $(SC_STEPS) --quiet > /dev/null && \
 	  $(SC_BIN) --run build/systemc $(SC_STEPS) --rtl-steps $(RTL_STEPS) $(SYSTEMC_ARGS) && \
 	  python3 tests/systemc/run.py --report build/reports/systemc.json $(SC_TESTS)

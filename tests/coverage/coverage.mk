@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Coverage of the RTL by the suites.
-#   make coverage [COVERAGE_BLOCKS=40]     build/reports/coverage.{json,md}: lines, branches, port toggles, functional points
+#   make coverage [COVERAGE_BLOCKS=40]     build/reports/coverage.{json,md}: lines, branches, port toggles, functional
+#   points
 COVERAGE_BLOCKS ?= 40
 .PHONY: coverage
 coverage: setup          ## line, branch, port toggle and functional coverage of the RTL

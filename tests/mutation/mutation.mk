@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Planted bugs.
-#   make mutation [MUTANTS="hash-constant pool-count"] [JOBS=2]     each in a copy of the tree, against the lockstep checks
+#   make mutation [MUTANTS="hash-constant pool-count"] [JOBS=2]     each in a copy of the tree, against the lockstep
+#   checks
 MUTANTS ?=
 .PHONY: mutation mutation-check
 mutation: setup          ## plant known bugs one at a time and show that the checks catch each: MUTANTS= names
