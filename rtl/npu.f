@@ -1,4 +1,5 @@
 rtl/pkg/npu_pkg.sv
+rtl/pkg/npu_types.sv
 rtl/random/npu_hash.sv
 rtl/random/npu_gaussian.sv
 rtl/random/npu_perturb_lane.sv

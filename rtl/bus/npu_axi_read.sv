@@ -38,9 +38,7 @@ module npu_axi_read #(
   input  logic [1:0]               rresp_i,
   input  logic                     rlast_i,
   // status
-  output logic                     error_o,         // a beat of a client was answered with an error
-  output logic [2:0]               error_client_o,
-  output logic [5:0]               waiting_o,       // clients with bursts in flight
+  output npu_types::read_status_t  status_o,
   output logic                     progress_o,      // an address or a beat moved
   output logic [5:0]               cnt_words_o,     // words delivered, by client
   output logic                     cnt_beats_o
@@ -73,14 +71,14 @@ module npu_axi_read #(
       .burst_valid_o(burst_valid[c]), .burst_grant_i(grant[c]),
       .burst_addr_o(burst_addr[c*32 +: 32]), .burst_words_o(burst_words[c*5 +: 5]),
       .beat_valid_i(beat_valid[c]), .beat_last_i(rlast_i), .beat_data_i(rdata_i),
-      .waiting_o(waiting_o[c])
+      .waiting_o(status_o.waiting[c])
     );
   end
 
   logic unused_resp;
   assign unused_resp = rresp_i[0];
-  assign error_o = current && rresp_i[1];
-  assign error_client_o = rid_i[2:0];
+  assign status_o.error = current && rresp_i[1];
+  assign status_o.client = rid_i[2:0];
   assign cnt_words_o = beat_valid;
   assign cnt_beats_o = current;
   assign progress_o = rvalid_i || (arvalid_o && arready_i);

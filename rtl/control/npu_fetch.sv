@@ -20,8 +20,7 @@ module npu_fetch #(
   output npu_pkg::desc_t                desc_o,       // as it lies in memory
   // its out, in2 and in addresses with the register bases added
   output logic [95:0]                   addr_o,
-  output logic [7:0]                    code_o,       // error, or npu_pkg::ERROR_NONE
-  output logic [31:0]                   info_o,
+  output npu_types::verdict_t           verdict_o,
   input  logic                          bus_error_i,  // an answer to this client was an error
   // registers
   input  logic [31:0]                   polarity_i,
@@ -33,10 +32,8 @@ module npu_fetch #(
   input  logic [31:0]                   out_addr_i,
   input  logic [31:0]                   mem_limit_i,
   // memory
-  output logic                          rd_req_valid_o,
+  output npu_types::read_request_t      rd_req_o,
   input  logic                          rd_req_ready_i,
-  output logic [31:0]                   rd_req_addr_o,
-  output logic [23:0]                   rd_req_bytes_o,
   input  logic                          rd_rsp_valid_i,
   output logic                          rd_rsp_ready_o,
   input  logic [BUS_BYTES*8-1:0]        rd_rsp_data_i,
@@ -49,10 +46,11 @@ module npu_fetch #(
   logic request_q, receive_q, check_q, error_q;
   logic word, last, check_start, checked, validating;
   logic [7:0] check_code;
-  logic [31:0] check_info, in_addr, in2_addr, out_addr;
+  logic [31:0] addr_q, check_info, in_addr, in2_addr, out_addr;
 
-  assign rd_req_valid_o = request_q;
-  assign rd_req_bytes_o = 24'(npu_pkg::DESC_BYTES);
+  assign rd_req_o.valid = request_q;
+  assign rd_req_o.addr = addr_q;
+  assign rd_req_o.bytes = 24'(npu_pkg::DESC_BYTES);
   assign rd_rsp_ready_o = receive_q;
   assign word = receive_q && rd_rsp_valid_i;
   assign last = word && rd_rsp_last_i;
@@ -104,7 +102,7 @@ module npu_fetch #(
     end
     assign desc_o[w*DATA +: DATA] = word_q;
   end
-  always_ff @(posedge clk_i) if (start_i) rd_req_addr_o <= addr_i;
+  always_ff @(posedge clk_i) if (start_i) addr_q <= addr_i;
 
   npu_validate #(.ROWS(ROWS), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH),
       .TRAINING(TRAINING)) u_validate (
@@ -114,8 +112,8 @@ module npu_fetch #(
     .in_addr_o(in_addr), .in2_addr_o(in2_addr), .out_addr_o(out_addr)
   );
 
-  assign code_o = error_q ? npu_pkg::ERROR_BUS_READ : check_code;
-  assign info_o = error_q ? 32'(npu_pkg::ENGINE_FETCH) : check_info;
+  assign verdict_o.code = error_q ? npu_pkg::ERROR_BUS_READ : check_code;
+  assign verdict_o.info = error_q ? 32'(npu_pkg::ENGINE_FETCH) : check_info;
   assign addr_o = {out_addr, in2_addr, in_addr};
 
 `ifndef SYNTHESIS

@@ -51,7 +51,7 @@ $(PERI_OUT)/$(call peri_field,$(1),1)/run: tests/rtl/peri/$(call peri_field,$(1)
 	@OBJCACHE=$(CCACHE) $(PERI_VERILATOR) $(subst $(comma), ,$(call peri_field,$(1),4)) --top-module \
 	  $(call peri_field,$(1),2) --prefix Vtop \
 	  -CFLAGS "-DP_BENCH=1 $(patsubst -G%,-DP_%,$(filter -G%,$(subst $(comma), ,$(call peri_field,$(1),4))))" --Mdir \
-	  $$(@D)/obj -o ../run rtl/pkg/npu_pkg.sv \
+	  $$(@D)/obj -o ../run rtl/pkg/npu_pkg.sv rtl/pkg/npu_types.sv \
 	  $$$$(ls rtl/*/$(call peri_field,$(1),2).sv) $(CURDIR)/$$< \
 	  $(addprefix $(CURDIR)/,$(subst $(comma), ,$(call peri_field,$(1),5))) > $$(@D)/build.log 2>&1 || { grep -E -A4 \
 	  'rror|arning' $$(@D)/build.log; exit 1; }
