@@ -19,8 +19,7 @@ module npu_array #(
   localparam int unsigned PW = $clog2(ACC_DEPTH),
   localparam int unsigned GROUPS = (COLS > RQ_LANES) ? COLS / RQ_LANES : 1,
   localparam int unsigned GB = (GROUPS > 1) ? $clog2(GROUPS) : 1,
-  localparam int unsigned MB = LR + LC + 1,
-  localparam int unsigned GEO_BITS = 3 * 16 + AW
+  localparam int unsigned MB = LR + LC + 1
 ) (
   input  logic                   clk_i,
   input  logic                   rst_ni,
@@ -30,7 +29,7 @@ module npu_array #(
   // tiles: {img_pitch, tw, th, tn}
   input  logic                   tile_valid_i,
   output logic                   tile_ready_o,
-  input  logic [GEO_BITS-1:0]    tile_i,
+  input  npu_types::array_tile_t tile_i,
   // halves of the scratchpad
   input  logic [1:0]             full_i,
   input  logic [2*AW-1:0]        step_x_i,
@@ -47,12 +46,7 @@ module npu_array #(
   input  logic [ROWS*AW-1:0]     kt_off_i,
   input  logic [LR:0]            kt_lanes_i,
   input  logic [MB-1:0]          kt_weights_i,   // weights that take part
-  input  logic                   kt_first_i,     // of a block: accumulators start from zero
-  input  logic                   kt_last_i,      // of a block
-  input  logic                   kt_load_i,      // first on a new half of the scratchpad
-  input  logic                   kt_unload_i,    // last on it
-  input  logic                   kt_tile_i,      // first of a tile
-  input  logic                   kt_end_i,       // last of the command
+  input  npu_types::marks_t      kt_marks_i,
   input  logic                   shadow_we_i,
   input  logic                   shadow_across_i,
   input  logic [LL-1:0]          shadow_at_i,
@@ -102,20 +96,20 @@ module npu_array #(
   assign last_y = (y_q == 16'd1);
   assign last_pos = last_x && last_y && (n_q == 16'd1);
   assign k_done = active_q && last_pos;
-  assign ready_half = !kt_load_i || full_i[load_half_q];
-  assign ready_acc = !kt_first_i || !busy_q[acc_half_q];
+  assign ready_half = !kt_marks_i.load || full_i[load_half_q];
+  assign ready_acc = !kt_marks_i.first || !busy_q[acc_half_q];
   assign kt_ready_o = (!active_q || last_pos) && ready_half && ready_acc &&
-      (!kt_tile_i || tile_valid_i);
+      (!kt_marks_i.tile || tile_valid_i);
   assign take = kt_valid_i && kt_ready_o;
-  assign tile_ready_o = take && kt_tile_i;
+  assign tile_ready_o = take && kt_marks_i.tile;
 
   // The first k-tile of a tile brings the tile's geometry with it, later ones keep it.
   logic [15:0] tn, th, tw;
   logic [AW-1:0] pitch;
-  assign tn = kt_tile_i ? tile_i[15:0] : tn_q;
-  assign th = kt_tile_i ? tile_i[31:16] : th_q;
-  assign tw = kt_tile_i ? tile_i[47:32] : tw_q;
-  assign pitch = kt_tile_i ? tile_i[48 +: AW] : pitch_q;
+  assign tn = kt_marks_i.tile ? tile_i.tn : tn_q;
+  assign th = kt_marks_i.tile ? tile_i.th : th_q;
+  assign tw = kt_marks_i.tile ? tile_i.tw : tw_q;
+  assign pitch = kt_marks_i.tile ? tile_i.img_pitch[AW-1:0] : pitch_q;
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -134,10 +128,10 @@ module npu_array #(
       if (take) active_q <= 1'b1;
       else if (last_pos) active_q <= 1'b0;
       if (!run_i) load_half_q <= 1'b0;
-      else if (take && kt_load_i) load_half_q <= !load_half_q;
-      if (take && kt_first_i) acc_half_q <= !acc_half_q;
-      if (take) expect_load_q <= kt_unload_i;
-      if (take) end_q <= kt_end_i;
+      else if (take && kt_marks_i.load) load_half_q <= !load_half_q;
+      if (take && kt_marks_i.first) acc_half_q <= !acc_half_q;
+      if (take) expect_load_q <= kt_marks_i.unload;
+      if (take) end_q <= kt_marks_i.finish;
       else if (!run_i) end_q <= 1'b0;
     end
   end
@@ -146,17 +140,17 @@ module npu_array #(
   // the halves of scratchpad and accumulators that it works on.
   always_ff @(posedge clk_i) begin
     if (take) begin
-      k_first_q <= kt_first_i;
-      k_last_q <= kt_last_i;
-      unload_q <= kt_unload_i;
+      k_first_q <= kt_marks_i.first;
+      k_last_q <= kt_marks_i.last;
+      unload_q <= kt_marks_i.unload;
       off_q <= kt_off_i;
       lanes_q <= kt_lanes_i;
       weights_q <= kt_weights_i;
-      if (kt_load_i) begin
+      if (kt_marks_i.load) begin
         sp_half_q <= load_half_q;
         px_q <= step_x_i[load_half_q*AW +: AW];
       end
-      if (kt_first_i) half_q <= acc_half_q;
+      if (kt_marks_i.first) half_q <= acc_half_q;
       tn_q <= tn;
       th_q <= th;
       tw_q <= tw;
@@ -283,7 +277,7 @@ module npu_array #(
         busy_q[h] <= 1'b0;
         block_valid_o[h] <= 1'b0;
       end else begin
-        if (take && kt_first_i && acc_half_q == 1'(h)) busy_q[h] <= 1'b1;
+        if (take && kt_marks_i.first && acc_half_q == 1'(h)) busy_q[h] <= 1'b1;
         else if (block_free_i[h]) busy_q[h] <= 1'b0;
         if (v_q[5] && block_q[5] && halves_q[5] == 1'(h)) block_valid_o[h] <= 1'b1;
         else if (block_free_i[h]) block_valid_o[h] <= 1'b0;

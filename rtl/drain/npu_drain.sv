@@ -14,8 +14,7 @@ module npu_drain #(
   localparam int unsigned GROUPS = (COLS > RQ_LANES) ? COLS / RQ_LANES : 1,
   localparam int unsigned GB = (GROUPS > 1) ? $clog2(GROUPS) : 1,
   localparam int unsigned SEG = RQ_LANES * 2,
-  localparam int unsigned SW = $clog2(SEG + 1),
-  localparam int unsigned GEO_BITS = 3 * 16 + 32
+  localparam int unsigned SW = $clog2(SEG + 1)
 ) (
   input  logic                          clk_i,
   input  logic                          rst_ni,
@@ -23,10 +22,10 @@ module npu_drain #(
   input  npu_pkg::desc_t                desc_i,
   input  logic [31:0]                   out_row_i,
   input  logic [31:0]                   out_img_i,
-  // tiles: {out_base, tw, th, tn}
+  // tiles
   input  logic                          tile_valid_i,
   output logic                          tile_ready_o,
-  input  logic [GEO_BITS-1:0]           tile_i,
+  input  npu_types::drain_tile_t        tile_i,
   // parameters of the block
   input  logic                          par_valid_i,
   output logic                          par_free_o,
@@ -140,7 +139,7 @@ module npu_drain #(
   logic [31:0] block_base;  // element index of the block's first output
   always_comb begin
     block_base = '0;
-    if (state_q == D_LOAD) block_base = tile_i[48 +: 32] + 32'(par_first_i);
+    if (state_q == D_LOAD) block_base = tile_i.out_base + 32'(par_first_i);
   end
   assign dr_read_o = issue && (group_q == '0);
   assign dr_half_o = half_q;
@@ -228,8 +227,8 @@ module npu_drain #(
   end
   npu_residual #(.COLS(COLS), .BUS_BYTES(BUS_BYTES), .RQ_LANES(RQ_LANES)) u_residual (
     .clk_i, .rst_ni, .clear_i, .start_i(state_q == D_LOAD && add), .addr_i(desc_i.in2_addr),
-    .base_i(block_base), .channels_i(par_channels_i), .tn_i(tile_i[15:0]), .th_i(tile_i[31:16]),
-    .tw_i(tile_i[47:32]), .col_i(out_c), .row_i(out_row_i), .img_i(out_img_i),
+    .base_i(block_base), .channels_i(par_channels_i), .tn_i(tile_i.tn), .th_i(tile_i.th),
+    .tw_i(tile_i.tw), .col_i(out_c), .row_i(out_row_i), .img_i(out_img_i),
     .rd_req_valid_o, .rd_req_ready_i, .rd_req_addr_o, .rd_req_bytes_o, .rd_rsp_valid_i,
     .rd_rsp_ready_o, .rd_rsp_data_i, .rd_rsp_last_i, .valid_o(res_valid), .ready_i(res_take),
     .last_i(res_last), .data_o(res_data)
@@ -277,8 +276,8 @@ module npu_drain #(
   end
   assign last_out = seg_valid_o && seg_ready_i && seg_last_o && walk_last;
   npu_walk u_out (
-    .clk_i, .load_i(state_q == D_LOAD), .base_i(block_base), .tn_i(tile_i[15:0]),
-    .th_i(tile_i[31:16]), .tw_i(tile_i[47:32]), .step_i(seg_valid_o && seg_ready_i && seg_last_o),
+    .clk_i, .load_i(state_q == D_LOAD), .base_i(block_base), .tn_i(tile_i.tn),
+    .th_i(tile_i.th), .tw_i(tile_i.tw), .step_i(seg_valid_o && seg_ready_i && seg_last_o),
     .col_i(out_c), .row_i(out_row_i), .img_i(out_img_i), .at_o(at), .last_o(walk_last)
   );
   always_comb begin

@@ -11,9 +11,7 @@ module npu_load #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned ACT_BYTES = npu_pkg::ACT_BYTES_DEFAULT,
   localparam int unsigned AW = $clog2(ACT_BYTES),
-  localparam int unsigned LR = $clog2(ROWS),
-  // {last, out_base, ix0, iy0, img_pitch, tw, th, tn}
-  localparam int unsigned TILE_BITS = 3 * 16 + AW + 2 * 26 + 32 + 1
+  localparam int unsigned LR = $clog2(ROWS)
 ) (
   input  logic                          clk_i,
   input  logic                          rst_ni,
@@ -33,7 +31,7 @@ module npu_load #(
   // one token per tile, to all that work on tiles at once
   output logic                          tile_valid_o,
   input  logic                          tile_ready_i,
-  output logic [TILE_BITS-1:0]          tile_o,
+  output npu_types::tile_t              tile_o,
   // halves of the scratchpad
   output logic [1:0]                    full_o,
   // of each half: scratchpad bytes between output columns
@@ -264,7 +262,14 @@ module npu_load #(
   end
 
   assign tile_valid_o = (state_q == PUSH) && need_push_q;
-  assign tile_o = {last_tile, out_base_q, ix0_q, iy0_q, img_pitch_q, tw_q, th_q, tn_q};
+  assign tile_o.last = last_tile;
+  assign tile_o.out_base = out_base_q;
+  assign tile_o.ix0 = ix0_q;
+  assign tile_o.iy0 = iy0_q;
+  assign tile_o.img_pitch = 18'(img_pitch_q);
+  assign tile_o.tw = tw_q;
+  assign tile_o.th = th_q;
+  assign tile_o.tn = tn_q;
   assign full_o = full_q;
   assign busy_o = (state_q != IDLE);
 

@@ -65,6 +65,41 @@ package npu_types;
     logic [5:0] step_shift;
   } update_t;
 
+  // A tile, from npu_load to those that work on it (CONTRACT.md, Tiles).
+  typedef struct packed {
+    logic last;                // of the command
+    logic [31:0] out_base;     // element index of its first output
+    logic signed [25:0] ix0;   // its first tap in the image; padding lies at negative coordinates
+    logic signed [25:0] iy0;
+    logic [17:0] img_pitch;    // scratchpad bytes from one image to the next
+    logic [15:0] tw;           // output columns, output rows, images
+    logic [15:0] th;
+    logic [15:0] tn;
+  } tile_t;
+  // ... as much of it as the array needs, and the drain.
+  typedef struct packed {
+    logic [17:0] img_pitch;
+    logic [15:0] tw;
+    logic [15:0] th;
+    logic [15:0] tn;
+  } array_tile_t;
+  typedef struct packed {
+    logic [31:0] out_base;
+    logic [15:0] tw;
+    logic [15:0] th;
+    logic [15:0] tn;
+  } drain_tile_t;
+
+  // What begins and ends with a k-tile.
+  typedef struct packed {
+    logic first;   // of a block: accumulators start from zero
+    logic last;    // of a block
+    logic load;    // first on a new half of the scratchpad
+    logic unload;  // last on it
+    logic tile;    // first of a tile
+    logic finish;  // last of the command
+  } marks_t;
+
   // What LOSS found; valid for one cycle.
   typedef struct packed {
     logic valid;

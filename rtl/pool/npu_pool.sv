@@ -11,8 +11,7 @@ module npu_pool #(
   localparam int unsigned AW = $clog2(ACT_BYTES),
   localparam int unsigned LR = $clog2(ROWS),
   localparam int unsigned SEG = RQ_LANES * 2,
-  localparam int unsigned SW = $clog2(SEG + 1),
-  localparam int unsigned TILE_BITS = 3 * 16 + AW + 2 * 26 + 32 + 1
+  localparam int unsigned SW = $clog2(SEG + 1)
 ) (
   input  logic                          clk_i,
   input  logic                          rst_ni,
@@ -27,7 +26,7 @@ module npu_pool #(
   // tiles: see npu_load
   input  logic                          tile_valid_i,
   output logic                          tile_ready_o,
-  input  logic [TILE_BITS-1:0]          tile_i,
+  input  npu_types::tile_t              tile_i,
   // scratchpad
   input  logic [1:0]                    full_i,
   input  logic [2*AW-1:0]               step_x_i,
@@ -69,13 +68,6 @@ module npu_pool #(
   assign stride_w = CW'(desc_i.stride_w);
   assign dil_h = CW'(desc_i.dilation_h);
   assign dil_w = CW'(desc_i.dilation_w);
-
-  logic [15:0] tn, th, tw;
-  logic [AW-1:0] img_pitch;
-  logic signed [CW-1:0] iy0, ix0;
-  logic [31:0] out_base;
-  logic tile_last;
-  assign {tile_last, out_base, ix0, iy0, img_pitch, tw, th, tn} = tile_i;
 
   // Reader: waits for a tile and its half of the scratchpad, then block of channels by block of
   // channels P_BLOCK (start values), P_RUN (a tap per cycle), P_DRAIN (until its last output left,
@@ -138,32 +130,32 @@ module npu_pool #(
     if (issue) begin
       tap_q <= !last_kx ? tap_q + tap_x_i : !last_tap ? tap_row_q + tap_y_i : '0;
       ix_q <= !last_kx ? ix_q + $signed(dil_w) : !last_tap ? ix_pos_q
-              : !last_x ? ix_pos_q + $signed(stride_w) : ix0;
+              : !last_x ? ix_pos_q + $signed(stride_w) : tile_i.ix0;
       if (last_kx) begin  // next row of taps, or position
         tap_row_q <= !last_tap ? tap_row_q + tap_y_i : '0;
         iy_q <= !last_tap ? iy_q + $signed(dil_h) : !last_x ? iy_pos_q
-                : !last_y ? iy_pos_q + $signed(stride_h) : iy0;
+                : !last_y ? iy_pos_q + $signed(stride_h) : tile_i.iy0;
       end
       if (last_tap) begin
-        p_q <= !last_x ? p_q + px : !last_y ? py_q + step_y_i : pn_q + img_pitch;
-        ix_pos_q <= !last_x ? ix_pos_q + $signed(stride_w) : ix0;
+        p_q <= !last_x ? p_q + px : !last_y ? py_q + step_y_i : pn_q + tile_i.img_pitch[AW-1:0];
+        ix_pos_q <= !last_x ? ix_pos_q + $signed(stride_w) : tile_i.ix0;
       end
       if (last_tap && last_x) begin
-        py_q <= !last_y ? py_q + step_y_i : pn_q + img_pitch;
-        iy_pos_q <= !last_y ? iy_pos_q + $signed(stride_h) : iy0;
+        py_q <= !last_y ? py_q + step_y_i : pn_q + tile_i.img_pitch[AW-1:0];
+        iy_pos_q <= !last_y ? iy_pos_q + $signed(stride_h) : tile_i.iy0;
       end
       if (last_tap && last_x && last_y) begin
-        pn_q <= pn_q + img_pitch;
+        pn_q <= pn_q + tile_i.img_pitch[AW-1:0];
         n_q <= n_q - 16'd1;
       end
-      if (last_tap && last_x) y_q <= !last_y ? y_q - 16'd1 : th;
-      if (last_tap) x_q <= !last_x ? x_q - 16'd1 : tw;
+      if (last_tap && last_x) y_q <= !last_y ? y_q - 16'd1 : tile_i.th;
+      if (last_tap) x_q <= !last_x ? x_q - 16'd1 : tile_i.tw;
       if (last_kx) ky_q <= !last_tap ? ky_q - 16'd1 : kernel_h;
       kx_q <= !last_kx ? kx_q - 16'd1 : kernel_w;
     end else if (state_q == P_BLOCK) begin
-      n_q <= tn;
-      y_q <= th;
-      x_q <= tw;
+      n_q <= tile_i.tn;
+      y_q <= tile_i.th;
+      x_q <= tile_i.tw;
       ky_q <= kernel_h;
       kx_q <= kernel_w;
       p_q <= AW'(o_q);
@@ -171,10 +163,10 @@ module npu_pool #(
       pn_q <= AW'(o_q);
       tap_q <= '0;
       tap_row_q <= '0;
-      iy_pos_q <= iy0;
-      ix_pos_q <= ix0;
-      iy_q <= iy0;
-      ix_q <= ix0;
+      iy_pos_q <= tile_i.iy0;
+      ix_pos_q <= tile_i.ix0;
+      iy_q <= tile_i.iy0;
+      ix_q <= tile_i.ix0;
     end
   end
   // First channel of the block, and how many it has.
@@ -336,19 +328,19 @@ module npu_pool #(
   assign seg_take = seg_valid_o && seg_ready_i;
   assign res_free = seg_take && seg_last_o;
   assign out_done = res_free && walk_last;
-  assign end_o = out_done && last_block && tile_last;
+  assign end_o = out_done && last_block && tile_i.last;
   always_ff @(posedge clk_i) begin
     if (state_q == P_BLOCK) done_q <= '0;
     else if (seg_take) done_q <= seg_last_o ? '0 : done_q + (LR + 1)'(SEG);
   end
   npu_walk u_out (
-    .clk_i, .load_i(state_q == P_BLOCK), .base_i(out_base + 32'(o_q)), .tn_i(tn), .th_i(th),
-    .tw_i(tw), .step_i(res_free), .col_i(desc_i.in_c), .row_i(out_row_i), .img_i(out_img_i),
-    .at_o(at), .last_o(walk_last)
+    .clk_i, .load_i(state_q == P_BLOCK), .base_i(tile_i.out_base + 32'(o_q)), .tn_i(tile_i.tn),
+    .th_i(tile_i.th), .tw_i(tile_i.tw), .step_i(res_free), .col_i(desc_i.in_c), .row_i(out_row_i),
+    .img_i(out_img_i), .at_o(at), .last_o(walk_last)
   );
 
   logic unused;
-  assign unused = ^{act_i, q_ready, result_rest, value};
+  assign unused = ^{act_i, q_ready, result_rest, value, tile_i};
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) window_q |-> q_ready);

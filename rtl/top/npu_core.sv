@@ -73,7 +73,6 @@ module npu_core #(
   localparam int unsigned GB = (GROUPS > 1) ? $clog2(GROUPS) : 1;
   localparam int unsigned SEG = RQ_LANES * 2;
   localparam int unsigned SW = $clog2(SEG + 1);
-  localparam int unsigned TILE = 3 * 16 + AW + 2 * 26 + 32 + 1;
   localparam int unsigned DATA = BUS_BYTES * 8;
 
   // Command in progress.
@@ -98,37 +97,37 @@ module npu_core #(
 
   // Tiles, to everybody at once.
   logic tile_valid, tile_ready, tile_push;
-  logic [TILE-1:0] tile;
+  npu_types::tile_t tile;
   logic w_push_ready, p_push_ready, a_push_ready, d_push_ready, q_push_ready;
   logic w_tile_valid, w_tile_ready, w_tile_last, p_tile_valid, p_tile_ready, p_tile_last;
   logic a_tile_valid, a_tile_ready, d_tile_valid, d_tile_ready, q_tile_valid, q_tile_ready;
-  logic [3*16+AW-1:0] a_tile;
-  logic [3*16+31:0] d_tile;
-  logic [TILE-1:0] q_tile;
+  npu_types::array_tile_t a_tile;
+  npu_types::drain_tile_t d_tile;
+  npu_types::tile_t q_tile;
   assign tile_ready = pool ? q_push_ready : w_push_ready && p_push_ready && a_push_ready &&
       d_push_ready;
   assign tile_push = tile_valid && tile_ready;
   npu_fifo #(.WIDTH(1), .DEPTH(4)) u_weight_tiles (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && !pool), .push_ready_o(w_push_ready),
-    .push_data_i(tile[TILE-1]), .pop_valid_o(w_tile_valid), .pop_ready_i(w_tile_ready),
+    .push_data_i(tile.last), .pop_valid_o(w_tile_valid), .pop_ready_i(w_tile_ready),
     .pop_data_o(w_tile_last)
   );
   npu_fifo #(.WIDTH(1), .DEPTH(4)) u_param_tiles (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && !pool), .push_ready_o(p_push_ready),
-    .push_data_i(tile[TILE-1]), .pop_valid_o(p_tile_valid), .pop_ready_i(p_tile_ready),
+    .push_data_i(tile.last), .pop_valid_o(p_tile_valid), .pop_ready_i(p_tile_ready),
     .pop_data_o(p_tile_last)
   );
-  npu_fifo #(.WIDTH(3*16+AW), .DEPTH(4)) u_array_tiles (
+  npu_fifo #(.WIDTH($bits(a_tile)), .DEPTH(4)) u_array_tiles (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && !pool), .push_ready_o(a_push_ready),
-    .push_data_i(tile[3*16+AW-1:0]), .pop_valid_o(a_tile_valid), .pop_ready_i(a_tile_ready),
-    .pop_data_o(a_tile)
+    .push_data_i({tile.img_pitch, tile.tw, tile.th, tile.tn}), .pop_valid_o(a_tile_valid),
+    .pop_ready_i(a_tile_ready), .pop_data_o(a_tile)
   );
-  npu_fifo #(.WIDTH(3*16+32), .DEPTH(4)) u_drain_tiles (
+  npu_fifo #(.WIDTH($bits(d_tile)), .DEPTH(4)) u_drain_tiles (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && !pool), .push_ready_o(d_push_ready),
-    .push_data_i({tile[TILE-2 -: 32], tile[47:0]}), .pop_valid_o(d_tile_valid),
+    .push_data_i({tile.out_base, tile.tw, tile.th, tile.tn}), .pop_valid_o(d_tile_valid),
     .pop_ready_i(d_tile_ready), .pop_data_o(d_tile)
   );
-  npu_fifo #(.WIDTH(TILE), .DEPTH(2)) u_pool_tiles (
+  npu_fifo #(.WIDTH($bits(q_tile)), .DEPTH(2)) u_pool_tiles (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && pool), .push_ready_o(q_push_ready),
     .push_data_i(tile), .pop_valid_o(q_tile_valid), .pop_ready_i(q_tile_ready), .pop_data_o(q_tile)
   );
@@ -172,8 +171,8 @@ module npu_core #(
   assign cnt_sram_read_o = a_rd_valid || q_rd_valid;
 
   // Weights.
-  logic weight_busy, kt_valid, kt_ready, kt_first, kt_last, kt_load, kt_unload, kt_tile, kt_end,
-      shadow_we, swap;
+  logic weight_busy, kt_valid, kt_ready, shadow_we, swap;
+  npu_types::marks_t kt_marks;
   logic [ROWS*AW-1:0] kt_off;
   logic [LR:0] kt_lanes;
   logic [MB-1:0] kt_weights;
@@ -192,8 +191,7 @@ module npu_core #(
     .rd_rsp_valid_i(rd_rsp_valid_i[1]), .rd_rsp_ready_o(rd_rsp_ready_o[1]),
     .rd_rsp_data_i(rd_rsp_data_i[2*DATA-1:DATA]), .rd_rsp_last_i(rd_rsp_last_i[1]),
     .kt_valid_o(kt_valid), .kt_ready_i(kt_ready), .kt_off_o(kt_off), .kt_lanes_o(kt_lanes),
-    .kt_weights_o(kt_weights), .kt_first_o(kt_first), .kt_last_o(kt_last), .kt_load_o(kt_load),
-    .kt_unload_o(kt_unload), .kt_tile_o(kt_tile), .kt_end_o(kt_end), .kt_packed_o(kt_packed),
+    .kt_weights_o(kt_weights), .kt_marks_o(kt_marks), .kt_packed_o(kt_packed),
     .shadow_we_o(shadow_we), .shadow_across_o(shadow_across), .shadow_at_o(shadow_at),
     .shadow_o(shadow), .swap_i(swap), .cnt_perturbed_o(w_perturbed), .cnt_clipped_o(w_clipped),
     .cnt_random_o(w_random)
@@ -213,15 +211,13 @@ module npu_core #(
     .full_i(full), .step_x_i(step_x), .release_o(release_array),
     .rd_valid_o(a_rd_valid), .rd_half_o(a_rd_half), .rd_base_o(a_rd_base), .rd_off_o(a_rd_off),
     .rd_lanes_o(a_rd_lanes), .act_i(act), .kt_valid_i(kt_valid), .kt_ready_o(kt_ready),
-    .kt_off_i(kt_off), .kt_lanes_i(kt_lanes), .kt_weights_i(kt_weights), .kt_first_i(kt_first),
-    .kt_last_i(kt_last), .kt_load_i(kt_load), .kt_unload_i(kt_unload), .kt_tile_i(kt_tile),
-    .kt_end_i(kt_end), .shadow_we_i(shadow_we), .shadow_across_i(shadow_across),
-    .shadow_at_i(shadow_at), .shadow_i(shadow), .swap_o(swap), .block_valid_o(block_valid),
-    .block_last_o(block_last), .block_free_i(block_free), .dr_read_i(dr_read), .dr_half_i(dr_half),
-    .dr_pos_i(dr_pos), .dr_select_i(dr_select), .dr_group_i(dr_group),
-    .dr_select_half_i(dr_select_half), .dr_acc_o(dr_acc), .cnt_active_o(cnt_array_active_o),
-    .cnt_stall_load_o, .cnt_stall_weight_o, .cnt_stall_drain_o, .cnt_macs_o, .cnt_weight_loads_o,
-    .cnt_acc_reads_o, .cnt_acc_write_o
+    .kt_off_i(kt_off), .kt_lanes_i(kt_lanes), .kt_weights_i(kt_weights), .kt_marks_i(kt_marks),
+    .shadow_we_i(shadow_we), .shadow_across_i(shadow_across), .shadow_at_i(shadow_at),
+    .shadow_i(shadow), .swap_o(swap), .block_valid_o(block_valid), .block_last_o(block_last),
+    .block_free_i(block_free), .dr_read_i(dr_read), .dr_half_i(dr_half), .dr_pos_i(dr_pos),
+    .dr_select_i(dr_select), .dr_group_i(dr_group), .dr_select_half_i(dr_select_half),
+    .dr_acc_o(dr_acc), .cnt_active_o(cnt_array_active_o), .cnt_stall_load_o, .cnt_stall_weight_o,
+    .cnt_stall_drain_o, .cnt_macs_o, .cnt_weight_loads_o, .cnt_acc_reads_o, .cnt_acc_write_o
   );
 
   // Drain.

@@ -52,12 +52,7 @@ module npu_weight #(
   output logic [ROWS*AW-1:0]            kt_off_o,
   output logic [LR:0]                   kt_lanes_o,
   output logic [MB-1:0]                 kt_weights_o,
-  output logic                          kt_first_o,
-  output logic                          kt_last_o,
-  output logic                          kt_load_o,
-  output logic                          kt_unload_o,
-  output logic                          kt_tile_o,
-  output logic                          kt_end_o,
+  output npu_types::marks_t             kt_marks_o,
   output logic                          kt_packed_o,
   output logic                          shadow_we_o,
   output logic                          shadow_across_o,  // a row, not a column
@@ -196,17 +191,23 @@ module npu_weight #(
   logic [KT-1:0] kt_in, kt;
   logic [AW-1:0] off;
   logic [MB-1:0] kt_macs;
+  npu_types::marks_t marks;
   assign kt_push = (state_q == R_KT);
   always_comb begin
     off = '0;
     kt_macs = '0;
+    marks = '0;
     kt_in = '0;
     if (kt_push) begin
       off = packed_k ? '0 : tap_off_q + (depthwise ? c0_q[AW-1:0] : AW'(c_q) - AW'(c_base_q));
       kt_macs = depthwise ? MB'(nc_q) : MB'(run) * MB'(nc_q);
-      kt_in = {off, depthwise ? lane_q : run, kt_macs, nc_q, mod_q, first_k, k_end,
-               chunked ? (c_q == c_base_q) : tile_start_q, unload, tile_start_q,
-               unload && block_last && k_end && last_tile_q};
+      marks.first = first_k;
+      marks.last = k_end;
+      marks.load = chunked ? (c_q == c_base_q) : tile_start_q;
+      marks.unload = unload;
+      marks.tile = tile_start_q;
+      marks.finish = unload && block_last && k_end && last_tile_q;
+      kt_in = {off, depthwise ? lane_q : run, kt_macs, nc_q, mod_q, marks};
     end
   end
   npu_fifo #(.WIDTH(KT), .DEPTH(KT_DEPTH)) u_kt (
@@ -577,8 +578,7 @@ module npu_weight #(
   logic [LR:0] off_count_q;
   logic [AW-1:0] pk_base_q;
   logic [31:0] pk_r_q;
-  assign {h_off, kt_lanes_o, kt_weights_o, head_nc, head_mod, kt_first_o, kt_last_o, kt_load_o,
-      kt_unload_o, kt_tile_o, kt_end_o} = kt;
+  assign {h_off, kt_lanes_o, kt_weights_o, head_nc, head_mod, kt_marks_o} = kt;
   assign kt_valid_o = kt_valid && busy_q && !taken_q && (offs_ready_q || !packed_k);
   assign kt_pop = kt_valid_o && kt_ready_i;
   assign kt_packed_o = packed_k;
@@ -620,7 +620,7 @@ module npu_weight #(
     pk_r = '0;
     off_next = '0;
     if (offs_run) begin
-      pk_first = kt_first_o && (off_count_q == '0);
+      pk_first = kt_marks_o.first && (off_count_q == '0);
       pk_base = pk_first ? '0 : pk_base_q;
       pk_r = pk_first ? '0 : pk_r_q;
       off_next = {pk_base + pk_r[AW-1:0], off_q[ROWS*AW-1:AW]};

@@ -22,7 +22,7 @@ module cover_array (
   idle_between:        cover property (@(posedge clk_i) disable iff (!rst_ni) run && !active && !kt_valid);
 endmodule
 bind npu_array cover_array u_cover (
-  .clk_i, .rst_ni, .run(run_i), .active(active_q), .take, .last_pos, .kt_valid(kt_valid_i), .kt_first(kt_first_i), .kt_load(kt_load_i),
+  .clk_i, .rst_ni, .run(run_i), .active(active_q), .take, .last_pos, .kt_valid(kt_valid_i), .kt_first(kt_marks_i.first), .kt_load(kt_marks_i.load),
   .ready_half, .ready_acc, .swap(swap_o), .full(full_i), .acc_busy(busy_q), .block_valid(block_valid_o),
   .stall_load(cnt_stall_load_o), .stall_weight(cnt_stall_weight_o), .stall_drain(cnt_stall_drain_o)
 );

@@ -36,7 +36,7 @@ MUTANTS = [
     ("accumulator-stuck", "rtl/array/npu_accumulator.sv", "if (add_i && half_i) mem1[wr_pos_i] <= sum;",
      "if (add_i && half_i) mem1[wr_pos_i] <= {sum[39:18], 1'b0, sum[16:0]};", "bit 17 of the accumulators of one half is stuck at 0"),
     ("accumulator-first", "rtl/array/npu_accumulator.sv", "(first_i ? 40'sd0 : half_i", "((first_i && half_i) ? 40'sd0 : half_i", "accumulators of one half are not cleared"),
-    ("array-overrun", "rtl/array/npu_array.sv", "assign ready_acc = !kt_first_i || !busy_q[acc_half_q];", "assign ready_acc = !kt_first_i || !busy_q[acc_half_q] || dr_read_i;",
+    ("array-overrun", "rtl/array/npu_array.sv", "assign ready_acc = !kt_marks_i.first || !busy_q[acc_half_q];", "assign ready_acc = !kt_marks_i.first || !busy_q[acc_half_q] || dr_read_i;",
      "dropped stall: accumulators overwritten while they are drained"),
     ("array-counter", "rtl/array/npu_array.sv", "assign cnt_macs_o = active_q ? weights_q : '0;", "assign cnt_macs_o = take ? '0 : active_q ? weights_q : '0;",
      "multiply counter misses a position of each k-tile"),
