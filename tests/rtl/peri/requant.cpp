@@ -14,6 +14,7 @@ int main() {
   bench::Random rnd;
   Vtop& t = *b.top;
   t.clk_i = 0;
+  t.eval();
   for (int round = 0; round < 300; ++round) {
     const bool whole = rnd.chance(25), wide = !whole && rnd.chance(40);
     const std::int64_t lo = whole ? INT32_MIN : wide ? -32768 : -128,
@@ -29,7 +30,8 @@ int main() {
       const auto m =
           static_cast<std::int32_t>(0x40000000 + (whole ? 0 : rnd.below(0x40000000)));
       std::int64_t acc = static_cast<std::int64_t>(rnd.bits()) >> rnd.between(24, 63);
-      if (rnd.chance(70) && e < 0)
+      if (whole && rnd.chance(40)) acc = (rnd.chance(50) ? hi : lo) + rnd.between(-3, 3);
+      if (!whole && rnd.chance(70) && e < 0)
         acc = std::clamp((rnd.between(lo - 3, hi + 3) << -e) + rnd.between(-2, 2), num::kAccMin,
                          num::kAccMax);
       t.acc_i = static_cast<std::uint64_t>(acc) & ((std::uint64_t{1} << 40) - 1),
