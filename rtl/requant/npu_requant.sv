@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// One requantization lane: rescale, zero point, clamp; four registers with a valid bit each, advancing together.
-// Saturation is reported against the output type, whatever the clamp is (CONTRACT.md, Requantization).
+// One requantization lane: rescale, zero point, clamp; four registers with a valid bit each,
+// advancing together. Saturation is reported against the output type, whatever the clamp is
+// (CONTRACT.md, Requantization).
 module npu_requant #(
   parameter int unsigned LATENCY = 4  // fixed; for those who align a sideband
 ) (
   input  logic               clk_i,
-  input  logic [LATENCY-1:0] en_i,      // enable of register s: the owner's valid bits under its advance
+  // enable of register s: the owner's valid bits under its advance
+  input  logic [LATENCY-1:0] en_i,
   input  logic signed [39:0] acc_i,
   input  logic [30:0]        mult_i,
   input  logic signed [7:0]  exp_i,
@@ -24,7 +26,8 @@ module npu_requant #(
   npu_rescale u_rescale (.clk_i, .en_i(en_i[2:0]), .acc_i, .mult_i, .exp_i, .y_o(y));
 
   // {high, low, output}
-  function automatic logic [33:0] clamp(input logic signed [39:0] v, input logic signed [15:0] zp, input logic signed [15:0] low,
+  function automatic logic [33:0] clamp(input logic signed [39:0] v, input logic signed [15:0] zp,
+                                        input logic signed [15:0] low,
                                         input logic signed [15:0] high, input logic wide);
     logic signed [40:0] offset_y;
     logic signed [40:0] type_min, type_max;
@@ -33,7 +36,8 @@ module npu_requant #(
     type_max = wide ? 41'sd32767 : 41'sd127;
     clamp[33] = offset_y > type_max;
     clamp[32] = offset_y < type_min;
-    clamp[31:0] = (offset_y < 41'(low)) ? 32'(low) : (offset_y > 41'(high)) ? 32'(high) : offset_y[31:0];
+    clamp[31:0] = (offset_y < 41'(low)) ? 32'(low) : (offset_y > 41'(high)) ? 32'(high)
+        : offset_y[31:0];
   endfunction
   // What does not fit 32 bits differs from its sign above bit 31.
   function automatic logic [33:0] clamp32(input logic signed [39:0] v);

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "cmodel/npu/control.hpp"
+#include "cmodel/command/control.hpp"
 #include "cmodel/spec/npu_spec.hpp"
 
 namespace limits {
@@ -112,7 +112,7 @@ inline std::vector<Limit> shape_limits() {
       {"opcode", kAdd, same, LIMIT_CHANGE(d.opcode = 8), Error::opcode_, 0},
       {"opcode of 8 bits", kAdd, same, LIMIT_CHANGE(d.opcode = 128), Error::opcode_, 0},
       // flags
-      {"known flags", kAll, LIMIT_CHANGE(d.flags |= 1U << 12), LIMIT_CHANGE(d.flags |= 1U << 13),
+      {"known flags", kAll, LIMIT_CHANGE(d.flags |= 1U << 12), LIMIT_CHANGE(d.flags |= 1U << 18),
        shape, id(F::flags_)},
       {"last flag", kAll, same, LIMIT_CHANGE(d.flags |= 1U << 23), shape, id(F::flags_)},
       {"both widths", kUpdate, LIMIT_CHANGE(d.flags |= spec::kFlagW32),
@@ -125,7 +125,33 @@ inline std::vector<Limit> shape_limits() {
        id(F::flags_)},
       {"int16 addition", kMatrix, LIMIT_CHANGE(d.flags |= spec::kFlagResAdd),
        LIMIT_CHANGE(d.flags |= spec::kFlagOut16), shape, id(F::flags_)},
+      {"transposed weights", kConv, LIMIT_CHANGE(d.flags |= spec::kFlagWTransposed),
+       LIMIT_CHANGE(d.flags |= spec::kFlagWTrain), shape, id(F::flags_)},
+      {"transposed weights elsewhere", kAll & ~kConv, same,
+       LIMIT_CHANGE(d.flags |= spec::kFlagWTransposed), shape, id(F::flags_)},
+      {"weights of the batch", kConv,
+       LIMIT_CHANGE(d.flags |= spec::kFlagWTransposed | spec::kFlagWBatch),
+       LIMIT_CHANGE(d.flags ^= spec::kFlagWTransposed), shape, id(F::flags_)},
+      {"int32 outputs and int16 ones", kConv, LIMIT_CHANGE(d.flags |= spec::kFlagOut32),
+       LIMIT_CHANGE(d.flags |= spec::kFlagOut16), shape, id(F::flags_)},
+      {"int32 outputs and addition", kConv, LIMIT_CHANGE(d.flags |= spec::kFlagOut32),
+       LIMIT_CHANGE(d.flags |= spec::kFlagResAdd), shape, id(F::flags_)},
+      {"int32 outputs elsewhere", kAll & ~kConv, same, LIMIT_CHANGE(d.flags |= spec::kFlagOut32),
+       shape, id(F::flags_)},
+      {"errors and losses", kLoss, LIMIT_CHANGE(d.flags |= spec::kFlagErrors),
+       LIMIT_CHANGE(d.flags |= spec::kFlagLosses), shape, id(F::flags_)},
+      {"errors elsewhere", kAll & ~kLoss, same, LIMIT_CHANGE(d.flags |= spec::kFlagErrors), shape,
+       id(F::flags_)},
+      {"gradient elsewhere", kAll & ~kUpdate, same, LIMIT_CHANGE(d.flags |= spec::kFlagGradient),
+       shape, id(F::flags_)},
       // registers
+      {"registers a gradient does not use", kUpdate,
+       LIMIT_CHANGE(d.flags |= spec::kFlagGradient; c.polarity = 3; c.distribution = 2;
+                    c.pairs = 9),
+       LIMIT_CHANGE(d.flags ^= spec::kFlagGradient), Error::register_, spec::reg::kPolarity},
+      {"step of a gradient", kUpdate,
+       LIMIT_CHANGE(d.flags |= spec::kFlagGradient; c.step = 16U << 16),
+       LIMIT_CHANGE(c.step = 17U << 16), Error::register_, spec::reg::kStep},
       {"polarity of weights", kAll, LIMIT_CHANGE(d.flags |= spec::kFlagWTrain; c.polarity = 2),
        LIMIT_CHANGE(c.polarity = 3), Error::register_, spec::reg::kPolarity, true},
       {"polarity of biases", kAll, LIMIT_CHANGE(d.flags |= spec::kFlagBTrain; c.polarity = 2),
@@ -158,6 +184,8 @@ inline std::vector<Limit> shape_limits() {
        LIMIT_CHANGE(d.out_c = 25), shape, id(F::groups_)},
       {"channel multiplier below", kDepthwise, LIMIT_CHANGE(d.cout_group = 3; d.out_c = 24),
        LIMIT_CHANGE(d.out_c = 23), shape, id(F::groups_)},
+      {"groups of transposed weights", kConv, LIMIT_CHANGE(d.flags |= spec::kFlagWTransposed),
+       LIMIT_CHANGE(d.groups = 2; d.cin_group = d.cout_group = 4), shape, id(F::groups_)},
       // lengths
       {"K", kConv,
        LIMIT_CHANGE(single(d); d.kernel_h = d.kernel_w = d.row_pitch = 256; d.w_pitch = 131072),
@@ -184,7 +212,36 @@ inline std::vector<Limit> shape_limits() {
        shape, id(F::pitch_)},
       {"row of an int32 tensor", kUpdate, LIMIT_CHANGE(d.flags |= spec::kFlagW32; d.in_c = 16),
        LIMIT_CHANGE(d.in_c = 17), shape, id(F::pitch_)},
+      {"row of transposed weights", kConv,
+       LIMIT_CHANGE(single(d); d.flags |= spec::kFlagWTransposed; d.out_c = d.cout_group = 32;
+                    d.w_pitch = 64),
+       LIMIT_CHANGE(d.out_c = d.cout_group = 33), shape, id(F::pitch_)},
+      {"pitch of images", kTiled,
+       LIMIT_CHANGE(d.out_pitch = d.out_h * d.out_w * (d.opcode == 3 ? d.in_c : d.out_c)),
+       LIMIT_CHANGE(d.out_pitch -= 1), shape, id(F::pitch_)},
+      {"pitch of int16 images", kMatrix,
+       LIMIT_CHANGE(d.flags |= spec::kFlagOut16;
+                    d.out_pitch = 2 * (d.out_h * d.out_w * d.out_c + 1)),
+       LIMIT_CHANGE(d.out_pitch -= 1), shape, id(F::pitch_)},
+      {"pitch of small int16 images", kMatrix,
+       LIMIT_CHANGE(d.flags |= spec::kFlagOut16; d.out_pitch = 2 * d.out_h * d.out_w * d.out_c),
+       LIMIT_CHANGE(d.out_pitch -= 2), shape, id(F::pitch_)},
+      {"pitch of int32 images", kConv,
+       LIMIT_CHANGE(d.flags |= spec::kFlagOut32;
+                    d.out_pitch = 4 * (d.out_h * d.out_w * d.out_c + 1)),
+       LIMIT_CHANGE(d.out_pitch -= 2), shape, id(F::pitch_)},
+      {"pitch of sums", kMatrix, LIMIT_CHANGE(d.out_pitch = 1000),
+       LIMIT_CHANGE(d.flags |= spec::kFlagResAdd), shape, id(F::pitch_)},
+      {"pitch of images beyond 32 bits", kTiled, LIMIT_CHANGE(d.out_pitch = 0x10000),
+       LIMIT_CHANGE(d.out_h = d.out_w = 32768), shape, id(F::pitch_)},
       // ranges
+      {"zero point of int8 weights", kConv,
+       LIMIT_CHANGE(d.flags |= spec::kFlagW8 | spec::kFlagWTransposed; d.w_zp = -128),
+       LIMIT_CHANGE(d.flags ^= spec::kFlagWTransposed), shape, id(F::range_)},
+      {"zero point of int16 weights", kConv, LIMIT_CHANGE(d.flags |= spec::kFlagWTransposed),
+       LIMIT_CHANGE(d.w_zp = 1), shape, id(F::range_)},
+      {"clamp of int32", kConv, LIMIT_CHANGE(d.flags |= spec::kFlagOut32; d.act_min = 200),
+       LIMIT_CHANGE(d.flags ^= spec::kFlagOut32), shape, id(F::range_)},
       {"clamp upside down", kTiled, LIMIT_CHANGE(d.act_min = d.act_max = -5),
        LIMIT_CHANGE(d.act_min = -4), shape, id(F::range_)},
       {"clamp below int8", kTiled, LIMIT_CHANGE(d.act_min = -128), LIMIT_CHANGE(d.act_min = -129),
@@ -339,30 +396,42 @@ inline std::uint32_t region_bytes(const Descriptor& d, Field f) {
   const std::uint32_t outputs = d.n * d.out_h * d.out_w * (matrix ? d.out_c : d.in_c);
   switch (f) {
     case Field::in_addr:
-      return tiled ? flat * d.in_h * d.in_w : op == kLoss ? 2 * flat : op == kUpdate ? 0 : flat;
+      if (op == kUpdate)
+        return d.has(spec::kFlagGradient)
+                   ? (d.out_c - 1) * ((4 * d.in_c + 63) / 64 * 64) + 4 * d.in_c
+                   : 0;
+      return tiled ? flat * d.in_h * d.in_w : op == kLoss ? 2 * flat : flat;
     case Field::in2_addr:
       if (op == kLoss) return d.in_c > 255 ? 2 * d.n : d.n;
       return op == kAdd ? flat : matrix && d.has(spec::kFlagResAdd) ? outputs : 0;
     case Field::out_addr:
-      if (op == kLoss) return d.has(spec::kFlagLosses) ? 4 * d.n : 0;
+      if (op == kLoss)
+        return d.has(spec::kFlagLosses) ? 4 * d.n : d.has(spec::kFlagErrors) ? flat : 0;
       if (op == kUpdate) return 0;
-      return !tiled ? flat : d.has(spec::kFlagOut16) ? 2 * outputs : outputs;
+      if (!tiled) return flat;
+      if (d.out_pitch != 0)
+        return (d.n - 1) * d.out_pitch + outputs / d.n * (d.has(spec::kFlagOut32) ? 4 : 1);
+      return d.has(spec::kFlagOut32)   ? 4 * outputs
+             : d.has(spec::kFlagOut16) ? 2 * outputs
+                                       : outputs;
     case Field::w_addr:
       if (op == kDepthwise) return d.kernel_h * d.kernel_w * d.w_pitch;
+      if (d.has(spec::kFlagWTransposed)) return d.kernel_h * d.kernel_w * d.in_c * d.w_pitch;
       return (op & (kConv | kUpdate)) != 0 ? d.out_c * d.w_pitch : 0;
     case Field::bias_addr:
       return matrix && d.has(spec::kFlagHasBias) ? 4 * d.out_c : 0;
     case Field::rq_addr:
-      return matrix ? 8 * d.out_c : 0;
+      return matrix && !d.has(spec::kFlagOut32) ? 8 * d.out_c : 0;
     default:
       return 0;
   }
 }
 inline std::uint32_t region_align(const Descriptor& d, Field f) {
   const bool loss = 1U << d.opcode == kLoss;
-  if (f == Field::in_addr) return loss ? 2 : 1;
+  if (f == Field::in_addr) return 1U << d.opcode == kUpdate ? 64 : loss ? 2 : 1;
   if (f == Field::in2_addr) return loss && d.in_c > 255 ? 2 : 1;
-  if (f == Field::out_addr) return loss ? 4 : d.has(spec::kFlagOut16) ? 2 : 1;
+  if (f == Field::out_addr && loss) return d.has(spec::kFlagErrors) ? 1 : 4;
+  if (f == Field::out_addr) return d.has(spec::kFlagOut32) ? 4 : d.has(spec::kFlagOut16) ? 2 : 1;
   return 64;
 }
 
@@ -390,6 +459,16 @@ inline std::vector<Limit> region_limits() {
       {"output", Field::out_addr, kPool, LIMIT_CHANGE(d.out_h = 5; d.out_w = 7), 1},
       {"output", Field::out_addr, kAdd | kSoftmax, same, 1},
       {"losses", Field::out_addr, kLoss, LIMIT_CHANGE(d.flags |= spec::kFlagLosses), 4},
+      {"errors", Field::out_addr, kLoss, LIMIT_CHANGE(d.flags |= spec::kFlagErrors), 1},
+      {"int32 output", Field::out_addr, kConv, LIMIT_CHANGE(d.flags |= spec::kFlagOut32), 4},
+      {"images apart", Field::out_addr, kTiled, LIMIT_CHANGE(d.out_pitch = 1003), 1},
+      {"int32 images apart", Field::out_addr, kConv,
+       LIMIT_CHANGE(d.flags |= spec::kFlagOut32; d.out_pitch = 1004), 4},
+      {"gradient", Field::in_addr, kUpdate, LIMIT_CHANGE(d.flags |= spec::kFlagGradient), 64},
+      {"gradient of wide rows", Field::in_addr, kUpdate,
+       LIMIT_CHANGE(d.flags |= spec::kFlagGradient; d.in_c = 17), 64},
+      {"transposed weights", Field::w_addr, kConv,
+       LIMIT_CHANGE(d.flags |= spec::kFlagWTransposed; d.w_pitch = 128), 64},
       {"weights", Field::w_addr, kConv | kUpdate, LIMIT_CHANGE(d.w_pitch = 256), 64},
       {"weights", Field::w_addr, kDepthwise, LIMIT_CHANGE(d.kernel_h = 2), 64},
       {"biases", Field::bias_addr, kMatrix, LIMIT_CHANGE(d.flags |= spec::kFlagHasBias), 64},
@@ -489,6 +568,16 @@ inline std::vector<Limit> other_limits() {
        LIMIT_CHANGE(d.flags |= spec::kFlagHasBias), bad, id(Field::bias_addr)},
       {"no addend", kMatrix, LIMIT_CHANGE(d.in2_addr = 0xffffffff),
        LIMIT_CHANGE(d.flags |= spec::kFlagResAdd), bad, id(Field::in2_addr)},
+      {"no table", kConv, LIMIT_CHANGE(d.flags |= spec::kFlagOut32; d.rq_addr = 0xffffffff),
+       LIMIT_CHANGE(d.flags ^= spec::kFlagOut32), bad, id(Field::rq_addr)},
+      {"weights of the batch", kConv,
+       LIMIT_CHANGE(d.flags |= spec::kFlagWTransposed | spec::kFlagWBatch; c.batch = 0x1000),
+       LIMIT_CHANGE(c.batch = 0x1020), bad, id(Field::w_addr)},
+      {"weights of the batch beyond 32 bits", kConv,
+       LIMIT_CHANGE(d.flags |= spec::kFlagWTransposed | spec::kFlagWBatch; c.batch = 0x1000),
+       LIMIT_CHANGE(c.batch = 0xffffffc0), bad, id(Field::w_addr)},
+      {"no errors", kLoss, LIMIT_CHANGE(d.out_addr = 0xffffffff),
+       LIMIT_CHANGE(d.flags |= spec::kFlagErrors), bad, id(Field::out_addr)},
       {"no losses", kLoss, LIMIT_CHANGE(d.out_addr = 0xffffffff),
        LIMIT_CHANGE(d.flags |= spec::kFlagLosses), bad, id(Field::out_addr)},
       {"addresses a pool does not use", kPool,

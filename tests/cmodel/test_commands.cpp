@@ -207,6 +207,8 @@ TEST_CASE("cmodel: large images and long sums, where the model cuts its work") {
     d.out_h = d.out_w = round < 2 ? 30 : 5;
     d.w_pitch = (9 * d.in_c * 2 + 63) / 64 * 64;
     d.w_keep = d.b_keep = 256;
+    d.w_zp = 0;
+    d.out_pitch = 0;
     d.in_addr = 0;
     d.w_addr = 65536;
     d.rq_addr = d.w_addr + d.out_c * d.w_pitch;

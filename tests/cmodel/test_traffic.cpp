@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "cmodel/npu/traffic.hpp"
+#include "cmodel/command/traffic.hpp"
 #include "tests/cmodel/bench.hpp"
 #include "tests/cmodel/random_command.hpp"
 
@@ -53,8 +53,13 @@ class Walk {
         for (U row = 0; row < d_.n; ++row) {
           const U label = d_.in_c > 255 ? 2 : 1;
           read(Counter::act_read_bytes_, d_.in2_addr + row * label, label);
-          for (int pass = 0; pass < 2; ++pass)
+          const bool errors = d_.has(spec::kFlagErrors);
+          for (int pass = 0; pass < (errors ? 3 : 2); ++pass)
             read(Counter::act_read_bytes_, d_.in_addr + 2 * row * d_.in_c, 2 * d_.in_c);
+          if (errors) {
+            write(Counter::act_write_bytes_, d_.out_addr + row * d_.in_c, d_.in_c);
+            for (U c = 0; c < d_.in_c; c += 4) ++c_[Counter::random_words_];
+          }
           if (d_.has(spec::kFlagLosses)) write(Counter::act_write_bytes_, d_.out_addr + 4 * row, 4);
           c_[Counter::element_ops_] += d_.in_c;
         }
@@ -168,13 +173,15 @@ class Walk {
         for (U n = n0; n < n1; ++n) {
           for (U y = y0; y < y1; ++y) {
             for (U x = x0; x < x1; ++x) {
-              const U at = ((n * d_.out_h + y) * d_.out_w + x) * channels + first;
-              const U element = d_.has(spec::kFlagOut16) ? 2 : 1;
+              const U element = d_.has(spec::kFlagOut32) ? 4 : d_.has(spec::kFlagOut16) ? 2 : 1;
+              const U image = d_.out_h * d_.out_w * channels * element;
+              const U at = (y * d_.out_w + x) * channels + first + n * image / element;
+              const U apart = d_.out_pitch == 0 ? 0 : n * (d_.out_pitch - image);
               if (d_.has(spec::kFlagResAdd)) {
                 read(Counter::act_read_bytes_, d_.in2_addr + at, last - first);
                 c_[Counter::element_ops_] += last - first;
               }
-              write(Counter::act_write_bytes_, d_.out_addr + at * element,
+              write(Counter::act_write_bytes_, d_.out_addr + apart + at * element,
                     (last - first) * element);
             }
           }
@@ -200,10 +207,15 @@ class Walk {
           c_[Counter::random_words_] += draws(word, d_.bias_addr, 4, d_.b_keep);
       }
     }
-    read(Counter::param_read_bytes_, d_.rq_addr + 8 * first, 8 * (last - first));
+    if (!d_.has(spec::kFlagOut32))
+      read(Counter::param_read_bytes_, d_.rq_addr + 8 * first, 8 * (last - first));
     U tile_count = 0;
     const auto k_tile = [&](U column, U count) {
-      for (U o = first; o < last; ++o) weights(o, column, count);
+      if (d_.has(spec::kFlagWTransposed)) {
+        for (U row = column; row < column + count; ++row) weights(row, first, last - first);
+      } else {
+        for (U o = first; o < last; ++o) weights(o, column, count);
+      }
       c_[Counter::sram_reads_] += positions;
       c_[Counter::acc_writes_] += positions;
       if (tile_count++ != 0) c_[Counter::acc_reads_] += positions;
@@ -239,11 +251,15 @@ class Walk {
       read(Counter::update_read_bytes_, base, d_.in_c * bytes);
       write(Counter::update_write_bytes_, base, d_.in_c * bytes);
       c_[Counter::element_ops_] += d_.in_c;
+      const bool given = d_.has(spec::kFlagGradient);
+      const U pitch = (U{d_.in_c} * 4 + 63) / 64 * 64;
+      if (given) read(Counter::update_read_bytes_, d_.in_addr + row * pitch, U{d_.in_c} * 4);
       for (const U word : words(base, d_.in_c * bytes)) {
         using lastmile::numeric::Domain;
         const bool sign = mode_.distribution == lastmile::numeric::Distribution::sign_;
         c_[Counter::random_words_] +=
-            mode_.pairs * hashes(word, base, bytes, sign ? Domain::sign_ : Domain::gaussian_) +
+            (given ? 0 : mode_.pairs) *
+                hashes(word, base, bytes, sign ? Domain::sign_ : Domain::gaussian_) +
             hashes(word, base, bytes, Domain::round_) +
             (d_.w_keep < 256 ? hashes(word, base, bytes, Domain::mask_) : 0);
       }
@@ -276,6 +292,7 @@ TEST_CASE("cmodel: traffic in closed form equals a walk through the loops") {
       Descriptor& d = c.d;
       d.in_h = d.in_w = d.out_h = d.out_w = d.kernel_h = d.kernel_w = d.groups = 1;
       d.pad_top = d.pad_left = 0;
+      d.out_pitch = 0;
       d.in_c = d.cin_group = 5000;
       d.out_c = d.cout_group = 9;
       d.w_pitch = 10048;
@@ -283,7 +300,8 @@ TEST_CASE("cmodel: traffic in closed form equals a walk through the loops") {
       lastmile::choose_tiles(d, hw);
       REQUIRE(d.tile_c < d.in_c);
     }
-    const TrafficMode mode{rng.below(2) == 0, rng.below(2) == 0 && c.d.has(spec::kFlagHasBias),
+    const TrafficMode mode{rng.below(2) == 0 && !c.d.has(spec::kFlagWTransposed),
+                           rng.below(2) == 0 && c.d.has(spec::kFlagHasBias),
                            static_cast<lastmile::numeric::Distribution>(rng.below(2)),
                            static_cast<std::uint32_t>(1 + rng.below(8))};
     const Counters expected = Walk(c.d, mode, hw).count();

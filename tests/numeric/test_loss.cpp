@@ -171,3 +171,42 @@ TEST_CASE("numeric: softmax is defined for every field value") {
   numeric::softmax::row(same, result, 1 << 30, 20, -4000);
   CHECK(std::all_of(result.begin(), result.end(), [](std::int8_t v) { return v == -128; }));
 }
+
+TEST_CASE("numeric: output errors are softmax minus label, unbiased by their rounding") {
+  Rng rng(literal::seed(25));
+  for (int round = 0; round < 200; ++round) {
+    const std::size_t classes = 1 + rng.below(20);
+    std::vector<std::int16_t> logits(classes);
+    const std::uint64_t spread = std::uint64_t{1} << rng.below(16);
+    for (auto& l : logits)
+      l = static_cast<std::int16_t>(static_cast<std::int64_t>(rng.below(2 * spread)) -
+                                    static_cast<std::int64_t>(spread));
+    const auto m = static_cast<std::uint32_t>(32768 + rng.below(32768));
+    const int shift = static_cast<int>(rng.below(10));
+    const auto label = static_cast<std::uint32_t>(rng.below(classes));
+    const auto loss = numeric::cross_entropy(logits, label, m, shift);
+    const double unit = std::ldexp(static_cast<double>(m), -shift - 20);  // bits per logit
+    double total = 0;
+    for (const std::int16_t l : logits) total += std::exp2((l - loss.top) * unit);
+    for (std::size_t c = 0; c < classes; ++c) {
+      INFO("round " << round << " class " << c);
+      const double exact =
+          std::exp2((logits[c] - loss.top) * unit) / total - (c == label ? 1.0 : 0.0);
+      const std::uint32_t t =
+          numeric::logit_distance(static_cast<std::uint32_t>(loss.top - logits[c]), m, shift);
+      // the mean over all random words is what rounding leaves of the error
+      std::int64_t sum = 0;
+      for (std::uint32_t r = 0; r < 65536; r += 16)
+        sum += numeric::output_error(t, loss.log_sum, c == label, r + 8);
+      const double mean = static_cast<double>(sum) / 4096 / 128;
+      const double limited = std::clamp(exact, -127.0 / 128, 127.0 / 128);
+      // near the limit the mean of 127 and 128 is cut
+      if (std::abs(exact) < 127.0 / 128) CHECK(std::abs(mean - exact) < 3e-5);
+      CHECK(std::abs(mean - limited) < 1.0 / 256);
+      const std::int32_t least = numeric::output_error(t, loss.log_sum, c == label, 0);
+      const std::int32_t most = numeric::output_error(t, loss.log_sum, c == label, 65535);
+      CHECK(std::abs(most - least) <= 1);
+      CHECK((c == label ? most <= 0 && least <= 0 : most >= 0 && least >= 0));
+    }
+  }
+}
