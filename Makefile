@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Lastmile: thin entry points. The rules that compile are in sw/build.mk, the order of the checks is in tests/run.py; parts
-# with rules of their own bring a fragment. `make help` lists the targets.
+# Lastmile: thin entry points. The rules that compile are in sw/build.mk, the order of the checks is in tests/run.py;
+# parts with rules of their own bring a fragment. `make help` lists the targets.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
@@ -13,14 +13,27 @@ ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
 MAKEFLAGS += -j$(JOBS)
 endif
 
-include sw/build.mk
+# For recipes that do more than call make: make runs every line that holds $(MAKE), even under -n. Not these.
+SUBMAKE = $(MAKE)
+
+include sw/build.mk sim/arrays.mk
 # What `make test` runs after its own checks: make targets, added by the fragments. A target that prints
 # `N passed, N failed` counts as that many cases, another one as a single case.
 TEST_TARGETS :=
-include tests/lint/tidy.mk
--include tests/random/random.mk tests/fuzz/fuzz.mk $(wildcard tests/rtl/*.mk) sim/sim.mk sim/systemc/systemc.mk sw/embedded/embedded.mk tests/timing/timing.mk tests/cli/cli.mk tests/bench/bench.mk \
-  tests/campaign/campaign.mk tests/validate/validate.mk tests/profile/profile.mk
--include tests/synth/synth.mk tests/mutation/mutation.mk tests/coverage/coverage.mk
+# Every fragment by its name, so that one that is missing stops make instead of dropping its checks.
+include tests/lint/tidy.mk tests/random/random.mk tests/fuzz/fuzz.mk sim/sim.mk tests/rtl/core.mk tests/rtl/peri.mk
+include sim/systemc/systemc.mk sw/embedded/embedded.mk tests/timing/timing.mk tests/cli/cli.mk tests/bench/bench.mk
+include tests/campaign/campaign.mk tests/validate/validate.mk tests/profile/profile.mk
+include tests/synth/synth.mk tests/mutation/mutation.mk tests/coverage/coverage.mk tests/make/make.mk
+
+# DATA=folder is for the targets that train or measure on data; any other would silently do without.
+DATA_TARGETS := run cosim systemc validate validate-networks fashion widths speakers
+ifneq ($(DATA),)
+ifeq ($(MAKELEVEL),0)
+$(foreach g,$(filter-out $(DATA_TARGETS),$(or $(MAKECMDGOALS),build)),\
+  $(error DATA= is for $(DATA_TARGETS), not for $(g)))
+endif
+endif
 
 .PHONY: setup build tests test run lint format spec spec-check clean help
 setup:                   ## install the missing distribution packages (apt)
@@ -28,12 +41,12 @@ setup:                   ## install the missing distribution packages (apt)
 build: $(BIN)            ## build the `lastmile` program (VARIANT=debug: with sanitizers; CXX=clang++)
 tests: $(TESTS)
 test: setup              ## every check, release and sanitizer builds; ends with `N passed, N failed`
-	@python3 tests/run.py --make "$(MAKE)" --jobs $(JOBS) --cxx $(CXX) $(TEST_TARGETS)
+	@python3 tests/run.py --make "$(SUBMAKE)" --jobs $(JOBS) --cxx $(CXX) $(TEST_TARGETS)
 run: setup               ## adapt a shifted network by fixed-point forward gradients: the main demonstration
 	@$(MAKE) --no-print-directory build
 	build/lastmile run $(if $(DATA),--data $(DATA)) $(RUN_ARGS)
 lint:                    ## formatting, clang-tidy, layering, RTL lint: warnings are errors
-	@python3 tests/lint/lint.py --make "$(MAKE)" --jobs $(JOBS)
+	@python3 tests/lint/lint.py --make "$(SUBMAKE)" --jobs $(JOBS)
 format:                  ## reformat the C++ sources in place
 	@python3 tests/lint/lint.py --fix format
 spec:                    ## regenerate header, RTL package and reference page from cmodel/spec/npu.toml
@@ -43,4 +56,4 @@ spec-check:              ## fail if the generated files differ from cmodel/spec/
 clean:                   ## remove everything that was built
 	rm -rf build
 help:                    ## this list
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(filter Makefile %.mk,$(MAKEFILE_LIST))

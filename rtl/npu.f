@@ -1,11 +1,12 @@
 rtl/pkg/npu_pkg.sv
+rtl/pkg/npu_types.sv
 rtl/random/npu_hash.sv
 rtl/random/npu_gaussian.sv
 rtl/random/npu_perturb_lane.sv
 rtl/random/npu_perturb.sv
 rtl/requant/npu_rescale.sv
 rtl/requant/npu_requant.sv
-rtl/bus/npu_fifo.sv
+rtl/fifo/npu_fifo.sv
 rtl/bus/npu_axi_read_client.sv
 rtl/bus/npu_axi_read.sv
 rtl/bus/npu_axi_write.sv
@@ -35,6 +36,5 @@ rtl/elementwise/npu_softmax.sv
 rtl/elementwise/npu_loss.sv
 rtl/update/npu_update_lane.sv
 rtl/update/npu_update.sv
-rtl/top/npu_queue.sv
 rtl/top/npu_core.sv
 rtl/top/npu.sv

@@ -4,11 +4,12 @@
 
 usage: run.py [--make MAKE] [--jobs N] [--cxx CXX] [--only WORD] [TARGET...]
 
-In order: source checks, release build, its doctest suites, the same suites built with sanitizers, then each make TARGET.
-A suite is the set of test cases whose names start with "<suite>: "; suites run side by side, so that a crash costs one suite.
-A check without counts of its own is one case: passed if it exits with 0. A line `SKIPPED: reason` turns a passed case into a
-skipped one. New checks: add a make target to TEST_TARGETS in a fragment, or a (name, command) pair to SOURCE_CHECKS below.
---only WORD runs the checks and suites whose name contains WORD. Reports: build/reports/test.json, logs: build/reports/test/.
+In order: source checks, release build, its doctest suites, the same suites built with sanitizers, then each make
+TARGET. A suite is the set of test cases whose names start with "<suite>: "; suites run side by side, so that a crash
+costs one suite. A check without counts of its own is one case: passed if it exits with 0. A line `SKIPPED: reason`
+turns a passed case into a skipped one. New checks: add a make target to TEST_TARGETS in a fragment, or a (name,
+command) pair to SOURCE_CHECKS below. --only WORD runs the checks and suites whose name contains WORD. Reports:
+build/reports/test.json, logs: build/reports/test/.
 """
 import argparse
 import collections
@@ -31,6 +32,7 @@ SOURCE_CHECKS = [
     ("spec drift", [PY, "cmodel/spec/generate.py", "--check"]),
     ("layering", LINT + ["layering"]),
     ("source text", LINT + ["text"]),
+    ("pages", LINT + ["pages"]),
     ("python syntax", LINT + ["python"]),
     ("format", LINT + ["format"]),
 ]
@@ -100,13 +102,15 @@ def check(name, command, env=None, stream=False):
         failed = 1
     (REPORTS / "test").mkdir(parents=True, exist_ok=True)
     (REPORTS / "test" / (re.sub(r"\W+", "-", name) + ".log")).write_text(out)
-    verdict = f"{passed} passed" + (f", {failed} FAILED" if failed else "") + (f", {skipped} skipped" if skipped else "")
+    verdict = f"{passed} passed" + (f", {failed} FAILED" if failed else "") + (f", {skipped} skipped" if skipped
+        else "")
     say(f"{name}: {verdict} ({seconds:.1f} s)")
     with lock:
         for r in reasons:
             print(f"         {r}", flush=True)
         if failed and not stream:
-            print(f"----- {name}: `{' '.join(command)}` (exit status {status})\n{out[-20000:].rstrip()}\n-----", flush=True)
+            print(f"----- {name}: `{' '.join(command)}` (exit status {status})\n{out[-20000:].rstrip()}\n-----",
+                  flush=True)
     return Result(name, passed, failed, skipped, seconds, out)
 
 
@@ -122,7 +126,8 @@ def without_aslr():
 def suites(variant, args):
     """Builds the runner of one variant and runs its suites."""
     say(f"building the {variant} tests")
-    done = [check(f"build {variant}", args.make.split() + ["--no-print-directory", f"-j{args.jobs}", f"VARIANT={variant}",
+    done = [check(f"build {variant}", args.make.split() + ["--no-print-directory", f"-j{args.jobs}",
+                                                           f"VARIANT={variant}",
                                                             f"CXX={args.cxx}", "build", "tests"], stream=True)]
     if done[0].failed:
         return done
@@ -163,18 +168,21 @@ def main():
     results += suites("debug", args)
     for target in args.targets:
         if wanted(args, target):
-            results.append(check(f"make {target}", args.make.split() + ["--no-print-directory", f"-j{args.jobs}", target]))
+            results.append(check(f"make {target}", args.make.split() + ["--no-print-directory", f"-j{args.jobs}",
+                target]))
     finished.set()
 
     total = {k: sum(getattr(r, k) for r in results) for k in ("passed", "failed", "skipped")}
     REPORTS.mkdir(parents=True, exist_ok=True)
     (REPORTS / "test.json").write_text(json.dumps(
         {**total, "seconds": round(time.monotonic() - start, 1),
-         "checks": [{**r._asdict(), "seconds": round(r.seconds, 2), "output": None} for r in results]}, indent=1) + "\n")
+         "checks": [{**r._asdict(), "seconds": round(r.seconds, 2), "output": None} for r in results]}, indent=1)
+                                       + "\n")
     bad = [r.name for r in results if r.failed]
     if bad:
         print("failed: " + ", ".join(bad))
-    print(f"{total['passed']} passed, {total['failed']} failed" + (f", {total['skipped']} skipped" if total["skipped"] else ""),
+    print(f"{total['passed']} passed, {total['failed']} failed" + (f", {total['skipped']} skipped" if total["skipped"]
+        else ""),
           flush=True)
     return 1 if total["failed"] else 0
 

@@ -5,7 +5,7 @@
 #include <array>
 #include <cstring>
 
-#include "cmodel/npu/validate.hpp"
+#include "cmodel/command/validate.hpp"
 
 #if defined(__AVX2__)
 #include <immintrin.h>

@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "cmodel/npu/counters.hpp"
+#include "cmodel/command/counters.hpp"
 #include "cmodel/npu/elementwise.hpp"
 #include "cmodel/npu/memory.hpp"
 #include "cmodel/npu/random.hpp"

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "cmodel/npu/counters.hpp"
+#include "cmodel/command/counters.hpp"
 #include "cmodel/npu/memory.hpp"
 #include "cmodel/npu/requant.hpp"
 #include "cmodel/npu/workers.hpp"

@@ -5,8 +5,8 @@
 #include <cstring>
 #include <vector>
 
+#include "cmodel/command/validate.hpp"
 #include "cmodel/npu/random.hpp"
-#include "cmodel/npu/validate.hpp"
 #include "cmodel/numeric/loss.hpp"
 
 namespace lastmile::npu {

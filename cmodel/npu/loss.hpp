@@ -3,7 +3,7 @@
 // section Loss.
 #pragma once
 
-#include "cmodel/npu/control.hpp"
+#include "cmodel/command/control.hpp"
 #include "cmodel/npu/memory.hpp"
 #include "cmodel/npu/workers.hpp"
 #include "cmodel/spec/npu_spec.hpp"

@@ -4,15 +4,15 @@
 #include <stdexcept>
 #include <string>
 
+#include "cmodel/command/traffic.hpp"
+#include "cmodel/command/validate.hpp"
 #include "cmodel/npu/array.hpp"
 #include "cmodel/npu/depthwise.hpp"
 #include "cmodel/npu/elementwise.hpp"
 #include "cmodel/npu/loss.hpp"
 #include "cmodel/npu/memory.hpp"
 #include "cmodel/npu/pool.hpp"
-#include "cmodel/npu/traffic.hpp"
 #include "cmodel/npu/update.hpp"
-#include "cmodel/npu/validate.hpp"
 #include "cmodel/npu/workers.hpp"
 #include "cmodel/timing/predictor.hpp"
 
@@ -142,7 +142,7 @@ void Npu::State::compute(const Descriptor& d) {
 void Npu::State::execute(const Descriptor& d) {
   if (static_cast<Opcode>(d.opcode) == Opcode::end_) return;
   if (!count_only) compute(d);
-  const TrafficMode mode = timing::mode_of(d, regs);
+  const TrafficMode mode = mode_of(d, regs);
   regs.counters += expected(d);
   last_timing = &timing.of(d, mode);
   const std::uint64_t before = regs.counters[Counter::cycles_];
@@ -153,7 +153,7 @@ void Npu::State::execute(const Descriptor& d) {
 }
 
 const Counters& Npu::State::expected(const Descriptor& d) {
-  return traffic.of(d, timing::mode_of(d, regs));
+  return traffic.of(d, mode_of(d, regs));
 }
 
 Npu::Npu(const spec::HardwareParams& hw, std::span<std::byte> memory, int threads,
@@ -217,7 +217,7 @@ bool Npu::prepare() {
   RegisterFile& regs = s_->regs;
   Descriptor d;
   Fault fault = s_->fetch(regs.command, d);
-  if (!fault) fault = validate(d, regs, s_->hw, s_->last);
+  if (!fault) fault = validate_command(d, regs, s_->hw, s_->last);
   if (!fault) fault = check_memory(s_->last, s_->memory.size());
   if (fault) {
     s_->running = false;

@@ -8,8 +8,8 @@
 #include <memory>
 #include <span>
 
-#include "cmodel/npu/control.hpp"
-#include "cmodel/npu/counters.hpp"
+#include "cmodel/command/control.hpp"
+#include "cmodel/command/counters.hpp"
 #include "cmodel/spec/npu_spec.hpp"
 #include "cmodel/timing/timing.hpp"
 

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-#include "cmodel/npu/validate.hpp"
+#include "cmodel/command/validate.hpp"
 
 namespace lastmile::npu {
 namespace {

@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "cmodel/npu/counters.hpp"
+#include "cmodel/command/counters.hpp"
 #include "cmodel/numeric/fixed.hpp"
 
 #if defined(__AVX2__)

@@ -6,8 +6,8 @@
 #include <cstring>
 #include <vector>
 
+#include "cmodel/command/validate.hpp"
 #include "cmodel/npu/random.hpp"
-#include "cmodel/npu/validate.hpp"
 #include "cmodel/numeric/perturb.hpp"
 
 namespace lastmile::npu {

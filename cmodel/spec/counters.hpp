@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The counters of npu.toml as numbers: what the model counts, what the RTL's registers hold, what a
 // profile is made of.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The hardware parameters by their names: for options, files and reports.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // "name=value,...": how hardware parameters and the options of a backend are written.
 #pragma once
 

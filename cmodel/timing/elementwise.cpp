@@ -3,7 +3,7 @@
 // word, row or example; the memory may be slower.
 #include <algorithm>
 
-#include "cmodel/npu/validate.hpp"
+#include "cmodel/command/validate.hpp"
 #include "cmodel/timing/context.hpp"
 
 namespace lastmile::timing {

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "cmodel/npu/validate.hpp"
+#include "cmodel/command/validate.hpp"
 
 namespace lastmile::timing {
 

@@ -3,13 +3,10 @@
 // to registers and which commands are committed.
 #pragma once
 
-#include "cmodel/npu/control.hpp"
+#include "cmodel/command/control.hpp"
 #include "cmodel/timing/timing.hpp"
 
 namespace lastmile::timing {
-
-// What of the registers decides a command's time and traffic.
-[[nodiscard]] npu::TrafficMode mode_of(const spec::Descriptor& d, const npu::RegisterFile& regs);
 
 class Predictor {
  public:

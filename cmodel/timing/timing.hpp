@@ -8,9 +8,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "cmodel/npu/command_cache.hpp"
-#include "cmodel/npu/counters.hpp"
-#include "cmodel/npu/traffic_mode.hpp"
+#include "cmodel/command/command_cache.hpp"
+#include "cmodel/command/counters.hpp"
+#include "cmodel/command/traffic_mode.hpp"
 #include "cmodel/spec/npu_spec.hpp"
 
 namespace lastmile::timing {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One column's accumulators: two halves of ACC_DEPTH words of 40 bits. The array reads and writes one half (the read one cycle before the
-// addition), the drain reads the other.
+// One column's accumulators: two halves of ACC_DEPTH words of 40 bits. The array reads and writes
+// one half (the read one cycle before the addition), the drain reads the other.
 module npu_accumulator #(
   parameter int unsigned ACC_DEPTH = npu_pkg::ACC_DEPTH_DEFAULT,
   localparam int unsigned PW = $clog2(ACC_DEPTH)

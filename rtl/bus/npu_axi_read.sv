@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// AXI4 read master for six independent clients; ID = client in the low three bits. Bit 3 of the ID changes with every clear_i, so that
-// answers to transfers from before a reset are recognised and dropped, whenever they come.
+// AXI4 read master for six independent clients; ID = client in the low three bits. Bit 3 of the ID
+// changes with every clear_i, so that answers to transfers from before a reset are recognised and
+// dropped, whenever they come.
 module npu_axi_read #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned FETCH_DEPTH = 32,  // words of each client's response FIFO
@@ -37,9 +38,7 @@ module npu_axi_read #(
   input  logic [1:0]               rresp_i,
   input  logic                     rlast_i,
   // status
-  output logic                     error_o,         // a beat of a client was answered with an error
-  output logic [2:0]               error_client_o,
-  output logic [5:0]               waiting_o,       // clients with bursts in flight
+  output npu_types::read_status_t  status_o,
   output logic                     progress_o,      // an address or a beat moved
   output logic [5:0]               cnt_words_o,     // words delivered, by client
   output logic                     cnt_beats_o
@@ -56,30 +55,36 @@ module npu_axi_read #(
   assign arsize_o = 3'($clog2(BUS_BYTES));
   assign arburst_o = 2'b01;
 
-  // Answers.
+  // A beat belongs to the client that its ID names, unless it answers a burst from before a clear.
   assign current = rvalid_i && (rid_i[3] == epoch_q) && !stale_q && !clear_i;
   for (genvar c = 0; c < 6; c++) begin : gen_client
-    localparam int unsigned DEPTH = (c == 0) ? FETCH_DEPTH : (c == 1) ? LOAD_DEPTH : (c == 2) ? WEIGHT_DEPTH
-                                  : (c == 3) ? PARAM_DEPTH : (c == 4) ? RES_DEPTH : ELEM_DEPTH;
+    localparam int unsigned DEPTH =
+        (c == 0) ? FETCH_DEPTH : (c == 1) ? LOAD_DEPTH : (c == 2) ? WEIGHT_DEPTH
+                 : (c == 3) ? PARAM_DEPTH : (c == 4) ? RES_DEPTH : ELEM_DEPTH;
     assign beat_valid[c] = current && (rid_i[2:0] == 3'(c));
     npu_axi_read_client #(.BUS_BYTES(BUS_BYTES), .DEPTH(DEPTH)) u_client (
       .clk_i, .rst_ni, .clear_i,
-      .req_valid_i(req_valid_i[c]), .req_ready_o(req_ready_o[c]), .req_addr_i(req_addr_i[c*32 +: 32]), .req_bytes_i(req_bytes_i[c*24 +: 24]),
-      .rsp_valid_o(rsp_valid_o[c]), .rsp_ready_i(rsp_ready_i[c]), .rsp_data_o(rsp_data_o[c*DATA +: DATA]), .rsp_last_o(rsp_last_o[c]),
-      .burst_valid_o(burst_valid[c]), .burst_grant_i(grant[c]), .burst_addr_o(burst_addr[c*32 +: 32]), .burst_words_o(burst_words[c*5 +: 5]),
-      .beat_valid_i(beat_valid[c]), .beat_last_i(rlast_i), .beat_data_i(rdata_i), .waiting_o(waiting_o[c])
+      .req_valid_i(req_valid_i[c]), .req_ready_o(req_ready_o[c]),
+      .req_addr_i(req_addr_i[c*32 +: 32]), .req_bytes_i(req_bytes_i[c*24 +: 24]),
+      .rsp_valid_o(rsp_valid_o[c]), .rsp_ready_i(rsp_ready_i[c]),
+      .rsp_data_o(rsp_data_o[c*DATA +: DATA]), .rsp_last_o(rsp_last_o[c]),
+      .burst_valid_o(burst_valid[c]), .burst_grant_i(grant[c]),
+      .burst_addr_o(burst_addr[c*32 +: 32]), .burst_words_o(burst_words[c*5 +: 5]),
+      .beat_valid_i(beat_valid[c]), .beat_last_i(rlast_i), .beat_data_i(rdata_i),
+      .waiting_o(status_o.waiting[c])
     );
   end
 
   logic unused_resp;
   assign unused_resp = rresp_i[0];
-  assign error_o = current && rresp_i[1];
-  assign error_client_o = rid_i[2:0];
+  assign status_o.error = current && rresp_i[1];
+  assign status_o.client = rid_i[2:0];
   assign cnt_words_o = beat_valid;
   assign cnt_beats_o = current;
   assign progress_o = rvalid_i || (arvalid_o && arready_i);
 
-  // One burst per cycle, round robin.
+  // One burst per cycle, round robin: the first client behind the last one granted, else the first
+  // of all. The address channel is a register, so a client's request never waits on arready_i.
   logic [5:0] after;     // clients behind the last one granted
   logic [2:0] last_q, winner;
   logic [5:0] pick;
@@ -131,8 +136,8 @@ module npu_axi_read #(
     end
   end
 
-  // Bursts in flight of both values of ID bit 3. A value is used again only when its last burst has ended, or when none of its beats has
-  // come for PATIENCE cycles: then the memory has lost them.
+  // Bursts in flight of both values of ID bit 3. A value is used again only when its last burst has
+  // ended, or when none of its beats has come for PATIENCE cycles: then the memory has lost them.
   localparam logic [11:0] PATIENCE = 12'hfff;
   logic [7:0] flight0_q, flight1_q;
   logic [11:0] patience_q;
@@ -168,12 +173,15 @@ module npu_axi_read #(
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni)
-                   arvalid_o && !arready_i |=> arvalid_o && $stable(araddr_o) && $stable(arlen_o) && $stable(arid_o));
+                   arvalid_o && !arready_i |=> arvalid_o && $stable(araddr_o) && $stable(arlen_o) &&
+                       $stable(arid_o));
   assert property (@(posedge clk_i) disable iff (!rst_ni)
-                   arvalid_o |-> arlen_o < 8'd16 && 32'(araddr_o[11:0]) + (32'(arlen_o) + 32'd1) * BUS_BYTES <= 32'd4096);
+                   arvalid_o |-> arlen_o < 8'd16 &&
+                   32'(araddr_o[11:0]) + (32'(arlen_o) + 32'd1) * BUS_BYTES <= 32'd4096);
   assert property (@(posedge clk_i) disable iff (!rst_ni) $onehot0(grant));
   assert property (@(posedge clk_i) disable iff (!rst_ni) rvalid_i |-> rid_i[2:0] < 3'd6);
-  assert property (@(posedge clk_i) disable iff (!rst_ni) rvalid_i |-> (rid_i[3] ? flight1_q : flight0_q) != '0);
+  assert property (@(posedge clk_i) disable iff (!rst_ni)
+                   rvalid_i |-> (rid_i[3] ? flight1_q : flight0_q) != '0);
 `endif
 
 endmodule

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One read client: cuts requests into bursts and buffers their data. A burst is offered only when the response FIFO has room for all of
-// it, so that data can always be taken from the bus.
+// One read client: cuts requests into bursts and buffers their data. A burst is offered only when
+// the response FIFO has room for all of it, so that data can always be taken from the bus.
 module npu_axi_read_client #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned DEPTH = 32,   // words of the response FIFO, at least 16
@@ -44,12 +44,15 @@ module npu_axi_read_client #(
   logic [CB-1:0] free_q;
   logic [BB-1:0] bursts_q;
 
+  // The request at hand: the next bursts' first word, and words left. The next request is taken
+  // with the last burst of this one, so that requests follow each other without a gap.
   // Words that a request touches.
   function automatic logic [24:0] touched(input logic [WB-1:0] low, input logic [23:0] bytes);
     touched = ({1'b0, bytes} + 25'(low) + 25'(BUS_BYTES - 1)) >> WB;
   endfunction
   // Words of a burst: at most 16, and not beyond the page.
-  function automatic logic [4:0] burst_words(input logic [PB-1:0] page_word, input logic [24:0] left);
+  function automatic logic [4:0] burst_words(input logic [PB-1:0] page_word,
+                                             input logic [24:0] left);
     logic [PB:0] to_page;
     to_page = (PB + 1)'(PAGE) - {1'b0, page_word};
     burst_words = (left > 25'd16) ? 5'd16 : left[4:0];
@@ -85,7 +88,8 @@ module npu_axi_read_client #(
       if (take) active_q <= 1'b1;
       else if (finish) active_q <= 1'b0;
       if (burst_grant_i || pop) free_q <= free_q - (burst_grant_i ? CB'(words) : '0) + CB'(pop);
-      if (burst_grant_i != burst_done) bursts_q <= burst_grant_i ? bursts_q + 1'b1 : bursts_q - 1'b1;
+      if (burst_grant_i != burst_done)
+        bursts_q <= burst_grant_i ? bursts_q + 1'b1 : bursts_q - 1'b1;
     end
   end
 
@@ -99,28 +103,33 @@ module npu_axi_read_client #(
     end
   end
 
-  // Which bursts end a request.
+  // Which bursts end a request: popped with the burst's last beat, which then is the request's last
+  // word. The words themselves; free_q has reserved their room since the burst was granted.
   logic ends, ends_valid, ends_ready, room;
-  logic [BB-1:0] unused_count;
   npu_fifo #(.WIDTH(1), .DEPTH(BURSTS)) u_ends (
-    .clk_i, .rst_ni, .clear_i, .in_valid_i(burst_grant_i), .in_ready_o(ends_ready), .in_data_i(finish),
-    .out_valid_o(ends_valid), .out_ready_i(burst_done), .out_data_o(ends), .count_o(unused_count)
+    .clk_i, .rst_ni, .clear_i, .push_valid_i(burst_grant_i), .push_ready_o(ends_ready),
+    .push_data_i(finish), .pop_valid_o(ends_valid), .pop_ready_i(burst_done), .pop_data_o(ends)
   );
 
-  logic [CB-1:0] unused_words;
   npu_fifo #(.WIDTH(DATA + 1), .DEPTH(DEPTH)) u_words (
-    .clk_i, .rst_ni, .clear_i, .in_valid_i(beat_valid_i), .in_ready_o(room), .in_data_i({beat_last_i && ends, beat_data_i}),
-    .out_valid_o(rsp_valid_o), .out_ready_i(rsp_ready_i), .out_data_o({rsp_last_o, rsp_data_o}), .count_o(unused_words)
+    .clk_i, .rst_ni, .clear_i, .push_valid_i(beat_valid_i), .push_ready_o(room),
+    .push_data_i({beat_last_i && ends, beat_data_i}), .pop_valid_o(rsp_valid_o),
+    .pop_ready_i(rsp_ready_i), .pop_data_o({rsp_last_o, rsp_data_o})
   );
 
 `ifndef SYNTHESIS
-  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) req_valid_i |-> req_bytes_i != '0);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
-                   req_valid_i && !req_ready_o |=> req_valid_i && $stable(req_addr_i) && $stable(req_bytes_i));
-  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) beat_valid_i |-> room && ends_valid);
-  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) burst_grant_i |-> ends_ready && burst_valid_o);
+                   req_valid_i |-> req_bytes_i != '0);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
-                   rsp_valid_o && !rsp_ready_i |=> rsp_valid_o && $stable(rsp_data_o) && $stable(rsp_last_o));
+                   req_valid_i && !req_ready_o |=> req_valid_i && $stable(req_addr_i) &&
+                       $stable(req_bytes_i));
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                   beat_valid_i |-> room && ends_valid);
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                   burst_grant_i |-> ends_ready && burst_valid_o);
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                   rsp_valid_o && !rsp_ready_i |=> rsp_valid_o && $stable(rsp_data_o) &&
+                       $stable(rsp_last_o));
 `else
   logic unused;
   assign unused = ^{ends_valid, ends_ready, room};

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// AXI4 write master for two clients: runs of consecutive words become INCR bursts, several of them in flight. A burst goes out once its
-// words are here, so the data channel never waits for a client. After clear_i what is queued is completed with no byte enabled, and
-// bit 3 of the ID changes, so that late answers are recognised and dropped.
+// AXI4 write master for two clients: runs of consecutive words become INCR bursts, several of them
+// in flight. A burst goes out once its words are here, so the data channel never waits for a
+// client. After clear_i what is queued is completed with no byte enabled, and bit 3 of the ID
+// changes, so that late answers are recognised and dropped.
 module npu_axi_write #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned DEPTH = 64,      // buffered words, at least 32
@@ -55,7 +56,9 @@ module npu_axi_write #(
   assign awburst_o = 2'b01;
   assign bready_o = 1'b1;
 
-  // The burst that is being collected.
+  // The burst that is being collected: words of one client (0 first), each behind the one before,
+  // up to 16 and not across 4 KiB. It is closed when the next word does not fit it, when nothing
+  // came for PATIENCE cycles, or by flush_i.
   logic sel, offered, accept, append, close, collecting_q, drop_q;
   logic client_q;
   logic [AB-1:0] addr, first_q, next_q;
@@ -74,7 +77,8 @@ module npu_axi_write #(
     if (collecting_q) begin
       append = (sel == client_q) && (addr == next_q) && (addr[PB-1:0] != '0) && (len_q != 5'd16);
       close = queue_room &&
-              ((len_q == 5'd16) || (offered && !append) || (!offered && (flush_i || idle_q == 4'(PATIENCE))) || drop_q);
+              ((len_q == 5'd16) || (offered && !append) ||
+                  (!offered && (flush_i || idle_q == 4'(PATIENCE))) || drop_q);
     end
   end
   assign accept = offered && room && (append || !collecting_q || close);
@@ -108,31 +112,33 @@ module npu_axi_write #(
   logic burst_client;
   logic [AB-1:0] burst_addr;
   logic [3:0] burst_len, beats_len;
-  logic [BB-1:0] unused_beats;
-  logic [$clog2(DEPTH):0] unused_words;
-  logic [2:0] unused_bursts;
   logic [3:0] len_less_one;
   assign len_less_one = 4'(len_q - 5'd1);
   assign in_data = sel ? wr_data_i[DATA +: DATA] : wr_data_i[0 +: DATA];
   assign in_strb = sel ? wr_strb_i[BUS_BYTES +: BUS_BYTES] : wr_strb_i[0 +: BUS_BYTES];
 
   npu_fifo #(.WIDTH(DATA + BUS_BYTES), .DEPTH(DEPTH)) u_words (
-    .clk_i, .rst_ni, .clear_i(1'b0), .in_valid_i(accept), .in_ready_o(room), .in_data_i({in_strb, in_data}),
-    .out_valid_o(word_valid), .out_ready_i(word_pop), .out_data_o({strb, wdata_o}), .count_o(unused_words)
+    .clk_i, .rst_ni, .clear_i(1'b0), .push_valid_i(accept), .push_ready_o(room),
+    .push_data_i({in_strb, in_data}), .pop_valid_o(word_valid), .pop_ready_i(word_pop),
+    .pop_data_o({strb, wdata_o})
   );
   npu_fifo #(.WIDTH(1 + AB + 4), .DEPTH(4)) u_bursts (
-    .clk_i, .rst_ni, .clear_i(1'b0), .in_valid_i(close), .in_ready_o(queue_room), .in_data_i({client_q, first_q, len_less_one}),
-    .out_valid_o(burst_valid), .out_ready_i(burst_pop), .out_data_o({burst_client, burst_addr, burst_len}), .count_o(unused_bursts)
+    .clk_i, .rst_ni, .clear_i(1'b0), .push_valid_i(close), .push_ready_o(queue_room),
+    .push_data_i({client_q, first_q, len_less_one}), .pop_valid_o(burst_valid),
+    .pop_ready_i(burst_pop), .pop_data_o({burst_client, burst_addr, burst_len})
   );
   // Bursts whose address went out and whose data follows.
   npu_fifo #(.WIDTH(4), .DEPTH(BURSTS)) u_beats (
-    .clk_i, .rst_ni, .clear_i(1'b0), .in_valid_i(burst_pop), .in_ready_o(beats_ready), .in_data_i(burst_len),
-    .out_valid_o(beats_valid), .out_ready_i(last_beat && word_pop), .out_data_o(beats_len), .count_o(unused_beats)
+    .clk_i, .rst_ni, .clear_i(1'b0), .push_valid_i(burst_pop), .push_ready_o(beats_ready),
+    .push_data_i(burst_len), .pop_valid_o(beats_valid), .pop_ready_i(last_beat && word_pop),
+    .pop_data_o(beats_len)
   );
 
+  // Address channel: a closed burst goes out while fewer than BURSTS are unanswered.
   logic epoch_q, stale_q, drained;
   logic [BB-1:0] flight0_q, flight1_q, flight;
-  localparam logic [11:0] LOST = 12'hfff;  // cycles after which answers from before a clear are taken to be lost
+  // cycles after which answers from before a clear are taken to be lost
+  localparam logic [11:0] LOST = 12'hfff;
   logic [11:0] patience_q;
   logic done;
   assign flight = epoch_q ? flight1_q : flight0_q;
@@ -142,6 +148,7 @@ module npu_axi_write #(
   assign awlen_o = {4'd0, burst_len};
   assign burst_pop = awvalid_o && awready_i;
 
+  // Data channel: the words of the bursts whose address went out, in the same order.
   logic [3:0] beat_q;
   assign wvalid_o = beats_valid && word_valid;
   assign word_pop = wvalid_o && wready_i;
@@ -153,7 +160,8 @@ module npu_axi_write #(
     else if (word_pop) beat_q <= last_beat ? '0 : beat_q + 4'd1;
   end
 
-  // Answers; what remains after a clear is drained with the old ID.
+  // Answers. After a clear what is here still goes out, without strobes (drop_q); then new bursts
+  // get the other ID bit, and wait (stale_q) until the bursts of its last use are answered.
   assign done = bvalid_i && (bid_i[3] == epoch_q) && !stale_q;
   assign error_o = done && bresp_i[1] && !drop_q && !clear_i;
   assign error_client_o = bid_i[0];
@@ -197,21 +205,29 @@ module npu_axi_write #(
 
   always_comb begin
     cnt_bytes_o = '0;
-    if (accept) for (int unsigned i = 0; i < BUS_BYTES; i++) cnt_bytes_o = cnt_bytes_o + {6'd0, in_strb[i]};
+    if (accept)
+      for (int unsigned i = 0; i < BUS_BYTES; i++) cnt_bytes_o = cnt_bytes_o + {6'd0, in_strb[i]};
   end
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni)
-                   awvalid_o && !awready_i |=> awvalid_o && $stable(awaddr_o) && $stable(awlen_o) && $stable(awid_o));
+                   awvalid_o && !awready_i |=> awvalid_o && $stable(awaddr_o) && $stable(awlen_o) &&
+                       $stable(awid_o));
   assert property (@(posedge clk_i) disable iff (!rst_ni)
-                   awvalid_o |-> 32'(awaddr_o[11:0]) + (32'(awlen_o) + 32'd1) * BUS_BYTES <= 32'd4096);
-  assert property (@(posedge clk_i) disable iff (!rst_ni) wvalid_o && !wready_i |=> wvalid_o && $stable(wdata_o) && $stable(wlast_o));
+                   awvalid_o |-> 32'(awaddr_o[11:0]) + (32'(awlen_o) + 32'd1) * BUS_BYTES <=
+                       32'd4096);
+  assert property (@(posedge clk_i) disable iff (!rst_ni)
+                   wvalid_o && !wready_i |=> wvalid_o && $stable(wdata_o) && $stable(wlast_o));
   for (genvar c = 0; c < 2; c++) begin : gen_stable
-    assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) wr_valid_i[c] && !wr_ready_o[c] |=>
-                     wr_valid_i[c] && $stable(wr_addr_i[c*32 +: 32]) && $stable(wr_data_i[c*DATA +: DATA]));
-    assert property (@(posedge clk_i) disable iff (!rst_ni) wr_valid_i[c] |-> wr_addr_i[c*32 +: WB] == '0);
+    assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                     wr_valid_i[c] && !wr_ready_o[c] |=>
+                     wr_valid_i[c] && $stable(wr_addr_i[c*32 +: 32]) &&
+                         $stable(wr_data_i[c*DATA +: DATA]));
+    assert property (@(posedge clk_i) disable iff (!rst_ni)
+                     wr_valid_i[c] |-> wr_addr_i[c*32 +: WB] == '0);
   end
-  assert property (@(posedge clk_i) disable iff (!rst_ni) bvalid_i |-> (bid_i[3] ? flight1_q : flight0_q) != '0);
+  assert property (@(posedge clk_i) disable iff (!rst_ni)
+                   bvalid_i |-> (bid_i[3] ? flight1_q : flight0_q) != '0);
 `endif
 
 endmodule

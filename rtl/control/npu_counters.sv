@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The 64-bit counters: each adds its increment of the cycle; starting a queue clears them. COMMANDS, CMD_BYTES and CYCLES have inputs of
-// their own, the control's: the others' increments come in one vector as the engines assemble it.
+// The 64-bit counters: each adds its increment of the cycle; starting a queue clears them.
+// COMMANDS, CMD_BYTES and CYCLES have inputs of their own, the control's: the others' increments
+// come in one vector as the engines assemble it.
 module npu_counters #(
   parameter int unsigned INC_BITS = 16
 ) (

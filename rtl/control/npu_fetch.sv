@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fetches one descriptor, validates it and holds it with its verdict until it is taken; the next one can be fetched while a command runs.
+// Fetches one descriptor, validates it and holds it with its verdict until it is taken; the next
+// one can be fetched while a command runs.
 module npu_fetch #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
@@ -16,10 +17,10 @@ module npu_fetch #(
   output logic                          moving_o,     // a word came, or rules are being checked
   output logic                          valid_o,
   input  logic                          take_i,
-  output npu_pkg::desc_t desc_o,       // as it lies in memory
-  output logic [127:0]                  addr_o,       // its w, out, in2 and in addresses with the register bases added
-  output logic [7:0]                    code_o,       // error, or npu_pkg::ERROR_NONE
-  output logic [31:0]                   info_o,
+  output npu_pkg::desc_t                desc_o,       // as it lies in memory
+  // its w, out, in2 and in addresses with the register bases added
+  output logic [127:0]                  addr_o,
+  output npu_types::verdict_t           verdict_o,
   input  logic                          bus_error_i,  // an answer to this client was an error
   // registers
   input  logic [31:0]                   polarity_i,
@@ -31,10 +32,8 @@ module npu_fetch #(
   input  logic [31:0]                   out_addr_i,
   input  logic [31:0]                   mem_limit_i,
   // memory
-  output logic                          rd_req_valid_o,
+  output npu_types::read_request_t      rd_req_o,
   input  logic                          rd_req_ready_i,
-  output logic [31:0]                   rd_req_addr_o,
-  output logic [23:0]                   rd_req_bytes_o,
   input  logic                          rd_rsp_valid_i,
   output logic                          rd_rsp_ready_o,
   input  logic [BUS_BYTES*8-1:0]        rd_rsp_data_i,
@@ -47,10 +46,11 @@ module npu_fetch #(
   logic request_q, receive_q, check_q, error_q;
   logic word, last, check_start, checked, validating;
   logic [7:0] check_code;
-  logic [31:0] check_info, in_addr, in2_addr, out_addr, w_addr;
+  logic [31:0] addr_q, check_info, in_addr, in2_addr, out_addr, w_addr;
 
-  assign rd_req_valid_o = request_q;
-  assign rd_req_bytes_o = 24'(npu_pkg::DESC_BYTES);
+  assign rd_req_o.valid = request_q;
+  assign rd_req_o.addr = addr_q;
+  assign rd_req_o.bytes = 24'(npu_pkg::DESC_BYTES);
   assign rd_rsp_ready_o = receive_q;
   assign word = receive_q && rd_rsp_valid_i;
   assign last = word && rd_rsp_last_i;
@@ -91,7 +91,8 @@ module npu_fetch #(
     end
   end
 
-  // Words come in order and shift down: no decoder in front of the registers. One register per word: simulators assign each as a whole.
+  // Words come in order and shift down: no decoder in front of the registers. One register per
+  // word: simulators assign each as a whole.
   for (genvar w = 0; w < WORDS; w++) begin : gen_word
     logic [DATA-1:0] word_q;
     if (w == WORDS - 1) begin : gen_last
@@ -101,23 +102,25 @@ module npu_fetch #(
     end
     assign desc_o[w*DATA +: DATA] = word_q;
   end
-  always_ff @(posedge clk_i) if (start_i) rd_req_addr_o <= addr_i;
+  always_ff @(posedge clk_i) if (start_i) addr_q <= addr_i;
 
-  npu_validate #(.ROWS(ROWS), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH), .TRAINING(TRAINING)) u_validate (
-    .clk_i, .rst_ni, .clear_i, .start_i(check_start), .desc_i(desc_o), .polarity_i, .distribution_i, .pairs_i, .step_shift_i,
-    .batch_addr_i, .label_addr_i, .out_addr_i, .mem_limit_i, .busy_o(validating), .done_o(checked),
-    .code_o(check_code), .info_o(check_info), .in_addr_o(in_addr), .in2_addr_o(in2_addr), .out_addr_o(out_addr),
-    .w_addr_o(w_addr)
+  npu_validate #(.ROWS(ROWS), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH),
+      .TRAINING(TRAINING)) u_validate (
+    .clk_i, .rst_ni, .clear_i, .start_i(check_start), .desc_i(desc_o), .polarity_i, .distribution_i,
+    .pairs_i, .step_shift_i, .batch_addr_i, .label_addr_i, .out_addr_i, .mem_limit_i,
+    .busy_o(validating), .done_o(checked), .code_o(check_code), .info_o(check_info),
+    .in_addr_o(in_addr), .in2_addr_o(in2_addr), .out_addr_o(out_addr), .w_addr_o(w_addr)
   );
 
-  assign code_o = error_q ? npu_pkg::ERROR_BUS_READ : check_code;
-  assign info_o = error_q ? 32'(npu_pkg::ENGINE_FETCH) : check_info;
+  assign verdict_o.code = error_q ? npu_pkg::ERROR_BUS_READ : check_code;
+  assign verdict_o.info = error_q ? 32'(npu_pkg::ENGINE_FETCH) : check_info;
   assign addr_o = {w_addr, out_addr, in2_addr, in_addr};
 
 `ifndef SYNTHESIS
   int unsigned index_q;
   always_ff @(posedge clk_i) if (start_i) index_q <= 0; else if (word) index_q <= index_q + 1;
-  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) start_i |-> !busy_o && !valid_o);
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                   start_i |-> !busy_o && !valid_o);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) take_i |-> valid_o);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) last |-> index_q == WORDS - 1);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) validating |-> check_q);

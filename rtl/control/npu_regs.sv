@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Registers behind an AXI4-Lite slave (cmodel/spec/REFERENCE.md). Reads of unknown offsets give 0, writes to them are dropped; both
-// answer OKAY. One write and one read at a time.
+// Registers behind an AXI4-Lite slave (cmodel/spec/REFERENCE.md). Reads of unknown offsets give 0,
+// writes to them are dropped; both answer OKAY. One write and one read at a time.
 module npu_regs #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
@@ -10,96 +10,85 @@ module npu_regs #(
   parameter int unsigned RQ_LANES = npu_pkg::RQ_LANES_DEFAULT,
   parameter int unsigned TRAINING = npu_pkg::TRAINING_DEFAULT
 ) (
-  input  logic        clk_i,
-  input  logic        rst_ni,
+  input  logic                     clk_i,
+  input  logic                     rst_ni,
   // AXI4-Lite
-  input  logic        awvalid_i,
-  output logic        awready_o,
-  input  logic [11:0] awaddr_i,
-  input  logic        wvalid_i,
-  output logic        wready_o,
-  input  logic [31:0] wdata_i,
-  input  logic [3:0]  wstrb_i,
-  output logic        bvalid_o,
-  input  logic        bready_i,
-  output logic [1:0]  bresp_o,
-  input  logic        arvalid_i,
-  output logic        arready_o,
-  input  logic [11:0] araddr_i,
-  output logic        rvalid_o,
-  input  logic        rready_i,
-  output logic [31:0] rdata_o,
-  output logic [1:0]  rresp_o,
-  output logic        irq_o,
+  input  npu_types::axil_write_t   axil_write_i,
+  output npu_types::axil_written_t axil_written_o,
+  input  npu_types::axil_read_t    axil_read_i,
+  output npu_types::axil_data_t    axil_data_o,
+  output logic                     irq_o,
   // CTRL
-  output logic        start_o,
-  output logic        soft_reset_o,
+  output logic                     start_o,
+  output logic                     soft_reset_o,
   // what the sequencer reports
-  input  logic        begin_i,         // a queue starts: clear status and error
-  input  logic        finish_i,        // the queue ended
-  input  logic        fail_i,          // the queue ended with an error
-  input  logic [7:0]  fail_code_i,
-  input  logic [31:0] fail_info_i,
-  input  logic        busy_i,
-  input  logic [31:0] command_i,
-  input  logic        loss_we_i,
-  input  logic [63:0] loss_sum_i,
-  input  logic [31:0] loss_correct_i,
-  input  logic [31:0] loss_examples_i,
+  input  logic                     begin_i,         // a queue starts: clear status and error
+  input  logic                     finish_i,        // the queue ended
+  input  logic                     fail_i,          // the queue ended with an error
+  input  npu_types::verdict_t      fail_verdict_i,
+  input  logic                     busy_i,
+  input  logic [31:0]              command_i,
+  input  npu_types::loss_t         loss_i,
   // counters
-  output logic [5:0]  counter_index_o,
-  input  logic [63:0] counter_i,
+  output logic [5:0]               counter_index_o,
+  input  logic [63:0]              counter_i,
   // run-time values
-  output logic [31:0] queue_addr_o,
-  output logic [31:0] queue_count_o,
-  output logic [31:0] mem_limit_o,
-  output logic [31:0] watchdog_o,
-  output logic [31:0] batch_addr_o,
-  output logic [31:0] label_addr_o,
-  output logic [31:0] out_addr_o,
-  output logic [31:0] polarity_o,
-  output logic [31:0] distribution_o,
-  output logic [63:0] seed_o,
-  output logic [63:0] mask_seed_o,
-  output logic [31:0] pairs_o,
-  output logic [31:0] step_o,
+  output logic [31:0]              queue_addr_o,
+  output logic [31:0]              queue_count_o,
+  output logic [31:0]              mem_limit_o,
+  output logic [31:0]              watchdog_o,
+  output logic [31:0]              batch_addr_o,
+  output logic [31:0]              label_addr_o,
+  output logic [31:0]              out_addr_o,
+  output logic [31:0]              polarity_o,
+  output logic [31:0]              distribution_o,
+  output logic [63:0]              seed_o,
+  output logic [63:0]              mask_seed_o,
+  output logic [31:0]              pairs_o,
+  output logic [31:0]              step_o,
   output logic [npu_pkg::MAX_PAIRS*64-1:0] pair_seed_o,
-  output logic [npu_pkg::MAX_PAIRS*32-1:0] pair_coef_o  // bits 7:0 of each are the coefficient
+  output logic [npu_pkg::MAX_PAIRS*32-1:0] pair_coef_o  // the coefficient: 7:0 of each
 );
 
   localparam int unsigned PAIRS = npu_pkg::MAX_PAIRS;
 
   // Writes.
-  logic do_write;
+  logic do_write, bvalid_q;
   logic [11:0] waddr;
-  logic [31:0] merge_mask;
+  logic [31:0] wdata, merge_mask;
+  logic [3:0] wstrb;
   logic [1:0] irq_clear;
-  assign do_write = awvalid_i && wvalid_i && (!bvalid_o || bready_i);
-  assign awready_o = do_write;
-  assign wready_o = do_write;
-  assign bresp_o = 2'b00;
-  assign waddr = {awaddr_i[11:2], 2'b00};
+  assign do_write = axil_write_i.awvalid && axil_write_i.wvalid &&
+      (!bvalid_q || axil_write_i.bready);
+  assign axil_written_o.awready = do_write;
+  assign axil_written_o.wready = do_write;
+  assign axil_written_o.bvalid = bvalid_q;
+  assign axil_written_o.bresp = 2'b00;
+  assign waddr = {axil_write_i.awaddr[11:2], 2'b00};
+  assign wdata = axil_write_i.wdata;
+  assign wstrb = axil_write_i.wstrb;
   always_comb begin
     merge_mask = '0;
     soft_reset_o = 1'b0;
     start_o = 1'b0;
     irq_clear = 2'b00;
     if (do_write) begin
-      merge_mask = {{8{wstrb_i[3]}}, {8{wstrb_i[2]}}, {8{wstrb_i[1]}}, {8{wstrb_i[0]}}};
-      if ((waddr == npu_pkg::REG_CTRL) && wstrb_i[0]) begin
-        soft_reset_o = wdata_i[1];
-        start_o = wdata_i[1:0] == 2'b01;
+      merge_mask = {{8{wstrb[3]}}, {8{wstrb[2]}}, {8{wstrb[1]}}, {8{wstrb[0]}}};
+      if ((waddr == npu_pkg::REG_CTRL) && wstrb[0]) begin
+        soft_reset_o = wdata[1];
+        start_o = wdata[1:0] == 2'b01;
       end
-      if (waddr == npu_pkg::REG_IRQ_STATUS) irq_clear = wdata_i[1:0] & merge_mask[1:0];
+      if (waddr == npu_pkg::REG_IRQ_STATUS) irq_clear = wdata[1:0] & merge_mask[1:0];
     end
   end
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) bvalid_o <= 1'b0;
-    else if (do_write) bvalid_o <= 1'b1;
-    else if (bready_i) bvalid_o <= 1'b0;
+    if (!rst_ni) bvalid_q <= 1'b0;
+    else if (do_write) bvalid_q <= 1'b1;
+    else if (axil_write_i.bready) bvalid_q <= 1'b0;
   end
 
-  function automatic logic [31:0] merge(input logic [31:0] old, input logic [31:0] data, input logic [31:0] mask);
+  function automatic logic [31:0] merge(input logic [31:0] old, input logic [31:0] data,
+      input logic [31:0] mask);
     merge = (old & ~mask) | (data & mask);
   endfunction
 
@@ -127,22 +116,24 @@ module npu_regs #(
       irq_enable_q <= '0;
     end else if (do_write) begin
       case (waddr)
-        npu_pkg::REG_QUEUE_ADDR: queue_addr_o <= merge(queue_addr_o, wdata_i, merge_mask);
-        npu_pkg::REG_QUEUE_COUNT: queue_count_o <= merge(queue_count_o, wdata_i, merge_mask);
-        npu_pkg::REG_MEM_LIMIT: mem_limit_o <= merge(mem_limit_o, wdata_i, merge_mask);
-        npu_pkg::REG_WATCHDOG: watchdog_o <= merge(watchdog_o, wdata_i, merge_mask);
-        npu_pkg::REG_BATCH_ADDR: batch_addr_o <= merge(batch_addr_o, wdata_i, merge_mask);
-        npu_pkg::REG_LABEL_ADDR: label_addr_o <= merge(label_addr_o, wdata_i, merge_mask);
-        npu_pkg::REG_OUT_ADDR: out_addr_o <= merge(out_addr_o, wdata_i, merge_mask);
-        npu_pkg::REG_POLARITY: polarity_o <= merge(polarity_o, wdata_i, merge_mask);
-        npu_pkg::REG_DISTRIBUTION: distribution_o <= merge(distribution_o, wdata_i, merge_mask);
-        npu_pkg::REG_SEED_LO: seed_o[31:0] <= merge(seed_o[31:0], wdata_i, merge_mask);
-        npu_pkg::REG_SEED_HI: seed_o[63:32] <= merge(seed_o[63:32], wdata_i, merge_mask);
-        npu_pkg::REG_MASK_SEED_LO: mask_seed_o[31:0] <= merge(mask_seed_o[31:0], wdata_i, merge_mask);
-        npu_pkg::REG_MASK_SEED_HI: mask_seed_o[63:32] <= merge(mask_seed_o[63:32], wdata_i, merge_mask);
-        npu_pkg::REG_PAIRS: pairs_o <= merge(pairs_o, wdata_i, merge_mask);
-        npu_pkg::REG_STEP: step_o <= merge(step_o, wdata_i, merge_mask);
-        npu_pkg::REG_IRQ_ENABLE: irq_enable_q <= (irq_enable_q & ~merge_mask[1:0]) | (wdata_i[1:0] & merge_mask[1:0]);
+        npu_pkg::REG_QUEUE_ADDR: queue_addr_o <= merge(queue_addr_o, wdata, merge_mask);
+        npu_pkg::REG_QUEUE_COUNT: queue_count_o <= merge(queue_count_o, wdata, merge_mask);
+        npu_pkg::REG_MEM_LIMIT: mem_limit_o <= merge(mem_limit_o, wdata, merge_mask);
+        npu_pkg::REG_WATCHDOG: watchdog_o <= merge(watchdog_o, wdata, merge_mask);
+        npu_pkg::REG_BATCH_ADDR: batch_addr_o <= merge(batch_addr_o, wdata, merge_mask);
+        npu_pkg::REG_LABEL_ADDR: label_addr_o <= merge(label_addr_o, wdata, merge_mask);
+        npu_pkg::REG_OUT_ADDR: out_addr_o <= merge(out_addr_o, wdata, merge_mask);
+        npu_pkg::REG_POLARITY: polarity_o <= merge(polarity_o, wdata, merge_mask);
+        npu_pkg::REG_DISTRIBUTION: distribution_o <= merge(distribution_o, wdata, merge_mask);
+        npu_pkg::REG_SEED_LO: seed_o[31:0] <= merge(seed_o[31:0], wdata, merge_mask);
+        npu_pkg::REG_SEED_HI: seed_o[63:32] <= merge(seed_o[63:32], wdata, merge_mask);
+        npu_pkg::REG_MASK_SEED_LO: mask_seed_o[31:0] <= merge(mask_seed_o[31:0], wdata, merge_mask);
+        npu_pkg::REG_MASK_SEED_HI: mask_seed_o[63:32] <= merge(mask_seed_o[63:32], wdata,
+            merge_mask);
+        npu_pkg::REG_PAIRS: pairs_o <= merge(pairs_o, wdata, merge_mask);
+        npu_pkg::REG_STEP: step_o <= merge(step_o, wdata, merge_mask);
+        npu_pkg::REG_IRQ_ENABLE: irq_enable_q <= (irq_enable_q & ~merge_mask[1:0]) |
+            (wdata[1:0] & merge_mask[1:0]);
         default: ;
       endcase
     end
@@ -155,9 +146,12 @@ module npu_regs #(
         pair_seed_o[j*64 +: 64] <= '0;
         pair_coef_o[j*32 +: 32] <= '0;
       end else if (do_write && (waddr[11:4] == BASE[11:4])) begin
-        if (waddr[3:2] == 2'd0) pair_seed_o[j*64 +: 32] <= merge(pair_seed_o[j*64 +: 32], wdata_i, merge_mask);
-        if (waddr[3:2] == 2'd1) pair_seed_o[j*64+32 +: 32] <= merge(pair_seed_o[j*64+32 +: 32], wdata_i, merge_mask);
-        if (waddr[3:2] == 2'd2) pair_coef_o[j*32 +: 32] <= merge(pair_coef_o[j*32 +: 32], wdata_i, merge_mask);
+        if (waddr[3:2] == 2'd0)
+          pair_seed_o[j*64 +: 32] <= merge(pair_seed_o[j*64 +: 32], wdata, merge_mask);
+        if (waddr[3:2] == 2'd1)
+          pair_seed_o[j*64+32 +: 32] <= merge(pair_seed_o[j*64+32 +: 32], wdata, merge_mask);
+        if (waddr[3:2] == 2'd2)
+          pair_coef_o[j*32 +: 32] <= merge(pair_coef_o[j*32 +: 32], wdata, merge_mask);
       end
     end
   end
@@ -172,7 +166,8 @@ module npu_regs #(
       error_command_q <= '0;
       error_info_q <= '0;
     end else begin
-      if (do_write || fail_i || finish_i) irq_status_q <= soft_reset_o ? 2'b00 : ((irq_status_q & ~irq_clear) | {fail_i, finish_i});
+      if (do_write || fail_i || finish_i)
+        irq_status_q <= soft_reset_o ? 2'b00 : ((irq_status_q & ~irq_clear) | {fail_i, finish_i});
       if (begin_i || soft_reset_o) begin
         status_q <= '0;
         error_code_q <= '0;
@@ -180,9 +175,9 @@ module npu_regs #(
         error_info_q <= '0;
       end else if (fail_i) begin
         status_q <= 2'b10;
-        error_code_q <= fail_code_i;
+        error_code_q <= fail_verdict_i.code;
         error_command_q <= command_i;
-        error_info_q <= fail_info_i;
+        error_info_q <= fail_verdict_i.info;
       end else if (finish_i) begin
         status_q <= 2'b01;
       end
@@ -193,21 +188,23 @@ module npu_regs #(
       loss_sum_q <= '0;
       loss_correct_q <= '0;
       loss_examples_q <= '0;
-    end else if (loss_we_i) begin
-      loss_sum_q <= loss_sum_i;
-      loss_correct_q <= loss_correct_i;
-      loss_examples_q <= loss_examples_i;
+    end else if (loss_i.valid) begin
+      loss_sum_q <= loss_i.sum;
+      loss_correct_q <= loss_i.correct;
+      loss_examples_q <= loss_i.examples;
     end
   end
 
   // Reads.
-  logic do_read;
+  logic do_read, rvalid_q;
   logic [11:0] raddr;
-  logic [31:0] value;
-  assign do_read = arvalid_i && (!rvalid_o || rready_i);
-  assign arready_o = !rvalid_o || rready_i;
-  assign rresp_o = 2'b00;
-  assign raddr = {araddr_i[11:2], 2'b00};
+  logic [31:0] value, rdata_q;
+  assign do_read = axil_read_i.arvalid && (!rvalid_q || axil_read_i.rready);
+  assign axil_data_o.arready = !rvalid_q || axil_read_i.rready;
+  assign axil_data_o.rvalid = rvalid_q;
+  assign axil_data_o.rdata = rdata_q;
+  assign axil_data_o.rresp = 2'b00;
+  assign raddr = {axil_read_i.araddr[11:2], 2'b00};
   assign counter_index_o = do_read ? raddr[8:3] : '1;  // none
   always_comb begin
     value = '0;
@@ -259,18 +256,20 @@ module npu_regs #(
     end
   end
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) rvalid_o <= 1'b0;
-    else if (do_read) rvalid_o <= 1'b1;
-    else if (rready_i) rvalid_o <= 1'b0;
+    if (!rst_ni) rvalid_q <= 1'b0;
+    else if (do_read) rvalid_q <= 1'b1;
+    else if (axil_read_i.rready) rvalid_q <= 1'b0;
   end
-  always_ff @(posedge clk_i) if (do_read) rdata_o <= value;
+  always_ff @(posedge clk_i) if (do_read) rdata_q <= value;
 
   logic unused;
-  assign unused = ^{awaddr_i[1:0], araddr_i[1:0]};
+  assign unused = ^{axil_write_i.awaddr[1:0], axil_read_i.araddr[1:0]};
 
 `ifndef SYNTHESIS
-  assert property (@(posedge clk_i) disable iff (!rst_ni) rvalid_o && !rready_i |=> rvalid_o && $stable(rdata_o));
-  assert property (@(posedge clk_i) disable iff (!rst_ni) bvalid_o && !bready_i |=> bvalid_o);
+  assert property (@(posedge clk_i) disable iff (!rst_ni)
+                   rvalid_q && !axil_read_i.rready |=> rvalid_q && $stable(rdata_q));
+  assert property (@(posedge clk_i) disable iff (!rst_ni)
+                   bvalid_q && !axil_write_i.bready |=> bvalid_q);
   assert property (@(posedge clk_i) disable iff (!rst_ni) !(finish_i && fail_i));
 `endif
 

@@ -23,13 +23,13 @@ module npu_sequencer (
   output logic [31:0]                   fetch_addr_o,
   input  logic                          fetch_valid_i,
   output logic                          fetch_take_o,
-  input  npu_pkg::desc_t fetch_desc_i,
+  input  npu_pkg::desc_t                fetch_desc_i,
   input  logic [127:0]                  fetch_resolved_i,  // replaces the w, out, in2 and in addresses
   input  logic [7:0]                    fetch_code_i,
   input  logic [31:0]                   fetch_info_i,
   // engines
   output logic                          abort_o,        // synchronous clear of engines and bus clients
-  output npu_pkg::desc_t desc_o,         // of the running command, stable from start to done
+  output npu_pkg::desc_t                desc_o,         // of the running command, stable from start to done
   output logic [7:0]                    engine_start_o,  // pulse, by opcode
   input  logic                          engine_done_i,  // pulse: the last write was accepted
   input  logic                          progress_i,     // something moved in an engine or on the bus

@@ -11,7 +11,7 @@ module npu_validate #(
   input  logic                          rst_ni,
   input  logic                          clear_i,
   input  logic                          start_i,
-  input  npu_pkg::desc_t desc_i,
+  input  npu_pkg::desc_t                desc_i,
   input  logic [31:0]                   polarity_i,
   input  logic [31:0]                   distribution_i,
   input  logic [31:0]                   pairs_i,

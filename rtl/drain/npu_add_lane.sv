@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operator ADD on one pair of int8 values (CONTRACT.md, Operators): nine registers, advancing under the owner's enables.
+// Operator ADD on one pair of int8 values (CONTRACT.md, Operators): nine registers, advancing under
+// the owner's enables.
 module npu_add_lane #(
   parameter int unsigned LATENCY = 9  // fixed; for those who align a sideband
 ) (
@@ -37,15 +38,18 @@ module npu_add_lane #(
       d2_q <= (40'(x2_i) - 40'(zp2_i)) <<< shift_i;
     end
   end
-  npu_rescale u_first (.clk_i, .en_i(en_i[3:1]), .acc_i(d1_q), .mult_i(m1_i), .exp_i(e1_i), .y_o(a1));
-  npu_rescale u_second (.clk_i, .en_i(en_i[3:1]), .acc_i(d2_q), .mult_i(m2_i), .exp_i(e2_i), .y_o(a2));
+  npu_rescale u_first (.clk_i, .en_i(en_i[3:1]), .acc_i(d1_q), .mult_i(m1_i), .exp_i(e1_i),
+      .y_o(a1));
+  npu_rescale u_second (.clk_i, .en_i(en_i[3:1]), .acc_i(d2_q), .mult_i(m2_i), .exp_i(e2_i),
+      .y_o(a2));
   assign sum = 41'(a1) + 41'(a2);
   always_ff @(posedge clk_i) begin
-    if (en_i[4]) sum_q <= (sum > ACC_MAX) ? ACC_MAX[39:0] : (sum < ACC_MIN) ? ACC_MIN[39:0] : sum[39:0];
+    if (en_i[4])
+      sum_q <= (sum > ACC_MAX) ? ACC_MAX[39:0] : (sum < ACC_MIN) ? ACC_MIN[39:0] : sum[39:0];
   end
   npu_requant u_out (
-    .clk_i, .en_i(en_i[8:5]), .acc_i(sum_q), .mult_i(mo_i), .exp_i(eo_i), .zp_i(zp_out_i), .min_i, .max_i, .wide_i(1'b0), .whole_i(1'b0),
-    .out_o(out), .sat_low_o, .sat_high_o
+    .clk_i, .en_i(en_i[8:5]), .acc_i(sum_q), .mult_i(mo_i), .exp_i(eo_i), .zp_i(zp_out_i), .min_i,
+    .max_i, .wide_i(1'b0), .whole_i(1'b0), .out_o(out), .sat_low_o, .sat_high_o
   );
   assign out_o = out[7:0];
   logic unused;

@@ -19,7 +19,7 @@ module npu_drain #(
   input  logic                          clk_i,
   input  logic                          rst_ni,
   input  logic                          clear_i,
-  input  npu_pkg::desc_t desc_i,
+  input  npu_pkg::desc_t                desc_i,
   input  logic [31:0]                   out_row_i,
   input  logic [31:0]                   out_img_i,
   // tiles: {out_base, tw, th, tn}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Second addend of a fused addition: for each position of a block reads the run of channels at the same place as the output and hands it
-// on in groups of RQ_LANES bytes. Requests run ahead of the data; a run is collected while the one before is used.
+// Second addend of a fused addition: for each position of a block reads the run of channels at the
+// same place as the output and hands it on in groups of RQ_LANES bytes. Requests run ahead of the
+// data; a run is collected while the one before is used.
 module npu_residual #(
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
@@ -10,7 +11,8 @@ module npu_residual #(
   input  logic                   clk_i,
   input  logic                   rst_ni,
   input  logic                   clear_i,
-  input  logic                   start_i,     // a block: the rest is stable until its last group was taken
+  // a block: the rest is stable until its last group was taken
+  input  logic                   start_i,
   input  logic [31:0]            addr_i,      // of the tensor
   input  logic [31:0]            base_i,      // element index of the first run
   input  logic [LC:0]            channels_i,
@@ -45,7 +47,8 @@ module npu_residual #(
   assign rd_req_bytes_o = 24'(channels_i);
   assign fire = rd_req_valid_o && rd_req_ready_i;
   npu_walk u_request (
-    .clk_i, .load_i(start_i), .base_i, .tn_i, .th_i, .tw_i, .step_i(fire), .col_i, .row_i, .img_i, .at_o(at), .last_o(walk_last)
+    .clk_i, .load_i(start_i), .base_i, .tn_i, .th_i, .tw_i, .step_i(fire), .col_i, .row_i, .img_i,
+    .at_o(at), .last_o(walk_last)
   );
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) active_q <= 1'b0;
@@ -54,7 +57,8 @@ module npu_residual #(
     else if (fire && walk_last) active_q <= 1'b0;
   end
 
-  // Runs: byte j of the run in byte j. Only the place of the run in its first word has to be known here.
+  // Runs: byte j of the run in byte j. Only the place of the run in its first word has to be known
+  // here.
   logic first_q, take, unused_last, full_q, next_full_q, move;
   logic [31:0] place;
   logic [LB-1:0] skip;
@@ -64,8 +68,8 @@ module npu_residual #(
   assign rd_rsp_ready_o = !next_full_q || move;
   assign take = rd_rsp_valid_i && rd_rsp_ready_o;
   npu_walk u_data (
-    .clk_i, .load_i(start_i), .base_i, .tn_i, .th_i, .tw_i, .step_i(take && rd_rsp_last_i), .col_i, .row_i, .img_i,
-    .at_o(place), .last_o(unused_last)
+    .clk_i, .load_i(start_i), .base_i, .tn_i, .th_i, .tw_i, .step_i(take && rd_rsp_last_i), .col_i,
+    .row_i, .img_i, .at_o(place), .last_o(unused_last)
   );
   assign skip = first_q ? addr_i[LB-1:0] + place[LB-1:0] : '0;
   assign have = first_q ? '0 : have_q;
@@ -91,7 +95,8 @@ module npu_residual #(
   always_ff @(posedge clk_i) begin
     if (take) begin
       have_q <= have + (LC + 2)'(BUS_BYTES) - (LC + 2)'(skip);
-      for (int unsigned j = 0; j < COLS; j++) if ((LC + 2)'(j) >= have) next_q[j*8 +: 8] <= piece[j*8 +: 8];
+      for (int unsigned j = 0; j < COLS; j++)
+        if ((LC + 2)'(j) >= have) next_q[j*8 +: 8] <= piece[j*8 +: 8];
     end
     if (ready_i && !move) run_q <= run_q >> (RQ_LANES * 8);
     else if (move) run_q <= next_q;

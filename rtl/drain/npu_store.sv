@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Write combiner: segments of consecutive bytes from any byte address become bus words with byte enables. Segments of a run follow each
-// other without a gap; in_last_i ends a run, and its last word goes out even if it is not full (words never hold two runs).
+// Write combiner: segments of consecutive bytes from any byte address become bus words with byte
+// enables. Segments of a run follow each other without a gap; in_last_i ends a run, and its last
+// word goes out even if it is not full (words never hold two runs).
 module npu_store #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned SEG_BYTES = 16,
@@ -26,7 +27,8 @@ module npu_store #(
   localparam int unsigned LB = $clog2(BUS_BYTES);
   localparam int unsigned WIDE = (SEG_BYTES > BUS_BYTES) ? SEG_BYTES : BUS_BYTES;
 
-  // The piece of the segment that falls into one word.
+  // The piece of the segment that falls into one word: a segment may reach into the next one, and
+  // then takes a cycle more. A piece that ends its word, or its run, sends the word out (emit).
   logic [SW-1:0] done_q, left, take;
   logic [31:0] addr;
   logic [LB-1:0] off;
@@ -57,6 +59,8 @@ module npu_store #(
     end
   end
 
+  // What is left of a segment, and which bytes of the word are there; word_q holds them until the
+  // word goes out.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       wr_valid_o <= 1'b0;
@@ -79,7 +83,9 @@ module npu_store #(
     if (accept) begin
       for (int unsigned b = 0; b < BUS_BYTES; b++) begin
         if (piece_strb[b]) word_q[b*8 +: 8] <= piece[b*8 +: 8];
-        if (emit) wr_data_o[b*8 +: 8] <= piece_strb[b] ? piece[b*8 +: 8] : strb_q[b] ? word_q[b*8 +: 8] : 8'd0;
+        if (emit)
+          wr_data_o[b*8 +: 8] <= piece_strb[b] ? piece[b*8 +: 8]
+                                 : strb_q[b] ? word_q[b*8 +: 8] : 8'd0;
       end
       if (emit) begin
         wr_addr_o <= {addr[31:LB], LB'(0)};
@@ -97,7 +103,8 @@ module npu_store #(
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni) in_valid_i |-> in_bytes_i != '0);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
-                   wr_valid_o && !wr_ready_i |=> wr_valid_o && $stable(wr_addr_o) && $stable(wr_data_o) && $stable(wr_strb_o));
+                   wr_valid_o && !wr_ready_i |=> wr_valid_o && $stable(wr_addr_o) &&
+                       $stable(wr_data_o) && $stable(wr_strb_o));
 `endif
 
 endmodule

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Element index of a tile's output positions in order: base, then columns, rows and images of the tile. Also the end of the tile.
+// Element index of a tile's output positions in order: base, then columns, rows and images of the
+// tile. Also the end of the tile.
 module npu_walk (
   input  logic        clk_i,
   input  logic        load_i,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ADD: two int8 tensors of n * in_c elements, four elements per cycle (CONTRACT.md, Operators). The addends come through two read
-// clients; all three tensors may begin anywhere in a bus word.
+// ADD: two int8 tensors of n * in_c elements, four elements per cycle (CONTRACT.md, Operators). The
+// addends come through two read clients; all three tensors may begin anywhere in a bus word.
 module npu_add #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT
 ) (
@@ -8,7 +8,7 @@ module npu_add #(
   input  logic                          rst_ni,
   input  logic                          clear_i,
   input  logic                          start_i,
-  input  npu_pkg::desc_t desc_i,
+  input  npu_pkg::desc_t                desc_i,
   output logic                          busy_o,
   output logic                          done_o,
   output logic                          progress_o,
@@ -52,8 +52,10 @@ module npu_add #(
   assign busy_o = busy_q;
 
   // Requests end at multiples of 64 KiB, so that no bus word is read twice.
-  assign {rd_req_valid_o, rd_req_addr_o, rd_req_bytes_o} = {gen_request[0].valid, gen_request[0].addr_q, gen_request[0].bytes};
-  assign {rd2_req_valid_o, rd2_req_addr_o, rd2_req_bytes_o} = {gen_request[1].valid, gen_request[1].addr_q, gen_request[1].bytes};
+  assign {rd_req_valid_o, rd_req_addr_o, rd_req_bytes_o} =
+      {gen_request[0].valid, gen_request[0].addr_q, gen_request[0].bytes};
+  assign {rd2_req_valid_o, rd2_req_addr_o, rd2_req_bytes_o} =
+      {gen_request[1].valid, gen_request[1].addr_q, gen_request[1].bytes};
   for (genvar s = 0; s < 2; s++) begin : gen_request
     logic [31:0] addr_q;
     logic [32:0] ask_q;
@@ -80,7 +82,8 @@ module npu_add #(
       else if (take) ask_q <= more ? ask_q - 33'(to_end) : '0;
     end
     always_ff @(posedge clk_i) begin
-      if (take) addr_q <= {addr_q[31:16] + 16'd1, 16'd0};  // not in the cycle of launch_q, when ask_q is still zero
+      // A request is never taken in the cycle of launch_q, when ask_q is still zero.
+      if (take) addr_q <= {addr_q[31:16] + 16'd1, 16'd0};
       else if (launch_q) addr_q <= (s == 0) ? desc_i.in_addr : desc_i.in2_addr;
     end
   end
@@ -109,12 +112,14 @@ module npu_add #(
     end
   end
   npu_unpack #(.BUS_BYTES(BUS_BYTES), .LANES(LANES)) u_first (
-    .clk_i, .rst_ni, .clear_i(clear_i || start_i), .skip_i(desc_i.in_addr[WB-1:0]), .word_valid_i(rd_rsp_valid_i && busy_q),
-    .word_ready_o(rd_rsp_ready_o), .word_i(rd_rsp_data_i), .bytes_o(bytes1), .have_o(have1), .take_i(issue), .count_i(want)
+    .clk_i, .rst_ni, .clear_i(clear_i || start_i), .skip_i(desc_i.in_addr[WB-1:0]),
+    .word_valid_i(rd_rsp_valid_i && busy_q), .word_ready_o(rd_rsp_ready_o), .word_i(rd_rsp_data_i),
+    .bytes_o(bytes1), .have_o(have1), .take_i(issue), .count_i(want)
   );
   npu_unpack #(.BUS_BYTES(BUS_BYTES), .LANES(LANES)) u_second (
-    .clk_i, .rst_ni, .clear_i(clear_i || start_i), .skip_i(desc_i.in2_addr[WB-1:0]), .word_valid_i(rd2_rsp_valid_i && busy_q),
-    .word_ready_o(rd2_rsp_ready_o), .word_i(rd2_rsp_data_i), .bytes_o(bytes2), .have_o(have2), .take_i(issue), .count_i(want)
+    .clk_i, .rst_ni, .clear_i(clear_i || start_i), .skip_i(desc_i.in2_addr[WB-1:0]),
+    .word_valid_i(rd2_rsp_valid_i && busy_q), .word_ready_o(rd2_rsp_ready_o),
+    .word_i(rd2_rsp_data_i), .bytes_o(bytes2), .have_o(have2), .take_i(issue), .count_i(want)
   );
 
   // Lanes.
@@ -144,8 +149,9 @@ module npu_add #(
   assign out_valid = valid_q[LATENCY-1];
   assign {out_last, out_count} = tag_q[(LATENCY-1)*4 +: 4];
   npu_pack #(.BUS_BYTES(BUS_BYTES), .LANES(LANES)) u_pack (
-    .clk_i, .rst_ni, .clear_i, .start_i, .addr_i(desc_i.out_addr), .valid_i(out_valid), .ready_o(pack_ready),
-    .bytes_i(out), .count_i(out_count), .last_i(out_last), .idle_o(pack_idle), .wr_valid_o, .wr_ready_i, .wr_addr_o, .wr_data_o, .wr_strb_o
+    .clk_i, .rst_ni, .clear_i, .start_i, .addr_i(desc_i.out_addr), .valid_i(out_valid),
+    .ready_o(pack_ready), .bytes_i(out), .count_i(out_count), .last_i(out_last), .idle_o(pack_idle),
+    .wr_valid_o, .wr_ready_i, .wr_addr_o, .wr_data_o, .wr_strb_o
   );
 
   // Start and end.

@@ -10,7 +10,7 @@ module npu_loss #(
   input  logic                          rst_ni,
   input  logic                          clear_i,
   input  logic                          start_i,
-  input  npu_pkg::desc_t desc_i,
+  input  npu_pkg::desc_t                desc_i,
   input  logic [63:0]                   seed_i,
   output logic                          busy_o,
   output logic                          done_o,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Collects a stream of bytes into bus words with byte enables; a stream may begin and end anywhere in a word.
+// Collects a stream of bytes into bus words with byte enables; a stream may begin and end anywhere
+// in a word.
 module npu_pack #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned LANES = 4,  // bytes per cycle, below BUS_BYTES
@@ -14,7 +15,8 @@ module npu_pack #(
   output logic                   ready_o,
   input  logic [LANES*8-1:0]     bytes_i,
   input  logic [CB-1:0]          count_i,    // 1..LANES
-  input  logic                   last_i,     // ends the stream: what there is goes out, the next byte begins a new word access
+  // ends the stream: what there is goes out, the next byte begins a new word access
+  input  logic                   last_i,
   output logic                   idle_o,     // nothing is held
   output logic                   wr_valid_o,
   input  logic                   wr_ready_i,
@@ -42,6 +44,8 @@ module npu_pack #(
   assign out_free = !wr_valid_o || wr_ready_i;
   assign ready_o = out_free && !flush_q;
   assign accept = valid_i && ready_o;
+  // The held word with the new bytes behind its last one; what does not fit is the next word's
+  // beginning. A word goes out when it is full, or with the stream's last byte.
   always_comb begin
     data = {{LANES{8'd0}}, data_q};
     strb = {{LANES{1'b0}}, strb_q};
@@ -105,9 +109,11 @@ module npu_pack #(
   end
 
 `ifndef SYNTHESIS
-  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) valid_i |-> count_i != '0 && count_i <= CB'(LANES));
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
-                   wr_valid_o && !wr_ready_i |=> wr_valid_o && $stable(wr_data_o) && $stable(wr_addr_o) && $stable(wr_strb_o));
+                   valid_i |-> count_i != '0 && count_i <= CB'(LANES));
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                   wr_valid_o && !wr_ready_i |=> wr_valid_o && $stable(wr_data_o) &&
+                       $stable(wr_addr_o) && $stable(wr_strb_o));
 `endif
 
 endmodule

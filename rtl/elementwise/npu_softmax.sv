@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// SOFTMAX: int8 rows, the gemmlowp fixed-point algorithm of cmodel/numeric/softmax.hpp step by step on one 32 x 32 multiplier.
-// Each row is read three times: largest value, sum of exponentials, results.
+// SOFTMAX: int8 rows, the gemmlowp fixed-point algorithm of cmodel/numeric/softmax.hpp step by step
+// on one 32 x 32 multiplier. Each row is read three times: largest value, sum of exponentials,
+// results.
 module npu_softmax #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT
 ) (
@@ -8,7 +9,7 @@ module npu_softmax #(
   input  logic                          rst_ni,
   input  logic                          clear_i,
   input  logic                          start_i,
-  input  npu_pkg::desc_t desc_i,
+  input  npu_pkg::desc_t                desc_i,
   output logic                          busy_o,
   output logic                          done_o,
   output logic                          progress_o,
@@ -69,25 +70,30 @@ module npu_softmax #(
     else if (start_i) ask_row_q <= desc_i.in_addr;
   end
 
-  localparam logic [4:0] TOP = 5'd0;      // stream: largest value
-  localparam logic [4:0] TAKE = 5'd1;     // next element of the second and third pass
-  localparam logic [4:0] SCALE = 5'd2;    // exponential of one difference
-  localparam logic [4:0] SPLIT = 5'd3;
-  localparam logic [4:0] X2 = 5'd4;
-  localparam logic [4:0] X3 = 5'd5;
-  localparam logic [4:0] X4 = 5'd6;
-  localparam logic [4:0] TAIL = 5'd7;
-  localparam logic [4:0] SERIES = 5'd8;
-  localparam logic [4:0] FACTORS = 5'd9;
-  localparam logic [4:0] USE = 5'd10;     // add to the sum, or make the result
-  localparam logic [4:0] HALF = 5'd11;    // reciprocal of the sum
-  localparam logic [4:0] GUESS = 5'd12;
-  localparam logic [4:0] ERROR = 5'd13;
-  localparam logic [4:0] REFINE = 5'd14;
-  localparam logic [4:0] OUT = 5'd15;     // the result goes to the packer
-  localparam logic [4:0] FLUSH = 5'd16;
-
-  logic [4:0] state_q;
+  // One row: TOP finds its largest value. Then for each element (second pass) the exponential of
+  // its difference to the largest: SCALE to FACTORS make it, USE adds it to the sum. HALF to REFINE
+  // find the reciprocal of the sum, and the third pass makes the exponentials again, each of which
+  // USE multiplies by the reciprocal. A difference below diff_min is zero and skips to USE.
+  typedef enum logic [4:0] {
+    TOP = 5'd0,      // first pass: largest value
+    TAKE = 5'd1,     // next element of the second and third pass
+    SCALE = 5'd2,    // t = difference * 2^left_shift * multiplier: the argument, 26 fraction bits
+    SPLIT = 5'd3,    // argument = -(multiple of 1/4) + x - 1/8, x around 0
+    X2 = 5'd4,       // powers of x
+    X3 = 5'd5,
+    X4 = 5'd6,
+    TAIL = 5'd7,     // (x^4 / 4 + x^3) / 3 + x^2
+    SERIES = 5'd8,   // exp(-1/8) * (1 + x + tail / 2)
+    FACTORS = 5'd9,  // times exp(-2^i / 4) for every bit of the multiple, one per cycle
+    USE = 5'd10,     // add to the sum, or make the result
+    HALF = 5'd11,    // the sum, normalised, and the shift that takes it back
+    GUESS = 5'd12,   // reciprocal: 48/17 - 32/17 * half
+    ERROR = 5'd13,   // 1 - half * reciprocal
+    REFINE = 5'd14,  // Newton: reciprocal += reciprocal * error, three times
+    OUT = 5'd15,     // the result goes to the packer
+    FLUSH = 5'd16    // the last words go to memory
+  } state_t;
+  state_t state_q;
   logic [15:0] left_q;
   logic [31:0] row_addr_q;
   logic [12:0] index_q;
@@ -97,7 +103,8 @@ module npu_softmax #(
   logic signed [8:0] diff;
   logic [BUS_BYTES*8-1:0] at_value;
   logic taking, last_element;
-  // combinational work of an idle engine is skipped
+  // The byte at the head of the stream; a word is done with when its last byte, or the row's, is
+  // taken. Combinational work of an idle engine is skipped.
   always_comb begin
     at_value = '0;
     diff = '0;
@@ -134,15 +141,19 @@ module npu_softmax #(
     end
   end
 
-  function automatic logic signed [31:0] shr_round(input logic signed [31:0] x, input logic [5:0] n);
+  // x / 2^n, to the nearest, ties away from zero; x * 4, saturated; exp(-2^i / 4).
+  function automatic logic signed [31:0] shr_round(input logic signed [31:0] x,
+                                                   input logic [5:0] n);
     logic [63:0] mask;
     logic signed [63:0] wide;
     mask = (64'd1 << n) - 64'd1;
     wide = 64'(x);
-    shr_round = 32'(wide >>> n) + (((64'(wide) & mask) > ((mask >> 1) + 64'(x[31]))) ? 32'sd1 : 32'sd0);
+    shr_round = 32'(wide >>> n) +
+        (((64'(wide) & mask) > ((mask >> 1) + 64'(x[31]))) ? 32'sd1 : 32'sd0);
   endfunction
   function automatic logic signed [31:0] shl2_sat(input logic signed [31:0] x);
-    shl2_sat = (x[31:29] == 3'b000 || x[31:29] == 3'b111) ? {x[29:0], 2'b00} : x[31] ? 32'sh8000_0000 : 32'sh7fff_ffff;
+    shl2_sat = (x[31:29] == 3'b000 || x[31:29] == 3'b111) ? {x[29:0], 2'b00}
+        : x[31] ? 32'sh8000_0000 : 32'sh7fff_ffff;
   endfunction
   function automatic logic signed [31:0] factor(input logic [2:0] i);
     case (i)
@@ -160,9 +171,11 @@ module npu_softmax #(
   logic [2:0] bit_index;
   always_comb begin
     bit_index = 3'd0;
-    if (state_q == FACTORS) for (int unsigned i = 7; i > 0; i--) if (bits_q[i-1]) bit_index = 3'(i - 1);
+    if (state_q == FACTORS)
+      for (int unsigned i = 7; i > 0; i--) if (bits_q[i-1]) bit_index = 3'(i - 1);
   end
 
+  // What the multiplier gets in each state.
   logic signed [31:0] diff_q, scale_q, x4_4, part;
   logic [1:0] round_q;
   always_comb begin
@@ -223,7 +236,7 @@ module npu_softmax #(
   // the largest multiple of 1/4 below the argument, as a fraction of -1/4 .. 0
   assign part = $signed({8'd0, t_q[23:0]}) - 32'sd16777216;
 
-  // Sum and reciprocal.
+  // The sum shifted to the top of a word.
   logic signed [31:0] sum_q;
   logic [5:0] headroom, shift_out_q;
   logic [31:0] normal;
@@ -236,6 +249,7 @@ module npu_softmax #(
     end
   end
 
+  // Results of the states whose sum saturates.
   logic signed [31:0] result;
   logic signed [31:0] series;
   logic signed [32:0] series_full;
@@ -244,7 +258,8 @@ module npu_softmax #(
     series = '0;
     if (state_q == SERIES) begin
       series_full = 33'(EXP_EIGHTH) + 33'(p);
-      series = (series_full[32] != series_full[31]) ? (series_full[32] ? 32'sh8000_0000 : INT_MAX) : series_full[31:0];
+      series = (series_full[32] != series_full[31]) ? (series_full[32] ? 32'sh8000_0000 : INT_MAX)
+          : series_full[31:0];
     end
   end
   logic signed [31:0] refined, double_sat;
@@ -253,7 +268,8 @@ module npu_softmax #(
     double_sat = '0;
     if (state_q == REFINE) begin
       refined = x_q + shl2_sat(p);
-      double_sat = (refined[31] == refined[30]) ? {refined[30:0], 1'b0} : refined[31] ? 32'sh8000_0000 : INT_MAX;
+      double_sat = (refined[31] == refined[30]) ? {refined[30:0], 1'b0}
+          : refined[31] ? 32'sh8000_0000 : INT_MAX;
     end
   end
   logic [7:0] out_q;
@@ -261,6 +277,7 @@ module npu_softmax #(
   logic pack_ready, pack_idle, pack_last;
   assign pack_last = index_q == '0;
 
+  // The probability as int8: scale 1/256, zero point -128.
   always_comb begin
     result = -32'sd128;
     if (state_q == USE) begin
@@ -270,6 +287,7 @@ module npu_softmax #(
     end
   end
 
+  // The walk through the states.
   logic finished;
   always_comb begin
     finished = 1'b0;
@@ -312,6 +330,7 @@ module npu_softmax #(
     end
   end
 
+  // What each state leaves behind.
   always_ff @(posedge clk_i) begin
     if (busy_q) begin
       if (taking) begin
@@ -388,14 +407,16 @@ module npu_softmax #(
     end
   end
   npu_pack #(.BUS_BYTES(BUS_BYTES), .LANES(1)) u_pack (
-    .clk_i, .rst_ni, .clear_i, .start_i, .addr_i(desc_i.out_addr), .valid_i(busy_q && (state_q == OUT)),
-    .ready_o(pack_ready), .bytes_i(out_q), .count_i(1'b1), .last_i(pack_last), .idle_o(pack_idle), .wr_valid_o, .wr_ready_i,
-    .wr_addr_o, .wr_data_o, .wr_strb_o
+    .clk_i, .rst_ni, .clear_i, .start_i, .addr_i(desc_i.out_addr),
+    .valid_i(busy_q && (state_q == OUT)), .ready_o(pack_ready), .bytes_i(out_q), .count_i(1'b1),
+    .last_i(pack_last), .idle_o(pack_idle), .wr_valid_o, .wr_ready_i, .wr_addr_o, .wr_data_o,
+    .wr_strb_o
   );
 
   assign busy_o = busy_q;
-  assign progress_o = busy_q && (taking || ((state_q != TOP) && (state_q != TAKE) && (state_q != OUT) && (state_q != FLUSH)) ||
-                                 (wr_valid_o && wr_ready_i) || ((state_q == OUT) && pack_ready));
+  assign progress_o = busy_q &&
+      (taking || (wr_valid_o && wr_ready_i) || ((state_q == OUT) && pack_ready) ||
+       ((state_q != TOP) && (state_q != TAKE) && (state_q != OUT) && (state_q != FLUSH)));
   logic unused;
   assign unused = ^{desc_i, at_value, normal, result, rest_q};
 

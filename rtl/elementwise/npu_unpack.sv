@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Turns bus words into a stream of bytes that begins anywhere in the first word: up to LANES bytes are visible at a time.
+// Turns bus words into a stream of bytes that begins anywhere in the first word: up to LANES bytes
+// are visible at a time.
 module npu_unpack #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned LANES = 4,  // at most BUS_BYTES
@@ -30,11 +31,15 @@ module npu_unpack #(
   assign left = take_i ? fill_q - FB'(count_i) : fill_q;
   assign word_ready_o = left <= FB'(LANES);
   assign load = word_valid_i && word_ready_o;
+  // Bytes that were taken leave below, a new word comes in above what is left. Of a stream's first
+  // word the bytes before the stream are dropped.
   always_comb begin
     kept = buffer_q;
     word = '0;
     if (take_i) kept = buffer_q >> {count_i, 3'd0};
-    if (load) word = first_q ? {{(LANES*8){1'b0}}, word_i >> {skip_i, 3'd0}} : {{(LANES*8){1'b0}}, word_i} << {left, 3'd0};
+    if (load)
+      word = first_q ? {{(LANES*8){1'b0}}, word_i >> {skip_i, 3'd0}}
+          : {{(LANES*8){1'b0}}, word_i} << {left, 3'd0};
   end
 
   always_ff @(posedge clk_i or negedge rst_ni) begin

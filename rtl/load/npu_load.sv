@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Input tiles: walks the tiles of CONV2D, DEPTHWISE and POOL (CONTRACT.md, Tiles), fetches each tile's input region into a free half of
-// the scratchpad, fills rows and columns outside the image with the input zero point, and tells the other engines where the tile lies.
-// Two processes share a tile: one issues a read request per image row, the other places what comes back; so requests run ahead.
-// The products of shape fields (strides in bytes, region sizes) come from one multiplier, one per cycle, before a tile's first request.
+// Input tiles: walks the tiles of CONV2D, DEPTHWISE and POOL (CONTRACT.md, Tiles), fetches each
+// tile's input region into a free half of the scratchpad, fills rows and columns outside the image
+// with the input zero point, and tells the other engines where the tile lies. Two processes share a
+// tile: one issues a read request per image row, the other places what comes back; so requests run
+// ahead. The products of shape fields (strides in bytes, region sizes) come from one multiplier,
+// one per cycle, before a tile's first request.
 module npu_load #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
@@ -10,19 +12,21 @@ module npu_load #(
   parameter int unsigned ACT_BYTES = npu_pkg::ACT_BYTES_DEFAULT,
   localparam int unsigned AW = $clog2(ACT_BYTES),
   localparam int unsigned LR = $clog2(ROWS),
-  localparam int unsigned TILE_BITS = 3 * 16 + AW + 2 * 26 + 32 + 1  // {last, out_base, ix0, iy0, img_pitch, tw, th, tn}
+  // {last, out_base, ix0, iy0, img_pitch, tw, th, tn}
+  localparam int unsigned TILE_BITS = 3 * 16 + AW + 2 * 26 + 32 + 1
 ) (
   input  logic                          clk_i,
   input  logic                          rst_ni,
   input  logic                          clear_i,
   input  logic                          start_i,
-  input  npu_pkg::desc_t desc_i,
+  input  npu_pkg::desc_t                desc_i,
   output logic                          busy_o,
   // per command, valid with the first tile token
   output logic [AW-1:0]                 step_y_o,    // scratchpad bytes between output rows
   output logic [AW-1:0]                 tap_x_o,     // ... between taps
   output logic [AW-1:0]                 tap_y_o,
-  output logic [31:0]                   run_bytes_o, // kernel_w * in_c: a kernel row of a packed dot product
+  // kernel_w * in_c: a kernel row of a packed dot product
+  output logic [31:0]                   run_bytes_o,
   output logic [31:0]                   packed_k_o,  // kernel_h * kernel_w * in_c
   output logic [31:0]                   out_row_o,   // output elements in a row, an image
   output logic [31:0]                   out_img_o,
@@ -32,7 +36,8 @@ module npu_load #(
   output logic [TILE_BITS-1:0]          tile_o,
   // halves of the scratchpad
   output logic [1:0]                    full_o,
-  output logic [2*AW-1:0]               step_x_o,    // of each half: scratchpad bytes between output columns
+  // of each half: scratchpad bytes between output columns
+  output logic [2*AW-1:0]               step_x_o,
   input  logic [1:0]                    release_i,
   // memory
   output logic                          rd_req_valid_o,
@@ -53,10 +58,11 @@ module npu_load #(
 );
 
   localparam int unsigned LB = $clog2(BUS_BYTES);
-  localparam int unsigned SUBS = (BUS_BYTES > ROWS) ? BUS_BYTES / ROWS : 1;  // scratchpad writes per bus word
+  // Scratchpad writes per bus word, bytes in each.
+  localparam int unsigned SUBS = (BUS_BYTES > ROWS) ? BUS_BYTES / ROWS : 1;
   localparam int unsigned SB = (SUBS > 1) ? $clog2(SUBS) : 1;
-  localparam int unsigned WB = (BUS_BYTES > ROWS) ? ROWS : BUS_BYTES;        // bytes in each
-  localparam int unsigned CW = 26;                                          // signed image coordinates
+  localparam int unsigned WB = (BUS_BYTES > ROWS) ? ROWS : BUS_BYTES;
+  localparam int unsigned CW = 26;  // signed image coordinates
 
   // Fields.
   logic [15:0] n, in_h, in_w, out_h, out_w, tile_n, tile_h, tile_w, kernel_h, kernel_w;
@@ -82,19 +88,62 @@ module npu_load #(
   assign out_pitch = desc_i.out_pitch;
   assign out_shift = desc_i.flags.out32 ? 2'd2 : {1'b0, desc_i.flags.out16};
 
-  localparam logic [2:0] IDLE = 3'd0, MULTIPLY = 3'd1, SETUP = 3'd2, PUSH = 3'd3, MOVE = 3'd4, NEXT = 3'd5;
-  localparam logic [4:0] PC_TILE = 5'd15, PC_END = 5'd31;
-  logic [2:0] state_q;
-  logic [4:0] pc_q, wb_q;
+  // A command: MULTIPLY (products of the command), then for every part of every tile SETUP (its
+  // size), MULTIPLY (products of the tile), PUSH (the token; waits for a free half), MOVE (requests
+  // and placement run), NEXT (the half is full, on to the next part).
+  typedef enum logic [2:0] {
+    IDLE = 3'd0, MULTIPLY = 3'd1, SETUP = 3'd2, PUSH = 3'd3, MOVE = 3'd4, NEXT = 3'd5
+  } state_t;
+
+  // The list of products. Step n puts its operands before the multiplier, step n + 1 writes the
+  // product back, step n + 2 may use it; what lies between names takes a cycle and does nothing.
+  typedef enum logic [4:0] {
+    // once per command
+    M_IN_ROW = 5'd0,      // elements of an input row
+    M_KH_EXT = 5'd1,      // rows that a dilated kernel spans
+    M_IN_IMG = 5'd2,      // elements of an input image
+    M_KW_EXT = 5'd3,      // columns that a dilated kernel spans
+    M_OUT_ROW = 5'd4,     // elements of an output row
+    M_STEP_Y = 5'd5,      // scratchpad bytes between output rows
+    M_OUT_IMG = 5'd6,     // elements of an output image
+    M_TAP_X = 5'd7,       // scratchpad bytes between taps of a row
+    M_TAP_Y = 5'd8,       // scratchpad bytes between taps of a column
+    M_RUN = 5'd9,         // bytes of a kernel row
+    M_PACKED_K = 5'd11,   // bytes of a kernel
+    M_COMMAND = 5'd14,    // the last step of a command
+    // once per part of a tile
+    M_IY0 = 5'd15,        // first input row, may lie above the image
+    M_IX0 = 5'd16,        // first input column, may lie left of the image
+    M_ROWS = 5'd17,       // input rows of the tile
+    M_COLS = 5'd18,       // input columns of the tile
+    M_IMG_PITCH = 5'd19,  // scratchpad bytes of an image
+    M_IN_N = 5'd20,       // address of the first byte inside the image: first image,
+    M_ROW_BYTES = 5'd21,  // bytes of a row of the tile,
+    M_LEFT = 5'd22,       // of these left of the image,
+    M_MID = 5'd23,        // inside (the rest is right of it)
+    M_IN_Y = 5'd24,       // ... first row of the address
+    M_OUT_N = 5'd25,      // first output element of the tile: first image,
+    M_IN_X = 5'd26,       // ... first column of the address
+    M_OUT_Y = 5'd27,      // ... first row of the element
+    M_STEP_X = 5'd28,     // scratchpad bytes between output columns
+    M_OUT_X = 5'd29,      // ... first column of the element
+    M_TILE = 5'd31        // the last step of a tile
+  } step_t;
+
+  state_t state_q;
+  logic [4:0] pc_q, wb_q;  // step_t: of the operands, of the product
   logic wb_valid_q;
 
-  // Where we are.
+  // Where we are: first image, row and column of the tile and how many of each; first channel of
+  // the block of outputs and of the chunk of inputs. A tile whose channels do not fit is loaded in
+  // chunks, once for every block of outputs.
   logic [15:0] n0_q, y0_q, x0_q, tn_q, th_q, tw_q;
-  logic [31:0] o_q, c0_q, cc_q;  // channel block and chunk
+  logic [31:0] o_q, c0_q, cc_q;  // first output channel; first input channel, number of them
   logic half_q;
   logic [1:0] full_q;
   logic [16:0] n_end, y_end, x_end;
   logic last_tile, last_chunk, last_block;
+  // Ends of the tile and of the walk, where a state asks for them.
   always_comb begin
     n_end = '0;
     y_end = '0;
@@ -112,8 +161,9 @@ module npu_load #(
     end
   end
 
-  // Products.
-  logic [31:0] in_row_q, in_img_q, kh_ext_q, kw_ext_q, in_base_q, out_base_q, row_bytes_q, left_bytes_q, mid_bytes_q, right_bytes_q;
+  // What the products are for. Coordinates of the image are signed: padding lies at negative ones.
+  logic [31:0] in_row_q, in_img_q, kh_ext_q, kw_ext_q, in_base_q, out_base_q, row_bytes_q,
+      left_bytes_q, mid_bytes_q, right_bytes_q;
   logic signed [CW-1:0] iy0_q, ix0_q;
   logic [CW-1:0] rows_q, cols_q, left_q, mid_q;
   logic [15:0] ya_q, xa_q;
@@ -121,59 +171,62 @@ module npu_load #(
   logic [31:0] mul_a, mul_b, mul_a_q, mul_b_q, product;
   assign product = mul_a_q * mul_b_q;
 
+  // One multiplier for all of them: a second would shorten the few cycles before a tile's first
+  // request, in which the array still works on the tile before.
   always_comb begin
     mul_a = '0;
     mul_b = '0;
     if (state_q == MULTIPLY) case (pc_q)
-      5'd0: begin mul_a = 32'(in_w); mul_b = in_c; end
-      5'd1: begin mul_a = 32'(kernel_h) - 32'd1; mul_b = 32'(desc_i.dilation_h); end
-      5'd2: begin mul_a = in_row_q; mul_b = 32'(in_h); end
-      5'd3: begin mul_a = 32'(kernel_w) - 32'd1; mul_b = 32'(desc_i.dilation_w); end
-      5'd4: begin mul_a = 32'(out_w); mul_b = out_c; end
-      5'd5: begin mul_a = 32'(desc_i.stride_h); mul_b = desc_i.row_pitch; end
-      5'd6: begin mul_a = out_row_o; mul_b = 32'(out_h); end
-      5'd7: begin mul_a = 32'(desc_i.dilation_w); mul_b = in_c; end
-      5'd8: begin mul_a = 32'(desc_i.dilation_h); mul_b = desc_i.row_pitch; end
-      5'd9: begin mul_a = 32'(kernel_w); mul_b = in_c; end
-      5'd11: begin mul_a = run_bytes_o; mul_b = 32'(kernel_h); end
-      PC_TILE: begin mul_a = 32'(y0_q); mul_b = 32'(desc_i.stride_h); end
-      5'd16: begin mul_a = 32'(x0_q); mul_b = 32'(desc_i.stride_w); end
-      5'd17: begin mul_a = 32'(th_q) - 32'd1; mul_b = 32'(desc_i.stride_h); end
-      5'd18: begin mul_a = 32'(tw_q) - 32'd1; mul_b = 32'(desc_i.stride_w); end
-      5'd19: begin mul_a = 32'(rows_q); mul_b = desc_i.row_pitch; end
-      5'd20: begin mul_a = 32'(n0_q); mul_b = in_img_q; end
-      5'd21: begin mul_a = 32'(cols_q); mul_b = cc_q; end
-      5'd22: begin mul_a = 32'(left_q); mul_b = cc_q; end
-      5'd23: begin mul_a = 32'(mid_q); mul_b = cc_q; end
-      5'd24: begin mul_a = 32'(ya_q); mul_b = in_row_q; end
-      5'd25: begin mul_a = 32'(n0_q); mul_b = out_img_o; end
-      5'd26: begin mul_a = 32'(xa_q); mul_b = in_c; end
-      5'd27: begin mul_a = 32'(y0_q); mul_b = out_row_o; end
-      5'd28: begin mul_a = 32'(desc_i.stride_w); mul_b = cc_q; end
-      5'd29: begin mul_a = 32'(x0_q); mul_b = out_c; end
+      M_IN_ROW: begin mul_a = 32'(in_w); mul_b = in_c; end
+      M_KH_EXT: begin mul_a = 32'(kernel_h) - 32'd1; mul_b = 32'(desc_i.dilation_h); end
+      M_IN_IMG: begin mul_a = in_row_q; mul_b = 32'(in_h); end
+      M_KW_EXT: begin mul_a = 32'(kernel_w) - 32'd1; mul_b = 32'(desc_i.dilation_w); end
+      M_OUT_ROW: begin mul_a = 32'(out_w); mul_b = out_c; end
+      M_STEP_Y: begin mul_a = 32'(desc_i.stride_h); mul_b = desc_i.row_pitch; end
+      M_OUT_IMG: begin mul_a = out_row_o; mul_b = 32'(out_h); end
+      M_TAP_X: begin mul_a = 32'(desc_i.dilation_w); mul_b = in_c; end
+      M_TAP_Y: begin mul_a = 32'(desc_i.dilation_h); mul_b = desc_i.row_pitch; end
+      M_RUN: begin mul_a = 32'(kernel_w); mul_b = in_c; end
+      M_PACKED_K: begin mul_a = run_bytes_o; mul_b = 32'(kernel_h); end
+      M_IY0: begin mul_a = 32'(y0_q); mul_b = 32'(desc_i.stride_h); end
+      M_IX0: begin mul_a = 32'(x0_q); mul_b = 32'(desc_i.stride_w); end
+      M_ROWS: begin mul_a = 32'(th_q) - 32'd1; mul_b = 32'(desc_i.stride_h); end
+      M_COLS: begin mul_a = 32'(tw_q) - 32'd1; mul_b = 32'(desc_i.stride_w); end
+      M_IMG_PITCH: begin mul_a = 32'(rows_q); mul_b = desc_i.row_pitch; end
+      M_IN_N: begin mul_a = 32'(n0_q); mul_b = in_img_q; end
+      M_ROW_BYTES: begin mul_a = 32'(cols_q); mul_b = cc_q; end
+      M_LEFT: begin mul_a = 32'(left_q); mul_b = cc_q; end
+      M_MID: begin mul_a = 32'(mid_q); mul_b = cc_q; end
+      M_IN_Y: begin mul_a = 32'(ya_q); mul_b = in_row_q; end
+      M_OUT_N: begin mul_a = 32'(n0_q); mul_b = out_img_o; end
+      M_IN_X: begin mul_a = 32'(xa_q); mul_b = in_c; end
+      M_OUT_Y: begin mul_a = 32'(y0_q); mul_b = out_row_o; end
+      M_STEP_X: begin mul_a = 32'(desc_i.stride_w); mul_b = cc_q; end
+      M_OUT_X: begin mul_a = 32'(x0_q); mul_b = out_c; end
       default: begin end
     endcase
   end
 
-  // Columns of the region inside the image.
+  // Columns xa to xe of the tile lie inside the image.
   logic signed [CW-1:0] ix_end, xa, xe;
   always_comb begin
     ix_end = '0;
     xa = '0;
     xe = '0;
-    if (state_q == MULTIPLY && pc_q == 5'd20) begin
+    if (state_q == MULTIPLY && pc_q == M_IN_N) begin
       ix_end = ix0_q + $signed(cols_q);
       xa = ix0_q[CW-1] ? '0 : ix0_q;
       xe = (ix_end < $signed(CW'(in_w))) ? ix_end : $signed(CW'(in_w));
     end
   end
 
+  // Operands, and the product of the step before back to its register.
   always_ff @(posedge clk_i) begin
     if (state_q == MULTIPLY) begin
       mul_a_q <= mul_a;
       mul_b_q <= mul_b;
       wb_q <= pc_q;
-      if (pc_q == 5'd20) begin
+      if (pc_q == M_IN_N) begin
         left_q <= (xe > xa) ? xa - ix0_q : cols_q;
         mid_q <= (xe > xa) ? xe - xa : '0;
         xa_q <= xa[15:0];
@@ -182,29 +235,29 @@ module npu_load #(
     end
     if (wb_valid_q) begin
       case (wb_q)
-        5'd0: in_row_q <= product;
-        5'd1: kh_ext_q <= product + 32'd1;
-        5'd2: in_img_q <= product;
-        5'd3: kw_ext_q <= product + 32'd1;
-        5'd4: out_row_o <= product;
-        5'd5: step_y_o <= product[AW-1:0];
-        5'd6: out_img_o <= (out_pitch == '0) ? product : out_pitch >> out_shift;
-        5'd7: tap_x_o <= product[AW-1:0];
-        5'd8: tap_y_o <= product[AW-1:0];
-        5'd9: run_bytes_o <= product;
-        5'd11: packed_k_o <= product;
-        PC_TILE: iy0_q <= $signed(product[CW-1:0]) - $signed(CW'(desc_i.pad_top));
-        5'd16: ix0_q <= $signed(product[CW-1:0]) - $signed(CW'(desc_i.pad_left));
-        5'd17: rows_q <= product[CW-1:0] + kh_ext_q[CW-1:0];
-        5'd18: cols_q <= product[CW-1:0] + kw_ext_q[CW-1:0];
-        5'd19: img_pitch_q <= product[AW-1:0];
-        5'd21: row_bytes_q <= product;
-        5'd22: left_bytes_q <= product;
-        5'd23: begin
+        M_IN_ROW: in_row_q <= product;
+        M_KH_EXT: kh_ext_q <= product + 32'd1;
+        M_IN_IMG: in_img_q <= product;
+        M_KW_EXT: kw_ext_q <= product + 32'd1;
+        M_OUT_ROW: out_row_o <= product;
+        M_STEP_Y: step_y_o <= product[AW-1:0];
+        M_OUT_IMG: out_img_o <= (out_pitch == '0) ? product : out_pitch >> out_shift;
+        M_TAP_X: tap_x_o <= product[AW-1:0];
+        M_TAP_Y: tap_y_o <= product[AW-1:0];
+        M_RUN: run_bytes_o <= product;
+        M_PACKED_K: packed_k_o <= product;
+        M_IY0: iy0_q <= $signed(product[CW-1:0]) - $signed(CW'(desc_i.pad_top));
+        M_IX0: ix0_q <= $signed(product[CW-1:0]) - $signed(CW'(desc_i.pad_left));
+        M_ROWS: rows_q <= product[CW-1:0] + kh_ext_q[CW-1:0];
+        M_COLS: cols_q <= product[CW-1:0] + kw_ext_q[CW-1:0];
+        M_IMG_PITCH: img_pitch_q <= product[AW-1:0];
+        M_ROW_BYTES: row_bytes_q <= product;
+        M_LEFT: left_bytes_q <= product;
+        M_MID: begin
           mid_bytes_q <= product;
           right_bytes_q <= row_bytes_q - left_bytes_q - product;
         end
-        5'd28: px_q <= product[AW-1:0];
+        M_STEP_X: px_q <= product[AW-1:0];
         default: begin end
       endcase
     end
@@ -218,15 +271,16 @@ module npu_load #(
   // Sequence of tiles, blocks, chunks.
   logic start_move, moved;
   logic need_push_q;
-  logic first_part, pc_command, pc_end;  // first chunk and block of the tile; last product of the command, of the tile
+  // first chunk and block of the tile; last product of the command, of the tile
+  logic first_part, pc_command, pc_end;
   always_comb begin
     first_part = 1'b0;
     pc_command = 1'b0;
     pc_end = 1'b0;
     if (state_q == SETUP) first_part = (c0_q == '0) && (o_q == '0);
     if (state_q == MULTIPLY) begin
-      pc_command = (pc_q == PC_TILE - 5'd1);
-      pc_end = (pc_q == PC_END);
+      pc_command = (pc_q == M_COMMAND);
+      pc_end = (pc_q == M_TILE);
     end
   end
   assign start_move = (state_q == PUSH) && (!need_push_q || tile_ready_i) && !full_q[half_q];
@@ -283,8 +337,10 @@ module npu_load #(
     end
   end
 
-  // Requests.
-  logic rq_active_q, rq_inside, rq_last, rq_end, rq_next;  // a step never meets the start of the next region
+  // Requests: one per row of the tile that has columns inside the image, row by row and image by
+  // image, as fast as the bus takes them; the bus buffers what comes back.
+  // a step never meets the start of the next region
+  logic rq_active_q, rq_inside, rq_last, rq_end, rq_next;
   logic [15:0] rq_n_q;
   logic [CW-1:0] rq_r_q;
   logic signed [CW-1:0] rq_iy_q;
@@ -332,8 +388,12 @@ module npu_load #(
   end
 
   // Placement.
-  localparam logic [1:0] P_OFF = 2'd0, P_ROW = 2'd1, P_FILL = 2'd2, P_DATA = 2'd3;
-  logic [1:0] place_q;
+  // The other half of MOVE: for each row of each image what is left of the image (fill), inside
+  // (data) and right of it (fill); a row above or below the image is one fill. P_ROW begins a row.
+  typedef enum logic [1:0] {
+    P_OFF = 2'd0, P_ROW = 2'd1, P_FILL = 2'd2, P_DATA = 2'd3
+  } place_t;
+  place_t place_q;
   logic fill_then_data_q;             // after the fill comes the row's data, else its end
   logic [15:0] pl_n_q;
   logic [CW-1:0] pl_r_q;
@@ -344,7 +404,8 @@ module npu_load #(
   logic [LB-1:0] skip_q;              // bytes of the word before the data
   logic [SB-1:0] sub_q;
   logic pl_inside, row_done, row_last, fire, data_fire, word_done, advance, run_done;
-  logic [31:0] data_hi, step;         // end of the run in this word; bytes of the run that this step takes
+  // end of the run in this word; bytes of the run that this step takes
+  logic [31:0] data_hi, step;
   logic [LB:0] word_hi, part_from;    // bytes of the word, of its part, that belong to the row
   logic [LR:0] lo, hi;                // bytes of the write
   assign data_fire = (place_q == P_DATA) && rd_rsp_valid_i;
@@ -353,6 +414,9 @@ module npu_load #(
   assign rd_rsp_ready_o = (place_q == P_DATA) && word_done;
   assign part_from = (SUBS > 1) ? (LB + 1)'(32'(sub_q) * 32'(WB)) : '0;
   assign advance = (place_q == P_FILL) || (data_fire && word_done);
+  // Bytes lo to hi of this cycle's write belong to the run. A fill writes up to the end of the
+  // scratchpad's word; data lies in a bus word from its byte skip_q on, which takes SUBS writes
+  // where bus words are wider than the scratchpad's.
   always_comb begin
     data_hi = '0;
     word_hi = '0;
@@ -375,6 +439,7 @@ module npu_load #(
       if (lo > hi) lo = hi;
     end
   end
+  // Ends of the run, of the row, of the tile.
   always_comb begin
     pl_inside = 1'b0;
     row_last = 1'b0;
@@ -403,7 +468,8 @@ module npu_load #(
     end
   end
 
-  // The write, registered. Byte 0 of the part goes to wr_addr_o, which may lie before the row's first byte.
+  // The write, registered. Byte 0 of the part goes to wr_addr_o, which may lie before the row's
+  // first byte.
   logic [BUS_BYTES*8-1:0] part;
   always_comb begin
     part = '0;
@@ -427,6 +493,7 @@ module npu_load #(
     end
   end
 
+  // Where the next byte goes and how many follow in this run.
   always_ff @(posedge clk_i) begin
     if (advance) begin
       pl_at_q <= pl_at_q + AW'(step);
@@ -436,6 +503,7 @@ module npu_load #(
       len_q <= !pl_inside ? row_bytes_q : (left_bytes_q != '0) ? left_bytes_q : mid_bytes_q;
     end
   end
+  // Where in the bus word we are. Only the first word of a row begins before its data.
   always_ff @(posedge clk_i) begin
     if (data_fire) begin
       sub_q <= !word_done ? sub_q + SB'(1) : '0;
@@ -447,6 +515,8 @@ module npu_load #(
       fill_then_data_q <= pl_inside;
     end
   end
+  // The next row, or the first row of the next image: where it goes and where in a bus word it
+  // begins.
   always_ff @(posedge clk_i) begin
     if (row_done) begin
       if (!row_last) begin
@@ -474,17 +544,19 @@ module npu_load #(
     end
   end
 
-  // Sums of products.
+  // Sums of products: address of the first byte inside the image, first output element.
   always_ff @(posedge clk_i) begin
     if (wb_valid_q) begin
-      if (wb_q == 5'd20 || wb_q == 5'd24 || wb_q == 5'd26) begin
-        in_base_q <= ((wb_q != 5'd20) ? in_base_q : desc_i.in_addr) + product + ((wb_q == 5'd26) ? c0_q : '0);
+      if (wb_q == M_IN_N || wb_q == M_IN_Y || wb_q == M_IN_X) begin
+        in_base_q <= ((wb_q != M_IN_N) ? in_base_q : desc_i.in_addr) + product +
+            ((wb_q == M_IN_X) ? c0_q : '0);
       end
-      if (wb_q == 5'd25 || wb_q == 5'd27 || wb_q == 5'd29) out_base_q <= ((wb_q != 5'd25) ? out_base_q : '0) + product;
+      if (wb_q == M_OUT_N || wb_q == M_OUT_Y || wb_q == M_OUT_X)
+        out_base_q <= ((wb_q != M_OUT_N) ? out_base_q : '0) + product;
     end
   end
 
-  // Place in the command, and in the list of products.
+  // On to the next chunk of channels, block of outputs, tile: columns before rows before images.
   always_ff @(posedge clk_i) begin
     if (state_q == NEXT) begin
       step_x_o[half_q*AW +: AW] <= px_q;
@@ -503,23 +575,28 @@ module npu_load #(
       c0_q <= '0;
     end
   end
+  // Products of the command first, later tiles begin behind them.
   always_ff @(posedge clk_i) begin
     if (state_q == MULTIPLY) pc_q <= pc_q + 5'd1;
-    else if (state_q == SETUP) pc_q <= PC_TILE;
+    else if (state_q == SETUP) pc_q <= M_IY0;
     else if (state_q == IDLE) pc_q <= '0;
   end
 
   assign cnt_sram_writes_o = fire ? hi - lo : '0;
 
   logic unused;
-  assign unused = ^{rd_rsp_last_i, part, product, kh_ext_q[31:CW], kw_ext_q[31:CW], mid_bytes_q[31:24], xa[CW-1:16], data_hi};
+  assign unused = ^{rd_rsp_last_i, part, product, kh_ext_q[31:CW], kw_ext_q[31:CW],
+      mid_bytes_q[31:24], xa[CW-1:16], data_hi};
 
 `ifndef SYNTHESIS
-  assert property (@(posedge clk_i) disable iff (!rst_ni) data_fire && word_done |-> rd_rsp_last_i == (data_hi <= 32'(BUS_BYTES)));
-  assert property (@(posedge clk_i) disable iff (!rst_ni) !(start_move && (rq_active_q || place_q != P_OFF)));
+  assert property (@(posedge clk_i) disable iff (!rst_ni)
+                   data_fire && word_done |-> rd_rsp_last_i == (data_hi <= 32'(BUS_BYTES)));
+  assert property (@(posedge clk_i) disable iff (!rst_ni)
+                   !(start_move && (rq_active_q || place_q != P_OFF)));
   assert property (@(posedge clk_i) disable iff (!rst_ni) (full_q & release_i) == release_i);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
-                   rd_req_valid_o && !rd_req_ready_i |=> rd_req_valid_o && $stable(rd_req_addr_o) && $stable(rd_req_bytes_o));
+                   rd_req_valid_o && !rd_req_ready_i |=>
+                       rd_req_valid_o && $stable(rd_req_addr_o) && $stable(rd_req_bytes_o));
 `endif
 
 endmodule

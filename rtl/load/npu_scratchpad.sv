@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The double-buffered activation scratchpad: ROWS byte-wide banks, a byte's bank is its address modulo ROWS, each bank with its own
-// word address. A write covers up to ROWS consecutive bytes from any address. A read gives ROWS lanes: consecutive bytes from
-// rd_addr_i, or (packed) lane i = byte rd_addr_i + offset i, where the offsets modulo ROWS are consecutive, so that the lanes fall
-// into different banks. Lanes leave as activation minus zero point, zero beyond rd_lanes_i: nine bits, sign-extended to a word, because
-// aligned lanes are cheap to assemble in simulation; synthesis drops the copies of the sign.
-// Read latency: act_o is valid three cycles after the one with rd_valid_i, for one cycle or until the next read arrives there.
+// The double-buffered activation scratchpad: ROWS byte-wide banks, a byte's bank is its address
+// modulo ROWS, each bank with its own word address. A write covers up to ROWS consecutive bytes
+// from any address. A read gives ROWS lanes: consecutive bytes from rd_addr_i, or (packed) lane i =
+// byte rd_addr_i + offset i, where the offsets modulo ROWS are consecutive, so that the lanes fall
+// into different banks. Lanes leave as activation minus zero point, zero beyond rd_lanes_i: nine
+// bits, sign-extended to a word, because aligned lanes are cheap to assemble in simulation;
+// synthesis drops the copies of the sign. Read latency: act_o is valid three cycles after the one
+// with rd_valid_i, for one cycle or until the next read arrives there.
 module npu_scratchpad #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned ACT_BYTES = npu_pkg::ACT_BYTES_DEFAULT,
@@ -127,7 +129,8 @@ module npu_scratchpad #(
   always_ff @(posedge clk_i) begin
     if (valid2_q) begin
       for (int unsigned i = 0; i < ROWS; i++) begin
-        act_o[i*32 +: 32] <= ((LR + 1)'(i) < lanes2_q) ? 32'($signed(rd_twice[i*8 +: 8])) - 32'($signed(zero_point_i)) : 32'd0;
+        act_o[i*32 +: 32] <= ((LR + 1)'(i) < lanes2_q)
+            ? 32'($signed(rd_twice[i*8 +: 8])) - 32'($signed(zero_point_i)) : 32'd0;
       end
     end
   end
@@ -138,7 +141,8 @@ module npu_scratchpad #(
     logic [LR-1:0] at;
     assign at = rd_base_i[LR-1:0] + rd_off_i[i*AW +: LR];
     assert property (@(posedge clk_i) disable iff (!rst_ni)
-                     rd_valid_i && rd_packed_i && (LR + 1)'(i) < rd_lanes_i |-> at == first[LR-1:0] + LR'(i));
+                     rd_valid_i && rd_packed_i && (LR + 1)'(i) < rd_lanes_i |->
+                         at == first[LR-1:0] + LR'(i));
   end
 `endif
 

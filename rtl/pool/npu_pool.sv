@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pooling: one tap of a block of channels per cycle from the scratchpad, positions back to back. Taps outside the image are read like the
-// others and ignored. Finished windows wait in a short queue, are divided (average: eight steps, all lanes at once), clamped and handed to
-// the write combiner.
+// Pooling: one tap of a block of channels per cycle from the scratchpad, positions back to back.
+// Taps outside the image are read like the others and ignored. Finished windows wait in a short
+// queue, are divided (average: eight steps, all lanes at once), clamped and handed to the write
+// combiner.
 module npu_pool #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
@@ -17,7 +18,7 @@ module npu_pool #(
   input  logic                          rst_ni,
   input  logic                          clear_i,
   input  logic                          start_i,
-  input  npu_pkg::desc_t desc_i,
+  input  npu_pkg::desc_t                desc_i,
   input  logic [AW-1:0]                 step_y_i,
   input  logic [AW-1:0]                 tap_x_i,
   input  logic [AW-1:0]                 tap_y_i,
@@ -44,7 +45,8 @@ module npu_pool #(
   output logic [SW-1:0]                 seg_bytes_o,
   output logic [SEG*8-1:0]              seg_data_o,
   output logic                          seg_last_o,
-  output logic                          end_o,       // pulse: the last segment of the command was taken
+  // pulse: the last segment of the command was taken
+  output logic                          end_o,
   output logic                          busy_o,
   output logic [LR:0]                   cnt_ops_o
 );
@@ -75,16 +77,24 @@ module npu_pool #(
   logic tile_last;
   assign {tile_last, out_base, ix0, iy0, img_pitch, tw, th, tn} = tile_i;
 
-  // Reader.
-  localparam logic [1:0] P_WAIT = 2'd0, P_BLOCK = 2'd1, P_RUN = 2'd2, P_DRAIN = 2'd3;
-  logic [1:0] state_q;
+  // Reader: waits for a tile and its half of the scratchpad, then block of channels by block of
+  // channels P_BLOCK (start values), P_RUN (a tap per cycle), P_DRAIN (until its last output left,
+  // for the results are clamped and stored with the block's geometry).
+  typedef enum logic [1:0] {
+    P_WAIT = 2'd0, P_BLOCK = 2'd1, P_RUN = 2'd2, P_DRAIN = 2'd3
+  } state_t;
+  state_t state_q;
   logic half_q;
   logic [16:0] o_q, left;
   logic [LR:0] nc_q;
+  // What is left: images, rows and columns of the tile, rows and columns of the window.
   logic [15:0] n_q, y_q, x_q, ky_q, kx_q;
+  // Scratchpad: of the position, of its row's and its image's first position; of the tap, of its
+  // row's first tap. Image: of the position's first tap, of this tap.
   logic [AW-1:0] px, p_q, py_q, pn_q, tap_q, tap_row_q;
   logic signed [CW-1:0] iy_pos_q, ix_pos_q, iy_q, ix_q;
-  logic first_tap, last_kx, last_tap, last_x, last_y, last_pos, last_block, issue, in_image, slot, block_end, out_done;
+  logic first_tap, last_kx, last_tap, last_x, last_y, last_pos, last_block, issue, in_image, slot,
+      block_end, out_done;
   assign px = step_x_i[half_q*AW +: AW];
   assign left = channels - o_q;
   assign last_block = (left == 17'(nc_q));
@@ -94,7 +104,8 @@ module npu_pool #(
   assign last_x = (x_q == 16'd1);
   assign last_y = (y_q == 16'd1);
   assign last_pos = last_x && last_y && (n_q == 16'd1);
-  assign in_image = !iy_q[CW-1] && (iy_q < $signed(CW'(in_h))) && !ix_q[CW-1] && (ix_q < $signed(CW'(in_w)));
+  assign in_image = !iy_q[CW-1] && (iy_q < $signed(CW'(in_h))) &&
+                    !ix_q[CW-1] && (ix_q < $signed(CW'(in_w)));
   assign issue = (state_q == P_RUN) && (!last_tap || slot);
   assign block_end = issue && last_tap && last_pos;
   assign tile_ready_o = (state_q == P_DRAIN) && out_done && last_block;
@@ -121,14 +132,17 @@ module npu_pool #(
     end
   end
 
-  // What is read by others is written after them: a simulator then needs no second copy of it.
+  // The walk: columns of taps, rows of taps, then columns, rows and images of positions. What is
+  // read by others is written after them: a simulator then needs no second copy of it.
   always_ff @(posedge clk_i) begin
     if (issue) begin
       tap_q <= !last_kx ? tap_q + tap_x_i : !last_tap ? tap_row_q + tap_y_i : '0;
-      ix_q <= !last_kx ? ix_q + $signed(dil_w) : !last_tap ? ix_pos_q : !last_x ? ix_pos_q + $signed(stride_w) : ix0;
+      ix_q <= !last_kx ? ix_q + $signed(dil_w) : !last_tap ? ix_pos_q
+              : !last_x ? ix_pos_q + $signed(stride_w) : ix0;
       if (last_kx) begin  // next row of taps, or position
         tap_row_q <= !last_tap ? tap_row_q + tap_y_i : '0;
-        iy_q <= !last_tap ? iy_q + $signed(dil_h) : !last_x ? iy_pos_q : !last_y ? iy_pos_q + $signed(stride_h) : iy0;
+        iy_q <= !last_tap ? iy_q + $signed(dil_h) : !last_x ? iy_pos_q
+                : !last_y ? iy_pos_q + $signed(stride_h) : iy0;
       end
       if (last_tap) begin
         p_q <= !last_x ? p_q + px : !last_y ? py_q + step_y_i : pn_q + img_pitch;
@@ -163,6 +177,7 @@ module npu_pool #(
       ix_q <= ix0;
     end
   end
+  // First channel of the block, and how many it has.
   always_ff @(posedge clk_i) begin
     if (state_q == P_DRAIN) begin
       if (out_done) o_q <= o_q + 17'(nc_q);
@@ -170,7 +185,9 @@ module npu_pool #(
       o_q <= '0;
     end
   end
-  always_ff @(posedge clk_i) if (state_q == P_BLOCK) nc_q <= (left > 17'(LANES)) ? (LR + 1)'(LANES) : left[LR:0];
+  always_ff @(posedge clk_i) begin
+    if (state_q == P_BLOCK) nc_q <= (left > 17'(LANES)) ? (LR + 1)'(LANES) : left[LR:0];
+  end
 
   assign rd_valid_o = issue;
   assign rd_half_o = half_q;
@@ -181,7 +198,8 @@ module npu_pool #(
   assign release_o[0] = tile_ready_o && !half_q;
   assign release_o[1] = tile_ready_o && half_q;
 
-  // Window: valid, first, last, inside travel with the read.
+  // The window that is being collected: a sum, or the largest value so far, per lane, and how many
+  // taps lay inside the image. Valid, first, last, inside travel with the read, three cycles long.
   logic [3:1] v_q, first_q, last_q, in_q;
   logic [LANES*SUM-1:0] sum_q;
   logic [15:0] count_q;
@@ -208,10 +226,13 @@ module npu_pool #(
       count_q <= (first_q[3] ? 16'd0 : count_q) + 16'(in_q[3]);
       for (int unsigned l = 0; l < LANES; l++) begin
         if (first_q[3]) begin
-          sum_q[l*SUM +: SUM] <= in_q[3] ? SUM'($signed(act_i[l*32 +: 9])) : maximum ? -SUM'(128) : '0;
+          sum_q[l*SUM +: SUM] <= in_q[3] ? SUM'($signed(act_i[l*32 +: 9]))
+                                 : maximum ? -SUM'(128) : '0;
         end else if (in_q[3]) begin
-          if (!maximum) sum_q[l*SUM +: SUM] <= sum_q[l*SUM +: SUM] + SUM'($signed(act_i[l*32 +: 9]));
-          else if ($signed(SUM'($signed(act_i[l*32 +: 9]))) > $signed(sum_q[l*SUM +: SUM])) sum_q[l*SUM +: SUM] <= SUM'($signed(act_i[l*32 +: 9]));
+          if (!maximum)
+            sum_q[l*SUM +: SUM] <= sum_q[l*SUM +: SUM] + SUM'($signed(act_i[l*32 +: 9]));
+          else if ($signed(SUM'($signed(act_i[l*32 +: 9]))) > $signed(sum_q[l*SUM +: SUM]))
+            sum_q[l*SUM +: SUM] <= SUM'($signed(act_i[l*32 +: 9]));
         end
       end
     end
@@ -229,12 +250,13 @@ module npu_pool #(
     else if ((issue && last_tap) && !q_pop) used_q <= used_q + 3'd1;
     else if (!(issue && last_tap) && q_pop) used_q <= used_q - 3'd1;
   end
-  npu_queue #(.WIDTH(LANES * SUM + 16), .DEPTH(SLOTS)) u_windows (
-    .clk_i, .rst_ni, .clear_i, .push_valid_i(window_q), .push_ready_o(q_ready), .push_data_i({count_q, sum_q}),
-    .pop_valid_o(q_valid), .pop_ready_i(q_pop), .pop_data_o(q_data)
+  npu_fifo #(.WIDTH(LANES * SUM + 16), .DEPTH(SLOTS)) u_windows (
+    .clk_i, .rst_ni, .clear_i, .push_valid_i(window_q), .push_ready_o(q_ready),
+    .push_data_i({count_q, sum_q}), .pop_valid_o(q_valid), .pop_ready_i(q_pop), .pop_data_o(q_data)
   );
 
-  // Division: quotient bit 7 first. |sum| + n / 2 <= 128 n + n / 2, so the quotient has eight bits.
+  // Division of the magnitude, rounded: (|sum| + n / 2) / n, a bit per cycle, bit 7 first. |sum| +
+  // n / 2 <= 128 n + n / 2, so the quotient has eight bits. A maximum passes through undivided.
   logic out_valid_q, dividing_q, res_load, res_free, seg_take;
   logic [2:0] bit_q;
   logic [15:0] div_q;
@@ -265,8 +287,9 @@ module npu_pool #(
       for (int unsigned l = 0; l < LANES; l++) begin
         neg_q[l] <= q_data[l*SUM+SUM-1];
         quot_q[l*8 +: 8] <= q_data[l*SUM +: 8];  // of a maximum
-        rem_q[l*(SUM+1) +: SUM+1] <= {1'b0, q_data[l*SUM+SUM-1] ? -q_data[l*SUM +: SUM] : q_data[l*SUM +: SUM]} +
-                                     (SUM + 1)'(q_data[LANES*SUM+1 +: 15]);
+        rem_q[l*(SUM+1) +: SUM+1] <=
+            {1'b0, q_data[l*SUM+SUM-1] ? -q_data[l*SUM +: SUM] : q_data[l*SUM +: SUM]} +
+            (SUM + 1)'(q_data[LANES*SUM+1 +: 15]);
       end
     end else if (dividing_q) begin
       bit_q <= bit_q - 3'd1;
@@ -278,6 +301,7 @@ module npu_pool #(
       end
     end
   end
+  // Sign and clamp. A window without a tap inside the image averages to 0.
   logic signed [15:0] act_min, act_max;
   assign act_min = desc_i.act_min;
   assign act_max = desc_i.act_max;
@@ -289,8 +313,10 @@ module npu_pool #(
       for (int unsigned l = 0; l < LANES; l++) begin
         if (maximum) value = 16'($signed(quot_q[l*8 +: 8]));
         else if (div_q == '0) value = '0;
-        else value = neg_q[l] ? -$signed({8'd0, quot_q[l*8 +: 8]}) : $signed({8'd0, quot_q[l*8 +: 8]});
-        result[l*8 +: 8] = (value < act_min) ? act_min[7:0] : (value > act_max) ? act_max[7:0] : value[7:0];
+        else if (neg_q[l]) value = -$signed({8'd0, quot_q[l*8 +: 8]});
+        else value = $signed({8'd0, quot_q[l*8 +: 8]});
+        result[l*8 +: 8] = (value < act_min) ? act_min[7:0]
+                           : (value > act_max) ? act_max[7:0] : value[7:0];
       end
     end
   end
@@ -316,8 +342,9 @@ module npu_pool #(
     else if (seg_take) done_q <= seg_last_o ? '0 : done_q + (LR + 1)'(SEG);
   end
   npu_walk u_out (
-    .clk_i, .load_i(state_q == P_BLOCK), .base_i(out_base + 32'(o_q)), .tn_i(tn), .th_i(th), .tw_i(tw), .step_i(res_free),
-    .col_i(desc_i.in_c), .row_i(out_row_i), .img_i(out_img_i), .at_o(at), .last_o(walk_last)
+    .clk_i, .load_i(state_q == P_BLOCK), .base_i(out_base + 32'(o_q)), .tn_i(tn), .th_i(th),
+    .tw_i(tw), .step_i(res_free), .col_i(desc_i.in_c), .row_i(out_row_i), .img_i(out_img_i),
+    .at_o(at), .last_o(walk_last)
   );
 
   logic unused;
@@ -325,7 +352,8 @@ module npu_pool #(
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) window_q |-> q_ready);
-  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) out_done |-> state_q == P_DRAIN);
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                   out_done |-> state_q == P_DRAIN);
 `endif
 
 endmodule

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// z from random bits, in a register. Gaussian: the magnitude is the number of thresholds not above the low 15 of 16 bits, found by seven
-// compares, bit 15 is the sign; sign distribution: one bit, magnitude 1 (CONTRACT.md, Random numbers).
+// z from random bits, in a register. Gaussian: the magnitude is the number of thresholds not above
+// the low 15 of 16 bits, found by seven compares, bit 15 is the sign; sign distribution: one bit,
+// magnitude 1 (CONTRACT.md, Random numbers).
 module npu_gaussian (
   input  logic        clk_i,
   input  logic        en_i,

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Threefry-2x32 with HASH_ROUNDS rounds as a pipeline of STAGES registers: one word per cycle (CONTRACT.md, Random numbers).
-// The owner keeps the valid bits and enables each register, so that an idle pipeline does not toggle.
+// Threefry-2x32 with HASH_ROUNDS rounds as a pipeline of STAGES registers: one word per cycle
+// (CONTRACT.md, Random numbers). The owner keeps the valid bits and enables each register, so that
+// an idle pipeline does not toggle.
 module npu_hash #(
   parameter int unsigned STAGES = 8,  // 1, 2, 4, 8 or 16
-  parameter int unsigned KEY_PIPE = 0 // 1: the key travels with its counter; 0: the key is held while words are in flight
+  // 1: the key travels with its counter; 0: the key is held while words are in flight
+  parameter int unsigned KEY_PIPE = 0
 ) (
   input  logic              clk_i,
   input  logic [STAGES-1:0] en_i,    // register s takes its input
@@ -28,8 +30,10 @@ module npu_hash #(
     endcase
   endfunction
 
-  // Rounds first .. first + PER_STAGE - 1. A function, so that the work is under the register's enable for simulators too.
-  function automatic logic [63:0] rounds(input logic [63:0] state, input logic [63:0] key, input logic [3:0] first);
+  // Rounds first .. first + PER_STAGE - 1. A function, so that the work is under the register's
+  // enable for simulators too.
+  function automatic logic [63:0] rounds(input logic [63:0] state, input logic [63:0] key,
+                                         input logic [3:0] first);
     logic [31:0] a, b, k0, k1, k2;
     logic [3:0] r;
     k0 = key[31:0];
@@ -69,9 +73,12 @@ module npu_hash #(
     logic [63:0] state_q, key;
     if (s == 0) begin : gen_first
       assign key = key_i;
-      always_ff @(posedge clk_i) if (en_i[0]) state_q <= rounds({ctr_i[63:32] + key[63:32], ctr_i[31:0] + key[31:0]}, key, 4'd0);
+      always_ff @(posedge clk_i)
+        if (en_i[0])
+          state_q <= rounds({ctr_i[63:32] + key[63:32], ctr_i[31:0] + key[31:0]}, key, 4'd0);
     end else begin : gen_next
-      always_ff @(posedge clk_i) if (en_i[s]) state_q <= rounds(gen_stage[s-1].state_q, key, 4'(s * PER_STAGE));
+      always_ff @(posedge clk_i)
+        if (en_i[s]) state_q <= rounds(gen_stage[s-1].state_q, key, 4'(s * PER_STAGE));
       if (KEY_PIPE != 0) begin : gen_key
         logic [63:0] key_q;
         always_ff @(posedge clk_i) if (en_i[s-1]) key_q <= gen_stage[s-1].key;

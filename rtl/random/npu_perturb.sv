@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Perturbs one bus word of weights (or biases) per cycle on its way from memory, in the cycle in which it passes (CONTRACT.md,
-// Perturbation, Random numbers). What is added is drawn ahead: the owner tells the coordinates of each word when it requests it, and
-// up to LATENCY words' perturbations wait for their words, in order. With active_i low every word passes as it is, nothing toggles, and
-// no coordinates may come. Configuration inputs are static while busy_o.
-// Lanes: BIAS 0: int8 (w8_i) or int16; BIAS 1: int32. Column ahead_col_i belongs to the first lane and is a multiple of the lanes.
+// Perturbs one bus word of weights (or biases) per cycle on its way from memory, in the cycle in
+// which it passes (CONTRACT.md, Perturbation, Random numbers). What is added is drawn ahead: the
+// owner tells the coordinates of each word when it requests it, and up to LATENCY words'
+// perturbations wait for their words, in order. With active_i low every word passes as it is,
+// nothing toggles, and no coordinates may come. Configuration inputs are static while busy_o.
+// Lanes: BIAS 0: int8 (w8_i) or int16; BIAS 1: int32. Column ahead_col_i belongs to the first lane
+// and is a multiple of the lanes.
 module npu_perturb #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned BIAS = 0,
@@ -33,9 +35,11 @@ module npu_perturb #(
   input  logic                   in_valid_i,
   output logic                   in_ready_o,
   input  logic [BUS_BYTES*8-1:0] in_data_i,
-  input  logic [BUS_BYTES-1:0]   in_lanes_i,  // lanes that belong to the run: only they count as perturbed
+  // lanes that belong to the run: only they count as perturbed
+  input  logic [BUS_BYTES-1:0]   in_lanes_i,
   input  logic                   in_count_i,  // count perturbed and clipped (once per command)
-  // the same words, perturbed. Of weights the data are there in the cycle in which they are taken, of biases while out_valid_o.
+  // the same words, perturbed. Of weights the data are there in the cycle in which they are taken,
+  // of biases while out_valid_o.
   output logic                   out_valid_o,
   input  logic                   out_ready_i,
   output logic [BUS_BYTES*8-1:0] out_data_o,
@@ -58,11 +62,13 @@ module npu_perturb #(
     assign cnt_clipped_o = '0;
     assign cnt_random_o = '0;
     logic unused;
-    assign unused = ^{clk_i, rst_ni, clear_i, active_i, minus_i, gaussian_i, w8_i, eps_i, shift_i, keep_i, seed_i, mask_seed_i,
-                      tensor_i, ahead_valid_i, ahead_row_i, ahead_col_i, in_lanes_i, in_count_i};
+    assign unused = ^{clk_i, rst_ni, clear_i, active_i, minus_i, gaussian_i, w8_i, eps_i, shift_i,
+                      keep_i, seed_i, mask_seed_i, tensor_i, ahead_valid_i, ahead_row_i,
+                      ahead_col_i, in_lanes_i, in_count_i};
   end else begin : gen_unit
     localparam int unsigned LANES = (BIAS != 0) ? BUS_BYTES / 4 : BUS_BYTES;  // most lanes
-    localparam int unsigned WIDE = (BIAS != 0) ? LANES : BUS_BYTES / 2;       // lanes that can be wider than a byte
+    // lanes that can be wider than a byte
+    localparam int unsigned WIDE = (BIAS != 0) ? LANES : BUS_BYTES / 2;
     localparam int unsigned BITS = (BIAS != 0) ? 32 : 16;
     localparam int unsigned EPS_BITS = (BIAS != 0) ? 24 : 16;
     localparam int unsigned ZW = (LANES < 4) ? 1 : LANES / 4;  // hash words of Gaussians
@@ -83,14 +89,15 @@ module npu_perturb #(
     assign in_ready_o = out_ready_i && (head || !active_i);
     assign out_valid_o = in_valid_i && (head || !active_i);
 
-    // Each register takes from the one before as soon as it is free, so that what waits leaves no gaps: one that holds a word is free if
-    // the head leaves or any register between is empty.
+    // Each register takes from the one before as soon as it is free, so that what waits leaves no
+    // gaps: one that holds a word is free if the head leaves or any register between is empty.
     logic [LATENCY-1:0] blocked;
     always_comb begin
       blocked = '0;
       if (busy_o && !leave) begin
         blocked = valid_q;
-        for (int unsigned d = 1; d < LATENCY; d = 2 * d) blocked = blocked & ((blocked >> d) | ~({LATENCY{1'b1}} >> d));
+        for (int unsigned d = 1; d < LATENCY; d = 2 * d)
+          blocked = blocked & ((blocked >> d) | ~({LATENCY{1'b1}} >> d));
       end
     end
     assign ready = ~blocked;
@@ -102,7 +109,8 @@ module npu_perturb #(
       else if (busy_o || ahead_valid_i) valid_q <= en | (valid_q & ~ready);
     end
 
-    // A variable for each register: assigning a part of a long vector costs a simulator a copy of all of it.
+    // A variable for each register: assigning a part of a long vector costs a simulator a copy of
+    // all of it.
     for (genvar s = 0; s < H; s++) begin : gen_col
       logic [5:0] col_q;          // column within a sign word
       if (s == 0) begin : gen_in
@@ -125,11 +133,13 @@ module npu_perturb #(
           if (j == 0 || (gaussian_i && (BIAS != 0 || w8_i || j < WIDE / 4))) unit_en = en[H-1:0];
           if (en[0]) begin
             ctr[15:0] = gaussian_i ? 16'(ahead_col_i[15:2]) + 16'(j) : 16'(ahead_col_i[15:6]);
-            ctr[63:16] = {8'd0, gaussian_i ? npu_pkg::DOMAIN_GAUSSIAN : npu_pkg::DOMAIN_SIGN, tensor_i, ahead_row_i};
+            ctr[63:16] = {8'd0, gaussian_i ? npu_pkg::DOMAIN_GAUSSIAN : npu_pkg::DOMAIN_SIGN,
+                          tensor_i, ahead_row_i};
           end
         end
       end
-      npu_hash #(.STAGES(H)) u_hash (.clk_i, .en_i(unit_en), .key_i(seed_i), .ctr_i(ctr), .word_o(z_words[j*64 +: 64]));
+      npu_hash #(.STAGES(H)) u_hash (.clk_i, .en_i(unit_en), .key_i(seed_i), .ctr_i(ctr),
+          .word_o(z_words[j*64 +: 64]));
     end
     for (genvar j = 0; j < MW; j++) begin : gen_mask
       logic [H-1:0] unit_en;
@@ -139,13 +149,17 @@ module npu_perturb #(
         ctr = '0;
         if (en != '0 && masked) begin
           if (BIAS != 0 || w8_i || j == 0 || j < WIDE / 8) unit_en = en[H-1:0];
-          if (en[0]) ctr = {8'd0, npu_pkg::DOMAIN_MASK, tensor_i, ahead_row_i, 16'(ahead_col_i[15:3]) + 16'(j)};
+          if (en[0])
+            ctr = {8'd0, npu_pkg::DOMAIN_MASK, tensor_i, ahead_row_i,
+                16'(ahead_col_i[15:3]) + 16'(j)};
         end
       end
-      npu_hash #(.STAGES(H)) u_hash (.clk_i, .en_i(unit_en), .key_i(mask_seed_i), .ctr_i(ctr), .word_o(m_words[j*64 +: 64]));
+      npu_hash #(.STAGES(H)) u_hash (.clk_i, .en_i(unit_en), .key_i(mask_seed_i), .ctr_i(ctr),
+          .word_o(m_words[j*64 +: 64]));
     end
 
-    // Bits of lane i: a word may begin inside a hash word when it has fewer lanes than the hash word has elements.
+    // Bits of lane i: a word may begin inside a hash word when it has fewer lanes than the hash
+    // word has elements.
     logic [5:0] col;
     logic [63:0] sign_bits;
     logic [ZW*64-1:0] gauss_bits;
@@ -170,7 +184,8 @@ module npu_perturb #(
     logic unused_bits;
     assign unused_bits = ^{column_shift, sign_bits, gauss_bits, mask_bits, in_lanes_i, eps_i, w8_i};
 
-    logic [LANES-1:0] take_q, moves_q, clipped;  // the mask lets the lane take part: beside z, beside the magnitude
+    // the mask lets the lane take part: beside z, beside the magnitude
+    logic [LANES-1:0] take_q, moves_q, clipped;
     logic [DATA-1:0] w16_out, w8_out;
 
     for (genvar i = 0; i < LANES; i++) begin : gen_lane
@@ -182,8 +197,8 @@ module npu_perturb #(
 
       assign lane_on = CAN_WIDE || w8_i;
       npu_gaussian u_gaussian (
-        .clk_i, .en_i(en[H] && lane_on), .gaussian_i, .bits_i(gauss_bits[i*16 +: 16]), .sign_i(sign_bits[i]), .flip_i(minus_i),
-        .negative_o(z_neg_q), .magnitude_o(z_mag_q)
+        .clk_i, .en_i(en[H] && lane_on), .gaussian_i, .bits_i(gauss_bits[i*16 +: 16]),
+        .sign_i(sign_bits[i]), .flip_i(minus_i), .negative_o(z_neg_q), .magnitude_o(z_mag_q)
       );
       always_ff @(posedge clk_i) begin
         if (en[H] && lane_on) take_q[i] <= !masked || ({1'b0, mask_bits[i*8 +: 8]} < keep_i);
@@ -199,8 +214,9 @@ module npu_perturb #(
       end
 
       npu_perturb_lane #(.BITS(B), .EPS_BITS(EPS_BITS)) u_lane (
-        .clk_i, .en_i(en[H+1] && lane_on), .eps_i(eps_i[EPS_BITS-1:0]), .shift_i, .narrow_i(narrow), .z_mag_i(z_mag_q),
-        .z_neg_i(z_neg_q), .take_i(take_q[i]), .move_i(moving && lane_on), .w_i(w), .w_o(w_new), .clipped_o(clipped[i])
+        .clk_i, .en_i(en[H+1] && lane_on), .eps_i(eps_i[EPS_BITS-1:0]), .shift_i, .narrow_i(narrow),
+        .z_mag_i(z_mag_q), .z_neg_i(z_neg_q), .take_i(take_q[i]), .move_i(moving && lane_on),
+        .w_i(w), .w_o(w_new), .clipped_o(clipped[i])
       );
 
       if (BIAS != 0) begin : gen_out_bias
@@ -218,8 +234,7 @@ module npu_perturb #(
 
     assign out_data_o = !active_i ? in_data_i : narrow ? w8_out : w16_out;
 
-    // Events.
-
+    // Events: elements that moved, of these clipped ones, hash words drawn.
     function automatic logic [6:0] ones(input logic [LANES-1:0] v);
       ones = 7'd0;
       for (int unsigned i = 0; i < LANES; i++) ones = ones + {6'd0, v[i]};
@@ -243,19 +258,25 @@ module npu_perturb #(
     // Words drawn for one bus word, whatever part of it the run uses.
     always_comb begin
       random_words = gaussian_i ? ((BIAS != 0 || w8_i || ZW == 1) ? 6'(ZW) : 6'(WIDE / 4)) : 6'd1;
-      if (masked) random_words = random_words + ((BIAS != 0 || w8_i || MW == 1) ? 6'(MW) : 6'(WIDE / 8));
+      if (masked)
+        random_words = random_words + ((BIAS != 0 || w8_i || MW == 1) ? 6'(MW) : 6'(WIDE / 8));
     end
 
 `ifndef SYNTHESIS
-    assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) busy_o |=> !busy_o || $stable(active_i));
+    assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                     busy_o |=> !busy_o || $stable(active_i));
     assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) ahead_valid_i |-> active_i);
     assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
-                     ahead_valid_i && !ahead_ready_o |=> ahead_valid_i && $stable(ahead_row_i) && $stable(ahead_col_i));
+                     ahead_valid_i && !ahead_ready_o |=>
+                         ahead_valid_i && $stable(ahead_row_i) && $stable(ahead_col_i));
     assert property (@(posedge clk_i) disable iff (!rst_ni)
-                     ahead_valid_i |-> 32'(ahead_col_i) % ((BIAS != 0 || w8_i) ? LANES : WIDE) == 0);
-    assert property (@(posedge clk_i) disable iff (!rst_ni) in_valid_i && active_i |-> BIAS == 0 || in_lanes_i[LANES-1:0] != '0);
+                     ahead_valid_i |-> 32'(ahead_col_i) % ((BIAS != 0 || w8_i) ? LANES
+                         : WIDE) == 0);
+    assert property (@(posedge clk_i) disable iff (!rst_ni)
+                     in_valid_i && active_i |-> BIAS == 0 || in_lanes_i[LANES-1:0] != '0);
     assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
-                     out_valid_o && !out_ready_i && active_i |=> out_valid_o && (BIAS == 0 || $stable(out_data_o)));
+                     out_valid_o && !out_ready_i && active_i |=>
+                         out_valid_o && (BIAS == 0 || $stable(out_data_o)));
 `endif
   end
 

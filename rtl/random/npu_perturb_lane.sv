@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Perturbation of one weight or bias: a register between z and |delta|, none from w to its perturbed value (CONTRACT.md, Perturbation).
-// Rounding acts on the magnitude, so that w + delta and w - delta are antisymmetric to the bit.
+// Perturbation of one weight or bias: a register between z and |delta|, none from w to its
+// perturbed value (CONTRACT.md, Perturbation). Rounding acts on the magnitude, so that w + delta
+// and w - delta are antisymmetric to the bit.
 module npu_perturb_lane #(
-  parameter int unsigned BITS = 16,     // width of the element; with narrow_i it holds a sign-extended int8
+  // width of the element; with narrow_i it holds a sign-extended int8
+  parameter int unsigned BITS = 16,
   parameter int unsigned EPS_BITS = 16
 ) (
   input  logic                clk_i,
@@ -23,14 +25,16 @@ module npu_perturb_lane #(
   localparam int unsigned SUM = ((MAG > BITS) ? MAG : BITS) + 2;
 
   // |delta|: at most eps * |z|, so the upper bits of the rounded quotient are zero.
-  function automatic logic [31:0] magnitude(input logic [EPS_BITS-1:0] eps, input logic [6:0] z, input logic [4:0] shift);
+  function automatic logic [31:0] magnitude(input logic [EPS_BITS-1:0] eps, input logic [6:0] z,
+                                            input logic [4:0] shift);
     logic [31:0] half;
     half = (shift == 5'd0) ? 32'd0 : (32'd1 << (shift - 5'd1));
     magnitude = (32'(eps) * 32'(z) + half) >> shift;
   endfunction
 
   // {clipped, value}
-  function automatic logic [BITS:0] move(input logic [BITS-1:0] w, input logic [MAG-1:0] mag, input logic neg, input logic narrow);
+  function automatic logic [BITS:0] move(input logic [BITS-1:0] w, input logic [MAG-1:0] mag,
+                                         input logic neg, input logic narrow);
     logic signed [SUM-1:0] delta, moved, limit;
     delta = $signed({{(SUM - MAG) {1'b0}}, mag});
     if (neg) delta = -delta;

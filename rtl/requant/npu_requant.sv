@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// One requantization lane: rescale, zero point, clamp; four registers with a valid bit each, advancing together.
-// Saturation is reported against the output type, whatever the clamp is (CONTRACT.md, Requantization).
+// One requantization lane: rescale, zero point, clamp; four registers with a valid bit each,
+// advancing together. Saturation is reported against the output type, whatever the clamp is
+// (CONTRACT.md, Requantization).
 module npu_requant #(
   parameter int unsigned LATENCY = 4  // fixed; for those who align a sideband
 ) (
   input  logic               clk_i,
-  input  logic [LATENCY-1:0] en_i,      // enable of register s: the owner's valid bits under its advance
+  // enable of register s: the owner's valid bits under its advance
+  input  logic [LATENCY-1:0] en_i,
   input  logic signed [39:0] acc_i,
   input  logic [30:0]        mult_i,
   input  logic signed [7:0]  exp_i,
@@ -24,7 +26,8 @@ module npu_requant #(
   npu_rescale u_rescale (.clk_i, .en_i(en_i[2:0]), .acc_i, .mult_i, .exp_i, .y_o(y));
 
   // {high, low, output}
-  function automatic logic [33:0] clamp(input logic signed [39:0] v, input logic signed [15:0] zp, input logic signed [15:0] low,
+  function automatic logic [33:0] clamp(input logic signed [39:0] v, input logic signed [15:0] zp,
+                                        input logic signed [15:0] low,
                                         input logic signed [15:0] high, input logic wide);
     logic signed [40:0] offset_y;
     logic signed [40:0] type_min, type_max;
@@ -42,8 +45,9 @@ module npu_requant #(
     clamp32[31:0] = clamp32[33] ? 32'h7fff_ffff : clamp32[32] ? 32'h8000_0000 : v[31:0];
   endfunction
 
-  always_ff @(posedge clk_i) begin
-    if (en_i[3]) {sat_high_o, sat_low_o, out_o} <= whole_i ? clamp32(y) : clamp(y, zp_i, min_i, max_i, wide_i);
-  end
+  always_ff @(posedge clk_i)
+    if (en_i[3])
+      {sat_high_o, sat_low_o, out_o} <= whole_i ? clamp32(y)
+                                                : clamp(y, zp_i, min_i, max_i, wide_i);
 
 endmodule

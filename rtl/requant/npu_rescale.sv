@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The contract's rescale (CONTRACT.md, Requantization): sat40(acc * 2^max(e, 0)), times M with round half up at 2^31, then
-// a right shift by max(-e, 0) that rounds ties away from zero. Three registers, each taken under its enable.
+// The contract's rescale (CONTRACT.md, Requantization): sat40(acc * 2^max(e, 0)), times M with
+// round half up at 2^31, then a right shift by max(-e, 0) that rounds ties away from zero. Three
+// registers, each taken under its enable.
 module npu_rescale (
   input  logic               clk_i,
   input  logic [2:0]         en_i,     // enable of the shifted accumulator, the product, the result
@@ -15,7 +16,8 @@ module npu_rescale (
 
   // Functions, so that the work is under the registers' enables for simulators too.
   // Left shift with saturation.
-  function automatic logic signed [39:0] shift_left(input logic signed [39:0] acc, input logic [4:0] left);
+  function automatic logic signed [39:0] shift_left(input logic signed [39:0] acc,
+                                                    input logic [4:0] left);
     if (acc > (ACC_MAX >>> left)) shift_left = ACC_MAX;
     else if (acc < (ACC_MIN >>> left)) shift_left = ACC_MIN;
     else shift_left = acc <<< left;
@@ -23,7 +25,8 @@ module npu_rescale (
 
   // floor((a * m + 2^30) / 2^31) in two parts of 20 bits of the accumulator:
   // floor((hi * 2^20 + lo + 2^30) / 2^31) = (hi + floor((lo + 2^30) / 2^20)) >> 11.
-  function automatic logic signed [39:0] high_mul(input logic signed [39:0] a, input logic [30:0] m);
+  function automatic logic signed [39:0] high_mul(input logic signed [39:0] a,
+                                                  input logic [30:0] m);
     logic signed [51:0] hi;
     logic [51:0] lo;
     hi = 52'($signed(a[39:20])) * $signed({21'd0, m});
@@ -32,7 +35,8 @@ module npu_rescale (
   endfunction
 
   // Right shift that rounds ties away from zero.
-  function automatic logic signed [39:0] round_shift(input logic signed [39:0] h, input logic [5:0] right);
+  function automatic logic signed [39:0] round_shift(input logic signed [39:0] h,
+                                                     input logic [5:0] right);
     logic [39:0] mask, threshold;
     mask = (40'd1 << right) - 40'd1;
     threshold = (mask >> 1) + 40'(h[39]);

@@ -75,27 +75,21 @@ module npu #(
   logic abort, progress, done, core_done;
   npu_pkg::desc_t desc;
   logic [7:0] start;
-  logic [1:0] polarity;
-  logic gaussian;
-  logic [63:0] seed, mask_seed;
-  logic [3:0] pairs;
+  npu_types::perturbation_t perturbation;
+  npu_types::update_t update;
   logic [npu_pkg::MAX_PAIRS*64-1:0] pair_seed;
   logic [npu_pkg::MAX_PAIRS*8-1:0] pair_coef;
-  logic [15:0] step;
-  logic [5:0] step_shift;
-  logic loss_we;
-  logic [63:0] loss_sum;
-  logic [31:0] loss_correct, loss_examples;
+  npu_types::loss_t loss;
   logic [npu_pkg::COUNTERS*INC-1:0] inc;
   logic busy;
 
   // Bus.
-  logic [5:0] rd_req_valid, rd_req_ready, rd_rsp_valid, rd_rsp_ready, rd_rsp_last, rd_waiting, rd_words;
+  logic [5:0] rd_req_valid, rd_req_ready, rd_rsp_valid, rd_rsp_ready, rd_rsp_last, rd_words;
   logic [6*32-1:0] rd_req_addr;
   logic [6*24-1:0] rd_req_bytes;
   logic [6*DATA-1:0] rd_rsp_data;
-  logic rd_error, rd_progress, rd_beats;
-  logic [2:0] rd_error_client;
+  npu_types::read_status_t rd_status;
+  logic rd_progress, rd_beats;
   logic [1:0] wr_valid, wr_ready;
   logic [63:0] wr_addr;
   logic [2*DATA-1:0] wr_data;
@@ -103,22 +97,48 @@ module npu #(
   logic wr_idle, wr_error, wr_error_client, wr_waiting, wr_progress, wr_beats, wr_flush;
   logic [6:0] wr_bytes;
 
+  // The host's side: the pins of the AXI4-Lite slave, grouped.
+  npu_types::axil_write_t axil_write;
+  npu_types::axil_written_t axil_written;
+  npu_types::axil_read_t axil_read;
+  npu_types::axil_data_t axil_data;
+  assign axil_write.awvalid = s_axil_awvalid_i;
+  assign axil_write.awaddr = s_axil_awaddr_i;
+  assign axil_write.wvalid = s_axil_wvalid_i;
+  assign axil_write.wdata = s_axil_wdata_i;
+  assign axil_write.wstrb = s_axil_wstrb_i;
+  assign axil_write.bready = s_axil_bready_i;
+  assign s_axil_awready_o = axil_written.awready;
+  assign s_axil_wready_o = axil_written.wready;
+  assign s_axil_bvalid_o = axil_written.bvalid;
+  assign s_axil_bresp_o = axil_written.bresp;
+  assign axil_read.arvalid = s_axil_arvalid_i;
+  assign axil_read.araddr = s_axil_araddr_i;
+  assign axil_read.rready = s_axil_rready_i;
+  assign s_axil_arready_o = axil_data.arready;
+  assign s_axil_rvalid_o = axil_data.rvalid;
+  assign s_axil_rdata_o = axil_data.rdata;
+  assign s_axil_rresp_o = axil_data.rresp;
+
+  // Client 0 of the read master.
+  npu_types::read_request_t fetch_req;
+  assign rd_req_valid[0] = fetch_req.valid;
+  assign rd_req_addr[31:0] = fetch_req.addr;
+  assign rd_req_bytes[23:0] = fetch_req.bytes;
+
   npu_control #(
     .ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH), .RQ_LANES(RQ_LANES), .TRAINING(TRAINING),
     .INC_BITS(INC)
   ) u_control (
-    .clk_i, .rst_ni,
-    .s_axil_awvalid_i, .s_axil_awready_o, .s_axil_awaddr_i, .s_axil_wvalid_i, .s_axil_wready_o, .s_axil_wdata_i, .s_axil_wstrb_i,
-    .s_axil_bvalid_o, .s_axil_bready_i, .s_axil_bresp_o, .s_axil_arvalid_i, .s_axil_arready_o, .s_axil_araddr_i, .s_axil_rvalid_o,
-    .s_axil_rready_i, .s_axil_rdata_o, .s_axil_rresp_o, .irq_o,
-    .rd_req_valid_o(rd_req_valid[0]), .rd_req_ready_i(rd_req_ready[0]), .rd_req_addr_o(rd_req_addr[31:0]), .rd_req_bytes_o(rd_req_bytes[23:0]),
-    .rd_rsp_valid_i(rd_rsp_valid[0]), .rd_rsp_ready_o(rd_rsp_ready[0]), .rd_rsp_data_i(rd_rsp_data[DATA-1:0]), .rd_rsp_last_i(rd_rsp_last[0]),
-    .rd_error_i(rd_error), .rd_error_client_i(rd_error_client), .rd_waiting_i(rd_waiting), .wr_error_i(wr_error), .wr_idle_i(wr_idle),
-    .wr_flush_o(wr_flush), .abort_o(abort), .desc_o(desc), .engine_start_o(start), .engine_done_i(done), .progress_i(progress), .busy_o(busy),
-    .polarity_o(polarity), .dist_o(gaussian), .seed_o(seed), .mask_seed_o(mask_seed), .pairs_o(pairs), .pair_seed_o(pair_seed),
-    .pair_coef_o(pair_coef), .step_o(step), .step_shift_o(step_shift),
-    .loss_we_i(loss_we), .loss_sum_i(loss_sum), .loss_correct_i(loss_correct), .loss_examples_i(loss_examples),
-    .inc_i(inc), .cmd_done_o, .cmd_index_o
+    .clk_i, .rst_ni, .axil_write_i(axil_write), .axil_written_o(axil_written),
+    .axil_read_i(axil_read), .axil_data_o(axil_data), .irq_o,
+    .rd_req_o(fetch_req), .rd_req_ready_i(rd_req_ready[0]), .rd_rsp_valid_i(rd_rsp_valid[0]),
+    .rd_rsp_ready_o(rd_rsp_ready[0]), .rd_rsp_data_i(rd_rsp_data[DATA-1:0]),
+    .rd_rsp_last_i(rd_rsp_last[0]), .rd_status_i(rd_status), .wr_error_i(wr_error),
+    .wr_idle_i(wr_idle), .wr_flush_o(wr_flush), .abort_o(abort), .desc_o(desc),
+    .engine_start_o(start), .engine_done_i(done), .progress_i(progress), .busy_o(busy),
+    .perturbation_o(perturbation), .update_o(update), .pair_seed_o(pair_seed),
+    .pair_coef_o(pair_coef), .loss_i(loss), .inc_i(inc), .cmd_done_o, .cmd_index_o
   );
 
   npu_axi_read #(.BUS_BYTES(BUS_BYTES)) u_read (
@@ -128,7 +148,7 @@ module npu #(
     .arvalid_o(m_axi_arvalid_o), .arready_i(m_axi_arready_i), .arid_o(m_axi_arid_o), .araddr_o(m_axi_araddr_o), .arlen_o(m_axi_arlen_o),
     .arsize_o(m_axi_arsize_o), .arburst_o(m_axi_arburst_o), .rvalid_i(m_axi_rvalid_i), .rready_o(m_axi_rready_o), .rid_i(m_axi_rid_i),
     .rdata_i(m_axi_rdata_i), .rresp_i(m_axi_rresp_i), .rlast_i(m_axi_rlast_i),
-    .error_o(rd_error), .error_client_o(rd_error_client), .waiting_o(rd_waiting), .progress_o(rd_progress), .cnt_words_o(rd_words),
+    .status_o(rd_status), .progress_o(rd_progress), .cnt_words_o(rd_words),
     .cnt_beats_o(rd_beats)
   );
 
@@ -173,7 +193,7 @@ module npu #(
   ) u_core (
     .clk_i, .rst_ni, .clear_i(abort),
     .start_i(start[npu_pkg::OPCODE_CONV2D[2:0]] || start[npu_pkg::OPCODE_DEPTHWISE[2:0]] || start[npu_pkg::OPCODE_POOL[2:0]]), .desc_i(desc),
-    .polarity_i(polarity), .dist_i(gaussian), .seed_i(seed), .mask_seed_i(mask_seed), .busy_o(core_busy), .done_o(core_done),
+    .polarity_i(perturbation.polarity), .dist_i(perturbation.gaussian), .seed_i(perturbation.seed), .mask_seed_i(perturbation.mask_seed), .busy_o(core_busy), .done_o(core_done),
     .rd_req_valid_o(c_req_valid), .rd_req_ready_i({rd_req_ready[4] && !a_busy, rd_req_ready[3:1]}), .rd_req_addr_o(c_req_addr),
     .rd_req_bytes_o(c_req_bytes), .rd_rsp_valid_i({rd_rsp_valid[4] && !a_busy, rd_rsp_valid[3:1]}), .rd_rsp_ready_o(c_rsp_ready),
     .rd_rsp_data_i(rd_rsp_data[5*DATA-1:DATA]), .rd_rsp_last_i(rd_rsp_last[4:1]),
@@ -223,8 +243,8 @@ module npu #(
       .rd_rsp_data_i(rd_rsp_data[5*DATA +: DATA]),
       .wr_valid_o(l_wr_valid), .wr_ready_i(wr_ready[1]), .wr_addr_o(l_wr_addr),
       .wr_data_o(l_wr_data), .wr_strb_o(l_wr_strb),
-      .loss_sum_o(loss_sum), .loss_correct_o(loss_correct), .loss_examples_o(loss_examples), .seed_i(seed), .cnt_elements_o(l_element),
-      .cnt_random_o(l_random)
+      .loss_sum_o(loss.sum), .loss_correct_o(loss.correct), .loss_examples_o(loss.examples),
+      .seed_i(perturbation.seed), .cnt_elements_o(l_element), .cnt_random_o(l_random)
     );
     npu_update #(.BUS_BYTES(BUS_BYTES)) u_update (
       .clk_i, .rst_ni, .clear_i(abort), .start_i(start[npu_pkg::OPCODE_UPDATE[2:0]]), .desc_i(desc),
@@ -234,17 +254,17 @@ module npu #(
       .rd_rsp_data_i(rd_rsp_data[5*DATA +: DATA]),
       .wr_valid_o(u_wr_valid), .wr_ready_i(wr_ready[1]), .wr_addr_o(u_wr_addr),
       .wr_data_o(u_wr_data), .wr_strb_o(u_wr_strb),
-      .rd_rsp_last_i(rd_rsp_last[5]), .dist_i(gaussian), .mask_seed_i(mask_seed), .pairs_i(pairs), .pair_seed_i(pair_seed), .pair_coef_i(pair_coef),
-      .step_i(step), .step_shift_i(step_shift),
+      .rd_rsp_last_i(rd_rsp_last[5]), .dist_i(perturbation.gaussian), .mask_seed_i(perturbation.mask_seed), .pairs_i(update.pairs), .pair_seed_i(pair_seed), .pair_coef_i(pair_coef),
+      .step_i(update.step), .step_shift_i(update.step_shift),
       .cnt_elements_o(u_elements), .cnt_updated_o(u_updated), .cnt_zero_o(u_zero), .cnt_clipped_o(u_clipped), .cnt_random_o(u_random)
     );
-    assign loss_we = l_done;
+    assign loss.valid = l_done;
   end else begin : gen_inference
     logic unused_training;
-    assign unused_training = ^{rd_rsp_last[5], pairs, pair_seed, pair_coef, step, step_shift};
+    assign unused_training = ^{rd_rsp_last[5], update, pair_seed, pair_coef};
     assign {l_busy, l_done, l_progress, l_req_valid, l_rsp_ready, l_wr_valid, l_req_addr, l_req_bytes, l_wr_addr, l_wr_data, l_wr_strb} = '0;
     assign {u_busy, u_done, u_progress, u_req_valid, u_rsp_ready, u_wr_valid, u_req_addr, u_req_bytes, u_wr_addr, u_wr_data, u_wr_strb} = '0;
-    assign {loss_we, loss_sum, loss_correct, loss_examples, l_element, l_random} = '0;
+    assign {loss, l_element, l_random} = '0;
     assign {u_elements, u_updated, u_zero, u_clipped, u_random} = '0;
   end
 

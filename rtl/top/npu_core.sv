@@ -18,7 +18,7 @@ module npu_core #(
   input  logic                          rst_ni,
   input  logic                          clear_i,
   input  logic                          start_i,
-  input  npu_pkg::desc_t desc_i,
+  input  npu_pkg::desc_t                desc_i,
   input  logic [1:0]                    polarity_i,
   input  logic                          dist_i,
   input  logic [63:0]                   seed_i,
@@ -105,23 +105,23 @@ module npu_core #(
   logic [TILE-1:0] q_tile;
   assign tile_ready = pool ? q_push_ready : w_push_ready && p_push_ready && a_push_ready && d_push_ready;
   assign tile_push = tile_valid && tile_ready;
-  npu_queue #(.WIDTH(1), .DEPTH(4)) u_weight_tiles (
+  npu_fifo #(.WIDTH(1), .DEPTH(4)) u_weight_tiles (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && !pool), .push_ready_o(w_push_ready), .push_data_i(tile[TILE-1]),
     .pop_valid_o(w_tile_valid), .pop_ready_i(w_tile_ready), .pop_data_o(w_tile_last)
   );
-  npu_queue #(.WIDTH(1), .DEPTH(4)) u_param_tiles (
+  npu_fifo #(.WIDTH(1), .DEPTH(4)) u_param_tiles (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && !pool), .push_ready_o(p_push_ready), .push_data_i(tile[TILE-1]),
     .pop_valid_o(p_tile_valid), .pop_ready_i(p_tile_ready), .pop_data_o(p_tile_last)
   );
-  npu_queue #(.WIDTH(3*16+AW), .DEPTH(4)) u_array_tiles (
+  npu_fifo #(.WIDTH(3*16+AW), .DEPTH(4)) u_array_tiles (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && !pool), .push_ready_o(a_push_ready), .push_data_i(tile[3*16+AW-1:0]),
     .pop_valid_o(a_tile_valid), .pop_ready_i(a_tile_ready), .pop_data_o(a_tile)
   );
-  npu_queue #(.WIDTH(3*16+32), .DEPTH(4)) u_drain_tiles (
+  npu_fifo #(.WIDTH(3*16+32), .DEPTH(4)) u_drain_tiles (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && !pool), .push_ready_o(d_push_ready),
     .push_data_i({tile[TILE-2 -: 32], tile[47:0]}), .pop_valid_o(d_tile_valid), .pop_ready_i(d_tile_ready), .pop_data_o(d_tile)
   );
-  npu_queue #(.WIDTH(TILE), .DEPTH(2)) u_pool_tiles (
+  npu_fifo #(.WIDTH(TILE), .DEPTH(2)) u_pool_tiles (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && pool), .push_ready_o(q_push_ready), .push_data_i(tile),
     .pop_valid_o(q_tile_valid), .pop_ready_i(q_tile_ready), .pop_data_o(q_tile)
   );

@@ -12,7 +12,7 @@ module npu_update #(
   input  logic                             rst_ni,
   input  logic                             clear_i,
   input  logic                             start_i,
-  input  npu_pkg::desc_t    desc_i,
+  input  npu_pkg::desc_t                   desc_i,
   input  logic                             dist_i,
   input  logic [63:0]                      mask_seed_i,
   input  logic [3:0]                       pairs_i,        // 1..MAX_PAIRS
@@ -413,19 +413,20 @@ module npu_update #(
   logic [DATA-1:0] old_data;
   logic [31:0] old_addr;
   logic [BUS_BYTES-1:0] old_strb;
-  logic [4:0] unused_count, unused_words;
   logic word_done;  // the result register is to hold the word's last group
   assign word_done = part_d_q == last_part_q;
   assign fifo_pop = en[SW] && word_done;
   logic word_issue;
   assign word_issue = issue && first_pass && (part_q == '0);
   npu_fifo #(.WIDTH(32 + BUS_BYTES), .DEPTH(16)) u_places (
-    .clk_i, .rst_ni, .clear_i, .in_valid_i(word_issue), .in_ready_o(fifo_room), .in_data_i({strb, word_addr}),
-    .out_valid_o(fifo_valid), .out_ready_i(fifo_pop), .out_data_o({old_strb, old_addr}), .count_o(unused_count)
+    .clk_i, .rst_ni, .clear_i, .push_valid_i(word_issue), .push_ready_o(fifo_room),
+    .push_data_i({strb, word_addr}), .pop_valid_o(fifo_valid), .pop_ready_i(fifo_pop),
+    .pop_data_o({old_strb, old_addr})
   );
   npu_fifo #(.WIDTH(DATA), .DEPTH(16)) u_words (
-    .clk_i, .rst_ni, .clear_i, .in_valid_i(gradient_q ? word_take : word_issue), .in_ready_o(word_room), .in_data_i(rd_rsp_data_i),
-    .out_valid_o(word_valid), .out_ready_i(fifo_pop), .out_data_o(old_data), .count_o(unused_words)
+    .clk_i, .rst_ni, .clear_i, .push_valid_i(gradient_q ? word_take : word_issue),
+    .push_ready_o(word_room), .push_data_i(rd_rsp_data_i), .pop_valid_o(word_valid),
+    .pop_ready_i(fifo_pop), .pop_data_o(old_data)
   );
 
   // g + coef * z

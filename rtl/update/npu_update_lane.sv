@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Update of one element from its direction g: three registers (CONTRACT.md, Update). Rounding acts on the magnitude:
-// q = (|g| * S * 2^STEP_PRESHIFT + (2 r + 1) * 2^(shift - 17)) >> shift, then w - sign(g) * q, saturated symmetrically.
+// Update of one element from its direction g: three registers (CONTRACT.md, Update). Rounding acts
+// on the magnitude: q = (|g| * S * 2^STEP_PRESHIFT + (2 r + 1) * 2^(shift - 17)) >> shift, then w -
+// sign(g) * q, saturated symmetrically.
 module npu_update_lane #(
   parameter int unsigned BITS = 16,   // 16, or 32 for a lane that also serves int32
   parameter int unsigned G_BITS = 18  // of the direction: 18, or 32 for a lane that also serves a gradient (never -2^31)
@@ -35,7 +36,8 @@ module npu_update_lane #(
   endfunction
 
   // The quotient, or all ones if it moves any element beyond its limits.
-  function automatic logic [BITS:0] divide(input logic [PRODUCT-1:0] p, input logic [15:0] random, input logic [5:0] shift);
+  function automatic logic [BITS:0] divide(input logic [PRODUCT-1:0] p, input logic [15:0] random,
+                                           input logic [5:0] shift);
     logic [63:0] dither, quotient;
     dither = {47'd0, random, 1'b1};
     dither = (shift >= 6'd17) ? (dither << (shift - 6'd17)) : (dither >> (6'd17 - shift));
@@ -44,7 +46,8 @@ module npu_update_lane #(
   endfunction
 
   // {clipped, value}
-  function automatic logic [BITS:0] move(input logic [BITS-1:0] w, input logic [BITS:0] q, input logic neg, input logic [1:0] width);
+  function automatic logic [BITS:0] move(input logic [BITS-1:0] w, input logic [BITS:0] q,
+                                         input logic neg, input logic [1:0] width);
     logic signed [SUM-1:0] delta, moved, limit;
     limit = $signed({{(SUM - BITS + 1) {1'b0}}, {(BITS - 1) {1'b1}}});
     if (width == 2'd0) limit = $signed(SUM'(127));

@@ -21,7 +21,7 @@ module npu_weight #(
   input  logic                          clk_i,
   input  logic                          rst_ni,
   input  logic                          clear_i,
-  input  npu_pkg::desc_t desc_i,
+  input  npu_pkg::desc_t                desc_i,
   input  logic [1:0]                    polarity_i,
   input  logic                          dist_i,
   input  logic [63:0]                   seed_i,
@@ -169,7 +169,7 @@ module npu_weight #(
     meta_in = '0;
     if (rd_req_valid_o) meta_in = {across ? o_q[LB-1:0] : k_q[LB-1:0], width, row_q[LL-1:0], row_last, first_tile_q};
   end
-  npu_queue #(.WIDTH(META), .DEPTH(META_DEPTH)) u_meta (
+  npu_fifo #(.WIDTH(META), .DEPTH(META_DEPTH)) u_meta (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(row_fire), .push_ready_o(meta_push_ready),
     .push_data_i(meta_in),
     .pop_valid_o(meta_valid), .pop_ready_i(meta_pop), .pop_data_o(meta)
@@ -192,7 +192,7 @@ module npu_weight #(
                chunked ? (c_q == c_base_q) : tile_start_q, unload, tile_start_q, unload && block_last && k_end && last_tile_q};
     end
   end
-  npu_queue #(.WIDTH(KT), .DEPTH(KT_DEPTH)) u_kt (
+  npu_fifo #(.WIDTH(KT), .DEPTH(KT_DEPTH)) u_kt (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(kt_push), .push_ready_o(kt_push_ready), .push_data_i(kt_in),
     .pop_valid_o(kt_valid), .pop_ready_i(kt_pop), .pop_data_o(kt)
   );
@@ -391,7 +391,7 @@ module npu_weight #(
       ahead_in = depthwise ? {o_q, (LR + 1)'(nc_q), tap_index_q, (LC + 1)'(1)} : {k_q, run, o_q[15:0], nc_q};
     end
   end
-  npu_queue #(.WIDTH(AHEAD), .DEPTH(KT_DEPTH)) u_ahead (
+  npu_fifo #(.WIDTH(AHEAD), .DEPTH(KT_DEPTH)) u_ahead (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(kt_push && kt_push_ready && perturb), .push_ready_o(ahead_push_ready), .push_data_i(ahead_in),
     .pop_valid_o(ahead_valid), .pop_ready_i(ahead_ready && a_end), .pop_data_o(ahead)
   );

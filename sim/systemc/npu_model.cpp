@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sim/systemc/npu_model.hpp"
 
-#include "cmodel/npu/validate.hpp"
+#include "cmodel/command/validate.hpp"
 
 namespace lastmile::sim {
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A board of an RV32 microcontroller with the NPU on its bus: what is left to port, and what `make embedded` measures. */
+/* A board of an RV32 microcontroller with the NPU on its bus: what is left to port, and what
+   `make embedded` measures. */
 #include <stddef.h>
 
 #include "sw/embedded/lm_host.h"

@@ -12,11 +12,13 @@ bench: $(BENCH_BIN)      ## speed of the model, cost of a training step; build/r
 ARRAY_SPEED := build/array-speed/run
 $(ARRAY_SPEED): rtl/pkg/npu_pkg.sv rtl/array/npu_dot.sv tests/bench/array_speed.cpp
 	@mkdir -p $(@D)
-	@OBJCACHE=$(CCACHE) verilator --cc --exe --build -j 2 -O3 -sv -Wall --x-assign fast -MAKEFLAGS "OPT_FAST='$(SIM_OPT)' OPT_GLOBAL=-O2 CXX=$(SIM_CXX)" \
-	  -CFLAGS "-std=c++20 -DP_ROWS=16 -DP_COLS=16" -GROWS=16 -GCOLS=16 --top-module npu_dot --prefix Vdot --Mdir $(@D)/obj -o ../run rtl/lint.vlt $(filter %.sv %.cpp,$(abspath $^)) \
+	@OBJCACHE=$(CCACHE) verilator --cc --exe --build -j 2 -O3 -sv -Wall --x-assign fast -MAKEFLAGS \
+	  "OPT_FAST='$(SIM_OPT)' OPT_GLOBAL=-O2 CXX=$(SIM_CXX)" \
+	  -CFLAGS "-std=c++20 -DP_ROWS=16 -DP_COLS=16" -GROWS=16 -GCOLS=16 --top-module npu_dot --prefix Vdot --Mdir \
+	  $(@D)/obj -o ../run rtl/lint.vlt $(filter %.sv %.cpp,$(abspath $^)) \
 	  > $(@D)/build.log 2>&1 || { cat $(@D)/build.log; exit 1; }
 .PHONY: bench-sim
-bench-sim: $(ARRAY_SPEED) ## speed of the RTL in simulation, alone, in lockstep, with a waveform; build/reports/sim-speed.json
+bench-sim: $(ARRAY_SPEED) ## speed of the RTL in simulation, alone, in lockstep, with a waveform
 	@$(MAKE) --no-print-directory rtl TUNED=1
 	@$(MAKE) --no-print-directory rtl CHECKED=1
 	@python3 tests/bench/sim_speed.py build/lastmile $(ARRAY_SPEED) $(BENCH_SIM_ARGS)

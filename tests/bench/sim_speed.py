@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Speed of the RTL in simulation: the whole NPU alone, in lockstep and with a waveform, beside its multipliers alone, in one run.
+"""Speed of the RTL in simulation: the whole NPU alone, in lockstep and with a waveform, and its multipliers alone.
 
 usage: sim_speed.py LASTMILE ARRAY_SPEED [--repeat N]
 
-Processor time of one core per queue (host work and pre-training not included); the best of N runs. Training steps (m = 1) at batch
-16, memory latency 20, no stalls. Writes build/reports/sim-speed.json.
+Processor time of one core per queue (host work and pre-training not included); the best of N runs. Training steps (m
+= 1) at batch 16, memory latency 20, no stalls. Writes build/reports/sim-speed.json.
 """
 import argparse
 import json
@@ -31,7 +31,8 @@ def main():
     p.add_argument("--repeat", type=int, default=3)
     args = p.parse_args()
     rows = []
-    runs = [json.loads(subprocess.run([args.array], capture_output=True, text=True, check=True).stdout) for _ in range(args.repeat)]
+    runs = [json.loads(subprocess.run([args.array], capture_output=True, text=True, check=True).stdout)
+            for _ in range(args.repeat)]
     best = max(r["cycles"] / r["cpu_seconds"] for r in runs)
     rows.append({"what": "multipliers alone (npu_dot)", "cycles_per_second": best, "macs_per_second": best * 256})
     with tempfile.TemporaryDirectory() as folder:
@@ -39,9 +40,12 @@ def main():
             best = None
             for _ in range(args.repeat):
                 report = pathlib.Path(folder, "speed.json")
-                done = subprocess.run([args.lastmile, "cosim", "--backend", backend, "--network", network, "--batch", "16", "--pairs", "1",
-                                       "--steps", str(steps), "--adapt-examples", "256", "--threads", "1", "--quiet", "--out", folder, "--report", str(report),
-                                       "--backend-options", "latency=20" + more.replace("FOLDER", folder)], capture_output=True, text=True)
+                done = subprocess.run([args.lastmile, "cosim", "--backend", backend, "--network", network, "--batch",
+                                       "16", "--pairs", "1",
+                                       "--steps", str(steps), "--adapt-examples", "256", "--threads", "1", "--quiet",
+                                       "--out", folder, "--report", str(report),
+                                       "--backend-options", "latency=20" + more.replace("FOLDER", folder)],
+                                      capture_output=True, text=True)
                 if done.returncode != 0:
                     raise SystemExit(f"{name}: exit code {done.returncode}\n{done.stderr}")
                 r = json.loads(report.read_text())
@@ -52,8 +56,10 @@ def main():
             if backend == "lockstep":
                 row["checking_share"] = best["cpu_seconds_checking"] / best["cpu_seconds"]
             rows.append(row)
-            print(f"{row['what']:36} {row['cycles_per_second'] / 1e6:6.2f} Mcycle/s {row['macs_per_second'] / 1e6:8.1f} MMAC/s", flush=True)
-    print(f"{rows[0]['what']:36} {rows[0]['cycles_per_second'] / 1e6:6.2f} Mcycle/s {rows[0]['macs_per_second'] / 1e6:8.1f} MMAC/s")
+            print(f"{row['what']:36} {row['cycles_per_second'] / 1e6:6.2f} Mcycle/s "
+                  f"{row['macs_per_second'] / 1e6:8.1f} MMAC/s", flush=True)
+    print(f"{rows[0]['what']:36} {rows[0]['cycles_per_second'] / 1e6:6.2f} Mcycle/s "
+          f"{rows[0]['macs_per_second'] / 1e6:8.1f} MMAC/s")
     path = pathlib.Path("build/reports/sim-speed.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"schema": 1, "rows": rows}, indent=1) + "\n")

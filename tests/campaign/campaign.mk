@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Long campaigns, run by hand; their results are in the README.
 .PHONY: fashion widths speakers readme readme-check
-fashion: setup           ## DATA=fashion-mnist: fixed against float forward gradient and backpropagation, 5 seeds (about an hour)
+fashion: setup           ## DATA=fashion-mnist: fixed against float forward gradient and backpropagation (an hour)
 	@$(MAKE) --no-print-directory build
 	python3 tests/campaign/campaign.py fashion $(DATA) $(if $(SEEDS),--seeds $(SEEDS))
 widths: setup            ## 8-bit against 16-bit weights over the perturbation size (DATA= or the drawn digits)

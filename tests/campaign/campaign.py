@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs a list of experiments with the `lastmile` program, two at a time, and summarizes them.
 
-usage: campaign.py fashion DATA [--seeds N]      fixed against float forward gradient and backpropagation, head only and all layers
+usage: campaign.py fashion DATA [--seeds N]      fixed against float forward gradient and backpropagation, head and all
        campaign.py widths  [DATA]                w8 against w16 over the perturbation size
        campaign.py speakers DATA [--seeds N]     adaptation to each held-out speaker
 
-One run is one JSON file in build/campaign/NAME; a run that is there already is not repeated, so a campaign can be interrupted and
-continued. Summary: build/reports/campaign-NAME.json, from which readme.py makes the tables of the README. Needs Python 3.11, nothing else.
+One run is one JSON file in build/campaign/NAME; a run that is there already is not repeated, so a campaign can be
+interrupted and continued. Summary: build/reports/campaign-NAME.json, from which readme.py makes the tables of the
+README. Needs Python 3.11, nothing else.
 """
 import argparse
 import concurrent.futures
@@ -55,7 +56,8 @@ def run_all(folder, jobs, workers):
     def one(item):
         key, args = item
         return key, once(folder, key, lambda: json.loads(lastmile(
-            "run", "--json", "--quiet", "--threads", 1, "--out", folder / "work" / key, "--reports", folder / "work" / key, *args)))
+            "run", "--json", "--quiet", "--threads", 1, "--out", folder / "work" / key, "--reports",
+            folder / "work" / key, *args)))
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         return dict(pool.map(one, jobs.items()))
 
@@ -84,7 +86,8 @@ def checkpoint(folder, data):
 
 
 def curve(result):
-    return [{"forward_passes": p["forward_passes"], "accuracy": p["accuracy"]} for p in result["loss_curve"] if "accuracy" in p]
+    return [{"forward_passes": p["forward_passes"], "accuracy": p["accuracy"]} for p in result["loss_curve"]
+            if "accuracy" in p]
 
 
 # Settings found by float pilots and confirmed in fixed point; `lastmile run` takes the same names.
@@ -105,10 +108,12 @@ def fashion(folder, options):
     summary = {"data": pathlib.Path(options.data).name, "seeds": options.seeds, "subsets": {}}
     for subset, settings in FASHION.items():
         runs = [results[f"{subset}-{seed}"] for seed in range(1, options.seeds + 1)]
-        value = {key: statistic([r["accuracy"][key] for r in runs]) for key in ("source", "shifted", "fixed", "float", "backprop")}
+        value = {key: statistic([r["accuracy"][key] for r in runs]) for key in ("source", "shifted", "fixed", "float",
+            "backprop")}
         value["fixed_minus_float"] = statistic([r["accuracy"]["fixed"] - r["accuracy"]["float"] for r in runs])
         summary["subsets"][subset] = {
-            "settings": " ".join(map(str, settings)), "trained_weights": runs[0]["trained_weights"], "forward_passes": runs[0]["forward_passes"],
+            "settings": " ".join(map(str, settings)), "trained_weights": runs[0]["trained_weights"],
+            "forward_passes": runs[0]["forward_passes"],
             "accuracy": value, "curve": curve(runs[0]), "seconds": statistic([r["adapt_seconds"] for r in runs])}
     return summary
 
@@ -123,31 +128,39 @@ def widths(folder, options):
     for weights in ("w8", "w16"):
         for eps in WIDTHS["eps"]:
             for seed in range(1, options.seeds + 1):
-                jobs[f"{weights}-{eps}-{seed}"] = [*data, "--checkpoint", start, "--weights", weights, "--unit", "rms", "--eps", eps, "--seed", seed,
-                                                   "--steps", WIDTHS["steps"], "--step", 0.02, "--estimator", "sign", "--no-backprop", "--evaluations", 0]
+                jobs[f"{weights}-{eps}-{seed}"] = [*data, "--checkpoint", start, "--weights", weights, "--unit",
+                                                   "rms", "--eps", eps, "--seed", seed,
+                                                   "--steps", WIDTHS["steps"], "--step", 0.02, "--estimator", "sign",
+                                                   "--no-backprop", "--evaluations", 0]
     results = run_all(folder, jobs, options.workers)
     rows = []
     for weights in ("w8", "w16"):
         for eps in WIDTHS["eps"]:
             runs = [results[f"{weights}-{eps}-{seed}"] for seed in range(1, options.seeds + 1)]
-            rows.append({"weights": weights, "eps": eps, **{k: statistic([r["accuracy"][k] for r in runs]) for k in ("shifted", "fixed", "float")}})
-    return {"data": pathlib.Path(options.data).name if options.data else "glyphs", "seeds": options.seeds, "steps": WIDTHS["steps"], "rows": rows}
+            rows.append({"weights": weights, "eps": eps, **{k: statistic([r["accuracy"][k] for r in runs])
+                                                            for k in ("shifted", "fixed", "float")}})
+    return {"data": pathlib.Path(options.data).name if options.data else "glyphs", "seeds": options.seeds,
+            "steps": WIDTHS["steps"], "rows": rows}
 
 
 def speakers(folder, options):
     data = ["--data", options.data]
     trained = {"head": ["--backprop-rate", 0.03, "--backprop-epochs", 100],
                "all": ["--steps", 2000, "--inner", 0.1, "--backprop-rate", 0.001, "--backprop-epochs", 20]}
-    jobs = {f"ds-cnn-{layers}-{seed}": [*data, "--layers", layers, *args, "--seed", seed, "--no-float", "--evaluations", 0]
+    jobs = {f"ds-cnn-{layers}-{seed}": [*data, "--layers", layers, *args, "--seed", seed, "--no-float",
+                                        "--evaluations", 0]
             for layers, args in trained.items() for seed in range(1, options.seeds + 1)}
     results = run_all(folder, jobs, options.workers)
     def of(layers):
         runs = [r for key, r in results.items() if key.startswith(f"ds-cnn-{layers}-")]
-        return {"accuracy": {k: statistic([r["accuracy"][k] for r in runs]) for k in ("source", "shifted", "fixed", "backprop")},
-                "speakers": [{"name": d["name"], **{k: statistic([r["domains"][i]["accuracy"][k] for r in runs]) for k in ("shifted", "fixed", "backprop")}}
+        return {"accuracy": {k: statistic([r["accuracy"][k] for r in runs])
+                             for k in ("source", "shifted", "fixed", "backprop")},
+                "speakers": [{"name": d["name"], **{k: statistic([r["domains"][i]["accuracy"][k] for r in runs])
+                                                    for k in ("shifted", "fixed", "backprop")}}
                              for i, d in enumerate(runs[0]["domains"])]}
 
-    return {"data": pathlib.Path(options.data).name, "seeds": options.seeds, "network": "ds-cnn", **{layers: of(layers) for layers in trained}}
+    return {"data": pathlib.Path(options.data).name, "seeds": options.seeds, "network": "ds-cnn",
+            **{layers: of(layers) for layers in trained}}
 
 
 def main():

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Puts the tables that reports hold into README.md, between `<!-- table NAME -->` and `<!-- end NAME -->`.
 
-usage: readme.py [--check]    --check: every marker has its table and nothing else is written (reports need not be there)
+usage: readme.py [--check]
+--check: every marker has its table and nothing else is written (reports need not be there)
 A table whose report is not in build/reports stays as it is, and the program says so.
 """
 import json
@@ -22,12 +23,14 @@ def number(s):
 
 
 def table(head, rows):
-    return "\n".join(["| " + " | ".join(head) + " |", "|" + " --- |" * len(head), *("| " + " | ".join(map(str, r)) + " |" for r in rows)])
+    return "\n".join(["| " + " | ".join(head) + " |", "|" + " --- |" * len(head),
+                      *("| " + " | ".join(map(str, r)) + " |" for r in rows)])
 
 
 def run_table(r):
     a = r["accuracy"]
-    names = {"source": "source domain, fixed point", "shifted": "shifted domain, not adapted", "fixed": "adapted: fixed-point forward gradient",
+    names = {"source": "source domain, fixed point", "shifted": "shifted domain, not adapted",
+             "fixed": "adapted: fixed-point forward gradient",
              "float": "adapted: float forward gradient, same seeds", "backprop": "adapted: float backpropagation"}
     return table(["", "accuracy, %"], [[text, f"{a[key]:.2f}"] for key, text in names.items() if key in a]) + \
         f"\n\n{r['forward_passes']} forward passes of {r['batch']} examples, {r['trained_weights']} trained weights, " \
@@ -38,18 +41,22 @@ def fashion_table(r):
     rows = []
     for subset, s in r["subsets"].items():
         a = s["accuracy"]
-        rows.append([subset, s["trained_weights"], s["forward_passes"], *(number(a[k]) for k in ("shifted", "fixed", "float", "fixed_minus_float", "backprop"))])
-    text = table(["trained", "weights", "forward passes", "before", "fixed", "float", "fixed - float", "backpropagation"], rows)
+        rows.append([subset, s["trained_weights"], s["forward_passes"],
+                     *(number(a[k]) for k in ("shifted", "fixed", "float", "fixed_minus_float", "backprop"))])
+    text = table(["trained", "weights", "forward passes", "before", "fixed", "float", "fixed - float",
+                  "backpropagation"], rows)
     for subset, s in r["subsets"].items():
         points = [p for p in s["curve"]]
-        text += f"\n\nAccuracy against forward passes ({subset}, seed 1): " + ", ".join(f"{p['forward_passes']}: {p['accuracy']:.1f}" for p in points) + "."
+        text += f"\n\nAccuracy against forward passes ({subset}, seed 1): " + ", ".join(f"{p['forward_passes']}: "
+            f"{p['accuracy']:.1f}" for p in points) + "."
         text += f" Settings: `{s['settings']}`."
     return text + f"\n\n{r['seeds']} seeds; mean ± standard error, per cent."
 
 
 def widths_table(r):
     rows = [[x["weights"], x["eps"], *(number(x[k]) for k in ("shifted", "fixed", "float"))] for x in r["rows"]]
-    return table(["weights", "e", "before", "fixed", "float, same seeds"], rows) + f"\n\n{r['data']}, {r['steps']} steps, {r['seeds']} seeds; mean ± standard error, per cent."
+    return table(["weights", "e", "before", "fixed", "float, same seeds"],
+                 rows) + f"\n\n{r['data']}, {r['steps']} steps, {r['seeds']} seeds; mean ± standard error, per cent."
 
 
 def speakers_table(r):
@@ -59,7 +66,8 @@ def speakers_table(r):
     rows = [row(head["name"], head, every) for head, every in zip(r["head"]["speakers"], r["all"]["speakers"])]
     rows.append(row("all", r["head"]["accuracy"], r["all"]["accuracy"]))
     return table(["speaker", "before", "head: fixed", "backpropagation", "all layers: fixed", "backpropagation"],
-                 rows) + f"\n\n{r['network']}, {r['seeds']} seeds; source domain {number(r['head']['accuracy']['source'])}; per cent."
+                 rows) + (f"\n\n{r['network']}, {r['seeds']} seeds; source domain "
+                          f"{number(r['head']['accuracy']['source'])}; per cent.")
 
 
 def span(i, scale=1.0):
@@ -71,78 +79,106 @@ def profile_table(r):
     for n in r["networks"]:
         s = n["steps"]["full"]
         bus = sum(v for k, v in s["traffic"].items() if not k.startswith(("scratchpad", "accumulator")))
-        rows.append([n["name"], n["batch"], f"{s['macs'] / 1e6:,.0f}", f"{s['cycles'] / 1e6:.2f}", f"{100 * s['utilisation']:.0f} %", f"{bus / 1e6:.1f}",
-                     span(s["energy_uj"], 1e-3), f"{s['memory']['peak_bytes'] / 1e6:.2f}", f"{s['weight_movement']:.1f}"])
-    text = table(["network, all trains", "batch", "MMAC", "Mcycles", "array", "bus, MB", "energy, mJ", "live memory, MB", "weight bytes moved / weight bytes"], rows)
+        rows.append([n["name"], n["batch"], f"{s['macs'] / 1e6:,.0f}", f"{s['cycles'] / 1e6:.2f}",
+                     f"{100 * s['utilisation']:.0f} %", f"{bus / 1e6:.1f}",
+                     span(s["energy_uj"], 1e-3), f"{s['memory']['peak_bytes'] / 1e6:.2f}",
+                     f"{s['weight_movement']:.1f}"])
+    text = table(["network, all trains", "batch", "MMAC", "Mcycles", "array", "bus, MB", "energy, mJ",
+                  "live memory, MB", "weight bytes moved / weight bytes"], rows)
     n = next(n for n in r["networks"] if n["name"] == "resnet8")
     s = n["steps"]["full"]
-    rows = [[a["name"], f"{a['cycles'] / s['cycles']:.2f}", span(a["energy_ratio"]), f"{a['scratch_bytes'] / 1e6:.2f}"] for a in s["against"]]
-    text += "\n\nResNet-8, full training, relative to a forward-gradient step (m = 1); energy with the interval over all figures of the table:\n\n" + \
-        table(["", "cycles", "energy", "scratch memory, MB"], rows)
+    rows = [[a["name"], f"{a['cycles'] / s['cycles']:.2f}", span(a["energy_ratio"]),
+             f"{a['scratch_bytes'] / 1e6:.2f}"] for a in s["against"]]
+    text += ("\n\nResNet-8, full training, relative to a forward-gradient step (m = 1); energy with the interval over "
+             "all figures of the table:\n\n")
+    text += table(["", "cycles", "energy", "scratch memory, MB"], rows)
     ff, bp = s["against"][0], next(a for a in s["against"] if a["name"] == "backpropagation")
-    text += f"\n\nA forward-gradient step of the ResNet-8 against a step of backpropagation on the same array: {bp['scratch_bytes'] / ff['scratch_bytes']:.2f} times " \
-        f"less scratch memory, {span(bp['energy_ratio'])} times less energy ({r['technology']}, {r['dram']}); it takes many more steps."
-    rows = [[x["name"], x["how"], f"{x['weight_movement']:.2f}", f"{100 * (x['cycles'] / s['cycles'] - 1):+.1f} %", span(x["energy_ratio"]),
-             f"{(x['activation_bytes'] - s['memory']['scratch_bytes']) / 1e6:+.2f}", f"{(x['on_chip_bytes'] - s['memory']['on_chip_bytes']) / 1e3:+.0f}"]
+    text += ("\n\nA forward-gradient step of the ResNet-8 against a step of backpropagation on the same array: "
+             f"{bp['scratch_bytes'] / ff['scratch_bytes']:.2f} times less scratch memory, {span(bp['energy_ratio'])} "
+             f"times "
+             f"less energy ({r['technology']}, {r['dram']}); it takes many more steps.")
+    rows = [[x["name"], x["how"], f"{x['weight_movement']:.2f}", f"{100 * (x['cycles'] / s['cycles'] - 1):+.1f} %",
+             span(x["energy_ratio"]),
+             f"{(x['activation_bytes'] - s['memory']['scratch_bytes']) / 1e6:+.2f}",
+             f"{(x['on_chip_bytes'] - s['memory']['on_chip_bytes']) / 1e3:+.0f}"]
             for x in s["schedules"]]
-    scratch = table(["scratch memory of full training", f"batch {n['batch']}, kB", "times less", "batch 1, kB", "times less"],
-                    [[x["name"], f"{x['bytes'] / 1e3:,.1f}", f"{x['times_less']:.1f}", f"{x['bytes_of_one_example'] / 1e3:,.1f}",
+    scratch = table(["scratch memory of full training", f"batch {n['batch']}, kB", "times less", "batch 1, kB",
+                     "times less"],
+                    [[x["name"], f"{x['bytes'] / 1e3:,.1f}", f"{x['times_less']:.1f}",
+                      f"{x['bytes_of_one_example'] / 1e3:,.1f}",
                       f"{x['times_less_of_one_example']:.1f}"] for x in n["scratch"]])
     text += "\n\n" + scratch
     return text + "\n\nSchedules that would move fewer weight bytes (floor: one read and one write, 2):\n\n" + \
-        table(["", "how", "weight bytes moved / weight bytes", "cycles", "energy", "activations, MB", "on chip, kB"], rows)
+        table(["", "how", "weight bytes moved / weight bytes", "cycles", "energy", "activations, MB", "on chip, kB"],
+              rows)
 
 
 def bench_table(r):
-    rows = [[t["what"], f"{t['measured']:.2f}", f"at least {t['at_least']}" if "at_least" in t else f"at most {t['at_most']}"] for t in r["targets"]]
-    limits = [(name, r["benchmarks"][name]["gmacs_per_second"]) for name in ("limit/madd", "limit/eigen", "resnet8 w16/model/threads=1", "resnet8 w16/float")
+    rows = [[t["what"], f"{t['measured']:.2f}", f"at least {t['at_least']}" if "at_least" in t
+             else f"at most {t['at_most']}"] for t in r["targets"]]
+    limits = [(name, r["benchmarks"][name]["gmacs_per_second"])
+              for name in ("limit/madd", "limit/eigen", "resnet8 w16/model/threads=1", "resnet8 w16/float")
               if name in r["benchmarks"]]
-    return table(["", "measured", "wanted"], rows) + "\n\nGMAC/s on one thread: " + ", ".join(f"`{n}` {g:.1f}" for n, g in limits) + "."
+    return table(["", "measured", "wanted"], rows) + "\n\nGMAC/s on one thread: " + ", ".join(f"`{n}` {g:.1f}"
+        for n, g in limits) + "."
 
 
 def utilisation_table(r):
     rows = [[f"{x['rows']} x {x['cols']}, bus {x['bus_bytes']}", u["name"].removesuffix(" pairs 1"), u["cycles"],
-             *(f"{100 * u[k]:.1f}" for k in ("useful", "partly_used", "stall_load", "stall_weight", "stall_drain", "other_commands", "begin_and_end")),
+             *(f"{100 * u[k]:.1f}" for k in ("useful", "partly_used", "stall_load", "stall_weight", "stall_drain",
+                                             "other_commands", "begin_and_end")),
              f"{u['step']:.3f}" if "step" in u else ""] for x in r["sets"] for u in x["utilisation"]]
-    return table(["array", "", "cycles of a forward pass", "useful, %", "partly used", "wait for activations", "for weights", "for the drain", "pooling, loss",
+    return table(["array", "", "cycles of a forward pass", "useful, %", "partly used", "wait for activations",
+                  "for weights", "for the drain", "pooling, loss",
                   "begin and end of commands", "training step, in forward passes"], rows)
 
 
 def timing_table(r):
-    rows = [[f"{x['rows']} x {x['cols']}, bus {x['bus_bytes']}", s["name"], s["cases"], s["cycles"], f"{s['median']:.2f}", f"{s['largest']:+.2f}"]
+    rows = [[f"{x['rows']} x {x['cols']}, bus {x['bus_bytes']}", s["name"], s["cases"], s["cycles"],
+             f"{s['median']:.2f}", f"{s['largest']:+.2f}"]
             for x in r["sets"] for s in x["summary"]]
     return table(["array", "", "cases", "cycles of the RTL", "median error, %", "largest, %"], rows)
 
 
 def validate_table(r):
     worst = [next(x for x in r["layers"] if x["layer"] == n) for n in r["worst_first"][:3]]
-    rows = [[f"layer `{x['layer']}`: SQNR, whole chain (injected, inherited)", " ".join((f"{x['total']['sqnr_db']:.1f} dB",
-             "(" + ", ".join(f"{x[k]['sqnr_db']:.1f}" if x[k]["sqnr_db"] < 199 else "none" for k in ("injected", "inherited")) + ")"))] for x in worst]
+    rows = [[f"layer `{x['layer']}`: SQNR, whole chain (injected, inherited)",
+             " ".join((f"{x['total']['sqnr_db']:.1f} dB",
+             "(" + ", ".join(f"{x[k]['sqnr_db']:.1f}" if x[k]["sqnr_db"] < 199 else "none"
+                             for k in ("injected", "inherited")) + ")"))] for x in worst]
     signal, sweep = r["signal"], r["sweep"]
-    rows.append(["lost signs of L+ - L- at e", ", ".join(f"{p['x']:g}: {100 * p['lost']:.0f} %" for p in signal["by_eps"])])
+    rows.append(["lost signs of L+ - L- at e", ", ".join(f"{p['x']:g}: {100 * p['lost']:.0f} %"
+                                                         for p in signal["by_eps"])])
     best = signal["recommended"]
     one = next((p for p in signal["by_pairs"] if p["eps"] == best["eps"] and p["pairs"] == 1), None)
     if one:
-        rows.append([f"cosine of a pair with the gradient at e = {best['eps']:g} (theory)", f"{one['fixed_signed']:.4f} ± {one['standard_error']:.4f} ({one['theory_signed']:.4f})"])
+        rows.append([f"cosine of a pair with the gradient at e = {best['eps']:g} (theory)",
+                     f"{one['fixed_signed']:.4f} ± {one['standard_error']:.4f} ({one['theory_signed']:.4f})"])
     rows.append(["recommended", f"e = {best['eps']:g}, m = {best['pairs']}, step = {best['step']:g}"])
     for kind, text in (("sign", "signs"), ("gaussian", "Gaussian")):
-        points = {p["weights"]: p for p in sweep["points"] if p["distribution"] == kind and (not p["weights"] or (p["activations"], p["logits"]) == (8, 16))}
+        points = {p["weights"]: p for p in sweep["points"] if p["distribution"] == kind
+                  and (not p["weights"] or (p["activations"], p["logits"]) == (8, 16))}
         rows.append([f"width sweep, z {text}: from {points[16]['before']:.1f} % to", ", ".join(
-            f"{'w' + str(w) if w else 'float'}: {p['after']:.1f}" for w, p in sorted(points.items())) + (f"; turns at {sweep['turns_at'][kind]} bits" if sweep["turns_at"][kind] else "; no turn")])
-        rows.append(["float minus 16-bit weights, points", f"{sweep['float_minus_w16'][kind]:+.2f} ± {sweep['float_minus_w16_error'][kind]:.2f}"])
-    return table([f"{r['network']} on {r['task']}", "measured"], rows) + \
-        f"\n\nFloat {r['accuracy']['float']:.2f} %, fixed point {r['accuracy']['fixed']:.2f} % of {r['examples']} examples. The sweep trains the last layer for " \
-        f"{sweep['steps']} steps at e = {sweep['eps']:g} of the largest weight, {sweep['seeds']} seeds, emulated on the host. {r['cpu_seconds']:.0f} s of CPU."
+            f"{'w' + str(w) if w else 'float'}: {p['after']:.1f}" for w, p in sorted(points.items()))
+                     + (f"; turns at {sweep['turns_at'][kind]} bits" if sweep["turns_at"][kind] else "; no turn")])
+        rows.append(["float minus 16-bit weights, points",
+                     f"{sweep['float_minus_w16'][kind]:+.2f} ± {sweep['float_minus_w16_error'][kind]:.2f}"])
+    return table([f"{r['network']} on {r['task']}", "measured"], rows) + (
+        f"\n\nFloat {r['accuracy']['float']:.2f} %, fixed point {r['accuracy']['fixed']:.2f} % of {r['examples']} "
+        f"examples. The sweep trains the last layer for {sweep['steps']} steps at e = {sweep['eps']:g} of the largest "
+        f"weight, {sweep['seeds']} seeds, emulated on the host. {r['cpu_seconds']:.0f} s of CPU.")
 
 
 def networks_table(r):
     rows = []
     for x in r["rows"]:
         s, best = x["sweep"], x["recommended"]
-        rows.append([x["task"], x["network"], f"{x['accuracy']['float']:.1f} / {x['accuracy']['fixed']:.1f}", f"`{x['worst_layer']}` {x['worst_sqnr_db']:.1f}",
+        rows.append([x["task"], x["network"], f"{x['accuracy']['float']:.1f} / {x['accuracy']['fixed']:.1f}",
+                     f"`{x['worst_layer']}` {x['worst_sqnr_db']:.1f}",
                      len(x["failed"]), x["warnings"], f"{best['eps']:g}, {best['pairs']}, {best['step']:g}",
                      ", ".join(f"{k} {s[k][1] - s[k][0]:+.1f}" for k in ("float", "w8", "w16") if k in s)])
-    return table(["task", "network", "float / fixed, %", "worst layer, dB", "failures", "warnings", "e, m, step", "sweep: points gained"], rows) + \
+    return table(["task", "network", "float / fixed, %", "worst layer, dB", "failures", "warnings", "e, m, step",
+                  "sweep: points gained"], rows) + \
         "\n\nData folders: pre-trained for a few epochs only and measured with `--quick`."
 
 
@@ -153,7 +189,8 @@ def sim_speed_table(r):
 
 
 def campaign_table(r):
-    rows = [[f"{x['rows']} x {x['cols']}, bus {x['bus_bytes']}", x["seed"], x["commands"], x["cycles"], x["compared"], x["differences"]] for x in r["sets"]]
+    rows = [[f"{x['rows']} x {x['cols']}, bus {x['bus_bytes']}", x["seed"], x["commands"], x["cycles"], x["compared"],
+             x["differences"]] for x in r["sets"]]
     rows.append(["all", "", *(r[k] for k in ("commands", "cycles", "compared", "differences"))])
     return table(["array", "seed", "commands", "cycles", "values compared", "differences"], rows)
 
@@ -161,20 +198,25 @@ def campaign_table(r):
 def systemc_table(r):
     loose, accurate, c = r["loose"], r.get("accurate"), r["embedded"]
     same = lambda p: "the same" if p["journal_equal"] and p["weights_equal"] else "DIFFERENT"
-    rows = [["loosely timed, C++ model", loose["steps"], same(loose), f"{loose['steps_per_cpu_second']:.0f} steps/s, {loose['speed_ratio']:.2f} of the model alone",
+    rows = [["loosely timed, C++ model", loose["steps"], same(loose),
+             f"{loose['steps_per_cpu_second']:.0f} steps/s, {loose['speed_ratio']:.2f} of the model alone",
              f"{100 * loose['cycles_difference']:+.2f} % (predicted)" if "cycles_difference" in loose else ""],
             ["the same, host in C", c["steps"], same(c), f"{c['steps_per_cpu_second']:.0f} steps/s", ""]]
     if accurate:
         rows.append(["cycle-accurate, RTL", accurate["steps"], same(accurate),
-                     f"{accurate['cycles_per_cpu_second'] / 1000:.0f} kcycle/s, {accurate['speed_ratio']:.2f} of the RTL alone", f"{100 * accurate['cycles_difference']:+.3f} %"])
-    text = table(["platform", "steps", "journal and weights", "speed (processor time)", "NPU cycles against the RTL alone"], rows)
+                     f"{accurate['cycles_per_cpu_second'] / 1000:.0f} kcycle/s, {accurate['speed_ratio']:.2f} of the "
+                     f"RTL alone", f"{100 * accurate['cycles_difference']:+.3f} %"])
+    text = table(["platform", "steps", "journal and weights", "speed (processor time)",
+                  "NPU cycles against the RTL alone"], rows)
     tests = r.get("tests", {})
     if tests:
         p, f = tests["protocol-test"], tests["fault-test"]
-        text += f"\n\nProtocol check: {p.get('transactions', 0):,} random transactions, {p['failed']} failures. Faults: {f['passed']} of {f['passed'] + f['failed']} cases end as expected."
+        text += (f"\n\nProtocol check: {p.get('transactions', 0):,} random transactions, {p['failed']} failures. "
+                 f"Faults: {f['passed']} of {f['passed'] + f['failed']} cases end as expected.")
     if c.get("rv32"):
         v = c["rv32"]
-        text += f" Host in C on {v['target']}: {v['code_bytes']} bytes of code and constants, {v['data_bytes'] + v['bss_bytes']} of variables, at most {v['stack_bytes']} of stack."
+        text += (f" Host in C on {v['target']}: {v['code_bytes']} bytes of code and constants, "
+                 f"{v['data_bytes'] + v['bss_bytes']} of variables, at most {v['stack_bytes']} of stack.")
     return text
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The program as a user meets it: every kind of bad input, exit codes, JSON, help, and that a failure leaves nothing behind.
+"""The program as a user meets it: every kind of bad input, exit codes, JSON, help; a failure leaves nothing behind.
 
 usage: check_cli.py PROGRAM      ends with `N passed, N failed`
 """
@@ -16,12 +16,14 @@ import subprocess
 import sys
 import zlib
 
-from harness import (DEVICE, INDEX, INPUT, JOURNAL, MISMATCH, TINY, USAGE, Checks, Program, Workspace, error_line, idx_bytes, images,
+from harness import (DEVICE, INDEX, INPUT, JOURNAL, MISMATCH, TINY, USAGE, Checks, Program, Workspace, error_line,
+                     idx_bytes, images,
                      matches, state, write_audio_folder, write_idx_folder, write_wav, xxh64)
 
 COMMANDS = ["run", "pretrain", "quantize", "adapt", "replay", "eval", "vectors", "info"]
 STEPS = 12
-ADAPT = ["--network", "tiny.toml", "--data", "img", "--input", "q.lmq", "--adapt-examples", 32, "--batch", 8, "--steps", STEPS,
+ADAPT = ["--network", "tiny.toml", "--data", "img", "--input", "q.lmq", "--adapt-examples", 32, "--batch", 8,
+         "--steps", STEPS,
          "--pairs", 2, "--estimator", "sign", "--schedule", "cosine", "--evaluations", 0, "--threads", 1]
 DATA = ["--network", "tiny.toml", "--data", "img"]
 
@@ -71,9 +73,11 @@ class Suite:
         (self.dir / "other.toml").write_text(TINY.replace('"tiny"', '"other"').replace("filters = 8", "filters = 6"))
         write_idx_folder(self.dir / "img")
         for name in ("tiny", "other"):
-            self.p.ok("pretrain", "--network", f"{name}.toml", "--data", "img", "--adapt-examples", 32, "--epochs", 1, "--output",
+            self.p.ok("pretrain", "--network", f"{name}.toml", "--data", "img", "--adapt-examples", 32, "--epochs", 1,
+                      "--output",
                       f"{name}.lmc", "--quiet", cwd=self.dir)
-            self.p.ok("quantize", "--network", f"{name}.toml", "--data", "img", "--adapt-examples", 32, "--checkpoint", f"{name}.lmc",
+            self.p.ok("quantize", "--network", f"{name}.toml", "--data", "img", "--adapt-examples", 32,
+                      "--checkpoint", f"{name}.lmc",
                       "--output", "q.lmq" if name == "tiny" else "other.lmq", cwd=self.dir)
         r = self.p.json("adapt", *ADAPT, "--journal", "j.lmj", "--output", "a.lmq", cwd=self.dir)
         self.hash = r["weights_hash"]
@@ -83,7 +87,8 @@ class Suite:
         bad("no subcommand", USAGE, ["subcommand is required"])
         bad("unknown subcommand", USAGE, ["subcommand|not expected"], "frobnicate")
         required = {"pretrain": ["--output", "x"], "quantize": ["--checkpoint", "x", "--output", "x"], "vectors": ["x"],
-                    "adapt": ["--input", "x", "--journal", "x"], "replay": ["--base", "x", "--journal", "x"], "eval": ["--input", "x"]}
+                    "adapt": ["--input", "x", "--journal", "x"], "replay": ["--base", "x", "--journal", "x"],
+                    "eval": ["--input", "x"]}
         for c in COMMANDS:
             bad(f"{c}: unknown option", USAGE, ["--no-such-option"], c, *required.get(c, []), "--no-such-option")
         bad("pretrain: output missing", USAGE, ["--output is required"], "pretrain", *DATA)
@@ -96,12 +101,17 @@ class Suite:
         for option, value, says in (
                 ("--steps", "many", "--steps"), ("--steps", "-1", "--steps"), ("--threads", "-1", "--threads"),
                 ("--pairs", "0", "pairs is 0, expected 1..8"), ("--pairs", "9", "pairs is 9, expected 1..8"),
-                ("--batch", "0", "batch is 0"), ("--batch", "33", "batch is 33, expected 1..32"), ("--keep", "0", "keep is 0"),
-                ("--keep", "1.5", "keep is 1.5"), ("--keep", "nan", "keep is nan"), ("--eps", "0", "eps"), ("--eps", "nan", "eps"),
-                ("--eps", "inf", "eps"), ("--step", "-1", "step"), ("--step", "nan", "step"), ("--layers", "nobody", "nobody"),
-                ("--inner", "-1", "inner"), ("--inner", "nan", "inner"), ("--unit", "inch", "--unit"), ("--estimator", "guess", "--estimator"), ("--schedule", "never", "--schedule"),
+                ("--batch", "0", "batch is 0"), ("--batch", "33", "batch is 33, expected 1..32"),
+            ("--keep", "0", "keep is 0"),
+                ("--keep", "1.5", "keep is 1.5"), ("--keep", "nan", "keep is nan"), ("--eps", "0", "eps"),
+            ("--eps", "nan", "eps"),
+                ("--eps", "inf", "eps"), ("--step", "-1", "step"), ("--step", "nan", "step"),
+            ("--layers", "nobody", "nobody"),
+                ("--inner", "-1", "inner"), ("--inner", "nan", "inner"), ("--unit", "inch", "--unit"),
+            ("--estimator", "guess", "--estimator"), ("--schedule", "never", "--schedule"),
                 ("--distribution", "cauchy", "--distribution"), ("--speaker", "0", "--speaker 0.*no speakers"),
-                ("--evaluations", "-1", "--evaluations"), ("--adapt-examples", "0", "adapt"), ("--adapt-examples", "41", "adapt.*1 to 40"),
+                ("--evaluations", "-1", "--evaluations"), ("--adapt-examples", "0", "adapt"),
+            ("--adapt-examples", "41", "adapt.*1 to 40"),
                 ("--shift", "twist=4", "twist"), ("--shift", "rotate=x", "rotate"), ("--seed", "x", "--seed"),
                 ("--hardware", "rows=5", "--hardware.*ROWS"), ("--hardware", "rows", "--hardware.*rows"),
                 ("--hardware", "rows=16x", "--hardware"), ("--hardware", "wheels=4", "--hardware.*wheels"),
@@ -111,24 +121,32 @@ class Suite:
                 at = args.index(option)
                 args[at:at + 2] = []
             bad(f"adapt {option} {value}", USAGE, [says], *args, f"{option}={value}")
-        bad("pretrain: learning rate", USAGE, ["learning"], "pretrain", *DATA, "--adapt-examples", 32, "--output", "x.lmc",
+        bad("pretrain: learning rate", USAGE, ["learning"], "pretrain", *DATA, "--adapt-examples", 32, "--output",
+            "x.lmc",
             "--learning-rate=nan")
-        bad("pretrain: negative epochs", USAGE, ["epochs"], "pretrain", *DATA, "--adapt-examples", 32, "--output", "x.lmc", "--epochs=-1")
-        for option, value in (("--weights", "w4"), ("--calibration", "guess"), ("--percentile", "0"), ("--percentile", "nan"),
+        bad("pretrain: negative epochs", USAGE, ["epochs"], "pretrain", *DATA, "--adapt-examples", 32, "--output",
+            "x.lmc", "--epochs=-1")
+        for option, value in (("--weights", "w4"), ("--calibration", "guess"), ("--percentile", "0"),
+                              ("--percentile", "nan"),
                               ("--headroom", "0"), ("--headroom", "nan"), ("--calibration-examples", "0")):
             extra = ["--calibration", "percentile"] if option == "--percentile" else []
-            bad(f"quantize {option} {value}", USAGE, [option[2:].split("-")[0]], "quantize", *DATA, "--adapt-examples", 32,
+            bad(f"quantize {option} {value}", USAGE, [option[2:].split("-")[0]], "quantize", *DATA,
+                "--adapt-examples", 32,
                 "--checkpoint", "tiny.lmc", "--output", "x.lmq", *extra, f"{option}={value}")
-        bad("unknown backend", DEVICE, ["nowhere", "cmodel"], "eval", *DATA, "--adapt-examples", 32, "--input", "q.lmq", "--backend",
+        bad("unknown backend", DEVICE, ["nowhere", "cmodel"], "eval", *DATA, "--adapt-examples", 32, "--input",
+            "q.lmq", "--backend",
             "nowhere")
-        bad("options of a backend without options", USAGE, ["speed=1"], "eval", *DATA, "--adapt-examples", 32, "--input", "q.lmq",
+        bad("options of a backend without options", USAGE, ["speed=1"], "eval", *DATA, "--adapt-examples", 32,
+            "--input", "q.lmq",
             "--backend-options", "speed=1")
-        bad("replay: more steps than there are", USAGE, ["steps is 13", "j.lmj", str(STEPS)], "replay", "--base", "q.lmq", "--journal",
+        bad("replay: more steps than there are", USAGE, ["steps is 13", "j.lmj", str(STEPS)], "replay", "--base",
+            "q.lmq", "--journal",
             "j.lmj", "--steps", STEPS + 1)
         bad("info: file of another kind", USAGE, ["img.png", ".lmq"], "info", "img.png")
 
     def data_sets(self):
-        train = ["pretrain", "--network", "tiny.toml", "--adapt-examples", 32, "--epochs", 1, "--output", "x.lmc", "--data"]
+        train = ["pretrain", "--network", "tiny.toml", "--adapt-examples", 32, "--epochs", 1, "--output", "x.lmc",
+                 "--data"]
         self.bad("data: missing folder", INPUT, ["nowhere"], *train, "nowhere")
         self.bad("data: a file", INPUT, ["tiny.toml", "folder"], *train, "tiny.toml")
         (self.dir / "empty").mkdir()
@@ -153,11 +171,14 @@ class Suite:
         idx("huge count", images_file, idx_bytes([0xffffffff, 12, 12], b""), "images", "4294967295")
         idx("count above the data", images_file, idx_bytes([241, 12, 12], good[16:]), "data", "truncated")
         idx("fewer labels than images", labels_file, idx_bytes([239], labels[8:-1]), "labels: 239, expected 240")
-        idx("a class without examples", labels_file, idx_bytes([240], bytes(2 if b == 1 else b for b in labels[8:])), "labels")
-        idx("test labels of an unknown class", "img/t10k-labels-idx1-ubyte", idx_bytes([60], bytes([0, 1, 2, 9] * 15)), "9 at example 3")
+        idx("a class without examples", labels_file, idx_bytes([240], bytes(2 if b == 1 else b for b in labels[8:])),
+            "labels")
+        idx("test labels of an unknown class", "img/t10k-labels-idx1-ubyte",
+            idx_bytes([60], bytes([0, 1, 2, 9] * 15)), "9 at example 3")
         idx("no test labels", "img/t10k-labels-idx1-ubyte", None)
         pixels, _ = images(60, 10, 3)
-        idx("test images of another size", "img/t10k-images-idx3-ubyte", idx_bytes([60, 10, 10], pixels), "10x10x1", "12x12x1")
+        idx("test images of another size", "img/t10k-images-idx3-ubyte", idx_bytes([60, 10, 10], pixels), "10x10x1",
+            "12x12x1")
         packed = gzip.compress(good, mtime=0)
         idx("gzip cut short", images_file, packed[:-20], "truncated")
         idx("gzip with a flipped bit", images_file, packed[:500] + bytes([packed[500] ^ 4]) + packed[501:], "corrupt")
@@ -197,26 +218,33 @@ class Suite:
         row = index.splitlines()[1]
         listed("empty", "", "line 1")
         listed("a column is missing", index.replace(",speaker", ",talker", 1), "speaker")
-        listed("a clip past the end", index.replace("train.wav,0,4000", "train.wav,999999,4000", 1), "line 2", "train.wav")
-        listed("a start that is no number", index.replace("train.wav,0,", "train.wav,soon,", 1), "line 2", "start", "soon")
+        listed("a clip past the end", index.replace("train.wav,0,4000", "train.wav,999999,4000", 1), "line 2",
+               "train.wav")
+        listed("a start that is no number", index.replace("train.wav,0,", "train.wav,soon,", 1), "line 2", "start",
+               "soon")
         listed("a path outside", index.replace("train.wav,0,", "../train.wav,0,", 1), "line 2", "file")
         listed("an unknown split", index.replace(",train\n", ",validation\n", 1), "line 2", "split", "validation")
         listed("a line too short", index + "train.wav,0\n", "fields")
         listed("a speaker in two splits", index + row.replace(",a,", ",c,") + "\n", "'c'")
         listed("columns alone", INDEX + "\n", "classes")
         self.bad("audio: a shift", USAGE, ["shift", "rotate=25"], *train, "--shift", "rotate=25")
-        self.p.ok("pretrain", "--network", "tiny.toml", "--data", "snd", "--epochs", 1, "--output", "snd.lmc", "--quiet", cwd=self.dir)
-        self.p.ok("quantize", "--network", "tiny.toml", "--data", "snd", "--checkpoint", "snd.lmc", "--output", "snd.lmq", cwd=self.dir)
-        adapt = ["adapt", "--network", "tiny.toml", "--data", "snd", "--input", "snd.lmq", "--journal", "new.lmj", "--batch", 2, "--steps", 2]
+        self.p.ok("pretrain", "--network", "tiny.toml", "--data", "snd", "--epochs", 1, "--output", "snd.lmc",
+                  "--quiet", cwd=self.dir)
+        self.p.ok("quantize", "--network", "tiny.toml", "--data", "snd", "--checkpoint", "snd.lmc", "--output",
+                  "snd.lmq", cwd=self.dir)
+        adapt = ["adapt", "--network", "tiny.toml", "--data", "snd", "--input", "snd.lmq", "--journal", "new.lmj",
+                 "--batch", 2, "--steps", 2]
         self.bad("audio: no speaker chosen", USAGE, ["--speaker"], *adapt)
         self.bad("audio: no such speaker", USAGE, ["speaker: 2, expected below 2"], *adapt, "--speaker", 2)
-        self.bad("audio: weights of images", INPUT, ["q.lmq|12x12x1"], "eval", "--network", "tiny.toml", "--data", "snd", "--input", "q.lmq")
+        self.bad("audio: weights of images", INPUT, ["q.lmq|12x12x1"], "eval", "--network", "tiny.toml", "--data",
+                 "snd", "--input", "q.lmq")
 
     def networks(self):
         train = ["pretrain", "--data", "img", "--adapt-examples", 32, "--epochs", 1, "--output", "x.lmc", "--network"]
 
         def net(name, text, *patterns):
-            self.bad_file(f"network: {name}", "bad.toml", text.encode(), INPUT, [r"bad\.toml", *patterns], *train, "bad.toml")
+            self.bad_file(f"network: {name}", "bad.toml", text.encode(), INPUT, [r"bad\.toml", *patterns], *train,
+                          "bad.toml")
 
         self.bad("network: missing file", INPUT, ["nowhere.toml"], *train, "nowhere.toml")
         self.bad("network: unknown name", INPUT, ["nowhere"], *train, "nowhere")
@@ -226,23 +254,29 @@ class Suite:
         net("unsupported activation", TINY.replace('"relu"', '"swish"', 1), "conv1", "activation", "swish")
         net("unknown key", TINY.replace("stride = 2", "strides = 2", 1), "conv1", "strides")
         net("kernel of zero", TINY.replace("kernel = 3", "kernel = 0", 1), "conv1", "kernel")
-        net("kernel wider than the image", TINY.replace("kernel = 3", "kernel = 40", 1).replace('"same"', '"valid"', 1), "conv1")
+        net("kernel wider than the image", TINY.replace("kernel = 3", "kernel = 40", 1).replace('"same"', '"valid"',
+            1), "conv1")
         net("groups that do not divide", TINY.replace("filters = 8", "filters = 8\ngroups = 3"), "conv2", "groups")
         net("unknown input", TINY.replace("filters = 8", 'filters = 8\ninput = "conv0"'), "conv2", "conv0")
         net("two layers of one name", TINY.replace('"conv2"', '"conv1"'), "conv1")
         net("last layer of another size", TINY.replace('units = "classes"', "units = 7"), "7")
-        net("softmax before the end", TINY.replace('name = "conv2"', 'name = "s"\nop = "softmax"\n\n[[layer]]\nname = "conv2"'), "'s'")
+        net("softmax before the end",
+            TINY.replace('name = "conv2"', 'name = "s"\nop = "softmax"\n\n[[layer]]\nname = "conv2"'), "'s'")
         net("weights in kind", TINY.replace("kernel = 3", "kernel = nan", 1), "conv1", "kernel")
         head = 'name = "n"\ninput = {}\nclasses = 2\n\n[[layer]]\nname = "{}"\nop = '
         wide = head.format("[257, 256, 1]", "fc") + '"fully_connected"\nunits = 2\n'
         deep = head.format("[8, 8, 8193]", "c") + ('"conv2d"\nfilters = 2\nkernel = [2, 4]\n\n'
                                                    '[[layer]]\nname = "g"\nop = "global_average_pool"\n')
-        for name, text, says in (("fully connected", wide, ["'fc'", "65792", "65536"]), ("convolution", deep, ["'c'", "65544", "65536"])):
-            self.bad_file(f"network: K too large, {name}", "bad.toml", text.encode(), INPUT, [r"bad\.toml", *says], "info", "bad.toml")
+        for name, text, says in (("fully connected", wide, ["'fc'", "65792", "65536"]),
+                                 ("convolution", deep, ["'c'", "65544", "65536"])):
+            self.bad_file(f"network: K too large, {name}", "bad.toml", text.encode(), INPUT, [r"bad\.toml", *says],
+                          "info", "bad.toml")
         write_idx_folder(self.dir / "large", train=8, test=2, side=257, classes=2)
         flat = re.sub(r'(?s)name = "conv1".*(?=name = "fc")', "", TINY)
-        self.bad_file("network: K too large for these images", "bad.toml", flat.encode(), INPUT, [r"bad\.toml", "'fc'", "66049", "65536"],
-                      "pretrain", "--data", "large", "--adapt-examples", 1, "--network", "bad.toml", "--output", "x.lmc")
+        self.bad_file("network: K too large for these images", "bad.toml", flat.encode(), INPUT,
+                      [r"bad\.toml", "'fc'", "66049", "65536"],
+                      "pretrain", "--data", "large", "--adapt-examples", 1, "--network", "bad.toml", "--output",
+                      "x.lmc")
         net("another input than the data", TINY.replace('input = "task"', "input = [28, 28, 1]"), "28")
 
     def checkpoints(self):
@@ -265,18 +299,21 @@ class Suite:
         for name, value in (("NaN", float("nan")), ("infinite", float("inf"))):
             patched = good[:at + 8] + struct.pack("<f", value) + good[at + 12:]
             weights(f"{name}, old checksum", patched, "checksum")
-            weights(f"{name}, right checksum", signed(patched), "conv1", "weight", "2", "nan" if name == "NaN" else "inf")
+            weights(f"{name}, right checksum", signed(patched), "conv1", "weight", "2", "nan" if name == "NaN"
+                    else "inf")
         weights("of a later version", signed(good[:8] + b"\2" + good[9:]), "version is 2, expected 1")
         weights("of another network", self.read("other.lmc"), "'other', expected 'tiny'")
         weights("of another input shape", self.read("snd.lmc"), "fingerprint")
-        self.bad("checkpoint: a folder", INPUT, ["img"], "quantize", *DATA, "--adapt-examples", 32, "--checkpoint", "img", "--output", "x.lmq")
+        self.bad("checkpoint: a folder", INPUT, ["img"], "quantize", *DATA, "--adapt-examples", 32, "--checkpoint",
+                 "img", "--output", "x.lmq")
 
     def quantized(self):
         good = self.read("q.lmq")
 
         def refused(name, content, *patterns):
             for command in (["info", "bad.lmq"], ["eval", *DATA, "--adapt-examples", 32, "--input", "bad.lmq"]):
-                self.bad_file(f"quantized: {name} ({command[0]})", "bad.lmq", content, INPUT, [r"bad\.lmq", *patterns], *command)
+                self.bad_file(f"quantized: {name} ({command[0]})", "bad.lmq", content, INPUT,
+                              [r"bad\.lmq", *patterns], *command)
 
         size = struct.unpack_from("<I", good, 12)[0]
         header = good[24:24 + size]
@@ -294,14 +331,19 @@ class Suite:
         refused("a later version", good[:8] + b"\x09" + good[9:], "version is 9")
         refused("a flipped bit in the header", good[:60] + bytes([good[60] ^ 1]) + good[61:], "header checksum")
         for at in (24 + size, 24 + size + 50, len(good) - 1):
-            refused(f"a flipped bit in byte {at}", good[:at] + bytes([good[at] ^ 16]) + good[at + 1:], "array .* checksum")
+            refused(f"a flipped bit in byte {at}", good[:at] + bytes([good[at] ^ 16]) + good[at + 1:],
+                    "array .* checksum")
         parsed = json.loads(header)
         refused("a header that is no JSON", with_header(b"{"), "header")
-        for field, change in (("weight_type", {"weight_type": "w4"}), ("layers", {"layers": []}), ("arrays", {"arrays": []}),
+        for field, change in (("weight_type", {"weight_type": "w4"}), ("layers", {"layers": []}),
+                              ("arrays", {"arrays": []}),
                               ("input", {"input": {"scale": 0.0, "zero_point": 0}}),
-                              ("zero_point", {"input": {"scale": 0.1, "zero_point": 300}}), ("network", {"network": "name = 3"})):
-            refused(f"header with a wrong {field}", with_header(json.dumps({**parsed, **change}, separators=(",", ":")).encode()), field)
-        self.bad("quantized: of another input", INPUT, ["16x16x1|28x28x1", "12x12x1", "tiny"], "eval", "--network", "tiny.toml", "--input", "q.lmq")
+                              ("zero_point", {"input": {"scale": 0.1, "zero_point": 300}}),
+                              ("network", {"network": "name = 3"})):
+            refused(f"header with a wrong {field}",
+                    with_header(json.dumps({**parsed, **change}, separators=(",", ":")).encode()), field)
+        self.bad("quantized: of another input", INPUT, ["16x16x1|28x28x1", "12x12x1", "tiny"], "eval", "--network",
+                 "tiny.toml", "--input", "q.lmq")
 
     def journals(self):
         good = self.read("j.lmj")
@@ -314,7 +356,8 @@ class Suite:
 
         def refused(name, content, *patterns):
             for command in (replay, resume):
-                self.bad_file(f"journal: {name} ({command[0]})", "bad.lmj", content, JOURNAL, [r"bad\.lmj", *patterns], *command)
+                self.bad_file(f"journal: {name} ({command[0]})", "bad.lmj", content, JOURNAL,
+                              [r"bad\.lmj", *patterns], *command)
 
         def flip(at):
             return good[:at] + bytes([good[at] ^ 64]) + good[at + 1:]
@@ -328,8 +371,10 @@ class Suite:
         refused("header text", flip(40), "header checksum")
         refused("header checksum", flip(head - 2), "header checksum")
         for record in (0, 5, STEPS - 1):
-            for field, offset in (("step", 0), ("step register", 4), ("coefficient", 8), ("loss", 10), ("scale", 14), ("checksum", 18)):
-                refused(f"{field} of record {record}", flip(head + record * size + offset), f"record {record} .*checksum")
+            for field, offset in (("step", 0), ("step register", 4), ("coefficient", 8), ("loss", 10), ("scale", 14),
+                                  ("checksum", 18)):
+                refused(f"{field} of record {record}", flip(head + record * size + offset),
+                        f"record {record} .*checksum")
         first = good[head:head + size]
         refused("a record dropped", good[:head] + good[head + size:], "record 0 ")
         refused("a record twice", good[:head + size] + first + good[head + size:], "record 1 ")
@@ -342,24 +387,31 @@ class Suite:
             return start + struct.pack("<I", zlib.crc32(start))
         refused("9 pairs", header(pairs=9), "pairs is 9")
         refused("a seed that is no number", header(seed="x"), "header", "number")
-        self.bad_file("journal: header without tensors (replay)", "bad.lmj", header(config={}), JOURNAL, ["tensors"], *replay)
+        self.bad_file("journal: header without tensors (replay)", "bad.lmj", header(config={}), JOURNAL, ["tensors"],
+                      *replay)
         wrong = json.loads(good[12:12 + text])["config"]
         wrong["tensors"][0]["tensor"] = 99
-        self.bad_file("journal: header with an unknown tensor (replay)", "bad.lmj", header(config=wrong), JOURNAL, ["bad.lmj", "tensor"], *replay)
+        self.bad_file("journal: header with an unknown tensor (replay)", "bad.lmj", header(config=wrong), JOURNAL,
+                      ["bad.lmj", "tensor"], *replay)
 
-        self.bad("journal: of another network (replay)", JOURNAL, [r"j\.lmj", "digest"], "replay", "--base", "other.lmq", "--journal", "j.lmj",
+        self.bad("journal: of another network (replay)", JOURNAL, [r"j\.lmj", "digest"], "replay", "--base",
+                 "other.lmq", "--journal", "j.lmj",
                  "--output", "x.lmq")
         resume = ["adapt", *ADAPT, "--journal", "j.lmj", "--output", "x.lmq", "--resume"]
-        for option, value, field in (("--seed", 2, "seed"), ("--steps", 13, "steps"), ("--batch", 4, "batch"), ("--pairs", 1, "pairs"),
-                                     ("--eps", 0.5, "eps"), ("--estimator", "scaled", "estimator"), ("--mask-seed", 3, "mask_seed"),
-                                     ("--distribution", "gaussian", "distribution"), ("--unit", "rms", "eps"), ("--shift", "rotate=5", "data_digest"),
+        for option, value, field in (("--seed", 2, "seed"), ("--steps", 13, "steps"), ("--batch", 4, "batch"),
+                                     ("--pairs", 1, "pairs"),
+                                     ("--eps", 0.5, "eps"), ("--estimator", "scaled", "estimator"),
+                                     ("--mask-seed", 3, "mask_seed"),
+                                     ("--distribution", "gaussian", "distribution"), ("--unit", "rms", "eps"),
+                                     ("--shift", "rotate=5", "data_digest"),
                                      ("--input", "other.lmq", "base_digest"), ("--schedule", "constant", "schedule"),
                                      ("--layers", "head", "tensors")):
             args = list(resume)
             if option in args:
                 at = args.index(option)
                 args[at:at + 2] = []
-            self.bad(f"journal: of a run with another {option}", JOURNAL, [r"j\.lmj", "another run", rf"{field}\b.* is .*, expected"],
+            self.bad(f"journal: of a run with another {option}", JOURNAL,
+                     [r"j\.lmj", "another run", rf"{field}\b.* is .*, expected"],
                      *args, option, value)
 
         def torn():
@@ -377,11 +429,14 @@ class Suite:
         for name, path in (("missing folder", "nowhere/x.lmq"), ("a folder", "img")):
             quantize = ["quantize", *DATA, "--adapt-examples", 32, "--checkpoint", "tiny.lmc", "--output", path]
             self.bad(f"output: {name} (quantize)", INPUT, [path.split("/")[0]], *quantize)
-            self.bad(f"output: {name} (pretrain)", INPUT, [path.split("/")[0]], "pretrain", *DATA, "--adapt-examples", 32, "--epochs", 1,
+            self.bad(f"output: {name} (pretrain)", INPUT, [path.split("/")[0]], "pretrain", *DATA, "--adapt-examples",
+                     32, "--epochs", 1,
                      "--output", path)
-            self.bad(f"output: {name} (replay)", INPUT, [path.split("/")[0]], "replay", "--base", "q.lmq", "--journal", "j.lmj", "--output", path)
+            self.bad(f"output: {name} (replay)", INPUT, [path.split("/")[0]], "replay", "--base", "q.lmq",
+                     "--journal", "j.lmj", "--output", path)
             # Before the run, not after hours of it.
-            self.bad(f"output: {name} (adapt)", INPUT, [path.split("/")[0]], "adapt", *ADAPT, "--journal", "new.lmj", "--output", path)
+            self.bad(f"output: {name} (adapt)", INPUT, [path.split("/")[0]], "adapt", *ADAPT, "--journal", "new.lmj",
+                     "--output", path)
         self.bad("journal in a missing folder", INPUT, ["nowhere"], "adapt", *ADAPT, "--journal", "nowhere/x.lmj")
 
         def limited(size):
@@ -390,13 +445,15 @@ class Suite:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
             return {"preexec_fn": apply, "restore_signals": False}
 
-        self.bad("full disk while quantizing", INPUT, [r"x\.lmq", "write|large"], "quantize", *DATA, "--adapt-examples", 32, "--checkpoint",
+        self.bad("full disk while quantizing", INPUT, [r"x\.lmq", "write|large"], "quantize", *DATA,
+                 "--adapt-examples", 32, "--checkpoint",
                  "tiny.lmc", "--output", "x.lmq", **limited(100))
         kept = len(self.read("q.lmq"))
 
         def kept_old():
             shutil.copy(self.dir / "q.lmq", self.dir / "old.lmq")
-            self.fails(INPUT, [r"old\.lmq"], "quantize", *DATA, "--adapt-examples", 32, "--checkpoint", "tiny.lmc", "--output", "old.lmq",
+            self.fails(INPUT, [r"old\.lmq"], "quantize", *DATA, "--adapt-examples", 32, "--checkpoint", "tiny.lmc",
+                       "--output", "old.lmq",
                        **limited(kept - 1))
             (self.dir / "old.lmq").unlink()
         self.checks.case("full disk: the old file stays", kept_old)
@@ -404,7 +461,8 @@ class Suite:
         def journal_full():
             good = self.read("j.lmj")
             part = len(good) - 100
-            self.fails(JOURNAL, [r"full\.lmj", "record 7"], "adapt", *ADAPT, "--journal", "full.lmj", creates=["full.lmj"], **limited(part))
+            self.fails(JOURNAL, [r"full\.lmj", "record 7"], "adapt", *ADAPT, "--journal", "full.lmj",
+                       creates=["full.lmj"], **limited(part))
             assert self.read("full.lmj") == good[:part]
             r = self.p.json("adapt", *ADAPT, "--journal", "full.lmj", "--resume", cwd=self.dir)
             assert r["weights_hash"] == self.hash and self.read("full.lmj") == good
@@ -435,7 +493,8 @@ class Suite:
             tensor = {"input": ("int8", [2, 4], x), "weights": ("int8", [2, 4], w), "bias": ("int32", [2], bias),
                       "multiplier": ("int32", [1], [m]), "shift": ("int32", [2], e), "expected": ("int8", [2, 2], out)}
             return {"name": "fc", "op": "fully_connected", "kind": "s8", "requant": "double32",
-                    "params": {"input_zero_point": zp_in, "weight_zero_point": 0, "output_zero_point": zp_out, "act_min": -128,
+                    "params": {"input_zero_point": zp_in, "weight_zero_point": 0, "output_zero_point": zp_out,
+                               "act_min": -128,
                                "act_max": 127, **params},
                     "tensors": {k: {"dtype": d, "shape": s, "data": v} for k, (d, s, v) in tensor.items()}}
 
@@ -456,24 +515,30 @@ class Suite:
 
         def one(name, value, *says):
             write("bad.json", value)
-            self.checks.case(f"vectors: {name}", run, "bad.json", code=MISMATCH, passed=0, failed=1, says=[r"bad\.json", *says])
+            self.checks.case(f"vectors: {name}", run, "bad.json", code=MISMATCH, passed=0, failed=1,
+                             says=[r"bad\.json", *says])
 
         write("good.json", case())
         self.checks.case("vectors: a case of our own", run, "good.json", code=0, passed=1, failed=0)
         wrong = case()
         wrong["tensors"]["expected"]["data"][3] ^= 1
         one("wrong expected value", wrong, "3|1, 1")
-        self.checks.case("vectors: one of each", run, "bad.json", "good.json", code=MISMATCH, passed=1, failed=1, says=["FAIL bad", "ok +good"])
+        self.checks.case("vectors: one of each", run, "bad.json", "good.json", code=MISMATCH, passed=1, failed=1,
+                         says=["FAIL bad", "ok +good"])
         for name, change, says in (
-                ("weights with a zero point", {"params": {**case()["params"], "weight_zero_point": 3}}, ["weight_zero_point", "3"]),
-                ("an unknown operator", {"op": "lstm"}, ["op", "lstm"]), ("another kind", {"kind": "s4"}, ["kind", "s4"]),
-                ("another requantization", {"requant": "single32"}, ["requant", "single32"]), ("no tensors", {"tensors": {}}, ["tensors|input"]),
+                ("weights with a zero point", {"params": {**case()["params"], "weight_zero_point": 3}},
+                 ["weight_zero_point", "3"]),
+                ("an unknown operator", {"op": "lstm"}, ["op", "lstm"]),
+            ("another kind", {"kind": "s4"}, ["kind", "s4"]),
+                ("another requantization", {"requant": "single32"}, ["requant", "single32"]),
+            ("no tensors", {"tensors": {}}, ["tensors|input"]),
                 ("a clamp upside down", {"params": {**case()["params"], "act_min": 5, "act_max": 4}}, ["act_m"])):
             one(name, {**case(), **change}, *says)
         for tensor, change, says in (
                 ("input", {"data": [1, 2, 3]}, ["input", "3"]), ("input", {"data": [300] * 8}, ["input", "300"]),
                 ("input", {"shape": [2, 5]}, ["input"]), ("weights", {"shape": [4, 2]}, ["weights|input|shift"]),
-                ("weights", {"dtype": "float32"}, ["weights", "float32"]), ("multiplier", {"shape": [3], "data": [1, 1, 1]}, ["multiplier"]),
+                ("weights", {"dtype": "float32"}, ["weights", "float32"]),
+            ("multiplier", {"shape": [3], "data": [1, 1, 1]}, ["multiplier"]),
                 ("shift", {"data": [99, 0]}, ["shift", "99"]), ("bias", {"data": [2 ** 31, 0]}, ["bias", "2147483648"]),
                 ("expected", {"shape": [2, 3], "data": [0] * 6}, ["expected"])):
             broken = case()
@@ -483,7 +548,8 @@ class Suite:
         one("an empty file", "")
         one("a list", "[]")
         (self.dir / "bad.json").unlink()
-        self.checks.case("vectors: absent file", run, "nowhere.json", code=MISMATCH, passed=0, failed=1, says=["nowhere.json"])
+        self.checks.case("vectors: absent file", run, "nowhere.json", code=MISMATCH, passed=0, failed=1,
+                         says=["nowhere.json"])
 
     def output(self):
         """--json, --quiet, help and info of every kind of file."""
@@ -503,8 +569,10 @@ class Suite:
             commands = [["pretrain", *DATA, "--adapt-examples", 32, "--epochs", 1, "--output", "x.lmc"],
                         ["quantize", *DATA, "--adapt-examples", 32, "--checkpoint", "tiny.lmc", "--output", "x.lmq"],
                         ["adapt", *ADAPT, "--journal", "x.lmj", "--output", "y.lmq"],
-                        ["replay", "--base", "q.lmq", "--journal", "j.lmj"], ["eval", *DATA, "--adapt-examples", 32, "--input", "q.lmq"],
-                        ["eval", *DATA, "--adapt-examples", 32, "--input", "tiny.lmc"], ["info"], ["info", "q.lmq"], ["info", "j.lmj"],
+                        ["replay", "--base", "q.lmq", "--journal", "j.lmj"],
+                        ["eval", *DATA, "--adapt-examples", 32, "--input", "q.lmq"],
+                        ["eval", *DATA, "--adapt-examples", 32, "--input", "tiny.lmc"], ["info"], ["info", "q.lmq"],
+                        ["info", "j.lmj"],
                         ["info", "tiny.toml"], ["info", "tiny.lmc"]]
             for c in commands:
                 r = self.p.run(*c, "--json", cwd=self.dir)
@@ -526,9 +594,11 @@ class Suite:
         def information():
             info = lambda f: self.p.json("info", f, cwd=self.dir)
             q = info("a.lmq")
-            assert q["network"] == "tiny" and q["weights_hash"] == self.hash and q["weight_type"] == "w16" and len(q["layers"]) == 3
+            assert q["network"] == "tiny" and q["weights_hash"] == self.hash and q["weight_type"] == "w16" and len(q[
+                "layers"]) == 3
             j = info("j.lmj")
-            assert (j["steps"], j["pairs"], j["torn"], j["seed"]) == (STEPS, 2, False, 1) and j["bytes"] == len(self.read("j.lmj"))
+            assert (j["steps"], j["pairs"], j["torn"], j["seed"]) == (STEPS, 2, False,
+                1) and j["bytes"] == len(self.read("j.lmj"))
             assert info("tiny.lmc")["network"] == "tiny"
             assert "hardware" in self.p.json("info") and info("tiny.toml")["layers"][0]["name"] == "conv1"
             listing = self.p.ok("info", "q.lmq", "--listing", "--batch", 8, cwd=self.dir)
@@ -536,37 +606,44 @@ class Suite:
         self.checks.case("info", information)
 
         def replayed():
-            assert self.p.json("replay", "--base", "q.lmq", "--journal", "j.lmj", cwd=self.dir)["weights_hash"] == self.hash
+            assert self.p.json("replay", "--base", "q.lmq", "--journal", "j.lmj",
+                               cwd=self.dir)["weights_hash"] == self.hash
             self.p.ok("replay", "--base", "q.lmq", "--journal", "j.lmj", "--output", "r.lmq", cwd=self.dir)
             assert self.read("r.lmq") == self.read("a.lmq")
             (self.dir / "r.lmq").unlink()
             start = self.p.json("info", "q.lmq", cwd=self.dir)["weights_hash"]
-            assert self.p.json("replay", "--base", "q.lmq", "--journal", "j.lmj", "--steps", 0, cwd=self.dir)["weights_hash"] == start
+            assert self.p.json("replay", "--base", "q.lmq", "--journal", "j.lmj", "--steps", 0,
+                               cwd=self.dir)["weights_hash"] == start
         self.checks.case("replay", replayed)
 
         def experiment():
             before = state(self.dir)
-            r = self.p.run("run", *DATA, "--adapt-examples", 32, "--epochs", 2, "--steps", 6, "--batch", 8, "--backprop-epochs", 1,
+            r = self.p.run("run", *DATA, "--adapt-examples", 32, "--epochs", 2, "--steps", 6, "--batch", 8,
+                           "--backprop-epochs", 1,
                            "--out", "out", "--reports", "rep", "--json", cwd=self.dir)
             assert r.returncode == 0, r.stderr
             report = json.loads((self.dir / "rep/run.json").read_text())
             assert json.loads(r.stdout) == report
-            for key in ("task", "network", "trained_weights", "steps", "pairs", "seed", "accuracy", "forward_passes", "peak_bytes",
+            for key in ("task", "network", "trained_weights", "steps", "pairs", "seed", "accuracy", "forward_passes",
+                        "peak_bytes",
                         "host_bytes_per_step", "seconds", "loss_curve"):
                 assert key in report, f"run.json has no {key}"
             assert set(report["accuracy"]) >= {"source", "shifted", "fixed", "float", "backprop"}
             assert all(0 <= v <= 100 for v in report["accuracy"].values())
             assert report["forward_passes"] == 2 * report["steps"] * report["pairs"] and len(report["loss_curve"]) == 6
             page = (self.dir / "rep/run.html").read_text()
-            assert "<svg" in page and not re.search(r"(src|href)\s*=\s*[\"']?(https?:|//)", page), "run.html is not self-contained"
+            assert "<svg" in page and not re.search(r"(src|href)\s*=\s*[\"']?(https?:|//)",
+                                                    page), "run.html is not self-contained"
             new = sorted(set(state(self.dir)) - set(before))
-            assert new == ["out", "out/adapted.lmq", "out/float.lmc", "out/journal.lmj", "out/quantized.lmq", "rep", "rep/run.html",
+            assert new == ["out", "out/adapted.lmq", "out/float.lmc", "out/journal.lmj", "out/quantized.lmq", "rep",
+                           "rep/run.html",
                            "rep/run.json"], new
         self.checks.case("run", experiment)
 
     def all(self):
         self.prepare()
-        for group in (self.usage, self.data_sets, self.networks, self.checkpoints, self.quantized, self.journals, self.writing, self.vectors,
+        for group in (self.usage, self.data_sets, self.networks, self.checkpoints, self.quantized, self.journals,
+                      self.writing, self.vectors,
                       self.output):
             group()
         self.checks.finish()

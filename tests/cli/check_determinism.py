@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""From the same quantized network, the same bits: any build, any number of threads, any hardware, cached features or not.
+"""From the same quantized network, the same bits: any build, number of threads, hardware, cached features or not.
 
 usage: check_determinism.py PROGRAM...      ends with `N passed, N failed`
 
-The first program makes the networks once (float results may differ between compilers, so only files are compared from there on). Every
-program then adapts them in several settings; journal (with every loss), adapted weights and accuracies must be those of the first
-program with one thread and the default hardware.
+The first program makes the networks once (float results may differ between compilers, so only files are compared from
+there on). Every program then adapts them in several settings; journal (with every loss), adapted weights and
+accuracies must be those of the first program with one thread and the default hardware.
 """
+import pathlib
 import sys
 
 from harness import Checks, Program, Workspace, write_idx_folder
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import arrays
 
 # Every operator that trains or moves data, and shapes that no tile divides.
 MIX = """\
@@ -81,20 +85,26 @@ CURVATURE = ["--unit", "curvature", "--eps", 3, "--step", 0.5]
 
 SETTINGS = {
     "w16, signs": ["w16.lmq"],
-    "w16, Gaussian, m=3, keep 0.1": ["w16.lmq", "--distribution", "gaussian", "--pairs", 3, "--keep", 0.1, "--mask-seed", 5],
+    "w16, Gaussian, m=3, keep 0.1": ["w16.lmq", "--distribution", "gaussian", "--pairs", 3, "--keep", 0.1,
+                                     "--mask-seed", 5],
     "w16, scaled": ["w16.lmq", "--estimator", "scaled"],
     "w16, head": ["w16.lmq", "--layers", "head"],
     "w8, signs, keep 0.1": ["w8.lmq", "--keep", 0.1],
     "w8, Gaussian": ["w8.lmq", "--distribution", "gaussian"],
     "w16, amplitudes by curvature": ["w16.lmq", *CURVATURE],
 }
+
+
+def hardware(name):
+    return arrays.hardware(arrays.parse(name))
+
+
 VARIANTS = {
     "1 thread": ["--threads", 1],
     "2 threads": ["--threads", 2],
-    "5 threads, the smallest NPU": ["--threads", 5, "--hardware", "rows=4,cols=4,bus_bytes=8,act_bytes=4096,acc_depth=64,rq_lanes=1"],
-    "1 thread, the largest NPU": ["--threads", 1, "--hardware",
-                                  "rows=32,cols=32,bus_bytes=64,act_bytes=262144,acc_depth=2048,rq_lanes=32"],
-    "2 threads, another NPU": ["--threads", 2, "--hardware", "rows=8,cols=16,act_bytes=16384,acc_depth=128,rq_lanes=4"],
+    "5 threads, the smallest NPU": ["--threads", 5, "--hardware", hardware("smallest")],
+    "1 thread, the largest NPU": ["--threads", 1, "--hardware", hardware("largest")],
+    "2 threads, another NPU": ["--threads", 2, "--hardware", hardware("8x16-deep")],
     "2 threads, features not cached": ["--threads", 2, "--no-feature-cache"],
 }
 
@@ -110,7 +120,8 @@ def main():
         data = ["--network", "mix.toml", "--data", "img", "--adapt-examples", 40]
 
         def adapt(program, network, *options, task=data, steps=5):
-            r = program.json("adapt", *task, "--input", network, "--journal", "x.lmj", "--output", "x.lmq", "--steps", steps, "--batch", 19,
+            r = program.json("adapt", *task, "--input", network, "--journal", "x.lmj", "--output", "x.lmq", "--steps",
+                             steps, "--batch", 19,
                              "--evaluations", 0, *([] if "--unit" in options else RMS),
                              *([] if "--estimator" in options else ["--estimator", "sign"]), *options, cwd=folder)
             del r["seconds"]
@@ -123,17 +134,21 @@ def main():
         def float_files(program):
             """Float stages: the same bits for any number of threads of one build."""
             for threads in (1, 2):
-                program.ok("pretrain", *data, "--epochs", 2, "--output", f"t{threads}.lmc", "--quiet", "--threads", threads, cwd=folder)
-                program.ok("quantize", *data, "--checkpoint", "t1.lmc", "--output", f"t{threads}.lmq", "--threads", threads, cwd=folder)
+                program.ok("pretrain", *data, "--epochs", 2, "--output", f"t{threads}.lmc", "--quiet", "--threads",
+                           threads, cwd=folder)
+                program.ok("quantize", *data, "--checkpoint", "t1.lmc", "--output", f"t{threads}.lmq", "--threads",
+                           threads, cwd=folder)
             for kind in ("lmc", "lmq"):
-                assert (folder / f"t1.{kind}").read_bytes() == (folder / f"t2.{kind}").read_bytes(), f"another .{kind} with 2 threads"
+                assert (folder / f"t1.{kind}").read_bytes() == (folder / f"t2.{kind}").read_bytes(), (
+                    f"another .{kind} with 2 threads")
 
         first = programs[0]
         for program in programs:
             checks.case(f"{program.name}: pretrain and quantize with 1 and 2 threads", float_files, program)
         first.ok("pretrain", *data, "--epochs", 2, "--output", "mix.lmc", "--quiet", cwd=folder)
         for width in ("w16", "w8"):
-            first.ok("quantize", *data, "--checkpoint", "mix.lmc", "--weights", width, "--output", f"{width}.lmq", cwd=folder)
+            first.ok("quantize", *data, "--checkpoint", "mix.lmc", "--weights", width, "--output", f"{width}.lmq",
+                     cwd=folder)
 
         hashes = {}
         for setting, (network, *options) in SETTINGS.items():
@@ -151,7 +166,8 @@ def main():
                                 lambda: same(adapt(program, network, *options, *extra), reference))
 
                 def replayed():
-                    found = program.json("replay", "--base", network, "--journal", "ref.lmj", cwd=folder)["weights_hash"]
+                    found = program.json("replay", "--base", network, "--journal", "ref.lmj",
+                                         cwd=folder)["weights_hash"]
                     assert found == hashes[setting], f"{found} instead of {hashes[setting]}"
                 checks.case(f"{program.name}, {setting}, replay", replayed)
 

@@ -4,10 +4,11 @@
 
 usage: check_kill.py PROGRAM [TRIALS]      ends with `N passed, N failed`
 
-Adapts on the built-in task in three settings. Every trial sends SIGKILL at a random time, or as soon as the journal has a random
-length (just created, in the header's company only, or anywhere up to the end), continues with --resume, possibly kills that as well, and
-compares journal, weights and what `replay` makes of the journal with those of the undisturbed run. Before that, journals cut at every
-length around the first records stand for kills that no clock hits. LASTMILE_SEED repeats a run.
+Adapts on the built-in task in three settings. Every trial sends SIGKILL at a random time, or as soon as the journal
+has a random length (just created, in the header's company only, or anywhere up to the end), continues with --resume,
+possibly kills that as well, and compares journal, weights and what `replay` makes of the journal with those of the
+undisturbed run. Before that, journals cut at every length around the first records stand for kills that no clock
+hits. LASTMILE_SEED repeats a run.
 """
 import os
 import random
@@ -20,7 +21,8 @@ from harness import TINY, Checks, Program, Workspace
 COMMON = ["--network", "tiny.toml", "--adapt-examples", 400, "--evaluations", 0, "--quiet"]
 SETTINGS = {
     "sign, m=1": ["--steps", 400, "--batch", 64, "--pairs", 1, "--estimator", "sign"],
-    "scaled, m=4, gaussian, keep 0.1": ["--steps", 150, "--batch", 48, "--pairs", 4, "--estimator", "scaled", "--distribution", "gaussian",
+    "scaled, m=4, gaussian, keep 0.1": ["--steps", 150, "--batch", 48, "--pairs", 4, "--estimator", "scaled",
+                                        "--distribution", "gaussian",
                                         "--keep", 0.1, "--mask-seed", 9],
     "head, m=2": ["--steps", 500, "--batch", 64, "--pairs", 2, "--layers", "head", "--schedule", "constant"],
 }
@@ -70,14 +72,17 @@ class Trials:
         delay = self.random.uniform(0, ref.seconds)
         child = self.p.start(*self.args(ref), cwd=self.dir)
         deadline = time.monotonic() + (10 * ref.seconds + 60 if at_length else delay)
-        while child.poll() is None and time.monotonic() < deadline and not (at_length and size_of(self.journal) >= length):
+        while child.poll() is None and time.monotonic() < deadline and not (at_length
+            and size_of(self.journal) >= length):
             time.sleep(0 if at_length else min(0.001, max(0.0, deadline - time.monotonic())))
         child.send_signal(signal.SIGKILL)
         finished = child.wait() == 0
         size = size_of(self.journal)
-        self.kills["too late" if finished else "before the journal" if size == 0 else "header only" if size == ref.head else
+        self.kills["too late" if finished else "before the journal" if size == 0 else "header only"
+                   if size == ref.head else
                    "all records" if size == len(ref.journal) else "between"] += 1
-        assert finished or child.returncode == -signal.SIGKILL, f"{ref.name}: it ended by itself with {child.returncode}"
+        assert finished or child.returncode == -signal.SIGKILL, (f"{ref.name}: it ended by itself with "
+            f"{child.returncode}")
         assert (self.journal.read_bytes() if size else b"") == ref.journal[:size], \
             f"{ref.name}: after the kill the journal ({size} bytes) is no beginning of the undisturbed one"
         if self.output.exists():
@@ -90,8 +95,10 @@ class Trials:
         assert r["weights_hash"] == ref.hash, f"{ref.name}: weights {r['weights_hash']}, undisturbed {ref.hash}"
         assert self.journal.read_bytes() == ref.journal, f"{ref.name}: the journal differs from the undisturbed one"
         assert self.output.read_bytes() == ref.weights, f"{ref.name}: the network file differs from the undisturbed one"
-        replayed = self.p.json("replay", "--base", "q.lmq", "--journal", "k.lmj", "--output", "k.replayed", cwd=self.dir)
-        assert replayed["weights_hash"] == ref.hash, f"{ref.name}: replay gives {replayed['weights_hash']}, undisturbed {ref.hash}"
+        replayed = self.p.json("replay", "--base", "q.lmq", "--journal", "k.lmj", "--output", "k.replayed",
+                               cwd=self.dir)
+        assert replayed["weights_hash"] == ref.hash, (f"{ref.name}: replay gives {replayed['weights_hash']}, "
+                                                      f"undisturbed {ref.hash}")
         assert (self.dir / "k.replayed").read_bytes() == ref.weights
 
     def trial(self, ref):

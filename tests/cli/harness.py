@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shared by the checks that run the `lastmile` program as a user does: running it, what it left behind, counting, small data."""
+"""Shared by the checks that run the `lastmile` program: running it, what it left behind, counting, small data."""
 import hashlib
 import json
 import os
@@ -71,7 +71,8 @@ class Program:
         return self.prefix + [str(self.path)] + [str(a) for a in args]
 
     def run(self, *args, cwd=None, **kw):
-        return subprocess.run(self.command(args), cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+        return subprocess.run(self.command(args), cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              errors="replace",
                               timeout=TIMEOUT, **kw)
 
     def start(self, *args, cwd=None):
@@ -159,7 +160,8 @@ def write_wav(path, samples, rate=16000, channels=1, width=2):
         w.setnchannels(channels)
         w.setsampwidth(width)
         w.setframerate(rate)
-        w.writeframes(bytes((i * i * 37 + i * 11) & (0xff if i % 2 else 0x1f) for i in range(samples * channels * width)))
+        w.writeframes(bytes((i * i * 37 + i * 11) & (0xff if i % 2 else 0x1f)
+                            for i in range(samples * channels * width)))
 
 
 INDEX = "file,start,length,class,class_name,speaker,split"
@@ -180,8 +182,9 @@ def write_audio_folder(folder, clips=4, length=4000, rate=16000):
 
 
 def xxh64(data):
-    """XXH64 with seed 0, to give damaged files a checksum that fits (github.com/Cyan4973/xxHash, doc/xxhash_spec.md)."""
-    p1, p2, p3, p4, p5 = (11400714785074694791, 14029467366897019727, 1609587929392839161, 9650029242287828579, 2870177450012600261)
+    """XXH64 with seed 0, to give damaged files a checksum that fits (its specification: xxHash, doc/xxhash_spec.md)."""
+    p1, p2, p3, p4, p5 = (11400714785074694791, 14029467366897019727, 1609587929392839161, 9650029242287828579,
+                          2870177450012600261)
     mask = (1 << 64) - 1
 
     def rotl(x, r):

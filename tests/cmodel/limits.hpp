@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "cmodel/npu/control.hpp"
+#include "cmodel/command/control.hpp"
 #include "cmodel/spec/npu_spec.hpp"
 
 namespace limits {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "cmodel/npu/traffic.hpp"
+#include "cmodel/command/traffic.hpp"
 #include "tests/cmodel/bench.hpp"
 #include "tests/cmodel/random_command.hpp"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doctest/doctest.h>
 
-#include "cmodel/npu/validate.hpp"
+#include "cmodel/command/validate.hpp"
 #include "tests/cmodel/limits.hpp"
 
 namespace npu = lastmile::npu;
@@ -15,7 +15,7 @@ TEST_CASE("cmodel: every limit of a command holds on both sides") {
     limits::for_each(hw, [&](const std::string& name, const limits::Command& c, spec::Error code,
                              std::uint32_t info) {
       spec::Descriptor resolved;
-      const npu::Fault found = npu::validate(c.d, c.registers(hw), hw, resolved);
+      const npu::Fault found = npu::validate_command(c.d, c.registers(hw), hw, resolved);
       INFO(name);
       CHECK(found.code == code);
       CHECK(found.info == info);

@@ -7,14 +7,15 @@ usage: coverage.py run [--blocks N] [--make MAKE]     build/reports/coverage.jso
        coverage.py report                             the same from the data of the last run
        coverage.py table                              the Markdown of build/reports/coverage.json
 
-Three instrumented builds, because toggles cost most of the speed: lines and `cover property` points of the NPU at 4 x 8, port
-toggles at 4 x 4, port toggles of unit benches. Points of all instances and builds of a module are added.
+Three instrumented builds, because toggles cost most of the speed: lines and `cover property` points of the NPU at 4 x
+8, port toggles at 4 x 4, port toggles of unit benches. Points of all instances and builds of a module are added.
 
 line       source lines with a statement that Verilator counts (--coverage-line), executed
 branch     its points of the kinds if, else, elsif and case
-toggle     bits of ports of at most 256 bits (Verilator's limit). It counts changes in either direction together, and a bit alternates:
-           two changes are one of each, so a bit is covered with two
-functional average over coverpoints (tests/sim/functional_bins.hpp; npu_cover.sv: one coverpoint per module) of the share of bins hit
+toggle     bits of ports of at most 256 bits (Verilator's limit). It counts changes in either direction together, and a
+           bit alternates: two changes are one of each, so a bit is covered with two
+functional average over coverpoints (tests/sim/functional_bins.hpp; npu_cover.sv: one coverpoint per module) of the
+           share of bins hit
 """
 import argparse
 import collections
@@ -29,22 +30,27 @@ import sys
 
 from exclusions import EXCLUSIONS
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import arrays
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 OUT = ROOT / "build" / "coverage"
 REPORTS = ROOT / "build" / "reports"
 TOP = "sim/verilator/npu_sim.sv"
-NAMES = ["ROWS", "COLS", "BUS_BYTES", "ACT_BYTES", "ACC_DEPTH", "RQ_LANES", "TRAINING"]
-LINE_SET = [4, 8, 8, 4096, 64, 2, 1]
-TOGGLE_SET = [4, 4, 8, 4096, 64, 4, 1]
-BENCHES = ["axi_read_16", "axi_write_8", "control_16", "validate_4", "update_8", "softmax_8", "loss_8", "add_8", "perturb_8", "rescale", "requant"]
+LINE_ARRAY = arrays.parse("4x8")
+TOGGLE_ARRAY = arrays.parse("4x4")
+BENCHES = ["axi_read_16", "axi_write_8", "control_16", "validate_4", "update_8", "softmax_8", "loss_8", "add_8",
+           "perturb_8", "rescale", "requant"]
 TARGETS = {"line": 95.0, "branch": 90.0, "toggle": 90.0, "functional": 90.0}
 BRANCHES = {"if", "else", "elsif", "case"}
 
 
 def run(command, **kwargs):
-    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", **kwargs)
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors="replace", **kwargs)
     if done.returncode != 0:
-        sys.exit(f"coverage.py: {' '.join(map(str, command))[:300]} ended with {done.returncode}:\n{done.stdout[-3000:]}")
+        sys.exit(f"coverage.py: {' '.join(map(str, command))[:300]} ended with "
+                 f"{done.returncode}:\n{done.stdout[-3000:]}")
     return done.stdout
 
 
@@ -68,24 +74,29 @@ def only_ports():
         if first == 0:
             text += f'coverage_off -file "*{os.path.basename(f)}"\n'
         else:
-            text += f'coverage_off -file "*{os.path.basename(f)}" -lines 1-{first}\ncoverage_off -file "*{os.path.basename(f)}" -lines {last}-100000\n'
+            text += (f'coverage_off -file "*{os.path.basename(f)}" -lines 1-{first}\ncoverage_off -file '
+                     f'"*{os.path.basename(f)}" -lines {last}-100000\n')
     path = OUT / "ports.vlt"
     path.write_text(text)
     return str(path.relative_to(ROOT))
 
 
 def verilate(obj, values, flags, more):
-    run(["verilator", "--cc", "-O3", "-fno-reloop", "-sv", "-Wall", "--x-assign", "fast", "--x-initial", "unique", *flags,
-         *(f"-G{n}={v}" for n, v in zip(NAMES, values)), "--top-module", "npu_sim", "--prefix", "Vnpu", "--Mdir", str(obj),
+    run(["verilator", "--cc", "-O3", "-fno-reloop", "-sv", "-Wall", "--x-assign", "fast", "--x-initial", "unique",
+         *flags,
+         *(f"-G{s}" for s in arrays.settings(values)), "--top-module", "npu_sim", "--prefix", "Vnpu", "--Mdir",
+         str(obj),
          "rtl/lint.vlt", "sim/verilator/public.vlt", *more, *sources(), TOP])
-    run(["make", "--no-print-directory", "-C", str(obj), "-f", "Vnpu.mk", "Vnpu__ALL.a", "verilated.o", "verilated_threads.o", "verilated_cov.o",
-         "CXX=g++ -fPIC -std=c++20", "OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0"], env={**os.environ, "OBJCACHE": shutil.which("ccache") or "", "MAKEFLAGS": ""})
+    run(["make", "--no-print-directory", "-C", str(obj), "-f", "Vnpu.mk", "Vnpu__ALL.a", "verilated.o",
+         "verilated_threads.o", "verilated_cov.o",
+         "CXX=g++ -fPIC -std=c++20", "OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0"],
+        env={**os.environ, "OBJCACHE": shutil.which("ccache") or "", "MAKEFLAGS": ""})
 
 
 def library(kind, values, flags, more, make):
     """Instrumented npu.so of one parameter set in build/coverage/KIND/rtl, with the programs beside it."""
     base = OUT / kind
-    name = "{}x{}-b{}-s{}-a{}-q{}-t{}".format(*values)
+    name = arrays.folder(values)
     folder = base / "rtl" / name
     obj = folder / "obj"
     content = b"".join((ROOT / f).read_bytes() for f in [*sources(), *more, "rtl/lint.vlt", TOP])
@@ -98,10 +109,14 @@ def library(kind, values, flags, more, make):
         verilate(obj, values, flags, more)
         known.write_text(key)
     include = run(["verilator", "--getenv", "VERILATOR_ROOT"]).strip() + "/include"
-    interface = run([*make.split(), "--no-print-directory", "--eval", "interface:;@echo $(SIM_INTERFACE)", "interface"], env={**os.environ, "MAKEFLAGS": ""}).split()[-1]
-    run(["g++", "-std=c++20", "-O1", "-march=native", "-fPIC", "-shared", "-I.", f"-I{obj}", "-isystem", include, "-isystem", f"{include}/vltstd",
-         *(f"-DP_{n}={v}" for n, v in zip(NAMES, values)), "-DP_CHECKED=0", "-DP_COVERAGE", "-DVM_COVERAGE=1", f"-DLASTMILE_SIM_INTERFACE={interface}",
-         "sim/verilator/npu_simulation.cpp", "sim/verilator/npu_pins.cpp", str(obj / "Vnpu__ALL.a"), *map(str, sorted(obj.glob("verilated*.o"))), "-lpthread", "-o", str(folder / "npu.so")])
+    interface = run([*make.split(), "--no-print-directory", "--eval", "interface:;@echo $(SIM_INTERFACE)",
+                     "interface"], env={**os.environ, "MAKEFLAGS": ""}).split()[-1]
+    run(["g++", "-std=c++20", "-O1", "-march=native", "-fPIC", "-shared", "-I.", f"-I{obj}", "-isystem", include,
+         "-isystem", f"{include}/vltstd",
+         *(f"-DP_{s}" for s in arrays.settings(values)), "-DP_CHECKED=0", "-DP_COVERAGE", "-DVM_COVERAGE=1",
+         f"-DLASTMILE_SIM_INTERFACE={interface}",
+         "sim/verilator/npu_simulation.cpp", "sim/verilator/npu_pins.cpp", str(obj / "Vnpu__ALL.a"),
+         *map(str, sorted(obj.glob("verilated*.o"))), "-lpthread", "-o", str(folder / "npu.so")])
     (base / "bin").mkdir(exist_ok=True)
     for program in ("cosim-campaign", "lockstep-test"):
         shutil.copy2(ROOT / "build" / "release-g++" / program, base / "bin" / program)
@@ -117,7 +132,8 @@ def suites(kind, base, commands):
     bins.unlink(missing_ok=True)
     for command in commands:
         print("running " + " ".join(map(str, command)), flush=True)
-        run([str(base / "bin" / command[0]), *map(str, command[1:])], env={**os.environ, "LASTMILE_COVERAGE": str(data), "LASTMILE_BINS": str(bins)})
+        run([str(base / "bin" / command[0]), *map(str, command[1:])],
+            env={**os.environ, "LASTMILE_COVERAGE": str(data), "LASTMILE_BINS": str(bins)})
         merge(OUT / f"{kind}.dat", sorted(data.glob("*.dat")), command is commands[0])
         for f in data.glob("*.dat"):
             f.unlink()
@@ -138,7 +154,8 @@ def benches(make):
         program = out / name / "run"
         print(f"bench {name}", flush=True)
         env = {**os.environ, "MAKEFLAGS": ""}
-        run([*make.split(), "--no-print-directory", "-j1", f"PERI_OUT={out.relative_to(ROOT)}", f"PERI_EXTRA=--coverage-toggle {OUT.relative_to(ROOT)}/ports.vlt",
+        run([*make.split(), "--no-print-directory", "-j1", f"PERI_OUT={out.relative_to(ROOT)}",
+             f"PERI_EXTRA=--coverage-toggle {OUT.relative_to(ROOT)}/ports.vlt",
              str(program.relative_to(ROOT))], env=env)
         data = out / "data"
         data.mkdir(exist_ok=True)
@@ -152,13 +169,15 @@ def measure(args, stages):
     OUT.mkdir(parents=True, exist_ok=True)
     vlt = only_ports()
     if "line" in stages:
-        base = library("line", LINE_SET, ["--coverage-line", "--coverage-user"], ["tests/coverage/npu_cover.sv"], args.make)
-        numbers = LINE_SET[:6]
-        suites("line", base, [["cosim-campaign", *numbers, 1, 900, 0, args.blocks], ["lockstep-test", 3, *numbers]])
+        base = library("line", LINE_ARRAY, ["--coverage-line", "--coverage-user"], ["tests/coverage/npu_cover.sv"],
+                       args.make)
+        array = arrays.hardware(LINE_ARRAY)
+        suites("line", base, [["cosim-campaign", array, 1, 900, 0, args.blocks], ["lockstep-test", 3, array]])
     if "toggle" in stages:
-        base = library("toggle", TOGGLE_SET, ["--coverage-toggle"], [vlt], args.make)
-        numbers = TOGGLE_SET[:6]
-        suites("toggle", base, [["cosim-campaign", *numbers, 1, 900, 0, max(4, args.blocks // 3)], ["lockstep-test", 1, *numbers]])
+        base = library("toggle", TOGGLE_ARRAY, ["--coverage-toggle"], [vlt], args.make)
+        array = arrays.hardware(TOGGLE_ARRAY)
+        blocks = max(4, args.blocks // 3)
+        suites("toggle", base, [["cosim-campaign", array, 1, 900, 0, blocks], ["lockstep-test", 1, array]])
     if "benches" in stages:
         benches(args.make)
 
@@ -173,8 +192,10 @@ def points(path):
         if not m:
             continue
         fields = dict(f.split("\x02", 1) for f in m[1].split("\x01")[1:])
-        yield {"file": fields["f"], "line": int(fields["l"]), "column": int(fields.get("n", 0)), "kind": fields["page"].split("/")[0],
-               "text": fields.get("o", ""), "lines": fields.get("S", ""), "hierarchy": fields.get("h", ""), "count": int(m[2])}
+        yield {"file": fields["f"], "line": int(fields["l"]), "column": int(fields.get("n", 0)),
+               "kind": fields["page"].split("/")[0],
+               "text": fields.get("o", ""), "lines": fields.get("S", ""), "hierarchy": fields.get("h", ""),
+               "count": int(m[2])}
 
 
 def excluded(module, measure_name, where):
@@ -204,7 +225,8 @@ def collect():
         for p in points(path):
             if not p["file"].startswith("rtl/"):
                 if p["kind"] == "v_user":
-                    add["user", pathlib.Path(p["file"]).stem, p["hierarchy"].split(".")[-1], p["text"], p["line"]] += p["count"]
+                    add["user", pathlib.Path(p["file"]).stem, p["hierarchy"].split(".")[-1], p["text"],
+                        p["line"]] += p["count"]
                 continue
             module = pathlib.Path(p["file"]).stem
             if p["kind"] == "v_toggle":
@@ -265,15 +287,19 @@ def report():
         rows[module] = {}
         for kind in ("line", "branch", "toggle"):
             places = modules[module][kind]
-            rows[module][kind] = {"covered": sum(places.values()), "all": len(places), "percent": percent(sum(places.values()), len(places)),
+            rows[module][kind] = {"covered": sum(places.values()), "all": len(places),
+                                  "percent": percent(sum(places.values()), len(places)),
                                   "missing": sorted(p for p, c in places.items() if not c)}
-    total = {k: percent(sum(r[k]["covered"] for r in rows.values()), sum(r[k]["all"] for r in rows.values())) for k in ("line", "branch", "toggle")}
+    total = {k: percent(sum(r[k]["covered"] for r in rows.values()), sum(r[k]["all"] for r in rows.values()))
+             for k in ("line", "branch", "toggle")}
     grades = {point: percent(sum(v > 0 for v in b.values()), len(b)) for point, b in bins.items()}
     total["functional"] = sum(grades.values()) / len(grades) if grades else None
     unused = [e for e in EXCLUSIONS if not e.get("used")]
     data = {"targets": TARGETS, "total": total, "modules": rows,
-            "functional": {p: {"percent": grades[p], "bins": dict(b), "missing": [k for k, v in b.items() if not v]} for p, b in sorted(bins.items())},
-            "exclusions": [{k: e[k] for k in ("module", "measure", "what", "reason")} | {"points": e.get("used", 0)} for e in EXCLUSIONS]}
+            "functional": {p: {"percent": grades[p], "bins": dict(b), "missing": [k for k, v in b.items() if not v]}
+                           for p, b in sorted(bins.items())},
+            "exclusions": [{k: e[k] for k in ("module", "measure", "what", "reason")} | {"points": e.get("used", 0)}
+                           for e in EXCLUSIONS]}
     REPORTS.mkdir(parents=True, exist_ok=True)
     (REPORTS / "coverage.json").write_text(json.dumps(data, indent=1) + "\n")
     (REPORTS / "coverage.md").write_text(markdown(data) + "\n")
@@ -293,11 +319,13 @@ def markdown(data):
              "| target, % | " + " | ".join(cell(data["targets"][k]) for k in TARGETS) + " |",
              "| **measured, %** | " + " | ".join(f"**{cell(data['total'][k])}**" for k in TARGETS) + " |"]
     for module, r in data["modules"].items():
-        lines.append(f"| `{module}` | " + " | ".join(cell(r[k]["percent"]) for k in ("line", "branch", "toggle")) + " | |")
+        lines.append(f"| `{module}` | " + " | ".join(cell(r[k]["percent"]) for k in ("line", "branch", "toggle"))
+                     + " | |")
     bins = data["functional"]
     count = sum(e["points"] for e in data["exclusions"])
     lines.append("")
-    lines.append(f"Functional: {len(bins)} coverpoints, {sum(len(b['bins']) for b in bins.values())} bins. Left out with a reason: {count} points "
+    lines.append(f"Functional: {len(bins)} coverpoints, {sum(len(b['bins']) for b in bins.values())} bins. Left out "
+                 f"with a reason: {count} points "
                  f"({len(data['exclusions'])} entries of `tests/coverage/exclusions.py`).")
     return "\n".join(lines)
 

@@ -5,7 +5,8 @@
 FUZZ_SECONDS ?= 60
 FUZZ_CXX     ?= clang++
 FUZZ_OUT     := build/fuzz
-FUZZ_FLAGS   := -std=c++20 -O1 -g -ffp-contract=off $(WARN_COMMON) -fno-omit-frame-pointer -fno-sanitize-recover=all -I. $(SYSINC)
+FUZZ_FLAGS   := -std=c++20 -O1 -g -ffp-contract=off $(WARN_COMMON) -fno-omit-frame-pointer -fno-sanitize-recover=all \
+  -I. $(SYSINC)
 
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.cpp,%,$(sort $(wildcard tests/fuzz/fuzz_*.cpp)))
 FUZZ_LIB   := $(FUZZ_OUT)/liblastmile.a

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which layer may include which: sw -> (sw/device interface) <- cmodel, sim; sim -> everything; sw and cmodel never RTL or sim."""
+"""Which layer may include which: sw -> (sw/device interface) <- cmodel, sim; sim -> everything but tests."""
 import re
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Checks on the sources: `make lint` runs all of them, `make test` the cheap ones (format, layering, text, python).
+"""Checks on the sources: `make lint` runs all of them, `make test` the cheap ones (format, layering, text, pages,
+python).
 
 usage: lint.py [--fix] [--make MAKE] [--jobs N] [CHECK...]      --fix: let `format` rewrite the files
 A check whose tool is absent says SKIPPED. Exit status 1 if any check finds something.
@@ -13,6 +14,7 @@ import subprocess
 import sys
 
 import layering
+import pages
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 GENERATED = {"cmodel/spec/npu_spec.hpp", "rtl/pkg/npu_pkg.sv"}
@@ -20,7 +22,7 @@ OWN = ("sw", "cmodel", "sim", "tests", "rtl")
 
 
 def sources(*endings):
-    """Own files, as paths relative to the root: what git knows or would add; the folders themselves outside a checkout."""
+    """Own files, relative to the root: what git knows or would add; the folders themselves outside a checkout."""
     git = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
     if git.returncode == 0:
         files = git.stdout.splitlines()
@@ -43,7 +45,8 @@ def run(command):
 def check_format(args):
     """clang-format with the style of .clang-format."""
     files = [f for f in sources(".cpp", ".hpp") if f not in GENERATED]
-    return not tool("clang-format") or run(["clang-format"] + (["-i"] if args.fix else ["--dry-run", "-Werror"]) + files)
+    return not tool("clang-format") or run(["clang-format"] + (["-i"] if args.fix else ["--dry-run", "-Werror"])
+                                           + files)
 
 
 def check_layering(_):
@@ -51,20 +54,56 @@ def check_layering(_):
     return report(layering.violations(ROOT, sources(".cpp", ".hpp")))
 
 
+# Files that people write. The limits do not hold for what is generated or copied word by word.
+TEXT = (".cpp", ".hpp", ".c", ".h", ".S", ".ld", ".sv", ".svh", ".vlt", ".py", ".mk", ".md", ".toml", ".sh", ".proto",
+        ".json", "Makefile", "run", "setup")
+COLUMNS = 120
+WIDE = {"cmodel/spec/npu_spec.hpp", "cmodel/spec/npu_spec.h", "rtl/pkg/npu_pkg.sv", "cmodel/spec/REFERENCE.md",
+        "cmodel/spec/npu.toml",  # one register or field a line, and what is made of it
+        "README.md",
+        "tests/mutation/mutants.py"}  # quotes sources word by word
+LICENCE = "SPDX-License-Identifier: Apache-2.0"
+# A file whose digest is a register: it changes with its meaning only.
+WITHOUT_LICENCE = {"cmodel/spec/npu.toml"}
+
+
+def too_wide(f, text):
+    """Lines over COLUMNS. Rows of Markdown tables and strings of TOML cannot be broken; RTL has its own limit."""
+    if f in WIDE or f.endswith((".json", ".sv", ".svh")):
+        return []
+    lines = enumerate(text.splitlines(), 1)
+    return [f"{f}:{n}: {len(line)} columns, at most {COLUMNS}" for n, line in lines
+            if len(line) > COLUMNS and not (f.endswith(".md") and line.startswith("|"))
+            and not (f.endswith(".toml") and '"' in line)]
+
+
+def without_licence(f, text):
+    """Every source says its licence in its first lines."""
+    if f.endswith((".md", ".json")) or f in WITHOUT_LICENCE or LICENCE in "".join(text.splitlines()[:3]):
+        return []
+    return [f"{f}:1: the line '{LICENCE}' is missing"]
+
+
 def check_text(_):
-    """No path of somebody's machine, no marks of unfinished work, no tabs in C++."""
+    """No path of somebody's machine, no marks of unfinished work, no tabs in C++; at most 120 columns; licences."""
     # Put together from pieces, so that this file passes its own check.
     machine = ["/" + d for d in ("work/", "root/", "home/", "Users/", "tmp/lm")]
     marks = ["TO" + "DO", "FIX" + "ME", "XX" + "X"]
     found = []
-    for f in sources(".cpp", ".hpp", ".sv", ".svh", ".py", ".mk", ".md", ".toml", ".sh", ".json", "Makefile", "run", "setup"):
+    for f in sources(*TEXT):
         text = (ROOT / f).read_text(errors="replace")
         for n, line in enumerate(text.splitlines(), 1):
             hits = [w for w in machine if w in line] + [w for w in marks if w in line.replace("X" * 4, "")]
             if f.endswith((".cpp", ".hpp", ".sv")) and "\t" in line:
                 hits.append("tab")
             found += [f"{f}:{n}: {h!r} does not belong here" for h in hits]
+        found += too_wide(f, text) + without_licence(f, text)
     return report(found)
+
+
+def check_pages(_):
+    """Links between the pages lead somewhere, and what the pages name in backquotes exists: pages.py."""
+    return report(pages.problems(ROOT, sources(".md"), sources(".cpp", ".hpp", ".sv", ".toml")))
 
 
 def check_python(_):
@@ -106,7 +145,9 @@ def check_rtl(_):
     return ok
 
 
-CHECKS = {"format": check_format, "layering": check_layering, "text": check_text, "python": check_python, "spec": check_spec,
+CHECKS = {"format": check_format, "layering": check_layering, "text": check_text, "pages": check_pages,
+          "python": check_python,
+          "spec": check_spec,
           "rtl": check_rtl, "tidy": check_tidy}
 
 

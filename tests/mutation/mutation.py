@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Plants the bugs of mutants.py, one at a time, each in a copy of the tree, and runs the lockstep checks of the NPU on it.
+"""Plants the bugs of mutants.py, one at a time, each in a copy of the tree, and runs the lockstep checks on it.
 
 usage: mutation.py check                                     every mutant still fits its file
-       mutation.py run [--jobs N] [--make MAKE] [NAME...]    all of them, or some: build/reports/mutation.json and mutation.md;
-                                                             `unit`: those of blocks with a unit bench
+       mutation.py run [--jobs N] [--make MAKE] [NAME...]    all of them, or some (`unit`: those of blocks with a unit
+                                                             bench): build/reports/mutation.json and mutation.md
        mutation.py table                                     the Markdown of build/reports/mutation.json
 
-A mutant is killed when a check fails that passes without it: the unit bench of its block if there is one, then the random
-campaign (fixed seed, model and RTL in lockstep) and lockstep-test (random queues, malformed commands, faults of the memory) on the
-smallest parameter set.
+A mutant is killed when a check fails that passes without it: the unit bench of its block if there is one, then the
+random campaign (fixed seed, model and RTL in lockstep) and lockstep-test (random queues, malformed commands, faults
+of the memory) on the smallest parameter set.
 """
 import argparse
 import concurrent.futures
@@ -25,16 +25,19 @@ import time
 
 from mutants import MUTANTS
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import arrays
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 OUT = ROOT / "build" / "mutation" / str(os.getpid())
 REPORTS = ROOT / "build" / "reports"
-VALUES = {"ROWS": 4, "COLS": 4, "BUS_BYTES": 8, "ACT_BYTES": 4096, "ACC_DEPTH": 64, "RQ_LANES": 4}
-SET = [str(v) for v in VALUES.values()]
-LIBRARY = "build/rtl/4x4-b8-s4096-a64-q4-t1/npu.so"
+VALUES = arrays.parse("4x4")
+ARRAY = arrays.hardware(VALUES)
+LIBRARY = f"build/rtl/{arrays.folder(VALUES)}/npu.so"
 PROGRAMS = ["build/release-g++/cosim-campaign", "build/release-g++/lockstep-test"]
 CHECKS = [
-    ("random campaign", [PROGRAMS[0], *SET, "1", "600", "0", "4"]),
-    ("lockstep-test", [PROGRAMS[1], "6", *SET]),
+    ("random campaign", [PROGRAMS[0], ARRAY, "1", "600", "0", "4"]),
+    ("lockstep-test", [PROGRAMS[1], "6", ARRAY]),
 ]
 # Unit benches of a file (tests/rtl/peri.mk); a folder stands for its files.
 BENCHES = {
@@ -45,7 +48,7 @@ BENCHES = {
     "rtl/bus/npu_axi_read": ["axi_read_16"],
     "rtl/bus/npu_axi_write": ["axi_write_8"],
     "rtl/control/npu_validate.sv": ["validate", "validate_4"],
-    "cmodel/npu/validate.cpp": ["validate"],  # compared with the limits of the contract as well
+    "cmodel/command/validate.cpp": ["validate"],  # compared with the limits of the contract as well
     "rtl/control/": ["control_16"],
     "rtl/elementwise/npu_softmax.sv": ["softmax_8"],
     "rtl/elementwise/npu_loss.sv": ["loss_8"],
@@ -83,10 +86,11 @@ def copy_tree(worker):
 
 def make_targets(tree, make, targets):
     """The log if it fails."""
-    settings = [f"{k}={v}" for k, v in VALUES.items()]
+    settings = arrays.settings(VALUES)
     env = {**os.environ, "CCACHE_BASEDIR": str(tree), "CCACHE_NOHASHDIR": "1"}
     env.pop("MAKEFLAGS", None)
-    run = subprocess.run([*make.split(), "--no-print-directory", "-j1", *settings, "SIM_OPT=-O1", *targets], cwd=tree, env=env,
+    run = subprocess.run([*make.split(), "--no-print-directory", "-j1", *settings, "SIM_OPT=-O1", *targets], cwd=tree,
+                         env=env,
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     return run.stdout if run.returncode else None
 
@@ -94,7 +98,8 @@ def make_targets(tree, make, targets):
 def failure(tree, name, command):
     """(check, what it said) if it does."""
     try:
-        run = subprocess.run([str(tree / command[0]), *command[1:]], cwd=tree, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        run = subprocess.run([str(tree / command[0]), *command[1:]], cwd=tree, stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, text=True, errors="replace", timeout=SECONDS)
     except subprocess.TimeoutExpired:
         return name, f"no end after {SECONDS} s"
@@ -144,7 +149,8 @@ def trial(mutant, trees, make):
             (OUT / f"{name}.log").write_text(caught[1])
             result = {"verdict": "broken", "check": "build", "said": caught[1].strip()[-300:]}
         else:
-            result = {"verdict": "killed", "check": caught[0], "said": caught[1][:400]} if caught else {"verdict": "survived"}
+            result = {"verdict": "killed", "check": caught[0],
+                      "said": caught[1][:400]} if caught else {"verdict": "survived"}
     finally:
         path.write_text(original)  # with a new time: built again by whoever comes next
         trees.put(tree)
@@ -155,8 +161,10 @@ def markdown(data):
     """Table of the README."""
     lines = ["| planted in | bug | caught by |", "| --- | --- | --- |"]
     for r in data["mutants"]:
-        lines.append(f"| `{os.path.basename(r['file'])}` | {r['what']} | {r['check'] if r['verdict'] == 'killed' else '**' + r['verdict'] + '**'} |")
-    return "\n".join(lines) + f"\n\n{data['killed']} of {len(data['mutants'])} planted bugs caught; {data['survived']} survived."
+        lines.append(f"| `{os.path.basename(r['file'])}` | {r['what']} | "
+                     f"{r['check'] if r['verdict'] == 'killed' else '**' + r['verdict'] + '**'} |")
+    return "\n".join(lines) + (f"\n\n{data['killed']} of {len(data['mutants'])} planted bugs caught; "
+                               f"{data['survived']} survived.")
 
 
 def report(results, partial):
@@ -211,11 +219,13 @@ def main():
             r = future.result()
             results.append(r)
             report(results, True)
-            print(f"{r['verdict']:9}{r['name']}: {r['what']} ({r['seconds']} s)" + (f"\n         {r['check']}: {r['said']}" if "check" in r else ""), flush=True)
+            print(f"{r['verdict']:9}{r['name']}: {r['what']} ({r['seconds']} s)"
+                  + (f"\n         {r['check']}: {r['said']}" if "check" in r else ""), flush=True)
     order = {m[0]: n for n, m in enumerate(MUTANTS)}
     data = report(sorted(results, key=lambda r: order[r["name"]]), bool(args.names))
     shutil.rmtree(OUT, ignore_errors=True)
-    print(f"{data['killed']} killed, {data['survived']} survived, {data['broken']} did not build; report: {(REPORTS / 'mutation.json').relative_to(ROOT)}")
+    print(f"{data['killed']} killed, {data['survived']} survived, {data['broken']} did not build; report: "
+          f"{(REPORTS / 'mutation.json').relative_to(ROOT)}")
     bad = [r for r in results if r["verdict"] != "killed"]
     return 1 if bad else 0
 

@@ -15,8 +15,8 @@
 #include <string>
 #include <vector>
 
+#include "cmodel/command/validate.hpp"
 #include "cmodel/npu/npu.hpp"
-#include "cmodel/npu/validate.hpp"
 #include "cmodel/numeric/fixed.hpp"
 #include "cmodel/numeric/loss.hpp"
 #include "cmodel/numeric/perturb.hpp"
@@ -205,7 +205,7 @@ std::string validated(const Call& c) {
   Descriptor d = convolution(), resolved;
   apply(c, 0, d);
   const spec::HardwareParams hw;
-  const npu::Fault f = npu::validate(d, npu::RegisterFile(hw), hw, resolved);
+  const npu::Fault f = npu::validate_command(d, npu::RegisterFile(hw), hw, resolved);
   std::string info = std::to_string(f.info);
   if (f.code == spec::Error::shape_) info = spec::to_string(static_cast<spec::ShapeRule>(f.info));
   if (f.code == spec::Error::field_ || f.code == spec::Error::address_)

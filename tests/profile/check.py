@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The profiler as its users meet it. usage: check.py LASTMILE [--baseline REASON]
 
-Checks summary, counters, energy, page, difference of runs, trace (protoc and sw/profile/perfetto.proto), and that cycles, bytes and
-energy of a step are within 2 % of tests/profile/baseline.json. --baseline writes that file anew, with the reason.
+Checks summary, counters, energy, page, difference of runs, trace (protoc and sw/profile/perfetto.proto), and that
+cycles, bytes and energy of a step are within 2 % of tests/profile/baseline.json. --baseline writes that file anew,
+with the reason.
 """
 import json
 import pathlib
@@ -23,7 +24,8 @@ check = Checks()
 def run(*args, code=0):
     r = subprocess.run([sys.argv[1], *map(str, args)], cwd=ROOT, capture_output=True, text=True)
     if r.returncode != code:
-        raise AssertionError(f"{' '.join(map(str, args))}: exit status {r.returncode}, expected {code}\n{r.stderr[-2000:]}")
+        raise AssertionError(f"{' '.join(map(str, args))}: exit status {r.returncode}, expected "
+                             f"{code}\n{r.stderr[-2000:]}")
     return r.stdout if code == 0 else r.stderr
 
 
@@ -35,7 +37,8 @@ def measured(report):
     out = {}
     for n in report["networks"]:
         for variant, s in n["steps"].items():
-            out[f"{n['name']} {variant}"] = {"cycles": s["cycles"], "bus_bytes": bus_bytes(s), "energy_uj": s["energy_uj"]["value"],
+            out[f"{n['name']} {variant}"] = {"cycles": s["cycles"], "bus_bytes": bus_bytes(s),
+                                             "energy_uj": s["energy_uj"]["value"],
                                              "memory_bytes": s["memory"]["footprint_bytes"]}
     return out
 
@@ -63,7 +66,8 @@ def trace(path):
     check("every field of the trace is known", not re.search(r"^\s*\d+[:\s{]", text, re.M))
     begins, ends = text.count("TYPE_SLICE_BEGIN"), text.count("TYPE_SLICE_END")
     check("slices of the trace are closed", begins == ends and begins > 100, f"{begins} {ends}")
-    for word in ("LOAD", "WEIGHT", "ARRAY", "DRAIN", "STORE", "UPDATE", "tiles in the scratchpad", "read, bytes per cycle", "energy, pJ"):
+    for word in ("LOAD", "WEIGHT", "ARRAY", "DRAIN", "STORE", "UPDATE", "tiles in the scratchpad",
+                 "read, bytes per cycle", "energy, pJ"):
         check(f"trace has a track {word}", f'name: "{word}"' in text)
     check("trace has flows", "flow_ids" in text)
 
@@ -75,7 +79,8 @@ def main():
             sys.exit("make profile-baseline REASON=\"why the numbers may change\"")
         with tempfile.TemporaryDirectory() as t:
             report = json.loads(profile(t, "--no-compare", "--json"))
-        BASELINE.write_text(json.dumps({"reason": reason, "settings": "w16, 16 x 16, batch 64, m = 1, 22 nm", "steps": measured(report)}, indent=1) + "\n")
+        BASELINE.write_text(json.dumps({"reason": reason, "settings": "w16, 16 x 16, batch 64, m = 1, 22 nm",
+                                        "steps": measured(report)}, indent=1) + "\n")
         print(f"{BASELINE.relative_to(ROOT)}: written")
         return
     with tempfile.TemporaryDirectory() as t:
@@ -91,7 +96,8 @@ def main():
             for key in ("cycles", "macs"):
                 check(f"{parts} sum to the step: {key}", sum(p[key] for p in full[parts]) == full[key])
             check(f"{parts} sum to the step: bytes", sum(map(bus_bytes, full[parts])) == bus_bytes(full))
-            check(f"{parts} sum to the step: energy", abs(sum(p["energy_uj"]["value"] for p in full[parts]) / full["energy_uj"]["value"] - 1) < 1e-9)
+            check(f"{parts} sum to the step: energy",
+                  abs(sum(p["energy_uj"]["value"] for p in full[parts]) / full["energy_uj"]["value"] - 1) < 1e-9)
         for p in full["layers"]:
             check("time of a layer sums to its cycles", abs(sum(p["time"].values()) - p["cycles"]) < 1e-6)
 
@@ -108,25 +114,31 @@ def main():
         delta = mine["uj_per_step"]["value"] - same["uj_per_step"]["value"]
         check("a cell changed by 0.1 pJ", abs(delta / (full["macs"] * 0.1e-6) - 1) < 1e-6, str(delta))
         table.write_text(text.replace('[cell."array.mac_w16"]', '[cell."array.mac_w32"]'))
-        check("an unknown cell is refused", "array.mac_w16" in run("energy", "--counters", counters, "--table", table, code=3))
+        check("an unknown cell is refused", "array.mac_w16" in run("energy", "--counters", counters, "--table", table,
+            code=3))
         check("counters that are none are refused", "not JSON" in run("energy", "--counters", table, code=3))
 
         # The page fetches nothing.
         page = (folder / "profile.html").read_text()
-        check("page is self-contained", not re.search(r'(src|href)\s*=\s*"(?!#)|<script|@import|url\(', page.replace("xlink:href=\"#", "")), "")
-        for word in ("Roofline", "Energy by layer", "Bus traffic by layer", "Live memory", "Cycles by layer", "Against what", "Weight traffic"):
+        check("page is self-contained", not re.search(r'(src|href)\s*=\s*"(?!#)|<script|@import|url\(',
+                                                      page.replace("xlink:href=\"#", "")), "")
+        for word in ("Roofline", "Energy by layer", "Bus traffic by layer", "Live memory", "Cycles by layer",
+                     "Against what", "Weight traffic"):
             check(f"page shows {word}", word in page)
 
         # Difference of two runs, and a trace.
-        profile(small, "--batch", 8, "--against", folder / "profile.json", "--trace", small.parent / "step.pftrace", "--no-compare")
+        profile(small, "--batch", 8, "--against", folder / "profile.json", "--trace", small.parent / "step.pftrace",
+                "--no-compare")
         (small.parent / "step.pftrace").rename(small / "step.pftrace")
         worse = json.loads((small / "profile.json").read_text())["differences"]
         check("difference of runs", worse and all(d["percent"] != 0 for d in worse))
         check("page shows the difference", "Difference to the earlier run" in (small / "profile.html").read_text())
         profile(small / "b", "--batch", 8, "--against", small / "profile.json", "--no-compare")
-        check("equal runs differ in nothing", json.loads((small / "b" / "profile.json").read_text())["differences"] == [])
+        check("equal runs differ in nothing",
+              json.loads((small / "b" / "profile.json").read_text())["differences"] == [])
         trace(small / "step.pftrace")
-        check("unknown network", "expected one of" in run("profile", "--networks", "resnet9", "--reports", folder, code=2))
+        check("unknown network", "expected one of" in run("profile", "--networks", "resnet9", "--reports", folder,
+                                                          code=2))
     check.finish()
 
 

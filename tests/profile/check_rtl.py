@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Model and RTL count the same, and the memory saw it. usage: check_rtl.py LASTMILE [--large]
 
-A training step of each network on both: every event counter of every command of every phase must be equal; the bytes of the per-layer
-table must be what the memory read and wrote; the highest address it saw must be the planner's last byte. Cycles are gated elsewhere. --large: ResNet-18 and MobileNet at 96 x 96, one example, all of it executed.
+A training step of each network on both: every event counter of every command of every phase must be equal; the bytes
+of the per-layer table must be what the memory read and wrote; the highest address it saw must be the planner's last
+byte. Cycles are gated elsewhere. --large: ResNet-18 and MobileNet at 96 x 96, one example, all of it executed.
 """
 import json
 import pathlib
@@ -21,7 +22,9 @@ check = Checks()
 
 
 def profile(folder, networks, backend, *args):
-    r = subprocess.run([sys.argv[1], "profile", "--quiet", "--backend", backend, "--networks", networks, "--no-compare", "--execute", "--reports", str(folder), *args], cwd=ROOT, capture_output=True, text=True)
+    r = subprocess.run([sys.argv[1], "profile", "--quiet", "--backend", backend, "--networks", networks,
+                        "--no-compare", "--execute", "--reports", str(folder), *args], cwd=ROOT, capture_output=True,
+                       text=True)
     if r.returncode != 0:
         sys.exit(f"{backend}: exit status {r.returncode}\n{r.stderr[-2000:]}")
     return json.loads((folder / "profile.json").read_text())
@@ -71,7 +74,9 @@ def main():
         compared = 0
         for path in sorted((model / "profile").glob("*.json")):
             a, b = (json.loads((side / "profile" / path.name).read_text()) for side in (model, rtl))
-            check(f"{path.stem}: commands", [(c["phase"], c["command"], c["name"]) for c in a["commands"]] == [(c["phase"], c["command"], c["name"]) for c in b["commands"]])
+            check(f"{path.stem}: commands",
+                  [(c["phase"], c["command"], c["name"]) for c in a["commands"]] == [(c["phase"], c["command"],
+                      c["name"]) for c in b["commands"]])
             for phase in sorted({c["phase"] for c in a["commands"]}):
                 beats = [sum(c["bus_read_beats"] for c in side["commands"] if c["phase"] == phase) for side in (a, b)]
                 check(f"{path.stem} {phase}: beats read", beats[0] == beats[1], str(beats))
@@ -86,10 +91,13 @@ def main():
                 name = f"{n['name']} {variant}"
                 read = read_bytes(s)
                 check(f"{name}: bytes of layers", sum(map(read_bytes, s["layers"])) == read)
-                check(f"{name}: bytes read by the memory's count", bus["read_beats"] * bus["bus_bytes"] == read, f"{bus['read_beats'] * bus['bus_bytes']} {read}")
-                check(f"{name}: bytes written by the memory's count", bus["written_bytes"] == moved["act_write_bytes"] + moved["update_write_bytes"])
+                check(f"{name}: bytes read by the memory's count", bus["read_beats"] * bus["bus_bytes"] == read,
+                      f"{bus['read_beats'] * bus['bus_bytes']} {read}")
+                check(f"{name}: bytes written by the memory's count", bus["written_bytes"] == moved["act_write_bytes"]
+                      + moved["update_write_bytes"])
                 word = bus["bus_bytes"]
-                check(f"{name}: highest address is the planner's", bus["highest_address"] == (bus["planner_bytes"] + word - 1) // word * word,
+                check(f"{name}: highest address is the planner's", bus["highest_address"] == (bus["planner_bytes"]
+                    + word - 1) // word * word,
                       f"{bus['highest_address']} {bus['planner_bytes']}")
         traces(pathlib.Path(t), large)
         sizes = [(pathlib.Path(t) / f"{side}.pftrace").stat().st_size for side in ("model", "rtl")]

@@ -41,4 +41,5 @@ def have_protoc(what_otherwise):
 def decode_trace(path):
     """protoc's run on a trace, by the published field numbers; its output is the trace as text."""
     with path.open("rb") as trace:
-        return subprocess.run(["protoc", "--decode=perfetto.protos.Trace", "sw/profile/perfetto.proto"], cwd=ROOT, stdin=trace, capture_output=True, text=True)
+        return subprocess.run(["protoc", "--decode=perfetto.protos.Trace", "sw/profile/perfetto.proto"], cwd=ROOT,
+                              stdin=trace, capture_output=True, text=True)

@@ -4,12 +4,12 @@
 
 usage: dieharder.py --stream PROGRAM --out FOLDER [--fast] [--jobs N] [--minutes M] [ORDER...]
 
-Each test of -a is a process of its own with -a's parameters, reading a section of the stream that no other test reads, so that
-a campaign that was interrupted goes on where it was (FOLDER/results.jsonl) and cheap tests of all orders come first. A result
-that is WEAK is repeated on another section with five times the samples, and once more on a third one if need be; all are
-reported, and the last one counts. FOLDER/dieharder.json and .md are written after every test.
---fast: a subset of tests on three orders, in well under a minute. --minutes: start no further test after that time.
-Prints `N passed, N failed` last (a failed test: not PASSED after its repetitions, or FAILED at first).
+Each test of -a is a process of its own with -a's parameters, reading a section of the stream that no other test
+reads, so that a campaign that was interrupted goes on where it was (FOLDER/results.jsonl) and cheap tests of all
+orders come first. A result that is WEAK is repeated on another section with five times the samples, and once more on
+a third one if need be; all are reported, and the last one counts. FOLDER/dieharder.json and .md are written after
+every test. --fast: a subset of tests on three orders, in well under a minute. --minutes: start no further test after
+that time. Prints `N passed, N failed` last (a failed test: not PASSED after its repetitions, or FAILED at first).
 """
 import argparse
 import concurrent.futures
@@ -42,15 +42,18 @@ ORDERS = [
 ]
 FAST_ORDERS = ["seeds/sign/word", "elements/gaussian/word", "robin/sign/bit-0"]
 
-# Test number, -n, cost (random numbers in units of 10^8, roughly; orders the campaign). The list and values of n are those of -a.
-TESTS = [(0, 0, 0.1), (1, 0, 1), (2, 0, 1.3), (3, 0, 0.6), (4, 0, 2), (5, 0, 2), (6, 0, 2), (7, 0, 2), (8, 0, 0.6), (9, 0, 1.3),
+# Test number, -n, cost (random numbers in units of 10^8, roughly; orders the campaign). The list and values of n are
+# those of -a.
+TESTS = [(0, 0, 0.1), (1, 0, 1), (2, 0, 1.3), (3, 0, 0.6), (4, 0, 2), (5, 0, 2), (6, 0, 2), (7, 0, 2), (8, 0, 0.6),
+         (9, 0, 1.3),
          (10, 0, 0.1), (11, 2, 0.2), (12, 3, 0.1), (13, 0, 0.5), (14, 0, 0.1), (15, 0, 0.1), (16, 0, 0.5), (17, 0, 20),
          (100, 1, 0.1), (101, 2, 0.1), (102, 16, 0.1)]
 TESTS += [(200, n, 0.2 * n) for n in range(1, 13)]
 TESTS += [(201, n, 0.1 * n) for n in range(2, 6)]
 TESTS += [(202, n, 0.1 * n) for n in range(2, 6)]
 TESTS += [(203, n, n + 1.0) for n in range(33)]
-TESTS += [(204, 0, 0.1), (205, 0, 1.5), (206, 256, 0.5), (207, 32, 2), (208, 0, 2), (209, 12, 0.7)]  # 208 runs both of its variants
+# 208 runs both of its variants
+TESTS += [(204, 0, 0.1), (205, 0, 1.5), (206, 256, 0.5), (207, 32, 2), (208, 0, 2), (209, 12, 0.7)]
 FAST_TESTS = {(0, 0), (8, 0), (15, 0), (16, 0), (100, 1), (200, 3), (202, 4), (204, 0), (206, 256)}
 SECTION = 1 << 34  # words between sections; the longest test reads 2^31
 
@@ -60,7 +63,8 @@ lock = threading.Lock()
 
 def dieharder(stream, order, number, n, section, samples=None):
     """Result lines of one test: (name, n, t samples, p samples, p value, assessment)."""
-    source = subprocess.Popen([stream, order, "--skip", str(section * SECTION)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    source = subprocess.Popen([stream, order, "--skip", str(section * SECTION)], stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL)
     command = ["dieharder", "-g", "200", "-d", str(number), "-n", str(n)] + (["-p", str(samples)] if samples else [])
     try:
         out = subprocess.run(command, stdin=source.stdout, capture_output=True, text=True, errors="replace").stdout
@@ -71,7 +75,8 @@ def dieharder(stream, order, number, n, section, samples=None):
     lines = [m.groups() for m in map(LINE.match, out.splitlines()) if m]
     if not lines:
         raise RuntimeError(f"dieharder -d {number} gave no result on {order}: {out[-300:]}")
-    return [dict(test=a, n=int(b), tsamples=int(c), psamples=int(d), p=float(e), assessment=f) for a, b, c, d, e, f in lines]
+    return [dict(test=a, n=int(b), tsamples=int(c), psamples=int(d), p=float(e), assessment=f) for a, b, c, d, e,
+            f in lines]
 
 
 def job(stream, order, index, number, n):
@@ -97,7 +102,8 @@ def final(r):
 def report(out, done, orders, tests):
     rows = [(d["order"], r) for d in done for r in d["results"]]
     # Identical lines of one test (runs, craps and the like) are one entry with the number of the test behind it.
-    table = ["| order | tests run | results | PASSED | WEAK at first | FAILED | after repetition |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    table = ["| order | tests run | results | PASSED | WEAK at first | FAILED | after repetition |",
+             "| --- | --- | --- | --- | --- | --- | --- |"]
     for o in orders:
         mine = [r for order, r in rows if order == o]
         ran = sum(d["order"] == o for d in done)
@@ -105,13 +111,17 @@ def report(out, done, orders, tests):
             continue
         weak = [r for r in mine if r["assessment"] == "WEAK"]
         bad = [r for r in mine if final(r) != "PASSED"]
-        table.append(f"| `{o}` | {ran} of {len(tests)} | {len(mine)} | {sum(r['assessment'] == 'PASSED' for r in mine)} | {len(weak)} | "
-                     f"{sum(r['assessment'] == 'FAILED' for r in mine)} | {'all passed' if not bad else f'{len(bad)} not passed'} |")
+        table.append(f"| `{o}` | {ran} of {len(tests)} | {len(mine)} | "
+                     f"{sum(r['assessment'] == 'PASSED' for r in mine)} | {len(weak)} | "
+                     f"{sum(r['assessment'] == 'FAILED' for r in mine)} | "
+                     f"{'all passed' if not bad else f'{len(bad)} not passed'} |")
     odd = [(o, r) for o, r in rows if r["assessment"] != "PASSED"]
     total = len(rows)
     text = ["# dieharder on the perturbation generator", "",
-            "Tests of `dieharder -a` (3.31.1) with its parameters; WEAK is p below 0.005 or above 0.995 (1 % of results from a perfect",
-            "generator), FAILED below 0.000001. Every WEAK was repeated on another section of the stream with 5 times the samples.", "",
+            "Tests of `dieharder -a` (3.31.1) with its parameters; WEAK is p below 0.005 or above 0.995 (1 % of "
+            "results from a perfect",
+            "generator), FAILED below 0.000001. Every WEAK was repeated on another section of the stream with 5 "
+            "times the samples.", "",
             *table, ""]
     if total:
         weak = sum(r["assessment"] == "WEAK" for _, r in rows)
@@ -152,7 +162,8 @@ def main():
         state.unlink(missing_ok=True)
     done = [json.loads(line) for line in state.read_text().splitlines()] if state.exists() else []
     known = {(d["order"], d["number"], d["n"]) for d in done}
-    todo = [(o, k, t[0], t[1]) for k, t in sorted(tests, key=lambda kt: kt[1][2]) for o in orders if (o, t[0], t[1]) not in known]
+    todo = [(o, k, t[0], t[1]) for k, t in sorted(tests, key=lambda kt: kt[1][2]) for o in orders
+            if (o, t[0], t[1]) not in known]
     start = time.monotonic()
 
     def one(work):

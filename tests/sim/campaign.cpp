@@ -2,7 +2,7 @@
 // Campaign of one parameter set: random commands of every operator, random memory behaviour, model
 // and RTL in lockstep. Prints one JSON object: queues, commands, cycles, compared, differences,
 // seed, and for a difference what reproduces it.
-//   cosim-campaign ROWS COLS BUS_BYTES ACT_BYTES ACC_DEPTH RQ_LANES SEED SECONDS [FIRST [BLOCKS]]
+//   cosim-campaign ARRAY SEED SECONDS [FIRST [BLOCKS]]      ARRAY: rows=8,cols=16,...
 #include <fmt/format.h>
 
 #include <chrono>
@@ -14,6 +14,7 @@
 
 #include "cmodel/spec/hardware.hpp"
 #include "sw/base/rng.hpp"
+#include "tests/sim/array.hpp"
 #include "tests/sim/functional_bins.hpp"
 #include "tests/sim/random_queue.hpp"
 
@@ -41,25 +42,17 @@ std::string behaviour(Rng& rng, functional::Bins& bins) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 9) {
-    fmt::print(stderr,
-               "usage: cosim-campaign ROWS COLS BUS_BYTES ACT_BYTES ACC_DEPTH RQ_LANES SEED "
-               "SECONDS [FIRST [BLOCKS]]\n");
+  if (argc < 4) {
+    fmt::print(stderr, "usage: cosim-campaign ARRAY SEED SECONDS [FIRST [BLOCKS]]\n");
     return 2;
   }
   DeviceOptions options;
-  options.hardware = {.rows = std::atoi(argv[1]),
-                      .cols = std::atoi(argv[2]),
-                      .bus_bytes = std::atoi(argv[3]),
-                      .act_bytes = std::atoi(argv[4]),
-                      .acc_depth = std::atoi(argv[5]),
-                      .rq_lanes = std::atoi(argv[6]),
-                      .training = 1};
+  options.hardware = checks::parse_array(argv[1]);
   options.memory_bytes = kMemory;
-  const std::uint64_t seed = std::strtoull(argv[7], nullptr, 0);
-  const double seconds = std::atof(argv[8]);
-  std::uint64_t block = argc > 9 ? std::strtoull(argv[9], nullptr, 0) : 0;
-  const std::uint64_t end = argc > 10 ? block + std::strtoull(argv[10], nullptr, 0) : UINT64_MAX;
+  const std::uint64_t seed = std::strtoull(argv[2], nullptr, 0);
+  const double seconds = std::atof(argv[3]);
+  std::uint64_t block = argc > 4 ? std::strtoull(argv[4], nullptr, 0) : 0;
+  const std::uint64_t end = argc > 5 ? block + std::strtoull(argv[5], nullptr, 0) : UINT64_MAX;
   nlohmann::json out = options.hardware;
   out["seed"] = seed;
   out["first"] = block;

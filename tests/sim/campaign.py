@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the cosimulation campaign over parameter sets and writes build/reports/campaign.json.
 
-usage: campaign.py [--make MAKE] [--seconds N] [--seed N] [--jobs N] [--add] PROGRAM ROWS:COLS:BUS_BYTES:ACT_BYTES:ACC_DEPTH:RQ_LANES...
+usage: campaign.py [--make MAKE] [--seconds N] [--seed N] [--jobs N] [--add] PROGRAM ARRAY...
 
---add: the results are added to those already in the report.
+ARRAY: a name of sim/arrays.mk, or rows=8,cols=8,... --add: the results are added to those already in the report.
 """
 import argparse
 import concurrent.futures
@@ -13,7 +13,8 @@ import pathlib
 import subprocess
 import sys
 
-NAMES = ["ROWS", "COLS", "BUS_BYTES", "ACT_BYTES", "ACC_DEPTH", "RQ_LANES"]
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import arrays
 
 
 def main():
@@ -27,18 +28,21 @@ def main():
     p.add_argument("sets", nargs="+")
     args = p.parse_args()
     for text in args.sets:
-        settings = [f"{n}={v}" for n, v in zip(NAMES, text.split(":"), strict=True)]
-        if subprocess.run(args.make.split() + ["--no-print-directory", "rtl", *settings], stdout=subprocess.DEVNULL).returncode != 0:
+        build = [*args.make.split(), "--no-print-directory", "rtl", *arrays.settings(arrays.parse(text))]
+        if subprocess.run(build, stdout=subprocess.DEVNULL).returncode != 0:
             print(f"{text}: the build failed")
             return 1
 
     def campaign(number):
         text = args.sets[number]
-        run = subprocess.run([args.program, *text.split(":"), str(int(args.seed) + number), args.seconds], stdout=subprocess.PIPE, text=True)
+        array = arrays.hardware(arrays.parse(text))
+        run = subprocess.run([args.program, array, str(int(args.seed) + number), args.seconds],
+                             stdout=subprocess.PIPE, text=True)
         if not run.stdout.strip():
             raise SystemExit(f"{text}: ended with status {run.returncode}")
         r = json.loads(run.stdout.splitlines()[-1])
-        print(f"{text}: seed {r['seed']}, {r['commands']} commands, {r['cycles']} cycles, {r['compared']} values compared, "
+        print(f"{text}: seed {r['seed']}, {r['commands']} commands, {r['cycles']} cycles, {r['compared']} values "
+              f"compared, "
               f"{r['differences']} differences" + (f": {r['difference']}" if "difference" in r else ""), flush=True)
         return r
 

@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "cmodel/npu/validate.hpp"
+#include "cmodel/command/validate.hpp"
 #include "tests/cmodel/reference.hpp"
 
 namespace functional {

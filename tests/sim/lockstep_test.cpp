@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The lockstep device on the Verilated NPU: random queues under stalls, every way a queue can end
 // in an error, recovery, and that the comparison itself can fail. Prints `N passed, N failed`.
-//   lockstep-test [queues [ROWS COLS BUS_BYTES ACT_BYTES ACC_DEPTH RQ_LANES]]
+//   lockstep-test [queues [ARRAY]]      ARRAY: rows=8,cols=16,...
 // LASTMILE_SEED: of the random queues
 #include <fmt/format.h>
 
@@ -16,10 +16,11 @@
 #include <utility>
 #include <vector>
 
-#include "cmodel/npu/validate.hpp"
+#include "cmodel/command/validate.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/rng.hpp"
 #include "tests/cmodel/limits.hpp"
+#include "tests/sim/array.hpp"
 #include "tests/sim/functional_bins.hpp"
 #include "tests/sim/random_queue.hpp"
 
@@ -201,7 +202,7 @@ void spoiled(std::uint64_t seed, int count) {
     std::size_t first = 0;
     for (; first < q.commands.size() && !fault; ++first) {
       Descriptor resolved;
-      fault = npu::validate(q.commands[first], regs, hardware, resolved);
+      fault = npu::validate_command(q.commands[first], regs, hardware, resolved);
       if (!fault && (first == at || q.commands[first].opcode == 0)) break;
     }
     if (!fault) continue;
@@ -464,14 +465,7 @@ void catches(std::uint64_t beat) {
 
 int main(int argc, char** argv) {
   const int queues = argc > 1 ? std::atoi(argv[1]) : 25;
-  if (argc > 7)
-    hardware = {.rows = std::atoi(argv[2]),
-                .cols = std::atoi(argv[3]),
-                .bus_bytes = std::atoi(argv[4]),
-                .act_bytes = std::atoi(argv[5]),
-                .acc_depth = std::atoi(argv[6]),
-                .rq_lanes = std::atoi(argv[7]),
-                .training = 1};
+  if (argc > 2) hardware = checks::parse_array(argv[2]);
   const std::uint64_t seed = random_command::seed_from_environment(1);
   bins = std::make_unique<functional::Bins>(hardware);
   fmt::print("seed {}\n", seed);

@@ -26,7 +26,8 @@ def main():
         print(out.replace(counts[0], "") if counts else f"{out}\nFAIL {program}: exit status {status}", end="")
         passed += int(counts[1]) if counts else 0
         failed += int(counts[2]) if counts else 1
-        counted[pathlib.Path(program).name] = {"passed": int(counts[1]) if counts else 0, "failed": int(counts[2]) if counts else 1}
+        counted[pathlib.Path(program).name] = {"passed": int(counts[1]) if counts else 0, "failed": int(counts[2])
+                                               if counts else 1}
         transactions = re.match(r"(\d+) transactions", out)
         if transactions:
             counted[pathlib.Path(program).name]["transactions"] = int(transactions[1])

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predicted against measured cycles of a suite on the Verilated NPU; ends with `N passed, N failed`.
 
-usage: check.py [--report NAME] [--make MAKE] PROGRAM NETWORKS VECTORS [--quick] ROWS:COLS:BUS_BYTES:ACT_BYTES:ACC_DEPTH:RQ_LANES...
-Fails if a network is off by more than 5 %, the median of all cases of a parameter set by more than 2 %, or the cycles of work of a command's array or
-drain at all; if perturbing changes how long a command takes (a memory may be faster than the random numbers: AHEAD); and on 16 x 16 with a bus of 16 bytes
-if the multipliers are busy for less, or a training step takes longer, than it should (BUSY, STEP). --make builds the RTL of each parameter set first.
-Writes build/reports/NAME.json and NAME.md (NAME: timing-check).
+usage: check.py [--report NAME] [--make MAKE] PROGRAM NETWORKS VECTORS [--quick] ARRAY... ARRAY: a name of
+sim/arrays.mk, or rows=8,cols=8,... Fails if a network is off by more than 5 %, the median of all cases of a parameter
+set by more than 2 %, or the cycles of work of a command's array or drain at all; if perturbing changes how long a
+command takes (a memory may be faster than the random numbers: AHEAD); and on 16 x 16 with a bus of 16 bytes if the
+multipliers are busy for less, or a training step takes longer, than it should (BUSY, STEP). --make builds the RTL of
+each parameter set first. Writes build/reports/NAME.json and NAME.md (NAME: timing-check).
 """
 import argparse
 import json
@@ -15,12 +16,15 @@ import statistics
 import subprocess
 import sys
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import arrays
+
 NETWORK_LIMIT, MEDIAN_LIMIT = 5.0, 2.0  # per cent
-NAMES = ["ROWS", "COLS", "BUS_BYTES", "ACT_BYTES", "ACC_DEPTH", "RQ_LANES"]
 KINDS = {"network": "networks", "vector": "golden vectors", "command": "single commands"}
 AHEAD = 10  # cycles from requesting weights to their perturbation
 EXACT = ["array_cycles", "drain_cycles"]
-# Utilisation of the multipliers over a forward pass, and cycles of a step of one pair in forward passes; at 16 x 16, 16 bytes per cycle.
+# Utilisation of the multipliers over a forward pass, and cycles of a step of one pair in forward passes; at 16 x 16,
+# 16 bytes per cycle.
 BUSY = {"resnet8 w16 batch 16 pairs 1": 0.90, "product 512": 0.97}
 STEP, STEPS = 2.1, ["small-cnn w16 batch 16 pairs 1", "ds-cnn w16 batch 16 pairs 1", "resnet8 w16 batch 16 pairs 1"]
 USUAL = (20, 0)  # latency, bytes per cycle (0: as wide as the bus)
@@ -47,12 +51,14 @@ def summary(cases):
         if of:
             worst = largest(of)
             rows.append({"kind": kind, "name": name, "cases": len(of), "cycles": sum(c["cycles"] for c in of),
-                         "median": statistics.median(abs(c["error"]) for c in of), "largest": worst["error"], "case": label(worst)})
+                         "median": statistics.median(abs(c["error"]) for c in of), "largest": worst["error"],
+                         "case": label(worst)})
     return rows
 
 
 def utilisation(case, multipliers):
-    """Where the multipliers' cycles of a forward pass go, as shares that add up to 1; `step`: cycles of 2 forward passes and the update over one."""
+    """Where the multipliers' cycles of a forward pass go, as shares that add up to 1; `step`: cycles of 2 forward
+    passes and the update over one."""
     forward = [k for k in case["commands"] if k["phase"] not in ("forward", "update")]
     cycles = sum(k["cycles"] for k in forward)
     array = sum(k["array_cycles"] for k in forward)
@@ -79,15 +85,18 @@ def perturbation_costs(case):
 def too_slow(rows):
     """One line for each limit that is missed."""
     found = {r["name"]: r for r in rows}
-    return [f"{n}: the multipliers are busy for {found[n]['useful']:.4f} of the time, at least {limit}" for n, limit in BUSY.items() if found[n]["useful"] < limit] + \
-        [f"{n}: a training step takes {found[n]['step']:.3f} forward passes, at most {STEP}" for n in STEPS if found[n]["step"] > STEP]
+    return [f"{n}: the multipliers are busy for {found[n]['useful']:.4f} of the time, at least {limit}"
+            for n, limit in BUSY.items() if found[n]["useful"] < limit] + \
+        [f"{n}: a training step takes {found[n]['step']:.3f} forward passes, at most {STEP}" for n in STEPS
+         if found[n]["step"] > STEP]
 
 
 def counters(cases):
     """Largest disagreement about each counter in a network, in per cent of the network's cycles."""
     out = {}
     for name in COUNTERS:
-        out[name] = max((100 * abs(sum(k[f"predicted_{name}"] - k[name] for k in c["commands"])) / c["cycles"] for c in cases if c["kind"] == "network"),
+        out[name] = max((100 * abs(sum(k[f"predicted_{name}"] - k[name] for k in c["commands"])) / c["cycles"]
+                         for c in cases if c["kind"] == "network"),
                         default=0.0)
     return out
 
@@ -96,25 +105,30 @@ def markdown(results):
     text = []
     for r in results:
         text += [f"### {r['rows']} x {r['cols']}, bus of {r['bus_bytes']} bytes", "",
-                 "| | cases | cycles measured | median error, % | largest, % | in |", "| --- | --- | --- | --- | --- | --- |"]
-        text += [f"| {s['name']} | {s['cases']} | {s['cycles']} | {s['median']:.2f} | {s['largest']:+.2f} | {s['case']} |" for s in r["summary"]]
+                 "| | cases | cycles measured | median error, % | largest, % | in |",
+                 "| --- | --- | --- | --- | --- | --- |"]
+        text += [f"| {s['name']} | {s['cases']} | {s['cycles']} | {s['median']:.2f} | {s['largest']:+.2f} | "
+                 f"{s['case']} |" for s in r["summary"]]
         text += ["", "| network | memory | measured | predicted | error, % |", "| --- | --- | --- | --- | --- |"]
-        text += [f"| {c['name']} | {memory(c)} | {c['cycles']} | {c['predicted']} | {c['error']:+.2f} |" for c in r["cases"] if c["kind"] == "network"]
+        text += [f"| {c['name']} | {memory(c)} | {c['cycles']} | {c['predicted']} | {c['error']:+.2f} |"
+                 for c in r["cases"] if c["kind"] == "network"]
         text.append("")
     return "\n".join(text)
 
 
 def run(args, text):
-    values = text.split(":")
+    values = arrays.parse(text)
     if args.make:
-        settings = [f"{n}={v}" for n, v in zip(NAMES, values, strict=True)]
-        if subprocess.run([*args.make.split(), "--no-print-directory", "rtl", *settings], stdout=subprocess.DEVNULL).returncode != 0:
+        build = [*args.make.split(), "--no-print-directory", "rtl", *arrays.settings(values)]
+        if subprocess.run(build, stdout=subprocess.DEVNULL).returncode != 0:
             return None
-    child = subprocess.run([args.program, *values, args.networks, args.vectors, *(["quick"] if args.quick else [])], stdout=subprocess.PIPE, text=True)
+    quick = ["quick"] if args.quick else []
+    child = subprocess.run([args.program, arrays.hardware(values), args.networks, args.vectors, *quick],
+                           stdout=subprocess.PIPE, text=True)
     if child.returncode != 0:
         return None
     r = json.loads(child.stdout.splitlines()[-1])
-    r.update({n.lower(): int(v) for n, v in zip(NAMES, values, strict=True)})
+    r.update({n.lower(): v for n, v in values.items() if n != "TRAINING"})
     r["summary"] = summary(r["cases"])
     r["median"] = statistics.median(abs(c["error"]) for c in r["cases"])
     r["counters"] = counters(r["cases"])
@@ -144,10 +158,13 @@ def main():
         results.append(r)
         print(f"{text}:")
         for s in r["summary"]:
-            print(f"  {s['cases']} {s['name']}: median {s['median']:.2f} %, largest {s['largest']:+.2f} % ({s['case']})")
-        print("  largest disagreement in a network, % of its cycles: " + ", ".join(f"{n} {v:.2f}" for n, v in r["counters"].items()))
+            print(f"  {s['cases']} {s['name']}: median {s['median']:.2f} %, largest {s['largest']:+.2f} % "
+                  f"({s['case']})")
+        print("  largest disagreement in a network, % of its cycles: "
+              + ", ".join(f"{n} {v:.2f}" for n, v in r["counters"].items()))
         for u in r["utilisation"]:
-            print(f"  {u['name']}: multipliers busy {u['useful']:.4f}" + (f", a step takes {u['step']:.3f} forward passes" if "step" in u else ""))
+            print(f"  {u['name']}: multipliers busy {u['useful']:.4f}"
+                  + (f", a step takes {u['step']:.3f} forward passes" if "step" in u else ""))
         if (r["rows"], r["cols"], r["bus_bytes"]) == (16, 16, 16):
             slow = too_slow(r["utilisation"])
             for line in slow:
@@ -160,7 +177,8 @@ def main():
                 passed += 1
             else:
                 failed += 1
-                print(f"FAIL {label(c)}: {c['cycles']} cycles, predicted {c['predicted']}, {c['error']:+.2f} %, at most {NETWORK_LIMIT} %")
+                print(f"FAIL {label(c)}: {c['cycles']} cycles, predicted {c['predicted']}, {c['error']:+.2f} %, at "
+                      f"most {NETWORK_LIMIT} %")
         wrong = [f"{label(c)}, command {k['command']}: {n} {k[n]}, predicted {k['predicted_' + n]}"
                  for c in r["cases"] for k in c["commands"] for n in EXACT if k[n] != k[f"predicted_{n}"]]
         for line in wrong[:10]:
@@ -174,14 +192,17 @@ def main():
             passed += 1
         else:
             failed += 1
-            print(f"FAIL {text}: the median error of {len(r['cases'])} cases is {r['median']:.2f} %, at most {MEDIAN_LIMIT} %")
+            print(f"FAIL {text}: the median error of {len(r['cases'])} cases is {r['median']:.2f} %, at most "
+                  f"{MEDIAN_LIMIT} %")
     folder = pathlib.Path("build/reports")
     folder.mkdir(parents=True, exist_ok=True)
     for r in results:
         for c in r["cases"]:
-            c["commands"] = [{k: v for k, v in x.items() if k in ("phase", "command", "opcode", "runs") or f"predicted_{k}" in x or k.startswith("predicted_")}
+            c["commands"] = [{k: v for k, v in x.items() if k in ("phase", "command", "opcode", "runs")
+                              or f"predicted_{k}" in x or k.startswith("predicted_")}
                              for x in c["commands"]]
-    (folder / f"{args.report}.json").write_text(json.dumps({"limits": {"network": NETWORK_LIMIT, "median": MEDIAN_LIMIT}, "sets": results}, indent=1) + "\n")
+    (folder / f"{args.report}.json").write_text(json.dumps({"limits": {"network": NETWORK_LIMIT,
+        "median": MEDIAN_LIMIT}, "sets": results}, indent=1) + "\n")
     (folder / f"{args.report}.md").write_text("# Predicted cycles against the RTL\n\n" + markdown(results) + "\n")
     print(f"report: {folder / (args.report + '.json')}")
     print(f"{passed} passed, {failed} failed")

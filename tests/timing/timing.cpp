@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cycles predicted and measured: networks, golden vectors and single commands on the Verilated NPU
 // with memories of several speeds. Prints one JSON object: cases, each with its commands.
-//   timing-check ROWS COLS BUS_BYTES ACT_BYTES ACC_DEPTH RQ_LANES NETWORKS VECTORS [quick]
+//   timing-check ARRAY NETWORKS VECTORS [quick]      ARRAY: rows=8,cols=16,...
 //   [only=TEXT]
 // NETWORKS: folder of network files; VECTORS: folder of golden vectors (may be absent).
 #include <fmt/format.h>
@@ -25,6 +25,7 @@
 #include "sw/graph/reader.hpp"
 #include "sw/quantizer/quantize.hpp"
 #include "sw/vectors/vectors.hpp"
+#include "tests/sim/array.hpp"
 #include "tests/timing/shapes.hpp"
 
 extern "C" lastmile::Device* lastmile_open_device(const lastmile::DeviceOptions& options);
@@ -191,31 +192,23 @@ void commands(Suite& suite) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 9) {
-    fmt::print(stderr,
-               "usage: timing-check ROWS COLS BUS_BYTES ACT_BYTES ACC_DEPTH RQ_LANES NETWORKS "
-               "VECTORS [quick] [only=TEXT]\n");
+  if (argc < 4) {
+    fmt::print(stderr, "usage: timing-check ARRAY NETWORKS VECTORS [quick] [only=TEXT]\n");
     return 2;
   }
-  const spec::HardwareParams hw{.rows = std::atoi(argv[1]),
-                                .cols = std::atoi(argv[2]),
-                                .bus_bytes = std::atoi(argv[3]),
-                                .act_bytes = std::atoi(argv[4]),
-                                .acc_depth = std::atoi(argv[5]),
-                                .rq_lanes = std::atoi(argv[6]),
-                                .training = 1};
   bool quick = false;
   std::string only;
-  for (int i = 9; i < argc; ++i) {
+  for (int i = 4; i < argc; ++i) {
     const std::string a = argv[i];
     if (a == "quick") quick = true;
     if (a.starts_with("only=")) only = a.substr(5);
   }
   try {
+    const spec::HardwareParams hw = checks::parse_array(argv[1]);
     Suite suite(hw, only);
     commands(suite);
-    vectors(suite, argv[8]);
-    networks(suite, argv[7], quick);
+    vectors(suite, argv[3]);
+    networks(suite, argv[2], quick);
     fmt::print("{}\n", json{{"rows", hw.rows}, {"cols", hw.cols}, {"cases", suite.cases()}}.dump());
   } catch (const std::exception& e) {
     fmt::print(stderr, "timing-check: {}\n", e.what());

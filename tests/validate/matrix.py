@@ -4,9 +4,10 @@
 
 usage: matrix.py LASTMILE [--quick] [--networks A,B] [--only TASK-NETWORK,...] [--epochs N] [--args "..."] [FOLDER...]
 
-The built-in digits and each data folder, each with the three networks; data folders are pre-trained for two epochs and measured with
---quick, so that a run takes minutes. Each run's reports are in build/reports/validate/TASK-NETWORK/; from all that are there comes
-build/reports/validate-networks.json (what README.md's table holds). Exit status 1 if a run finds a failure.
+The built-in digits and each data folder, each with the three networks; data folders are pre-trained for two epochs
+and measured with --quick, so that a run takes minutes. Each run's reports are in
+build/reports/validate/TASK-NETWORK/; from all that are there comes build/reports/validate-networks.json (what
+README.md's table holds). Exit status 1 if a run finds a failure.
 """
 import argparse
 import json
@@ -27,8 +28,10 @@ def row(report):
     signal, sweep = report["signal"], report["sweep"]
     out |= {"parameters": signal["parameters"], "recommended": signal["recommended"],
             "lost": [[p["x"], p["lost"]] for p in signal["by_eps"]], "turns_at": sweep["turns_at"],
-            "sweep": {f"{'float' if not p['weights'] else 'w' + str(p['weights'])}": [p["before"], p["after"]] for p in sweep["points"]
-                      if p["distribution"] == "sign" and (not p["weights"] or (p["activations"], p["logits"]) == (8, 16))}}
+            "sweep": {f"{'float' if not p['weights'] else 'w' + str(p['weights'])}": [p["before"], p["after"]]
+                      for p in sweep["points"]
+                      if p["distribution"] == "sign"
+                      and (not p["weights"] or (p["activations"], p["logits"]) == (8, 16))}}
     return out
 
 
@@ -49,7 +52,8 @@ def main():
             if args.only and name not in args.only.split(","):
                 continue
             reports = REPORTS / "validate" / name
-            command = [args.lastmile, "validate", "--quiet", "--network", network, "--reports", str(reports), *shlex.split(args.args)]
+            command = [args.lastmile, "validate", "--quiet", "--network", network, "--reports", str(reports),
+                       *shlex.split(args.args)]
             if folder:
                 command += ["--data", folder, "--epochs", args.epochs]
             if folder or args.quick:

@@ -4,10 +4,10 @@
 
 usage: peer_torch.py LASTMILE [NETWORK...]
 
-`lastmile validate --peer DIR` writes a network with random numbers, its outputs and its gradients; this script computes the same
-with PyTorch. Bounds: every layer's output 1e-5 relative in float32 and 1e-10 in float64; gradients and loss 1e-6 in float64.
-Differences are relative to the largest magnitude of the tensor. Exit status 1 if one is exceeded; a line `SKIPPED: ...` where
-PyTorch is missing.
+`lastmile validate --peer DIR` writes a network with random numbers, its outputs and its gradients; this script
+computes the same with PyTorch. Bounds: every layer's output 1e-5 relative in float32 and 1e-10 in float64; gradients
+and loss 1e-6 in float64. Differences are relative to the largest magnitude of the tensor. Exit status 1 if one is
+exceeded; a line `SKIPPED: ...` where PyTorch is missing.
 """
 import json
 import pathlib
@@ -56,7 +56,8 @@ class Case:
     def __init__(self, numpy, torch, lastmile, network):
         self.numpy, self.torch = numpy, torch
         with tempfile.TemporaryDirectory() as folder:
-            subprocess.run([lastmile, "validate", "--network", network, "--peer", folder], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([lastmile, "validate", "--network", network, "--peer", folder], check=True,
+                           stdout=subprocess.DEVNULL)
             self.info = json.loads((pathlib.Path(folder) / "peer.json").read_text())
             self.data = numpy.fromfile(pathlib.Path(folder) / "peer.bin", "<f8")
         self.layers = self.info["layers"]

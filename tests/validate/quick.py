@@ -25,18 +25,21 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         weights = pathlib.Path(folder) / "float.lmc"
-        subprocess.run([lastmile, "pretrain", "--quiet", "--epochs", "2", "--output", weights], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([lastmile, "pretrain", "--quiet", "--epochs", "2", "--output", weights], check=True,
+                       stdout=subprocess.DEVNULL)
         base = ["--checkpoint", str(weights), "--reports", folder]
         status, out, err = run(lastmile, *base)
         check("exit status", status == 0, f"{status}\n{out}{err}")
         lines = out.splitlines()
         check("at most 40 lines", 10 < len(lines) <= 40, len(lines))
         report = json.loads((pathlib.Path(folder) / "validate.json").read_text())
-        order = [next(x for x in report["layers"] if x["layer"] == n)["total"]["sqnr_db"] for n in report["worst_first"]]
+        order = [next(x for x in report["layers"] if x["layer"] == n)["total"]["sqnr_db"]
+                 for n in report["worst_first"]]
         check("worst first", order == sorted(order), order)
         check("recommendation", all(report["signal"]["recommended"][k] > 0 for k in ("eps", "pairs", "step")))
         w8 = [p for p in report["sweep"]["points"] if p["weights"] == 8]
-        check("8-bit weights have no signal", w8 and all(p["perturbed_share"] == 0 and p["before"] == p["after"] for p in w8), w8)
+        check("8-bit weights have no signal", w8 and all(p["perturbed_share"] == 0 and p["before"] == p["after"]
+                                                         for p in w8), w8)
         turns = report["sweep"]["turns_at"]
         check("the sweep turns above 8 bits", turns["sign"] != 8 and turns["gaussian"] != 8, turns)
         with open(pathlib.Path(folder) / "validate-layers.csv") as file:
@@ -44,12 +47,14 @@ def main():
         check("one CSV line per layer", [r["layer"] for r in rows] == [x["layer"] for x in report["layers"]])
         page = (pathlib.Path(folder) / "validate.html").read_text()
         check("page is self-contained", "http-equiv" not in page and "<script" not in page and "src=" not in page)
-        check("page has its parts", all(w in page for w in ("SQNR by layer", "Width sweep", "Training signal", "Error histograms")))
+        check("page has its parts",
+              all(w in page for w in ("SQNR by layer", "Width sweep", "Training signal", "Error histograms")))
 
         part = ["--no-signal", "--no-sweep", "--no-sensitivity"]
         status, out, err = run(lastmile, *base, *part, "--sqnr-fail", "99")
         check("a missed threshold is exit status 32 + 2", status == 34, status)
-        check("warnings do not count, but with --strict", [run(lastmile, *base, *part, *extra, "--sqnr-warn", "99", "--rmse-warn", "0.01")[0]
+        check("warnings do not count, but with --strict",
+              [run(lastmile, *base, *part, *extra, "--sqnr-warn", "99", "--rmse-warn", "0.01")[0]
                                                            for extra in ([], ["--strict"])] == [0, 32 + 2 + 8])
         check("and named", "FAILED (exit status 34):" in out and "conv1: sqnr" in out, out)
         first = run(lastmile, *base, *part, "--json", "--threads", "1")[1]

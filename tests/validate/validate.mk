@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Fixed point against the golden float model, and the golden models against their peers.
 .PHONY: validate validate-networks validate-quick peer-torch peer-vectors
-validate: setup          ## fixed point against float: errors by layer, training signal, width sweep (DATA, NETWORK, VALIDATE_ARGS)
+validate: setup          ## fixed point against float: errors by layer, training signal, widths: DATA= NETWORK=
 	@$(MAKE) --no-print-directory build
 	build/lastmile validate $(if $(DATA),--data $(DATA)) $(if $(NETWORK),--network $(NETWORK)) $(VALIDATE_ARGS)
 validate-networks: setup ## the same for the three networks on the drawn digits and DATA="folder folder"

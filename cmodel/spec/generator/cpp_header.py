@@ -10,7 +10,8 @@ def identity(spec):
 
 
 def parameters(spec):
-    o = ["// Hardware parameters of one build of the NPU; the defaults are those of npu.toml.", "struct HardwareParams {"]
+    o = ["// Hardware parameters of one build of the NPU; the defaults are those of npu.toml.",
+         "struct HardwareParams {"]
     o += [f"  int {n.lower()} = {p['value']};  // {p['doc']}" for n, p in spec.parameters.items()]
     o += ["  bool operator==(const HardwareParams&) const = default;", "};",
           "// Name of the first parameter outside its allowed values, empty if all are inside.",
@@ -22,7 +23,8 @@ def parameters(spec):
 
 
 def constants(spec):
-    return [f"inline constexpr int k{camel(n)} = {c['value']};  // {c['doc']}" for n, c in spec.constants.items()] + [""]
+    return [f"inline constexpr int k{camel(n)} = {c['value']};  // {c['doc']}" for n,
+            c in spec.constants.items()] + [""]
 
 
 def enums(spec):
@@ -65,7 +67,8 @@ def descriptor(spec):
     for f in spec.fields:
         value = f"static_cast<std::uint32_t>(d.{f.name})" if f.signed else f"d.{f.name}"
         o.append(f"  w[{f.word}] |= ({value} & {(1 << f.width) - 1:#x}u) << {f.lsb};")
-    o += ["  return w;", "}", "[[nodiscard]] constexpr Descriptor decode(const DescriptorWords& w) {", "  Descriptor d;"]
+    o += ["  return w;", "}", "[[nodiscard]] constexpr Descriptor decode(const DescriptorWords& w) {",
+          "  Descriptor d;"]
     for f in spec.fields:
         if f.signed:
             up = 32 - f.lsb - f.width
@@ -82,7 +85,8 @@ def literal(f, value):
 
 
 def field_check(spec):
-    o = ["// First field (in order of id) outside its range for this command; `with_add` adds the fields of a fused addition.",
+    o = ["// First field (in order of id) outside its range for this command; `with_add` adds the fields of a fused "
+         "addition.",
          "[[nodiscard]] constexpr Field field_out_of_range(const Descriptor& d, bool with_add) {",
          "  const auto op = static_cast<Opcode>(d.opcode);"]
     for f in spec.fields:
@@ -100,7 +104,8 @@ def registers(spec):
     for n, r in spec.registers.items():
         o.append(f"inline constexpr std::uint32_t k{camel(n)} = {r['offset']:#05x};  // {r['access']}: {r['doc']}")
         if "count" in r:
-            o.append(f"inline constexpr std::uint32_t k{camel(n)}Count = {r['count']}, k{camel(n)}Stride = {r['stride']};")
+            o.append(f"inline constexpr std::uint32_t k{camel(n)}Count = {r['count']}, k{camel(n)}Stride = "
+                     f"{r['stride']};")
     return o + ["}  // namespace reg", ""]
 
 
@@ -125,11 +130,13 @@ def tables(spec):
     return o
 
 
-SECTIONS = (identity, parameters, constants, enums, flags, field_enum, descriptor, field_check, registers, counters, tables)
+SECTIONS = (identity, parameters, constants, enums, flags, field_enum, descriptor, field_check, registers, counters,
+            tables)
 
 
 def emit(spec):
-    o = [f"// {SPDX}", f"// {HEAD}", "#pragma once", "", "#include <array>", "#include <cstdint>", "#include <string_view>", "",
+    o = [f"// {SPDX}", f"// {HEAD}", "#pragma once", "", "#include <array>", "#include <cstdint>",
+         "#include <string_view>", "",
          "namespace lastmile::spec {", ""]
     for section in SECTIONS:
         o += section(spec)

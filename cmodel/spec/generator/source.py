@@ -65,7 +65,8 @@ class Field:
 
     @property
     def in_fused_add(self):
-        # n, in_c, in_zp of ADD are those of the convolution when the addition is fused, so only the others are checked with it
+        # n, in_c, in_zp of ADD are those of the convolution when the addition is fused, so only the others are
+        # checked with it
         return self.ops == "A" or self.name in ("m1", "e1")
 
 

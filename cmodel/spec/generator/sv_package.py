@@ -6,12 +6,14 @@ from .source import HEAD, SPDX
 
 LIMIT = 100  # columns of a line
 # Names of npu.toml that SystemVerilog keeps for itself get a trailing underscore.
-KEYWORDS = {"bit", "byte", "case", "packed", "rand", "reg", "repeat", "signed", "static", "table", "type", "wait", "with"}
+KEYWORDS = {"bit", "byte", "case", "packed", "rand", "reg", "repeat", "signed", "static", "table", "type", "wait",
+            "with"}
 
 
 def comment(text, indent="  "):
     """`text` as comment lines."""
-    return textwrap.wrap(text, LIMIT, initial_indent=f"{indent}// ", subsequent_indent=f"{indent}// ", break_on_hyphens=False)
+    return textwrap.wrap(text, LIMIT, initial_indent=f"{indent}// ", subsequent_indent=f"{indent}// ",
+                         break_on_hyphens=False)
 
 
 def line(code, doc=""):
@@ -34,7 +36,7 @@ def member(name):
 
 
 def struct(name, width, members):
-    """A packed struct; members are (name, lowest bit, width, type, doc). What they leave free is `reserved_<lowest bit>`."""
+    """A packed struct; members are (name, lowest bit, width, type, doc). Gaps are named `reserved_<lowest bit>`."""
     text, at = [], 0
     for n, bit, bits, kind, doc in sorted(members, key=lambda m: m[1]):
         if at < bit:
@@ -74,7 +76,8 @@ def enums(spec):
 def flags(spec):
     o = ["  // Bit of field `flags`."]
     o += lines((f"  localparam int unsigned FLAG_{n} = {f['bit']};", f["doc"]) for n, f in spec.flags.items())
-    o += [f"  localparam logic [23:0] KNOWN_FLAGS = 24'h{spec.known_flags:06x};", "", "  // Field `flags`, highest bit first."]
+    o += [f"  localparam logic [23:0] KNOWN_FLAGS = 24'h{spec.known_flags:06x};", "",
+          "  // Field `flags`, highest bit first."]
     return o + struct("flags_t", 24, [(n, f["bit"], 1, "logic", f["doc"]) for n, f in spec.flags.items()]) + [""]
 
 
@@ -83,7 +86,8 @@ def descriptor(spec):
          "  // A command: its words as one vector, the last word's highest bits first."]
     typed = {"opcode": "opcode_t", "flags": "flags_t"}
     o += struct("desc_t", spec.descriptor_bits,
-                [(f.name, f.bit, f.width, typed.get(f.name, f"logic {'signed ' if f.signed else ''}[{f.width - 1}:0]"), f.doc)
+                [(f.name, f.bit, f.width,
+                  typed.get(f.name, f"logic {'signed ' if f.signed else ''}[{f.width - 1}:0]"), f.doc)
                  for f in spec.fields])
     o += ["", "  // Lowest bit of a field in the descriptor, its width, and its id in ERROR_INFO."]
     for f in spec.fields:
@@ -100,8 +104,10 @@ def literal(f, value):
 
 
 def field_check(spec):
-    o = [*comment("First field (in order of id) outside its range for this command, 0 if none; a fused addition adds its fields. "
-                  "`d` is a desc_t: Yosys 0.23 reads no struct inside a function, and an enum's names there only with their package."),
+    o = [*comment("First field (in order of id) outside its range for this command, 0 if none; a fused addition adds "
+                  "its fields. "
+                  "`d` is a desc_t: Yosys 0.23 reads no struct inside a function, and an enum's names there only "
+                  "with their package."),
          "  function automatic logic [7:0] field_out_of_range(input logic [DESC_BITS-1:0] d,",
          "                                                    input logic with_add);",
          "    logic [7:0] op;", "    op = d[F_OPCODE +: W_OPCODE];", "    field_out_of_range = 8'd0;"]

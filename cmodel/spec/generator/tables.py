@@ -4,7 +4,7 @@ import math
 
 
 def gaussian_thresholds():
-    """T[k]: a 15-bit uniform u has magnitude #{k : u >= T[k]}; magnitude steps of 3.5/127, so that the largest is 3.5."""
+    """T[k]: a 15-bit uniform u has magnitude #{k : u >= T[k]}; steps of 3.5/127, so that the largest is 3.5."""
     return [round(2**15 * math.erf((k + 0.5) * 3.5 / 127 / math.sqrt(2))) for k in range(127)]
 
 

@@ -106,8 +106,12 @@ int main() {
         for (int k = 0; k < kWords; ++k) bench::words(t.rdata_i)[k] = content(x.word, k);
       }
       t.eval();
-      if (t.error_o)
-        ++seen_errors, bench::equal("error client", t.error_client_o, poisoned_client, b.cycle);
+      if (bench::get(t.status_o, bench::read_status::kError) != 0) {
+        ++seen_errors;
+        const auto client =
+            static_cast<std::int64_t>(bench::get(t.status_o, bench::read_status::kClient));
+        bench::equal("error client", client, poisoned_client, b.cycle);
+      }
       counted += t.cnt_beats_o;
       if (t.rvalid_i && !bus[id].front().stale) ++beats;
       for (int c = 0; c < 6; ++c) {
@@ -167,7 +171,9 @@ int main() {
         for (auto& q : bus) q.clear();
       }
     } else {
-      bench::equal("nothing waits", t.waiting_o, 0, b.cycle);
+      const auto waiting =
+          static_cast<std::int64_t>(bench::get(t.status_o, bench::read_status::kWaiting));
+      bench::equal("nothing waits", waiting, 0, b.cycle);
     }
   }
   bench::equal("beats counted", static_cast<std::int64_t>(counted),

@@ -61,6 +61,41 @@ inline void put(std::uint32_t* w, int lsb, int bits, std::uint64_t v) {
   }
 }
 
+// A member of a packed struct (rtl/pkg/npu_types.sv) of at most 64 bits.
+struct Member {
+  int lsb, bits;
+};
+[[nodiscard]] constexpr std::uint64_t mask(Member m) {
+  return ((std::uint64_t{1} << m.bits) - 1) << m.lsb;
+}
+template <typename T>
+void set(T& port, Member m, std::uint64_t value) {
+  port = static_cast<T>((std::uint64_t{port} & ~mask(m)) | ((value << m.lsb) & mask(m)));
+}
+template <typename T>
+[[nodiscard]] std::uint64_t get(const T& port, Member m) {
+  return (std::uint64_t{port} & mask(m)) >> m.lsb;
+}
+namespace axil_write {
+inline constexpr Member kBready{0, 1}, kWstrb{1, 4}, kWdata{5, 32}, kWvalid{37, 1}, kAwaddr{38, 12},
+    kAwvalid{50, 1};
+}
+namespace axil_written {
+inline constexpr Member kBvalid{2, 1}, kWready{3, 1}, kAwready{4, 1};
+}
+namespace axil_read {
+inline constexpr Member kRready{0, 1}, kAraddr{1, 12}, kArvalid{13, 1};
+}
+namespace axil_data {
+inline constexpr Member kRdata{2, 32}, kRvalid{34, 1}, kArready{35, 1};
+}
+namespace read_request {
+inline constexpr Member kBytes{0, 24}, kAddr{24, 32}, kValid{56, 1};
+}
+namespace read_status {
+inline constexpr Member kWaiting{0, 6}, kClient{6, 3}, kError{9, 1};
+}
+
 template <typename Top>
 class BenchOf {
  public:

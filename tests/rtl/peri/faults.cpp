@@ -10,9 +10,9 @@
 #include <memory>
 
 #include "Vtop.h"
-#include "cmodel/npu/control.hpp"
+#include "cmodel/command/control.hpp"
+#include "cmodel/command/validate.hpp"
 #include "cmodel/npu/npu.hpp"
-#include "cmodel/npu/validate.hpp"
 #include "tests/cmodel/random_command.hpp"
 #include "tests/rtl/core/axi_memory.hpp"
 
@@ -218,7 +218,7 @@ int main(int argc, char** argv) {
       npu::RegisterFile regs(kHw);
       registers([&](std::uint32_t o, std::uint32_t v) { regs.write(o, v); }, q, size, 0);
       spec::Descriptor resolved;
-      used = static_cast<bool>(npu::validate(d, regs, kHw, resolved));
+      used = static_cast<bool>(npu::validate_command(d, regs, kHw, resolved));
       if (used) run_equal(rtl, q, size, true, "malformed");
     } else if (kind == 1) {  // an address the memory does not have
       spec::Descriptor& d = q.commands.back();

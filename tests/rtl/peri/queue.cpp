@@ -5,8 +5,8 @@
 #include <deque>
 #include <vector>
 
-#include "cmodel/npu/control.hpp"
-#include "cmodel/npu/validate.hpp"
+#include "cmodel/command/control.hpp"
+#include "cmodel/command/validate.hpp"
 #include "tests/rtl/peri/bench.hpp"
 
 namespace spec = lastmile::spec;
@@ -22,40 +22,50 @@ bench::Random* rnd;
 void tick();
 
 void write(std::uint32_t offset, std::uint32_t value) {
+  namespace write = bench::axil_write;
+  namespace written = bench::axil_written;
   Vtop& t = *b->top;
-  t.s_axil_awvalid_i = 1, t.s_axil_awaddr_i = static_cast<std::uint16_t>(offset),
-  t.s_axil_wvalid_i = rnd->chance(50), t.s_axil_wdata_i = value, t.s_axil_wstrb_i = 15;
+  bench::set(t.axil_write_i, write::kAwvalid, 1);
+  bench::set(t.axil_write_i, write::kAwaddr, offset);
+  bench::set(t.axil_write_i, write::kWvalid, rnd->chance(50) ? 1 : 0);
+  bench::set(t.axil_write_i, write::kWdata, value);
+  bench::set(t.axil_write_i, write::kWstrb, 15);
   for (int i = 0;; ++i) {
     t.eval();
-    const bool done = t.s_axil_awready_o && t.s_axil_wready_o;
+    const bool done = bench::get(t.axil_written_o, written::kAwready) != 0 &&
+                      bench::get(t.axil_written_o, written::kWready) != 0;
     tick();
     if (done) break;
-    t.s_axil_wvalid_i = 1;
+    bench::set(t.axil_write_i, write::kWvalid, 1);
     if (i > 100) bench::fail("register write hangs", b->cycle);
   }
-  t.s_axil_awvalid_i = 0, t.s_axil_wvalid_i = 0;
-  while (!t.s_axil_bvalid_o) tick();
-  t.s_axil_bready_i = 1;
+  bench::set(t.axil_write_i, write::kAwvalid, 0);
+  bench::set(t.axil_write_i, write::kWvalid, 0);
+  while (bench::get(t.axil_written_o, written::kBvalid) == 0) tick();
+  bench::set(t.axil_write_i, write::kBready, 1);
   tick();
-  t.s_axil_bready_i = 0;
+  bench::set(t.axil_write_i, write::kBready, 0);
 }
 
 std::uint32_t read(std::uint32_t offset) {
+  namespace read = bench::axil_read;
+  namespace data = bench::axil_data;
   Vtop& t = *b->top;
-  t.s_axil_arvalid_i = 1, t.s_axil_araddr_i = static_cast<std::uint16_t>(offset);
+  bench::set(t.axil_read_i, read::kArvalid, 1);
+  bench::set(t.axil_read_i, read::kAraddr, offset);
   for (;;) {
     t.eval();
-    const bool done = t.s_axil_arready_o;
+    const bool done = bench::get(t.axil_data_o, data::kArready) != 0;
     tick();
     if (done) break;
   }
-  t.s_axil_arvalid_i = 0;
-  while (!t.s_axil_rvalid_o) tick();
+  bench::set(t.axil_read_i, read::kArvalid, 0);
+  while (bench::get(t.axil_data_o, data::kRvalid) == 0) tick();
   if (rnd->chance(30)) tick();
-  const std::uint32_t v = t.s_axil_rdata_o;
-  t.s_axil_rready_i = 1;
+  const auto v = static_cast<std::uint32_t>(bench::get(t.axil_data_o, data::kRdata));
+  bench::set(t.axil_read_i, read::kRready, 1);
   tick();
-  t.s_axil_rready_i = 0;
+  bench::set(t.axil_read_i, read::kRready, 0);
   return v;
 }
 
@@ -79,11 +89,16 @@ struct World {
 };
 World w;
 
+void read_error(int client) {
+  bench::set(b->top->rd_status_i, bench::read_status::kError, 1);
+  bench::set(b->top->rd_status_i, bench::read_status::kClient, static_cast<std::uint64_t>(client));
+}
+
 void tick() {
   Vtop& t = *b->top;
   // fetch client
   t.rd_req_ready_i = rnd->chance(70);
-  t.rd_error_i = 0;
+  bench::set(t.rd_status_i, bench::read_status::kError, 0);
   if (!t.rd_rsp_valid_i && !w.words.empty() && rnd->chance(60) &&
       !(w.silent_fetch && w.words.front().first == w.silent_at)) {
     const auto [d, k] = w.words.front();
@@ -91,7 +106,7 @@ void tick() {
     for (int i = 0; i < kBus / 4; ++i)
       bench::words(t.rd_rsp_data_i)[i] =
           w.queue[static_cast<std::size_t>(d)][static_cast<std::size_t>(k * kBus / 4 + i)];
-    if (d == w.fetch_error_at && k == 2) t.rd_error_i = 1, t.rd_error_client_i = 0;
+    if (d == w.fetch_error_at && k == 2) read_error(0);
   }
   // engine
   t.engine_done_i = 0, t.progress_i = 0, t.wr_error_i = 0;
@@ -101,7 +116,7 @@ void tick() {
       if (w.error_is_write)
         t.wr_error_i = 1;
       else
-        t.rd_error_i = 1, t.rd_error_client_i = static_cast<std::uint8_t>(w.error_client);
+        read_error(w.error_client);
     }
     if (w.work == 0)
       t.engine_done_i = 1, w.done.push_back(w.running), w.running = -1,
@@ -111,11 +126,13 @@ void tick() {
   }
   t.wr_idle_i = w.running < 0 && w.writes == 0 &&
                 !(w.silent_writes && !w.done.empty() && w.done.back() == w.silent_at);
-  t.rd_waiting_i = w.running >= 0 ? 4 : 0;
+  bench::set(t.rd_status_i, bench::read_status::kWaiting, w.running >= 0 ? 4 : 0);
   t.eval();
-  if (t.rd_req_valid_o && t.rd_req_ready_i) {
-    const std::uint32_t index = (t.rd_req_addr_o - w.base) / 192;
-    bench::equal("fetch address", t.rd_req_addr_o, w.base + index * 192, b->cycle);
+  if (bench::get(t.rd_req_o, bench::read_request::kValid) != 0 && t.rd_req_ready_i) {
+    const auto address =
+        static_cast<std::uint32_t>(bench::get(t.rd_req_o, bench::read_request::kAddr));
+    const std::uint32_t index = (address - w.base) / 192;
+    bench::equal("fetch address", address, w.base + index * 192, b->cycle);
     if (index >= w.queue.size()) bench::fail("fetch behind the queue", b->cycle);
     for (int k = 0; k < 192 / kBus; ++k) w.words.push_back({static_cast<int>(index), k});
   }

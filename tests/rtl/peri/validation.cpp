@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// npu_validate against the model's validate(): both sides of every limit of the contract, every
-// field at the edges of all ranges, then random commands with one or several fields changed at
-// random.
-#include "cmodel/npu/control.hpp"
-#include "cmodel/npu/validate.hpp"
+// npu_validate against the model's validate_command(): both sides of every limit of the contract,
+// every field at the edges of all ranges, then random commands with one or several fields changed
+// at random.
+#include "cmodel/command/control.hpp"
+#include "cmodel/command/validate.hpp"
 #include "tests/cmodel/limits.hpp"
 #include "tests/rtl/peri/bench.hpp"
 
@@ -80,7 +80,7 @@ npu::Fault compare(bench::Bench& b, const spec::DescriptorWords& words,
   Vtop& t = *b.top;
   const spec::Descriptor d = spec::decode(words);
   spec::Descriptor resolved;
-  const npu::Fault fault = npu::validate(d, regs, hw, resolved);
+  const npu::Fault fault = npu::validate_command(d, regs, hw, resolved);
   std::copy_n(words.begin(), 48, bench::words(t.desc_i));
   t.polarity_i = regs.polarity(), t.distribution_i = regs.distribution(), t.pairs_i = regs.pairs(),
   t.step_shift_i = static_cast<std::uint8_t>(regs.step_shift());

@@ -6,7 +6,7 @@
 #include <array>
 #include <cstdint>
 
-#include "cmodel/npu/control.hpp"
+#include "cmodel/command/control.hpp"
 #include "cmodel/spec/npu_spec.hpp"
 
 namespace lastmile::npu {
@@ -16,8 +16,8 @@ namespace lastmile::npu {
 
 // Rules 2 to 9. On success `resolved` is the descriptor with the register bases added to its
 // addresses.
-[[nodiscard]] Fault validate(const spec::Descriptor& d, const RegisterFile& regs,
-                             const spec::HardwareParams& hw, spec::Descriptor& resolved);
+[[nodiscard]] Fault validate_command(const spec::Descriptor& d, const RegisterFile& regs,
+                                     const spec::HardwareParams& hw, spec::Descriptor& resolved);
 
 // What the bus answers to a valid command whose regions do not exist in a memory of `memory_bytes`:
 // BUS_READ or BUS_WRITE with the engine. The model tells before anything is touched.

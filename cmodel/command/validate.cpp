@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cmodel/npu/validate.hpp"
+#include "cmodel/command/validate.hpp"
 
 #include <utility>
 
@@ -221,8 +221,8 @@ Fault validate_queue(const RegisterFile& regs) {
   return {};
 }
 
-Fault validate(const Descriptor& d, const RegisterFile& regs, const spec::HardwareParams& hw,
-               Descriptor& resolved) {
+Fault validate_command(const Descriptor& d, const RegisterFile& regs,
+                       const spec::HardwareParams& hw, Descriptor& resolved) {
   if (d.opcode > static_cast<std::uint32_t>(Opcode::update_)) return {Error::opcode_, 0};
   const auto op = static_cast<Opcode>(d.opcode);
   resolved = d;

@@ -6,7 +6,7 @@
 #include <array>
 #include <cstdint>
 
-#include "cmodel/npu/counters.hpp"
+#include "cmodel/command/counters.hpp"
 #include "cmodel/spec/npu_spec.hpp"
 
 namespace lastmile::npu {

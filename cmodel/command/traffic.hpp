@@ -4,12 +4,16 @@
 // engines.
 #pragma once
 
-#include "cmodel/npu/command_cache.hpp"
-#include "cmodel/npu/counters.hpp"
-#include "cmodel/npu/traffic_mode.hpp"
+#include "cmodel/command/command_cache.hpp"
+#include "cmodel/command/control.hpp"
+#include "cmodel/command/counters.hpp"
+#include "cmodel/command/traffic_mode.hpp"
 #include "cmodel/spec/npu_spec.hpp"
 
 namespace lastmile::npu {
+
+// What of the registers decides a command's traffic and time.
+[[nodiscard]] TrafficMode mode_of(const spec::Descriptor& d, const RegisterFile& regs);
 
 // d: valid, addresses resolved. Without COMMANDS and CMD_BYTES, and without the beats of the fetch.
 [[nodiscard]] Counters command_traffic(const spec::Descriptor& d, const TrafficMode& mode,

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cmodel/npu/traffic.hpp"
+#include "cmodel/command/traffic.hpp"
 
 #include <algorithm>
 #include <cstdint>
 #include <vector>
 
-#include "cmodel/npu/validate.hpp"
+#include "cmodel/command/validate.hpp"
 
 namespace lastmile::npu {
 namespace {
@@ -292,6 +292,14 @@ class Traffic {
 };
 
 }  // namespace
+
+TrafficMode mode_of(const spec::Descriptor& d, const RegisterFile& regs) {
+  const bool on = regs.polarity() != 0;
+  return {.weights_perturbed = on && d.has(spec::kFlagWTrain),
+          .bias_perturbed = on && d.has(spec::kFlagBTrain) && d.has(spec::kFlagHasBias),
+          .distribution = static_cast<numeric::Distribution>(regs.distribution()),
+          .pairs = regs.pairs()};
+}
 
 Counters command_traffic(const Descriptor& d, const TrafficMode& mode,
                          const spec::HardwareParams& hw) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A few tokens between two processes, in order. Both sides are registered: no path from push to pop or from pop to push.
-module npu_queue #(
+// First-in first-out buffer for bus words and for tokens between engines. Both sides are registered:
+// no path from push to pop or from pop to push, so what is pushed in one cycle can be popped in the
+// next, and a full buffer takes nothing in the cycle of a pop.
+module npu_fifo #(
   parameter int unsigned WIDTH = 8,
   parameter int unsigned DEPTH = 4  // power of two
 ) (
@@ -19,36 +21,36 @@ module npu_queue #(
   localparam logic [PW-1:0] ONE = PW'((DEPTH < 2) ? 0 : 1);  // pointers wrap by themselves
 
   logic [WIDTH-1:0] mem_q [DEPTH];
-  logic [PW-1:0] wr_q, rd_q;
-  logic [PW:0] level_q;
+  logic [PW-1:0] head_q, tail_q;  // next to be popped, next to be written
+  logic [PW:0] count_q;
   logic push, pop;
 
-  assign push_ready_o = (level_q != (PW + 1)'(DEPTH));
-  assign pop_valid_o = (level_q != '0);
-  assign pop_data_o = mem_q[rd_q];
+  assign push_ready_o = (count_q != (PW + 1)'(DEPTH));
+  assign pop_valid_o = (count_q != '0);
+  assign pop_data_o = mem_q[head_q];
   assign push = push_valid_i && push_ready_o;
   assign pop = pop_valid_o && pop_ready_i;
 
-  always_ff @(posedge clk_i) if (push) mem_q[wr_q] <= push_data_i;
+  always_ff @(posedge clk_i) if (push) mem_q[tail_q] <= push_data_i;
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      wr_q <= '0;
-      rd_q <= '0;
-      level_q <= '0;
+      tail_q <= '0;
+      head_q <= '0;
+      count_q <= '0;
     end else if (clear_i) begin
-      wr_q <= '0;
-      rd_q <= '0;
-      level_q <= '0;
+      tail_q <= '0;
+      head_q <= '0;
+      count_q <= '0;
     end else if (push || pop) begin
-      if (push) wr_q <= wr_q + ONE;
-      if (pop) rd_q <= rd_q + ONE;
-      level_q <= level_q + (PW + 1)'(push) - (PW + 1)'(pop);
+      if (push) tail_q <= tail_q + ONE;
+      if (pop) head_q <= head_q + ONE;
+      count_q <= count_q + (PW + 1)'(push) - (PW + 1)'(pop);
     end
   end
 
 `ifndef SYNTHESIS
-  assert property (@(posedge clk_i) disable iff (!rst_ni) level_q <= (PW + 1)'(DEPTH));
+  assert property (@(posedge clk_i) disable iff (!rst_ni) count_q <= (PW + 1)'(DEPTH));
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                    pop_valid_o && !pop_ready_i |=> pop_valid_o && $stable(pop_data_o));
 `endif

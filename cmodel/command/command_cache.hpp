@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "cmodel/npu/traffic_mode.hpp"
+#include "cmodel/command/traffic_mode.hpp"
 #include "cmodel/spec/npu_spec.hpp"
 
 namespace lastmile::npu {

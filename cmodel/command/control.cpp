@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cmodel/npu/control.hpp"
+#include "cmodel/command/control.hpp"
 
 #include <bit>
 

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// What modules hand to each other as one: groups of ports that belong together. Widths that depend
+// on a parameter (bus data) stay ports of their own, for a package has no parameters.
+package npu_types;
+
+  // AXI4-Lite, by direction of the data: what the host drives, what it gets.
+  typedef struct packed {
+    logic awvalid;
+    logic [11:0] awaddr;
+    logic wvalid;
+    logic [31:0] wdata;
+    logic [3:0] wstrb;
+    logic bready;
+  } axil_write_t;
+  typedef struct packed {
+    logic awready;
+    logic wready;
+    logic bvalid;
+    logic [1:0] bresp;
+  } axil_written_t;
+  typedef struct packed {
+    logic arvalid;
+    logic [11:0] araddr;
+    logic rready;
+  } axil_read_t;
+  typedef struct packed {
+    logic arready;
+    logic rvalid;
+    logic [31:0] rdata;
+    logic [1:0] rresp;
+  } axil_data_t;
+
+  // A client asks the read master for every bus word that [addr, addr + bytes) touches.
+  typedef struct packed {
+    logic valid;
+    logic [31:0] addr;
+    logic [23:0] bytes;
+  } read_request_t;
+
+  // The read master's state: an error in this cycle and whose, clients with bursts in flight.
+  typedef struct packed {
+    logic error;
+    logic [2:0] client;
+    logic [5:0] waiting;
+  } read_status_t;
+
+  // How a command or a queue ended: npu_pkg::error_t and what ERROR_INFO says about it.
+  typedef struct packed {
+    logic [7:0] code;
+    logic [31:0] info;
+  } verdict_t;
+
+  // Registers that say how weights and biases are perturbed; only values that npu_validate accepts.
+  typedef struct packed {
+    logic [1:0] polarity;
+    logic gaussian;
+    logic [63:0] seed;
+    logic [63:0] mask_seed;
+  } perturbation_t;
+
+  // Registers of an update, beside the seeds and coefficients of its pairs.
+  typedef struct packed {
+    logic [3:0] pairs;
+    logic [15:0] step;
+    logic [5:0] step_shift;
+  } update_t;
+
+  // What LOSS found; valid for one cycle.
+  typedef struct packed {
+    logic valid;
+    logic [63:0] sum;
+    logic [31:0] correct;
+    logic [31:0] examples;
+  } loss_t;
+
+endpackage
