@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The array: takes one k-tile at a time (its weights wait in the shadow registers) and multiplies it with every position of the tile,
-// one position per cycle, without a bubble between k-tiles, blocks and tiles as long as weights, input and accumulators are ready.
-// Halves of the scratchpad and of the accumulators alternate. A finished block of accumulators is handed to the drain.
-// Cycles after the position: 1 bank address, 2 bank data, 3 activations (and weights swapped), 4 products, 5 sum, 6 accumulate.
+// The array: takes one k-tile at a time (its weights wait in the shadow registers) and multiplies
+// it with every position of the tile, one position per cycle, without a bubble between k-tiles,
+// blocks and tiles as long as weights, input and accumulators are ready. Halves of the scratchpad
+// and of the accumulators alternate. A finished block of accumulators is handed to the drain.
+// Cycles after the position: 1 bank address, 2 bank data, 3 activations (and weights swapped), 4
+// products, 5 sum, 6 accumulate.
 module npu_array #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
@@ -55,7 +57,8 @@ module npu_array #(
   input  logic                   shadow_across_i,
   input  logic [LL-1:0]          shadow_at_i,
   input  logic [LINE*16-1:0]     shadow_i,
-  output logic                   swap_o,         // the shadow registers are free at the end of this cycle
+  // the shadow registers are free at the end of this cycle
+  output logic                   swap_o,
   // drain
   output logic [1:0]             block_valid_o,  // accumulators of a half are complete
   output logic [2*PW-1:0]        block_last_o,   // its last position
@@ -63,10 +66,12 @@ module npu_array #(
   input  logic                   dr_read_i,
   input  logic                   dr_half_i,
   input  logic [PW-1:0]          dr_pos_i,
-  input  logic                   dr_select_i,    // a cycle after the read or later: group of lanes to dr_acc_o
+  // a cycle after the read or later: group of lanes to dr_acc_o
+  input  logic                   dr_select_i,
   input  logic [GB-1:0]          dr_group_i,
   input  logic                   dr_select_half_i,
-  output logic [RQ_LANES*64-1:0] dr_acc_o,       // 40 bits, sign-extended: aligned as the lanes of npu_scratchpad
+  // 40 bits, sign-extended: aligned as the lanes of npu_scratchpad
+  output logic [RQ_LANES*64-1:0] dr_acc_o,
   // events
   output logic                   cnt_active_o,
   output logic                   cnt_stall_load_o,
@@ -84,7 +89,7 @@ module npu_array #(
   logic expect_load_q, end_q;
 
   // The k-tile being multiplied.
-  logic active_q, first_pos_q, k_first_q, k_last_q, unload_q, k_end_q, sp_half_q, half_q;
+  logic active_q, first_pos_q, k_first_q, k_last_q, unload_q, sp_half_q, half_q;
   logic [ROWS*AW-1:0] off_q;
   logic [LR:0] lanes_q;
   logic [MB-1:0] weights_q;
@@ -99,10 +104,12 @@ module npu_array #(
   assign k_done = active_q && last_pos;
   assign ready_half = !kt_load_i || full_i[load_half_q];
   assign ready_acc = !kt_first_i || !busy_q[acc_half_q];
-  assign kt_ready_o = (!active_q || last_pos) && ready_half && ready_acc && (!kt_tile_i || tile_valid_i);
+  assign kt_ready_o = (!active_q || last_pos) && ready_half && ready_acc &&
+      (!kt_tile_i || tile_valid_i);
   assign take = kt_valid_i && kt_ready_o;
   assign tile_ready_o = take && kt_tile_i;
 
+  // The first k-tile of a tile brings the tile's geometry with it, later ones keep it.
   logic [15:0] tn, th, tw;
   logic [AW-1:0] pitch;
   assign tn = kt_tile_i ? tile_i[15:0] : tn_q;
@@ -135,12 +142,13 @@ module npu_array #(
     end
   end
 
+  // What the k-tile is, while it is multiplied: first and last of its block, offsets of its lanes,
+  // the halves of scratchpad and accumulators that it works on.
   always_ff @(posedge clk_i) begin
     if (take) begin
       k_first_q <= kt_first_i;
       k_last_q <= kt_last_i;
       unload_q <= kt_unload_i;
-      k_end_q <= kt_end_i;
       off_q <= kt_off_i;
       lanes_q <= kt_lanes_i;
       weights_q <= kt_weights_i;
@@ -155,7 +163,8 @@ module npu_array #(
       pitch_q <= pitch;
     end
   end
-  // What is read by others is written after them: a simulator then needs no second copy of it.
+  // The walk over its positions: columns, rows, images. What is read by others is written after
+  // them: a simulator then needs no second copy of it.
   always_ff @(posedge clk_i) begin
     if (active_q && !take) begin
       p_q <= !last_x ? p_q + px_q : !last_y ? py_q + step_y_i : pn_q + pitch_q;
@@ -233,18 +242,18 @@ module npu_array #(
 
   logic [COLS*32-1:0] dot;
   npu_dot #(.ROWS(ROWS), .COLS(COLS)) u_dot (
-    .clk_i, .shadow_we_i, .shadow_across_i, .shadow_at_i, .shadow_i, .swap_i(swap_o), .act_i, .mul_i(v_q[3]), .sum_i(v_q[4]), .dot_o(dot)
+    .clk_i, .shadow_we_i, .shadow_across_i, .shadow_at_i, .shadow_i, .swap_i(swap_o), .act_i,
+    .mul_i(v_q[3]), .sum_i(v_q[4]), .dot_o(dot)
   );
 
-  logic sel_half;
-  assign sel_half = dr_select_half_i;
   for (genvar j = 0; j < COLS; j++) begin : gen_column
     logic signed [39:0] acc0, acc1, acc;
     npu_accumulator #(.ACC_DEPTH(ACC_DEPTH)) u_accumulator (
-      .clk_i, .dot_i(dot[j*32 +: 32]), .add_i(v_q[5]), .first_i(first_q[5]), .half_i(halves_q[5]), .wr_pos_i(pos5),
-      .rd0_i(rd0), .rd1_i(rd1), .rd0_pos_i(rd0_pos), .rd1_pos_i(rd1_pos), .rd0_o(acc0), .rd1_o(acc1)
+      .clk_i, .dot_i(dot[j*32 +: 32]), .add_i(v_q[5]), .first_i(first_q[5]), .half_i(halves_q[5]),
+      .wr_pos_i(pos5), .rd0_i(rd0), .rd1_i(rd1), .rd0_pos_i(rd0_pos), .rd1_pos_i(rd1_pos),
+      .rd0_o(acc0), .rd1_o(acc1)
     );
-    assign acc = sel_half ? acc1 : acc0;
+    assign acc = dr_select_half_i ? acc1 : acc0;
   end
 
   // A group of columns for the drain.
@@ -254,7 +263,8 @@ module npu_array #(
       assign choice[g*64 +: 64] = dr_select_i ? 64'(gen_column[g*RQ_LANES+l].acc) : '0;
     end
     if (GROUPS > 1) begin : gen_mux
-      always_ff @(posedge clk_i) if (dr_select_i) dr_acc_o[l*64 +: 64] <= choice[dr_group_i*64 +: 64];
+      always_ff @(posedge clk_i)
+        if (dr_select_i) dr_acc_o[l*64 +: 64] <= choice[dr_group_i*64 +: 64];
     end else begin : gen_only
       logic unused_group;
       assign unused_group = dr_group_i[0];
@@ -262,7 +272,8 @@ module npu_array #(
     end
   end
 
-  // Blocks.
+  // Blocks: a half of the accumulators is busy from its block's first position until the drain has
+  // read it all, and valid from its last position on.
   for (genvar h = 0; h < 2; h++) begin : gen_block
     always_ff @(posedge clk_i or negedge rst_ni) begin
       if (!rst_ni) begin
@@ -295,17 +306,17 @@ module npu_array #(
   assign cnt_stall_drain_o = idle && !cnt_stall_load_o && kt_valid_i && !ready_acc;
   assign cnt_stall_weight_o = idle && !cnt_stall_load_o && !cnt_stall_drain_o;
 
-  logic unused;
-  assign unused = k_end_q;
-
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni) active_q && pos_q == '1 |-> last_pos);
   // Reading an accumulator before its last write would lose the write.
-  assert property (@(posedge clk_i) disable iff (!rst_ni) acc_read && v_q[5] && halves_q[4] == halves_q[5] |-> pos4 != pos5);
-  assert property (@(posedge clk_i) disable iff (!rst_ni) acc_read && dr_read_i |-> halves_q[4] != dr_half_i);
+  assert property (@(posedge clk_i) disable iff (!rst_ni)
+                   acc_read && v_q[5] && halves_q[4] == halves_q[5] |-> pos4 != pos5);
+  assert property (@(posedge clk_i) disable iff (!rst_ni)
+                   acc_read && dr_read_i |-> halves_q[4] != dr_half_i);
   assert property (@(posedge clk_i) disable iff (!rst_ni) dr_read_i |-> block_valid_o[dr_half_i]);
   // The word read last stays until its last group is selected.
-  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) dr_select_i |-> block_valid_o[dr_select_half_i]);
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                   dr_select_i |-> block_valid_o[dr_select_half_i]);
 `endif
 
 endmodule

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The multipliers: COLS dot products of ROWS 16 x 9 bit products per cycle. Weights are double-buffered: the weight loader writes shadow
-// registers, a column at a time, or a row of them; swap_i moves all of them into the multipliers.
-// Cycle 0 (mul_i): products, summed in fours. Cycle 1 (sum_i): their sum.
-// Sums are kept in 32 bits (|sum| <= 32 * 2^15 * 255 < 2^28), weights sign-extended; synthesis drops the copies of the sign.
+// The multipliers: COLS dot products of ROWS 16 x 9 bit products per cycle. Weights are
+// double-buffered: the weight loader writes shadow registers, a column at a time, or a row of them;
+// swap_i moves all of them into the multipliers. Cycle 0 (mul_i): products, summed in fours. Cycle
+// 1 (sum_i): their sum. Sums are kept in 32 bits (|sum| <= 32 * 2^15 * 255 < 2^28), weights
+// sign-extended; synthesis drops the copies of the sign.
 module npu_dot #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
@@ -39,7 +40,8 @@ module npu_dot #(
     end
     always_ff @(posedge clk_i) begin
       if (swap_i) begin
-        for (int unsigned i = 0; i < ROWS; i++) weight_q[i*COLS+j] <= 32'($signed(shadow_q[i*16 +: 16]));
+        for (int unsigned i = 0; i < ROWS; i++)
+          weight_q[i*COLS+j] <= 32'($signed(shadow_q[i*16 +: 16]));
       end
     end
   end
@@ -52,8 +54,10 @@ module npu_dot #(
     always_ff @(posedge clk_i) begin
       if (mul_i) begin
         for (int unsigned j = 0; j < COLS; j++) begin
-          part_q[g*COLS+j] <= weight_q[(g*G+0)*COLS+j] * act[g*G+0] + weight_q[(g*G+1)*COLS+j] * act[g*G+1] +
-                              weight_q[(g*G+2)*COLS+j] * act[g*G+2] + weight_q[(g*G+3)*COLS+j] * act[g*G+3];
+          part_q[g*COLS+j] <= weight_q[(g*G+0)*COLS+j] * act[g*G+0] +
+                              weight_q[(g*G+1)*COLS+j] * act[g*G+1] +
+                              weight_q[(g*G+2)*COLS+j] * act[g*G+2] +
+                              weight_q[(g*G+3)*COLS+j] * act[g*G+3];
         end
       end
     end
@@ -64,9 +68,12 @@ module npu_dot #(
     if (sum_i) begin
       for (int unsigned j = 0; j < COLS; j++) begin
         dot_o[j*32 +: 32] <= part_q[j] + ((PARTS > 1) ? part_q[(1%PARTS)*COLS+j] : 32'sd0) +
-                             ((PARTS > 2) ? part_q[(2%PARTS)*COLS+j] : 32'sd0) + ((PARTS > 2) ? part_q[(3%PARTS)*COLS+j] : 32'sd0) +
-                             ((PARTS > 4) ? part_q[(4%PARTS)*COLS+j] : 32'sd0) + ((PARTS > 4) ? part_q[(5%PARTS)*COLS+j] : 32'sd0) +
-                             ((PARTS > 4) ? part_q[(6%PARTS)*COLS+j] : 32'sd0) + ((PARTS > 4) ? part_q[(7%PARTS)*COLS+j] : 32'sd0);
+                             ((PARTS > 2) ? part_q[(2%PARTS)*COLS+j] : 32'sd0) +
+                             ((PARTS > 2) ? part_q[(3%PARTS)*COLS+j] : 32'sd0) +
+                             ((PARTS > 4) ? part_q[(4%PARTS)*COLS+j] : 32'sd0) +
+                             ((PARTS > 4) ? part_q[(5%PARTS)*COLS+j] : 32'sd0) +
+                             ((PARTS > 4) ? part_q[(6%PARTS)*COLS+j] : 32'sd0) +
+                             ((PARTS > 4) ? part_q[(7%PARTS)*COLS+j] : 32'sd0);
       end
     end
   end

@@ -88,7 +88,7 @@ module npu_regs #(
   end
 
   function automatic logic [31:0] merge(input logic [31:0] old, input logic [31:0] data,
-      input logic [31:0] mask);
+                                        input logic [31:0] mask);
     merge = (old & ~mask) | (data & mask);
   endfunction
 

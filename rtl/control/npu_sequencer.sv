@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs a queue: descriptor after descriptor, each when the writes of the one before are acknowledged; ends it at the last, at END, at
-// the first error, or when nothing moved for WATCHDOG cycles. Every end but a normal one aborts engines and transfers (abort_o).
+// Runs a queue: descriptor after descriptor, each when the writes of the one before are
+// acknowledged; ends it at the last, at END, at the first error, or when nothing moved for WATCHDOG
+// cycles. Every end but a normal one aborts engines and transfers (abort_o).
 module npu_sequencer (
   input  logic                          clk_i,
   input  logic                          rst_ni,
@@ -24,15 +25,19 @@ module npu_sequencer (
   input  logic                          fetch_valid_i,
   output logic                          fetch_take_o,
   input  npu_pkg::desc_t                fetch_desc_i,
-  input  logic [127:0]                  fetch_resolved_i,  // replaces the w, out, in2 and in addresses
+  // replaces the w, out, in2 and in addresses
+  input  logic [127:0]                  fetch_resolved_i,
   input  logic [7:0]                    fetch_code_i,
   input  logic [31:0]                   fetch_info_i,
   // engines
-  output logic                          abort_o,        // synchronous clear of engines and bus clients
-  output npu_pkg::desc_t                desc_o,         // of the running command, stable from start to done
+  // synchronous clear of engines and bus clients
+  output logic                          abort_o,
+  // of the running command, stable from start to done
+  output npu_pkg::desc_t                desc_o,
   output logic [7:0]                    engine_start_o,  // pulse, by opcode
   input  logic                          engine_done_i,  // pulse: the last write was accepted
-  input  logic                          progress_i,     // something moved in an engine or on the bus
+  // something moved in an engine or on the bus
+  input  logic                          progress_i,
   // bus
   input  logic                          rd_error_i,     // clients other than fetch
   input  logic [2:0]                    rd_error_client_i,
@@ -41,19 +46,22 @@ module npu_sequencer (
   input  logic                          wr_idle_i,
   output logic                          wr_flush_o,
   // commit
-  output logic                          cmd_done_o,     // pulse: the command's results are in memory
+  // pulse: the command's results are in memory
+  output logic                          cmd_done_o,
   output logic [31:0]                   cmd_index_o
 );
 
-  localparam logic [2:0] IDLE = 3'd0;
-  localparam logic [2:0] QUEUE = 3'd1;   // is the queue inside memory?
-  localparam logic [2:0] FETCH = 3'd2;   // waits for a descriptor and its verdict
-  localparam logic [2:0] EXEC = 3'd3;
-  localparam logic [2:0] WRITES = 3'd4;  // waits for acknowledgements
-  localparam logic [2:0] FINISH = 3'd5;
-  localparam logic [2:0] FAIL = 3'd6;
+  typedef enum logic [2:0] {
+    IDLE = 3'd0,
+    QUEUE = 3'd1,   // is the queue inside memory?
+    FETCH = 3'd2,   // waits for a descriptor and its verdict
+    EXEC = 3'd3,    // the engine runs; the next descriptor is fetched meanwhile
+    WRITES = 3'd4,  // waits until memory has acknowledged what the engine wrote
+    FINISH = 3'd5,
+    FAIL = 3'd6     // engines and bus are cleared
+  } state_t;
 
-  logic [2:0] state_q;
+  state_t state_q;
   logic [31:0] command_q, next_addr_q, idle_q;
   logic [7:0] opcode;
   logic [7:0] code_q;
@@ -64,7 +72,7 @@ module npu_sequencer (
 
   assign opcode = desc_o.opcode;
   assign good = fetch_take_o && (fetch_code_i == npu_pkg::ERROR_NONE);
-  // what only some states need
+  // What only some states need. A queue of n commands has 192 n = 128 n + 64 n bytes.
   always_comb begin
     is_last = 1'b0;
     is_end = 1'b0;
@@ -76,7 +84,8 @@ module npu_sequencer (
       QUEUE: begin
         queue_bytes = {1'b0, queue_count_i, 7'd0} + {2'b0, queue_count_i, 6'd0};
         queue_end = {1'b0, queue_bytes} + 41'(queue_addr_i);
-        queue_bad = (queue_addr_i[5:0] != '0) || (queue_count_i == '0) || (queue_end > 41'(mem_limit_i));
+        queue_bad = (queue_addr_i[5:0] != '0) || (queue_count_i == '0) ||
+            (queue_end > 41'(mem_limit_i));
       end
       FETCH: begin
         is_last = command_q + 32'd1 == queue_count_i;
@@ -91,9 +100,12 @@ module npu_sequencer (
     endcase
   end
 
-  // Whom a running command waits for: the owner of the transfer that waits, the others if none does.
-  function automatic logic [7:0] waits_for(input logic [5:1] waiting, input logic pooling, input logic [7:0] self_engine,
-                                           input logic [7:0] second_engine, input logic [7:0] others);
+  // Whom a running command waits for: the owner of the transfer that waits, the others if none
+  // does.
+  function automatic logic [7:0] waits_for(input logic [5:1] waiting, input logic pooling,
+                                           input logic [7:0] self_engine,
+                                           input logic [7:0] second_engine,
+                                           input logic [7:0] others);
     if (waiting[5]) waits_for = self_engine;
     else if (waiting[1]) waits_for = pooling ? npu_pkg::ENGINE_POOL : npu_pkg::ENGINE_LOAD;
     else if (waiting[2]) waits_for = npu_pkg::ENGINE_WEIGHT;
@@ -119,9 +131,11 @@ module npu_sequencer (
         npu_pkg::OPCODE_UPDATE: self = npu_pkg::ENGINE_UPDATE;
         default: self = npu_pkg::ENGINE_ARRAY;
       endcase
-      res_engine = (self == npu_pkg::ENGINE_ADD) ? self : npu_pkg::ENGINE_DRAIN;  // ADD reads its second addend there
+      // ADD reads its second addend there
+      res_engine = (self == npu_pkg::ENGINE_ADD) ? self : npu_pkg::ENGINE_DRAIN;
       case (rd_error_client_i)
-        3'd1: rd_engine = (opcode == npu_pkg::OPCODE_POOL) ? npu_pkg::ENGINE_POOL : npu_pkg::ENGINE_LOAD;
+        3'd1: rd_engine = (opcode == npu_pkg::OPCODE_POOL) ? npu_pkg::ENGINE_POOL
+            : npu_pkg::ENGINE_LOAD;
         3'd2: rd_engine = npu_pkg::ENGINE_WEIGHT;
         3'd3: rd_engine = npu_pkg::ENGINE_PARAM;
         3'd4: rd_engine = res_engine;
@@ -130,7 +144,8 @@ module npu_sequencer (
       wr_engine = (self == npu_pkg::ENGINE_ARRAY) ? npu_pkg::ENGINE_STORE : self;
       if (state_q == FETCH) stalled = npu_pkg::ENGINE_FETCH;
       else if (state_q == WRITES) stalled = wr_engine;
-      else stalled = waits_for(rd_waiting_i, opcode == npu_pkg::OPCODE_POOL, self, res_engine, wr_idle_i ? self : wr_engine);
+      else stalled = waits_for(rd_waiting_i, opcode == npu_pkg::OPCODE_POOL, self, res_engine,
+          wr_idle_i ? self : wr_engine);
     end
   end
 
@@ -248,7 +263,8 @@ module npu_sequencer (
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni) state_q <= FAIL);
   assert property (@(posedge clk_i) disable iff (!rst_ni) $onehot0(engine_start_o));
-  assert property (@(posedge clk_i) disable iff (!rst_ni || soft_reset_i) engine_done_i |-> state_q == EXEC || abort_o);
+  assert property (@(posedge clk_i) disable iff (!rst_ni || soft_reset_i)
+                   engine_done_i |-> state_q == EXEC || abort_o);
 `endif
 
 endmodule

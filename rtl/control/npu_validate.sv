@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checks one command against the contract's rules 2 to 9 (CONTRACT.md, Validation), in their order, one product per cycle on one
-// multiplier. The descriptor and the registers are held from start_i to done_o. The result stays until the next start.
+// Checks one command against the contract's rules 2 to 9 (CONTRACT.md, Validation), in their order,
+// one product per cycle on one multiplier. The descriptor and the registers are held from start_i
+// to done_o. The result stays until the next start.
 module npu_validate #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned ACT_BYTES = npu_pkg::ACT_BYTES_DEFAULT,
@@ -30,8 +31,40 @@ module npu_validate #(
   output logic [31:0]                   w_addr_o
 );
 
-  logic [4:0] pc_q;
-  assign busy_o = pc_q != 5'd0;
+  // The list of checks. A step puts the factors of a product before the multiplier; the next one
+  // has the product in p_q and looks at it. Rules that need no product are looked at on the way.
+  typedef enum logic [4:0] {
+    IDLE = 5'd0,
+    IN_CHANNELS = 5'd1,    // groups and input channels; rules 2 to 6
+    OUT_CHANNELS = 5'd2,   // groups and output channels
+    TAPS = 5'd3,           // taps of a kernel
+    DOT = 5'd4,            // elements of a dot product
+    POSITIONS = 5'd5,      // output positions of an image
+    IMAGE = 5'd6,          // output elements of an image
+    TILE_ROWS = 5'd7,      // rows of a tile; rules about shape
+    TILE_POSITIONS = 5'd8, // positions of a tile
+    STRIDE_H = 5'd9,       // input rows between the tile's first and last output row
+    KERNEL_H = 5'd10,      // input rows between a kernel's first and last row
+    STRIDE_W = 5'd11,      // the same for columns
+    KERNEL_W = 5'd12,
+    ROW_BYTES = 5'd13,     // bytes of a tile's row
+    ALL_ROWS = 5'd14,      // rows of all images of a tile
+    TILE_BYTES = 5'd15,    // bytes of a tile in the scratchpad
+    IN_ROWS = 5'd16,       // bytes of the input, in three factors
+    IN_COLUMNS = 5'd17,
+    IN_BYTES = 5'd18,
+    OUT_BYTES = 5'd19,     // bytes of the output
+    W_BYTES = 5'd20,       // bytes of the weights
+    AT_IN = 5'd21,         // regions of memory, one by one
+    AT_IN2 = 5'd22,
+    AT_OUT = 5'd23,
+    AT_W = 5'd24,
+    AT_BIAS = 5'd25,
+    AT_RQ = 5'd26          // the last
+  } step_t;
+
+  logic [4:0] pc_q;  // step_t
+  assign busy_o = pc_q != IDLE;
 
   // Fields.
   logic [7:0] op;
@@ -76,10 +109,12 @@ module npu_validate #(
   assign w_zp = desc_i.w_zp;
   assign out_pitch = desc_i.out_pitch;
 
-  logic conv, depthwise, pool, add, softmax, loss, update, matrix, tiled, fused, train, out16, out32, transposed, gradient, errors;
+  logic conv, depthwise, pool, add, softmax, loss, update, matrix, tiled, fused, train, out16,
+      out32, transposed, gradient, errors;
   // combinational work of an idle checker is skipped
   always_comb begin
-    {conv, depthwise, pool, add, softmax, loss, update, matrix, tiled, fused, train, out16, out32, transposed, gradient, errors} = '0;
+    {conv, depthwise, pool, add, softmax, loss, update, matrix, tiled, fused, train, out16, out32,
+        transposed, gradient, errors} = '0;
     if (busy_o) begin
       conv = op == npu_pkg::OPCODE_CONV2D;
       depthwise = op == npu_pkg::OPCODE_DEPTHWISE;
@@ -101,7 +136,6 @@ module npu_validate #(
   end
 
   // One product per step, saturated to 34 bits: more than any limit it is compared with.
-  localparam logic [4:0] LAST = 5'd26;
   logic [33:0] a, p_q;
   logic [24:0] b;
   logic [58:0] product;
@@ -126,87 +160,88 @@ module npu_validate #(
   logic [1:0] out_shift;
   assign out_shift = out32 ? 2'd2 : {1'b0, out16};
 
+  // Factors. Where a step belongs to other opcodes its product is never looked at.
   always_comb begin
     a = '0;
     b = '0;
     case (pc_q)
-      5'd1: begin  // rules 2 to 6 are looked at meanwhile
+      IN_CHANNELS: begin  // rules 2 to 6 are looked at meanwhile
         a = conv ? 34'(cin_group) : 34'(in_c);
         b = conv ? 25'(groups) : cout_group[24:0];
       end
-      5'd2: begin
+      OUT_CHANNELS: begin
         a = 34'(cout_group);
         b = 25'(groups);
       end
-      5'd3: begin
+      TAPS: begin
         a = 34'(kernel_h);
         b = 25'(kernel_w);
       end
-      5'd4: begin
+      DOT: begin
         a = p_q;
         b = cin_group[24:0];
       end
-      5'd5: begin
+      POSITIONS: begin
         a = 34'(out_h);
         b = 25'(out_w);
       end
-      5'd6: begin
+      IMAGE: begin
         a = p_q;
         b = channels;
       end
-      5'd7: begin
+      TILE_ROWS: begin
         a = 34'(tile_n);
         b = 25'(tile_h);
       end
-      5'd8: begin
+      TILE_POSITIONS: begin
         a = p_q;
         b = 25'(tile_w);
       end
-      5'd9: begin
+      STRIDE_H: begin
         a = 34'(16'(tile_h - 16'd1));
         b = 25'(stride_h);
       end
-      5'd10: begin
+      KERNEL_H: begin
         a = 34'(16'(kernel_h - 16'd1));
         b = 25'(dilation_h);
       end
-      5'd11: begin
+      STRIDE_W: begin
         a = 34'(16'(tile_w - 16'd1));
         b = 25'(stride_w);
       end
-      5'd12: begin
+      KERNEL_W: begin
         a = 34'(16'(kernel_w - 16'd1));
         b = 25'(dilation_w);
       end
-      5'd13: begin
+      ROW_BYTES: begin
         a = 34'(extent_q) + p_q + 34'd1;
         b = tile_c[24:0];
       end
-      5'd14: begin
+      ALL_ROWS: begin
         a = 34'(rows_q);
         b = 25'(tile_n);
       end
-      5'd15: begin
+      TILE_BYTES: begin
         a = 34'(row_pitch);
         b = p_short;
       end
-      5'd16: begin
+      IN_ROWS: begin
         a = tiled ? 34'(in_h) : gradient ? 34'(gradient_pitch) : 34'(in_c);
         b = gradient ? 25'(17'(out_c[16:0] - 17'd1)) : 25'(n);
       end
-      5'd17: begin
+      IN_COLUMNS: begin
         a = p_q;
         b = tiled ? 25'(in_w) : 25'd1;
       end
-      5'd18: begin
+      IN_BYTES: begin
         a = p_q;
         b = tiled ? in_c[24:0] : loss ? 25'd2 : 25'd1;
       end
-      5'd19: begin  // of the images but the last, or of all of them
+      OUT_BYTES: begin  // of the images but the last, or of all of them
         a = (tiled && (out_pitch != '0)) ? 34'(out_pitch) : image_q;
         b = (tiled && (out_pitch != '0)) ? 25'(16'(n - 16'd1)) : 25'(n);
       end
-      5'd20: begin
+      W_BYTES: begin
         a = 34'(pitch);
         b = depthwise ? taps_q : transposed ? 25'(k_q) : out_c[24:0];
       end
@@ -230,7 +265,7 @@ module npu_validate #(
     end
   end
 
-  // The region of this step: pc 21..26.
+  // The region of this step, where its bytes are in p_q or follow from the fields.
   logic region_used, region_bad;
   logic [32:0] region_addr;
   logic [33:0] region_bytes;
@@ -245,42 +280,43 @@ module npu_validate #(
     region_low = '0;
     region_id = '0;
     case (pc_q)
-      5'd21: begin
+      AT_IN: begin
         region_used = !update || gradient;
         region_addr = in_addr;
         region_bytes = in_bytes_q;
         region_low = gradient ? 6'd63 : loss ? 6'd1 : 6'd0;
         region_id = 8'(npu_pkg::ID_IN_ADDR);
       end
-      5'd22: begin
+      AT_IN2: begin
         region_used = (matrix && fused) || add || loss;
         region_addr = in2_addr;
-        region_bytes = loss ? (wide_label ? {17'd0, n, 1'b0} : {18'd0, n}) : add ? in_bytes_q : out_bytes_q;
+        region_bytes = loss ? (wide_label ? {17'd0, n, 1'b0} : {18'd0, n})
+                       : add ? in_bytes_q : out_bytes_q;
         region_low = (loss && wide_label) ? 6'd1 : 6'd0;
         region_id = 8'(npu_pkg::ID_IN2_ADDR);
       end
-      5'd23: begin
+      AT_OUT: begin
         region_used = !update && (!loss || flags.losses || errors);
         region_addr = out_addr;
         region_bytes = out_bytes_q;
         region_low = ((loss && !errors) || out32) ? 6'd3 : out16 ? 6'd1 : 6'd0;
         region_id = 8'(npu_pkg::ID_OUT_ADDR);
       end
-      5'd24: begin
+      AT_W: begin
         region_used = matrix || update;
         region_addr = w_addr;
         region_bytes = p_q;
         region_low = 6'd63;
         region_id = 8'(npu_pkg::ID_W_ADDR);
       end
-      5'd25: begin
+      AT_BIAS: begin
         region_used = matrix && flags.has_bias;
         region_addr = {1'b0, desc_i.bias_addr};
         region_bytes = {out_c, 2'b00};
         region_low = 6'd63;
         region_id = 8'(npu_pkg::ID_BIAS_ADDR);
       end
-      5'd26: begin
+      AT_RQ: begin
         region_used = matrix && !out32;
         region_addr = {1'b0, desc_i.rq_addr};
         region_bytes = {out_c[30:0], 3'b000};
@@ -292,11 +328,14 @@ module npu_validate #(
   end
   always_comb begin
     region_bad = 1'b0;
-    if (region_used) region_bad = ((region_addr[5:0] & region_low) != '0) || (35'(region_addr) + 35'(region_bytes) > 35'(mem_limit_i)) ||
-                                  ((pc_q == 5'd24) && (pitch[5:0] != '0));
+    if (region_used)
+      region_bad = ((region_addr[5:0] & region_low) != '0) ||
+                   (35'(region_addr) + 35'(region_bytes) > 35'(mem_limit_i)) ||
+                   ((pc_q == AT_W) && (pitch[5:0] != '0));
   end
 
-  // Rules 4, 6, 7 from RANGE.
+  // Rules that need no product, or whose product another step has: flags (4), fields (5), registers
+  // (6); then, with the dot product known, pitch, range, packing and chunks (7); tiles (8).
   logic flags_bad, range_bad, pack_bad, chunk_bad, tile_bad;
   logic [7:0] field_bad;
   logic [31:0] register_bad;
@@ -321,29 +360,36 @@ module npu_validate #(
     image_bytes = '0;
     type_min = '0;
     type_max = '0;
-    if (pc_q == 5'd1) begin
+    if (pc_q == IN_CHANNELS) begin
       flags_bad = ((flags & ~npu_pkg::KNOWN_FLAGS) != '0) || (flags.w8 && flags.w32) ||
                   (flags.w32 && !update) || (out16 && !matrix) || (fused && (!matrix || out16)) ||
                   (transposed && (!conv || flags.w_train)) || (flags.w_batch && !transposed) ||
-                  (out32 && (!conv || out16 || fused)) || (errors && (!loss || flags.losses)) || (gradient && !update);
+                  (out32 && (!conv || out16 || fused)) || (errors && (!loss || flags.losses)) ||
+                  (gradient && !update);
       field_bad = npu_pkg::field_out_of_range(desc_i, fused);
-      if ((train || (update && !gradient)) && (polarity_i > 32'd2)) register_bad = 32'(npu_pkg::REG_POLARITY);
-      else if ((train || (update && !gradient)) && (distribution_i > 32'd1)) register_bad = 32'(npu_pkg::REG_DISTRIBUTION);
-      else if (update && !gradient && ((pairs_i == 32'd0) || (pairs_i > 32'(npu_pkg::MAX_PAIRS)))) register_bad = 32'(npu_pkg::REG_PAIRS);
+      if ((train || (update && !gradient)) && (polarity_i > 32'd2))
+        register_bad = 32'(npu_pkg::REG_POLARITY);
+      else if ((train || (update && !gradient)) && (distribution_i > 32'd1))
+        register_bad = 32'(npu_pkg::REG_DISTRIBUTION);
+      else if (update && !gradient && ((pairs_i == 32'd0) || (pairs_i > 32'(npu_pkg::MAX_PAIRS))))
+        register_bad = 32'(npu_pkg::REG_PAIRS);
       else if (update && (step_shift_i > 6'd16)) register_bad = 32'(npu_pkg::REG_STEP);
     end
-    if (pc_q == 5'd7) begin  // image_q is the result of the step before
+    if (pc_q == TILE_ROWS) begin  // image_q is the result of the step before
       type_min = out16 ? -16'sd32768 : -16'sd128;
       type_max = out16 ? 16'sd32767 : 16'sd127;
       weight_bytes = flags.w8 ? 32'd1 : flags.w32 ? 32'd4 : 32'd2;
-      row_elements = conv ? (transposed ? out_c : 32'(k_q)) : depthwise ? out_c : update ? in_c : 32'd0;
+      row_elements = conv ? (transposed ? out_c : 32'(k_q))
+                     : depthwise ? out_c : update ? in_c : 32'd0;
       row_elements = flags.w8 ? row_elements : flags.w32 ? {row_elements[29:0], 2'b00}
-                                                                                       : {row_elements[30:0], 1'b0};
+                     : {row_elements[30:0], 1'b0};
       image_bytes = bytes_of(p_q, out_shift);
       pitch_bad = (row_elements > pitch) ||
-                  (tiled && (out_pitch != '0) && (fused || (34'(out_pitch) < image_bytes) ||
-                                                  (out32 && (out_pitch[1:0] != '0)) || (out16 && out_pitch[0])));
-      range_bad = (tiled && !out32 && ((act_min > act_max) || (act_min < type_min) || (act_max > type_max))) ||
+                  (tiled && (out_pitch != '0) &&
+                   (fused || (34'(out_pitch) < image_bytes) ||
+                    (out32 && (out_pitch[1:0] != '0)) || (out16 && out_pitch[0])));
+      range_bad = (tiled && !out32 &&
+                   ((act_min > act_max) || (act_min < type_min) || (act_max > type_max))) ||
                   (conv && (w_zp != '0) && !(transposed && flags.w8)) ||
                   ((add || fused) && (add_min > add_max)) ||
                   (loss && ((m1 > 32'd65535) || (e1 < -8'sd31) || (e1 > 8'sd0))) ||
@@ -351,13 +397,15 @@ module npu_validate #(
       pack_left = row_pitch[4:0] * dilation_h[4:0];
       pack_right = kernel_w[4:0] * in_c[4:0];
       pack_bad = flags.packed_ && matrix &&
-                 (depthwise || (groups != 16'd1) || (dilation_w != 8'd1) || (((pack_left ^ pack_right) & 5'(ROWS - 1)) != '0));
+                 (depthwise || (groups != 16'd1) || (dilation_w != 8'd1) ||
+                  (((pack_left ^ pack_right) & 5'(ROWS - 1)) != '0));
       chunk_bad = tiled && (tile_c < in_c) &&
-                  !(conv && (taps_q == 25'd1) && (in_h == 16'd1) && (in_w == 16'd1) && (out_h == 16'd1) && (out_w == 16'd1) &&
-                    (groups == 16'd1));
+                  !(conv && (taps_q == 25'd1) && (in_h == 16'd1) && (in_w == 16'd1) &&
+                    (out_h == 16'd1) && (out_w == 16'd1) && (groups == 16'd1));
     end
-    if (pc_q == 5'd9) begin
-      tile_bad = (tile_n > n) || (tile_h > out_h) || (tile_w > out_w) || (tile_c > in_c) || (!pool && (p_q > 34'(ACC_DEPTH)));
+    if (pc_q == STRIDE_H) begin
+      tile_bad = (tile_n > n) || (tile_h > out_h) || (tile_w > out_w) || (tile_c > in_c) ||
+                 (!pool && (p_q > 34'(ACC_DEPTH)));
     end
   end
 
@@ -368,7 +416,7 @@ module npu_validate #(
     code = npu_pkg::ERROR_NONE;
     info = '0;
     case (pc_q)
-      5'd1: begin
+      IN_CHANNELS: begin
         if (op > npu_pkg::OPCODE_UPDATE) begin
           code = npu_pkg::ERROR_OPCODE;
         end else if (op == npu_pkg::OPCODE_END) begin
@@ -386,31 +434,32 @@ module npu_validate #(
           info = register_bad;
         end
       end
-      5'd2: begin
+      OUT_CHANNELS: begin
         if ((conv && (p_q != 34'(in_c))) || (depthwise && (p_q != 34'(out_c)))) begin
           code = npu_pkg::ERROR_SHAPE;
           info = 32'(npu_pkg::SHAPE_RULE_GROUPS);
         end
       end
-      5'd3: begin
+      TAPS: begin
         if (conv && ((p_q != 34'(out_c)) || (transposed && (groups != 16'd1)))) begin
           code = npu_pkg::ERROR_SHAPE;
           info = 32'(npu_pkg::SHAPE_RULE_GROUPS);
         end
       end
-      5'd4: begin
-        if ((depthwise && (p_q > 34'(npu_pkg::MAX_K))) || (pool && (p_q > 34'(npu_pkg::MAX_POOL_TAPS)))) begin
+      DOT: begin
+        if ((depthwise && (p_q > 34'(npu_pkg::MAX_K))) ||
+            (pool && (p_q > 34'(npu_pkg::MAX_POOL_TAPS)))) begin
           code = npu_pkg::ERROR_SHAPE;
           info = 32'(npu_pkg::SHAPE_RULE_K);
         end
       end
-      5'd5: begin
+      POSITIONS: begin
         if ((conv && (p_q > 34'(npu_pkg::MAX_K))) || (softmax && (in_c > 32'd4095))) begin
           code = npu_pkg::ERROR_SHAPE;
           info = 32'(npu_pkg::SHAPE_RULE_K);
         end
       end
-      5'd7: begin
+      TILE_ROWS: begin
         code = npu_pkg::ERROR_SHAPE;
         if (pitch_bad) info = 32'(npu_pkg::SHAPE_RULE_PITCH);
         else if (range_bad) info = 32'(npu_pkg::SHAPE_RULE_RANGE);
@@ -418,19 +467,19 @@ module npu_validate #(
         else if (chunk_bad) info = 32'(npu_pkg::SHAPE_RULE_CHUNK);
         else code = npu_pkg::ERROR_NONE;
       end
-      5'd9: begin
+      STRIDE_H: begin
         if (tiled && tile_bad) begin
           code = npu_pkg::ERROR_TILE;
           info = 32'd1;
         end
       end
-      5'd14: begin
+      ALL_ROWS: begin
         if (tiled && (p_q > 34'(row_pitch))) begin
           code = npu_pkg::ERROR_TILE;
           info = 32'd2;
         end
       end
-      5'd16: begin
+      IN_ROWS: begin
         if (tiled && (p_q > 34'(ACT_BYTES))) begin
           code = npu_pkg::ERROR_TILE;
           info = 32'd2;
@@ -445,12 +494,13 @@ module npu_validate #(
     endcase
   end
 
+  // The first fault ends the check; so does END, which has nothing to check.
   logic stop, at_end;
   always_comb begin
     at_end = 1'b0;
     stop = 1'b0;
     if (busy_o) begin
-      at_end = (pc_q == LAST) || ((pc_q == 5'd1) && (op == npu_pkg::OPCODE_END));
+      at_end = (pc_q == AT_RQ) || ((pc_q == IN_CHANNELS) && (op == npu_pkg::OPCODE_END));
       stop = (code != npu_pkg::ERROR_NONE) || at_end;
     end
   end
@@ -466,20 +516,23 @@ module npu_validate #(
       done_o <= 1'b0;
     end else begin
       done_o <= busy_o && stop;
-      if (start_i) pc_q <= 5'd1;
-      else if (busy_o) pc_q <= stop ? 5'd0 : pc_q + 5'd1;
+      if (start_i) pc_q <= IN_CHANNELS;
+      else if (busy_o) pc_q <= stop ? IDLE : pc_q + 5'd1;
     end
   end
+  // What later steps need of earlier ones.
   always_ff @(posedge clk_i) begin
     if (busy_o) begin
-      if (pc_q <= 5'd20) p_q <= (product[58:34] != '0) ? 34'h3_ffff_ffff : product[33:0];
-      if (pc_q == 5'd4) taps_q <= (p_q > 34'h1ff_ffff) ? 25'h1ff_ffff : p_q[24:0];
-      if (pc_q == 5'd5) k_q <= p_q[16:0];
-      if (pc_q == 5'd7) image_q <= tiled ? image_bytes : (loss && !errors) ? 34'd4 : 34'(in_c);
-      if ((pc_q == 5'd10) || (pc_q == 5'd12)) extent_q <= 25'(p_q);
-      if (pc_q == 5'd11) rows_q <= extent_q + 25'(p_q) + 25'd1;
-      if (pc_q == 5'd19) in_bytes_q <= gradient ? p_q + 34'(gradient_row) : p_q;
-      if (pc_q == 5'd20) out_bytes_q <= !(tiled && (out_pitch != '0)) ? p_q : (p_q > 34'h1_ffff_ffff) ? p_q : p_q + image_q;
+      if (pc_q <= W_BYTES) p_q <= (product[58:34] != '0) ? 34'h3_ffff_ffff : product[33:0];
+      if (pc_q == DOT) taps_q <= (p_q > 34'h1ff_ffff) ? 25'h1ff_ffff : p_q[24:0];
+      if (pc_q == POSITIONS) k_q <= p_q[16:0];
+      if (pc_q == TILE_ROWS) image_q <= tiled ? image_bytes : (loss && !errors) ? 34'd4 : 34'(in_c);
+      if ((pc_q == KERNEL_H) || (pc_q == KERNEL_W)) extent_q <= 25'(p_q);
+      if (pc_q == STRIDE_W) rows_q <= extent_q + 25'(p_q) + 25'd1;
+      if (pc_q == OUT_BYTES) in_bytes_q <= gradient ? p_q + 34'(gradient_row) : p_q;
+      if (pc_q == W_BYTES)
+        out_bytes_q <= !(tiled && (out_pitch != '0)) || (p_q > 34'h1_ffff_ffff) ? p_q
+                       : p_q + image_q;
       if (stop) begin
         code_o <= code;
         info_o <= info;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Drain: takes finished blocks of accumulators, RQ_LANES outputs per cycle: bias, requantization, clamp, optional fused addition, and
-// hands segments of consecutive bytes to the write combiner. Works on one half of the accumulators while the array fills the other.
-// Registers behind the issue of (position, group): 0 accumulator read, 1 group selected, 2 bias added, 3..6 requantization,
+// Drain: takes finished blocks of accumulators, RQ_LANES outputs per cycle: bias, requantization,
+// clamp, optional fused addition, and hands segments of consecutive bytes to the write combiner.
+// Works on one half of the accumulators while the array fills the other. Registers behind the issue
+// of (position, group): 0 accumulator read, 1 group selected, 2 bias added, 3..6 requantization,
 // 7..15 addition (only with RES_ADD). All advance together.
 module npu_drain #(
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
@@ -65,7 +66,8 @@ module npu_drain #(
   output logic [SW-1:0]                 seg_bytes_o,
   output logic [SEG*8-1:0]              seg_data_o,
   output logic                          seg_last_o,
-  output logic                          end_o,          // pulse: the last segment of the command was taken
+  // pulse: the last segment of the command was taken
+  output logic                          end_o,
   output logic                          busy_o,
   // events
   output logic                          cnt_active_o,
@@ -84,9 +86,13 @@ module npu_drain #(
   assign whole = desc_i.flags.out32;
   assign out_c = desc_i.out_c;
 
-  // A block at a time.
-  localparam logic [1:0] D_WAIT = 2'd0, D_LOAD = 2'd1, D_RUN = 2'd2, D_FLUSH = 2'd3;
-  logic [1:0] state_q;
+  // A block at a time: D_WAIT until its accumulators, parameters and tile are there, D_LOAD (start
+  // values), D_RUN issues a group of RQ_LANES channels of a position per cycle, D_FLUSH until the
+  // last one has left.
+  typedef enum logic [1:0] {
+    D_WAIT = 2'd0, D_LOAD = 2'd1, D_RUN = 2'd2, D_FLUSH = 2'd3
+  } state_t;
+  state_t state_q;
   logic [ADD-1:0] v_q, en;
   logic [ADD*GB-1:0] group_pipe_q;
   logic half_pipe_q;
@@ -100,8 +106,9 @@ module npu_drain #(
     last_issue = 1'b0;
     if (issue) last_issue = (pos_q == last_pos) && (group_q == last_group);
   end
-  // The accumulators are free when the last group has been selected, not when it was read: until then the word read last must stay, and
-  // an output that waits for memory can hold the group for long.
+  // The accumulators are free when the last group has been selected, not when it was read: until
+  // then the word read last must stay, and an output that waits for memory can hold the group for
+  // long.
   logic last_select;
   assign last_select = (state_q == D_FLUSH) && en[1];
   assign block_free_o[0] = last_select && !half_pipe_q;
@@ -139,12 +146,14 @@ module npu_drain #(
   assign dr_half_o = half_q;
   assign dr_pos_o = pos_q;
 
-  // The pipeline.
-  assign en = advance ? {v_q[ADD-2:0], 1'b0} : '0;  // enable of register s: its predecessor is valid
+  // The pipeline. All registers move together or, when an output waits for the write combiner or a
+  // sum for its second addend, none; register s takes a value where its predecessor holds one.
+  assign en = advance ? {v_q[ADD-2:0], 1'b0} : '0;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) v_q <= '0;
     else if (clear_i) v_q <= '0;
-    else if (advance && (issue || v_q != '0)) v_q <= {add ? v_q[ADD-2:RQ-1] : '0, v_q[RQ-2:0], issue};
+    else if (advance && (issue || v_q != '0))
+      v_q <= {add ? v_q[ADD-2:RQ-1] : '0, v_q[RQ-2:0], issue};
   end
   always_ff @(posedge clk_i) begin
     if (advance && (issue || v_q != '0)) group_pipe_q <= {group_pipe_q[(ADD-1)*GB-1:0], group_q};
@@ -166,7 +175,8 @@ module npu_drain #(
   assign par_group_o = group_pipe_q[GB-1:0];
 
   // Valid lanes of a group, of which at least one is.
-  function automatic logic [RQ_LANES-1:0] lanes_of(input logic [GB-1:0] group, input logic [LC:0] channels);
+  function automatic logic [RQ_LANES-1:0] lanes_of(input logic [GB-1:0] group,
+                                                   input logic [LC:0] channels);
     lanes_of = ~({RQ_LANES{1'b1}} << (32'(channels) - 32'(group) * 32'(RQ_LANES)));
   endfunction
   logic [GB-1:0] group_rq, group_add, group_out;
@@ -174,6 +184,7 @@ module npu_drain #(
   assign group_add = group_pipe_q[(ADD-1)*GB +: GB];
   assign group_out = add ? group_add : group_rq;
 
+  // The lanes: bias, requantization, addition. With OUT32 a sum passes requantization unchanged.
   logic [RQ_LANES*8-1:0] res_data;
   logic res_valid, res_take, res_last;
   logic [RQ_LANES*32-1:0] rq_out;
@@ -193,7 +204,8 @@ module npu_drain #(
     npu_requant u_requant (
       .clk_i, .en_i(en[6:3]), .acc_i(sum_q), .mult_i(mult_q), .exp_i(exp_q),
       .zp_i(desc_i.out_zp), .min_i(desc_i.act_min), .max_i(desc_i.act_max),
-      .wide_i(wide), .whole_i(whole), .out_o(rq_out[l*32 +: 32]), .sat_low_o(rq_low[l]), .sat_high_o(rq_high[l])
+      .wide_i(wide), .whole_i(whole), .out_o(rq_out[l*32 +: 32]), .sat_low_o(rq_low[l]),
+      .sat_high_o(rq_high[l])
     );
     npu_add_lane u_add (
       .clk_i, .en_i(add ? en[ADD-1:RQ] : '0), .x1_i(rq_out[l*32 +: 8]), .x2_i(res_data[l*8 +: 8]),
@@ -216,18 +228,20 @@ module npu_drain #(
   end
   npu_residual #(.COLS(COLS), .BUS_BYTES(BUS_BYTES), .RQ_LANES(RQ_LANES)) u_residual (
     .clk_i, .rst_ni, .clear_i, .start_i(state_q == D_LOAD && add), .addr_i(desc_i.in2_addr),
-    .base_i(block_base), .channels_i(par_channels_i), .tn_i(tile_i[15:0]), .th_i(tile_i[31:16]), .tw_i(tile_i[47:32]),
-    .col_i(out_c), .row_i(out_row_i), .img_i(out_img_i),
-    .rd_req_valid_o, .rd_req_ready_i, .rd_req_addr_o, .rd_req_bytes_o, .rd_rsp_valid_i, .rd_rsp_ready_o, .rd_rsp_data_i, .rd_rsp_last_i,
-    .valid_o(res_valid), .ready_i(res_take), .last_i(res_last), .data_o(res_data)
+    .base_i(block_base), .channels_i(par_channels_i), .tn_i(tile_i[15:0]), .th_i(tile_i[31:16]),
+    .tw_i(tile_i[47:32]), .col_i(out_c), .row_i(out_row_i), .img_i(out_img_i),
+    .rd_req_valid_o, .rd_req_ready_i, .rd_req_addr_o, .rd_req_bytes_o, .rd_rsp_valid_i,
+    .rd_rsp_ready_o, .rd_rsp_data_i, .rd_rsp_last_i, .valid_o(res_valid), .ready_i(res_take),
+    .last_i(res_last), .data_o(res_data)
   );
 
-  // Output.
+  // Output: a group's bytes as one segment, at their place in the tensor.
   logic out_valid, walk_last, last_group_out;
   logic [31:0] at, element;
   logic [LC:0] count;
   assign out_valid = add ? v_q[ADD-1] : v_q[RQ-1];
-  // A group of int32 leaves in two segments, its lower half of bytes first, as segments hold two bytes per lane.
+  // A group of int32 leaves in two segments, its lower half of bytes first, as segments hold two
+  // bytes per lane.
   logic upper_q, halves, seg_take, group_take;
   assign seg_take = seg_valid_o && seg_ready_i;
   assign group_take = seg_take && (!halves || upper_q);
@@ -248,27 +262,31 @@ module npu_drain #(
     seg_addr_o = '0;
     if (out_valid) begin
       last_group_out = (group_out == last_group);
-      count = last_group_out ? par_channels_i - (LC + 1)'(32'(group_out) * 32'(RQ_LANES)) : (LC + 1)'(RQ_LANES);
+      count = last_group_out ? par_channels_i - (LC + 1)'(32'(group_out) * 32'(RQ_LANES))
+                             : (LC + 1)'(RQ_LANES);
       halves = whole && (32'(count) * 32'd2 > 32'(RQ_LANES));
       seg_last_o = last_group_out && (!halves || upper_q);
-      if (whole) seg_bytes_o = (halves && !upper_q) ? SW'(SEG) : SW'(32'(count) * 32'd4 - (upper_q ? 32'(SEG) : 32'd0));
+      if (whole && halves && !upper_q) seg_bytes_o = SW'(SEG);
+      else if (whole) seg_bytes_o = SW'(32'(count) * 32'd4 - (upper_q ? 32'(SEG) : 32'd0));
       else seg_bytes_o = wide ? SW'({count, 1'b0}) : SW'(count);
       element = at + 32'(group_out) * 32'(RQ_LANES);
-      seg_addr_o = desc_i.out_addr + (whole ? {element[29:0], 2'b00} + (upper_q ? 32'(SEG) : 32'd0)
-                                                              : wide ? {element[30:0], 1'b0} : element);
+      seg_addr_o = desc_i.out_addr +
+          (whole ? {element[29:0], 2'b00} + (upper_q ? 32'(SEG) : 32'd0)
+                 : wide ? {element[30:0], 1'b0} : element);
     end
   end
   assign last_out = seg_valid_o && seg_ready_i && seg_last_o && walk_last;
   npu_walk u_out (
-    .clk_i, .load_i(state_q == D_LOAD), .base_i(block_base), .tn_i(tile_i[15:0]), .th_i(tile_i[31:16]),
-    .tw_i(tile_i[47:32]), .step_i(seg_valid_o && seg_ready_i && seg_last_o), .col_i(out_c), .row_i(out_row_i), .img_i(out_img_i),
-    .at_o(at), .last_o(walk_last)
+    .clk_i, .load_i(state_q == D_LOAD), .base_i(block_base), .tn_i(tile_i[15:0]),
+    .th_i(tile_i[31:16]), .tw_i(tile_i[47:32]), .step_i(seg_valid_o && seg_ready_i && seg_last_o),
+    .col_i(out_c), .row_i(out_row_i), .img_i(out_img_i), .at_o(at), .last_o(walk_last)
   );
   always_comb begin
     seg_data_o = '0;
     if (seg_valid_o) begin
       for (int unsigned l = 0; l < RQ_LANES; l++) begin
-        if (whole) seg_data_o[l*16 +: 16] = upper_q ? rq_out[(RQ_LANES+l)*16 +: 16] : rq_out[l*16 +: 16];
+        if (whole)
+          seg_data_o[l*16 +: 16] = upper_q ? rq_out[(RQ_LANES+l)*16 +: 16] : rq_out[l*16 +: 16];
         else if (wide) seg_data_o[l*16 +: 16] = rq_out[l*32 +: 16];
         else seg_data_o[l*8 +: 8] = add ? add_out[l*8 +: 8] : rq_out[l*32 +: 8];
       end
@@ -300,9 +318,11 @@ module npu_drain #(
   assign cnt_active_o = advance && (issue || v_q != '0);
 
 `ifndef SYNTHESIS
-  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) last_out |-> (state_q == D_FLUSH));
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
-                   seg_valid_o && !seg_ready_i |=> seg_valid_o && $stable(seg_addr_o) && $stable(seg_data_o) && $stable(seg_bytes_o));
+                   last_out |-> (state_q == D_FLUSH));
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                   seg_valid_o && !seg_ready_i |=> seg_valid_o && $stable(seg_addr_o) &&
+                       $stable(seg_data_o) && $stable(seg_bytes_o));
 `endif
 
 endmodule

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Parameters of a channel block: bias (perturbed on the way) and requantization entries, double-buffered, so that the next block's wait
-// when a block's accumulators are complete. Walks tiles and blocks in the order of the array.
-// A bus word's elements of 4 bytes are stored one per cycle: a block needs far fewer cycles than its k-tiles take.
+// Parameters of a channel block: bias (perturbed on the way) and requantization entries,
+// double-buffered, so that the next block's wait when a block's accumulators are complete. Walks
+// tiles and blocks in the order of the array. A bus word's elements of 4 bytes are stored one per
+// cycle: a block needs far fewer cycles than its k-tiles take.
 module npu_params #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
@@ -68,10 +69,14 @@ module npu_params #(
   assign groups = depthwise ? 16'd1 : desc_i.groups;
   assign limit = depthwise ? 17'(DW_CH) : 17'(COLS);
 
-  localparam logic [2:0] T_TILE = 3'd0, T_BLOCK = 3'd1, T_BIAS = 3'd2, T_TABLE = 3'd3, T_DONE = 3'd4;
-  logic [2:0] state_q;
+  // T_TILE waits for a tile, T_BLOCK for a free buffer; T_BIAS and T_TABLE store what comes, where
+  // the command has it; T_DONE hands the buffer over and goes on to the next block.
+  typedef enum logic [2:0] {
+    T_TILE = 3'd0, T_BLOCK = 3'd1, T_BIAS = 3'd2, T_TABLE = 3'd3, T_DONE = 3'd4
+  } state_t;
+  state_t state_q;
   logic first_tile_q, last_tile_q;
-  logic [16:0] o_q, ob_q;
+  logic [16:0] o_q, ob_q;  // first channel of the block: of all, in its group
   logic [15:0] group_q;
   logic [LC:0] nc_q, nc;
   logic [16:0] left;
@@ -89,7 +94,7 @@ module npu_params #(
     end
   end
 
-  // Two buffers.
+  // Two buffers: one is written while the drain uses the other.
   logic wr_buf_q, rd_buf_q;
   logic [1:0] valid_q;
   logic [2*17-1:0] first_q;
@@ -103,7 +108,8 @@ module npu_params #(
                                     : desc_i.rq_addr + {12'd0, o_q, 3'd0};
   assign rd_req_bytes_o = req_bias_q ? 24'({nc_q, 2'd0}) : 24'({nc_q, 3'd0});
 
-  // Elements.
+  // Elements of 4 bytes: a bias each, or multiplier and exponent of a channel in turn. Biases come
+  // through the perturbation unit, the table straight from the bus.
   logic in_table;
   logic [LC+1:0] el_q, el_count;  // elements stored, of the phase
   logic [LE-1:0] at_q;            // place in the word
@@ -117,9 +123,11 @@ module npu_params #(
   assign store = word_valid && (state_q == T_BIAS || in_table);
   assign phase_done = store && (el_q + (LC + 2)'(1) == el_count);
   assign word_pop = store && (at_q == '1 || phase_done);
-  assign rd_rsp_ready_o = in_table ? word_pop : (state_q == T_BIAS) && p_in_ready && (in_left_q != '0);
+  assign rd_rsp_ready_o =
+      in_table ? word_pop : (state_q == T_BIAS) && p_in_ready && (in_left_q != '0);
 
-  // Bias words on their way in.
+  // Bias words on their way in. A block's first bias may lie anywhere in its word, and the word may
+  // hold biases beyond the block: lanes are those that are the block's.
   logic [LC:0] in_left_q;  // channels not yet sent
   logic in_first_q;
   logic [LE:0] in_skip;
@@ -129,7 +137,8 @@ module npu_params #(
   always_comb begin
     lanes = '0;
     if (p_in_valid) begin
-      for (int unsigned e = 0; e < E; e++) lanes[e] = (32'(e) >= 32'(in_skip)) && (32'(e) < 32'(in_skip) + 32'(in_left_q));
+      for (int unsigned e = 0; e < E; e++)
+        lanes[e] = (32'(e) >= 32'(in_skip)) && (32'(e) < 32'(in_skip) + 32'(in_left_q));
     end
   end
   // The same words, walked ahead for their random numbers.
@@ -141,11 +150,14 @@ module npu_params #(
     .active_i(perturb), .minus_i(polarity_i == 2'd2), .gaussian_i(dist_i), .w8_i(1'b0),
     .eps_i(desc_i.b_eps), .shift_i(desc_i.b_eps_shift[4:0]), .keep_i(desc_i.b_keep[8:0]),
     .seed_i, .mask_seed_i, .tensor_i(desc_i.b_tensor),
-    .ahead_valid_i(ahead_q), .ahead_ready_o(ahead_ready), .ahead_row_i(16'd0), .ahead_col_i(ahead_col_q[15:0]),
-    .in_valid_i(p_in_valid), .in_ready_o(p_in_ready), .in_data_i(rd_rsp_data_i), .in_lanes_i(lanes), .in_count_i(first_tile_q),
-    .out_valid_o(p_out_valid), .out_ready_i((state_q == T_BIAS) && word_pop), .out_data_o(p_data), .busy_o(p_busy),
-    .cnt_perturbed_o, .cnt_clipped_o, .cnt_random_o
+    .ahead_valid_i(ahead_q), .ahead_ready_o(ahead_ready), .ahead_row_i(16'd0),
+    .ahead_col_i(ahead_col_q[15:0]), .in_valid_i(p_in_valid), .in_ready_o(p_in_ready),
+    .in_data_i(rd_rsp_data_i), .in_lanes_i(lanes), .in_count_i(first_tile_q),
+    .out_valid_o(p_out_valid), .out_ready_i((state_q == T_BIAS) && word_pop), .out_data_o(p_data),
+    .busy_o(p_busy), .cnt_perturbed_o, .cnt_clipped_o, .cnt_random_o
   );
+
+  // The walk over tiles and blocks.
   assign tile_ready_o = (state_q == T_TILE);
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -192,10 +204,12 @@ module npu_params #(
     end
   end
 
+  // What is left of the block's biases to be sent, and of the words to be drawn ahead.
   always_ff @(posedge clk_i) begin
     if (p_in_valid && p_in_ready) begin
       in_first_q <= 1'b0;
-      in_left_q <= (32'(in_left_q) + 32'(in_skip) > 32'(E)) ? in_left_q - ((LC + 1)'(E) - (LC + 1)'(in_skip)) : '0;
+      in_left_q <= (32'(in_left_q) + 32'(in_skip) > 32'(E))
+                   ? in_left_q - ((LC + 1)'(E) - (LC + 1)'(in_skip)) : '0;
     end else if (state_q == T_BLOCK) begin
       in_first_q <= 1'b1;
       in_left_q <= nc;
@@ -211,6 +225,7 @@ module npu_params #(
     if (ahead_q && ahead_ready) ahead_col_q <= ahead_next;
     else if (state_q == T_BLOCK) ahead_col_q <= {o_q[16:LE], LE'(0)};
   end
+  // Which element comes next, and where in its word it lies.
   always_ff @(posedge clk_i) begin
     if (store) begin
       at_q <= phase_done ? LE'({o_q, 1'b0}) : at_q + LE'(1);
@@ -220,6 +235,7 @@ module npu_params #(
       el_q <= '0;
     end
   end
+  // The block, as the drain will see it, and the next one.
   always_ff @(posedge clk_i) if (state_q == T_BLOCK) nc_q <= nc;
   always_ff @(posedge clk_i) begin
     if (state_q == T_DONE) begin
@@ -238,7 +254,8 @@ module npu_params #(
     end
   end
 
-  // Storage: channel c of a block in lane c mod RQ_LANES. Exponents are kept in -40..30, as the contract defines them.
+  // Storage: channel c of a block in lane c mod RQ_LANES. Exponents are kept in -40..30, as the
+  // contract defines them.
   logic signed [31:0] exp_raw;
   logic [7:0] exponent;
   logic [LC:0] channel;
@@ -289,8 +306,10 @@ module npu_params #(
   assign unused = ^{rd_rsp_last_i, ahead_col_q[16], exp_raw[31:8], channel[LC]};
 
 `ifndef SYNTHESIS
-  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) store && in_table && phase_done |-> rd_rsp_last_i);
-  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) block_free_i |-> block_valid_o);
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                   store && in_table && phase_done |-> rd_rsp_last_i);
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                   block_free_i |-> block_valid_o);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                    rd_req_valid_o && !rd_req_ready_i |=> rd_req_valid_o && $stable(rd_req_addr_o));
 `endif

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// LOSS: softmax cross-entropy of int16 logits, one element per cycle and pass; two passes over each row, the first for the largest logit
-// (CONTRACT.md, Loss). For each example the label is read, then the row twice; with ERRORS a third time, for the errors of the outputs:
-// the same distance and power of each element, the logarithm of the sum added to the distance, rounded with bits drawn ahead.
+// LOSS: softmax cross-entropy of int16 logits, one element per cycle and pass; two passes over each
+// row, the first for the largest logit (CONTRACT.md, Loss). For each example the label is read,
+// then the row twice; with ERRORS a third time, for the errors of the outputs: the same distance
+// and power of each element, the logarithm of the sum added to the distance, rounded with bits
+// drawn ahead.
 module npu_loss #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned HASH_STAGES = 8
@@ -61,7 +63,8 @@ module npu_loss #(
   assign ask_last = ask_step_q == (errors ? 2'd3 : 2'd2);
   assign rd_req_valid_o = busy_q && (ask_left_q != '0);
   assign rd_req_addr_o = (ask_step_q == 2'd0) ? ask_label_q : ask_row_q;
-  assign rd_req_bytes_o = (ask_step_q == 2'd0) ? (wide_label ? 24'd2 : 24'd1) : 24'({classes, 1'b0});
+  assign rd_req_bytes_o =
+      (ask_step_q == 2'd0) ? (wide_label ? 24'd2 : 24'd1) : 24'({classes, 1'b0});
   assign ask = rd_req_valid_o && rd_req_ready_i;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -88,16 +91,19 @@ module npu_loss #(
     end
   end
 
-  localparam logic [2:0] LABEL = 3'd0;
-  localparam logic [2:0] TOP = 3'd1;    // largest logit, first index
-  localparam logic [2:0] SUM = 3'd2;    // distances and their powers
-  localparam logic [2:0] DRAIN = 3'd3;  // the last powers
-  localparam logic [2:0] LOG = 3'd4;
-  localparam logic [2:0] TOTAL = 3'd5;
-  localparam logic [2:0] STORE = 3'd6;
-  localparam logic [2:0] ERROR = 3'd7;  // distances to the logarithm of the sum, their powers, errors
+  // One example after the other.
+  typedef enum logic [2:0] {
+    LABEL = 3'd0,
+    TOP = 3'd1,    // first pass: largest logit, first index
+    SUM = 3'd2,    // second pass: distances and the sum of their powers
+    DRAIN = 3'd3,  // the last powers
+    LOG = 3'd4,    // logarithm of the sum: its leading one and the table
+    TOTAL = 3'd5,  // ... interpolated, plus the label's distance: the loss; then it is added
+    STORE = 3'd6,  // the loss goes to memory
+    ERROR = 3'd7   // third pass: distances to the logarithm of the sum, their powers, errors
+  } state_t;
 
-  logic [2:0] state_q;
+  state_t state_q;
   logic [1:0] step_q;
   logic [15:0] left_q;           // examples
   logic [31:0] label_addr_q, row_addr_q, out_addr_q;
@@ -110,10 +116,12 @@ module npu_loss #(
   logic signed [15:0] logit, top_q;
   logic [15:0] first_q;
 
-  logic e_advance, e_all_q;      // third pass: its registers move; the row's last element is in them
+  // third pass: its registers move; the row's last element is in them
+  logic e_advance, e_all_q;
   logic e_element;
   logic [BUS_BYTES*8-1:0] at_label, at_logit;
-  // combinational work of an idle engine is skipped
+  // The element at the head of the stream; a word is done with when its last element, or the row's,
+  // is taken. Combinational work of an idle engine is skipped.
   always_comb begin
     at_label = '0;
     at_logit = '0;
@@ -147,8 +155,8 @@ module npu_loss #(
   assign logit = at_logit[15:0];
   assign e_element = element && (state_q == ERROR);
 
-  // Distance, power, sum: three registers behind the stream. In the third pass the distance goes round once more, with the logarithm of
-  // the sum added: product, distance, table, power, error.
+  // Distance, power, sum: three registers behind the stream. In the third pass the distance goes
+  // round once more, with the logarithm of the sum added: product, distance, table, power, error.
   logic [2:0] valid_q;
   logic [4:0] e_valid_q, e_en;
   logic [30:0] distance;         // whose power is looked up
@@ -166,6 +174,7 @@ module npu_loss #(
   logic [24:0] value, fall, power;
   logic [40:0] sum_q;
   assign d = 16'(top_q - logit);
+  // t: distance to the largest logit in units of log2, rounded; saturated to 31 bits.
   always_comb begin
     scaled = '0;
     t = '0;
@@ -180,6 +189,7 @@ module npu_loss #(
       distance = past[31] ? 31'h7fff_ffff : past[30:0];
     end
   end
+  // 2^-distance: a table of 256 steps of an octave, straight lines between them, then the octaves.
   assign fall = high_q - next_q;
   assign slope = 37'(fall) * 37'(rest_q) + 37'd2048;
   assign value = high_q - slope[36:12];
@@ -247,7 +257,8 @@ module npu_loss #(
     end
   end
 
-  // Rounding bits of the errors: a word for four classes, drawn ahead from the row's beginning on; the words wait in the pipeline.
+  // Rounding bits of the errors: a word for four classes, drawn ahead from the row's beginning on;
+  // the words wait in the pipeline.
   localparam int unsigned H = HASH_STAGES;
   logic [H-1:0] h_valid_q, h_en;
   logic [15:0] example_q;        // row, as it is drawn
@@ -286,11 +297,15 @@ module npu_loss #(
   logic [63:0] h_counter;
   always_comb begin
     h_counter = '0;
-    if (h_go) h_counter = {8'd0, npu_pkg::DOMAIN_ROUND, desc_i.w_tensor, example_q, 1'b0, h_column_q[16:2]};
+    if (h_go)
+      h_counter = {8'd0, npu_pkg::DOMAIN_ROUND, desc_i.w_tensor, example_q, 1'b0, h_column_q[16:2]};
   end
-  npu_hash #(.STAGES(H)) u_hash (.clk_i, .en_i(h_en), .key_i(seed_i), .ctr_i(h_counter), .word_o(h_word));
+  npu_hash #(.STAGES(H)) u_hash (
+    .clk_i, .en_i(h_en), .key_i(seed_i), .ctr_i(h_counter), .word_o(h_word)
+  );
 
-  // Third pass: the error of an element from its power. Element i of the row takes 16 bits i mod 4 of its word.
+  // Third pass: the error of an element from its power. Element i of the row takes 16 bits i mod 4
+  // of its word.
   logic [24:0] power_q;
   logic [1:0] e_target_q;        // the element is the label's: beside table, power
   logic [1:0] e_last_in_q;       // the row's last: beside product, distance
@@ -298,7 +313,8 @@ module npu_loss #(
   logic [1:0] e_at_q;
   logic [7:0] error_q;
   logic pack_ready, pack_idle, e_busy;
-  function automatic logic [7:0] rounded_error(input logic [24:0] probability, input logic is_label, input logic [15:0] random);
+  function automatic logic [7:0] rounded_error(input logic [24:0] probability,
+                                               input logic is_label, input logic [15:0] random);
     logic [24:0] magnitude;
     logic [8:0] steps;
     logic [6:0] q;
@@ -334,7 +350,8 @@ module npu_loss #(
       power_q <= power;
       e_target_q[1] <= e_target_q[0];
     end
-    if (e_en[4]) error_q <= counts_q ? rounded_error(power_q, e_target_q[1], h_word[e_at_q*16 +: 16]) : 8'd0;
+    if (e_en[4])
+      error_q <= counts_q ? rounded_error(power_q, e_target_q[1], h_word[e_at_q*16 +: 16]) : 8'd0;
     if (e_en[4]) e_at_q <= h_pop ? '0 : e_at_q + 2'd1;
     else if (state_q == LABEL) e_at_q <= '0;
   end
@@ -345,8 +362,9 @@ module npu_loss #(
   logic [BUS_BYTES*8-1:0] pack_wr_data;
   logic [BUS_BYTES-1:0] pack_wr_strb;
   npu_pack #(.BUS_BYTES(BUS_BYTES), .LANES(1)) u_pack (
-    .clk_i, .rst_ni, .clear_i, .start_i, .addr_i(desc_i.out_addr), .valid_i(e_valid_q[4] && e_advance), .ready_o(pack_ready),
-    .bytes_i(error_q), .count_i(1'b1), .last_i(e_last_q[2]), .idle_o(pack_idle), .wr_valid_o(pack_wr_valid), .wr_ready_i,
+    .clk_i, .rst_ni, .clear_i, .start_i, .addr_i(desc_i.out_addr),
+    .valid_i(e_valid_q[4] && e_advance), .ready_o(pack_ready), .bytes_i(error_q), .count_i(1'b1),
+    .last_i(e_last_q[2]), .idle_o(pack_idle), .wr_valid_o(pack_wr_valid), .wr_ready_i,
     .wr_addr_o(pack_wr_addr), .wr_data_o(pack_wr_data), .wr_strb_o(pack_wr_strb)
   );
   assign wr_valid_o = (state_q == STORE) || pack_wr_valid;  // LABEL when idle
@@ -359,15 +377,21 @@ module npu_loss #(
       wr_strb_o = pack_wr_strb;
     end else if (wr_valid_o) begin
       wr_data_o = {(BUS_BYTES / 4) {1'b0, loss_q}};
-      for (int unsigned i = 0; i < BUS_BYTES / 4; i++) wr_strb_o[i*4 +: 4] = (out_addr_q[WB-1:2] == (WB-2)'(i)) ? 4'hf : 4'h0;
+      for (int unsigned i = 0; i < BUS_BYTES / 4; i++)
+        wr_strb_o[i*4 +: 4] = (out_addr_q[WB-1:2] == (WB-2)'(i)) ? 4'hf : 4'h0;
     end
   end
 
+  // The walk through the states.
   logic example_done, finished;
   always_comb begin
     example_done = 1'b0;
-    if (state_q == ERROR) example_done = e_all_q && !e_busy && ((left_q != 16'd1) || pack_idle);  // the last one's are in memory
-    else if (busy_q) example_done = ((state_q == TOTAL) && (step_q == 2'd1) && !losses && !errors) || ((state_q == STORE) && wr_ready_i);
+    // the last one's are in memory
+    if (state_q == ERROR)
+      example_done = e_all_q && !e_busy && ((left_q != 16'd1) || pack_idle);
+    else if (busy_q)
+      example_done = ((state_q == TOTAL) && (step_q == 2'd1) && !losses && !errors) ||
+                     ((state_q == STORE) && wr_ready_i);
     finished = example_done && (left_q == 16'd1);
   end
   always_ff @(posedge clk_i or negedge rst_ni) begin
@@ -392,9 +416,7 @@ module npu_loss #(
           TOP: if (element && last_element) state_q <= SUM;
           SUM: if (element && last_element) state_q <= DRAIN;
           DRAIN: if (valid_q == '0) state_q <= LOG;
-          LOG: begin
-            state_q <= TOTAL;
-          end
+          LOG: state_q <= TOTAL;
           TOTAL: begin
             step_q <= 2'd1;
             if (step_q == 2'd1) begin
@@ -408,6 +430,7 @@ module npu_loss #(
     end
   end
 
+  // What each state leaves behind, and the next example's addresses.
   always_ff @(posedge clk_i) begin
     if (busy_q) begin
       case (state_q)
@@ -465,7 +488,8 @@ module npu_loss #(
     else if (element || (state_q == LABEL)) at_q <= row_addr_q[WB-1:0];
   end
 
-  // Of the third pass: no element comes before the registers are empty again, so they and the table have one user.
+  // Of the third pass: no element comes before the registers are empty again, so they and the table
+  // have one user.
   always_ff @(posedge clk_i) begin
     if (state_q == TOTAL) e_all_q <= 1'b0;
     else if (e_en[0] && last_element) e_all_q <= 1'b1;
@@ -477,8 +501,8 @@ module npu_loss #(
   end
 
   assign busy_o = busy_q;
-  assign progress_o = busy_q && (element || (state_q == LABEL && rd_rsp_valid_i) || (state_q >= DRAIN && state_q < STORE) ||
-                                 (e_advance && e_busy) ||
+  assign progress_o = busy_q && (element || (state_q == LABEL && rd_rsp_valid_i) ||
+                                 (state_q >= DRAIN && state_q < STORE) || (e_advance && e_busy) ||
                                  (wr_valid_o && wr_ready_i));
   logic unused;
   assign unused = ^{desc_i, at_label, at_logit, norm, log_slope, slope, log_rounded[3:0]};
@@ -488,7 +512,8 @@ module npu_loss #(
   // Where the sum is cleared, nothing is added: the order of the branches does not matter.
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) valid_q[1] |-> state_q != TOP);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
-                   wr_valid_o && !wr_ready_i |=> wr_valid_o && $stable(wr_data_o) && $stable(wr_addr_o));
+                   wr_valid_o && !wr_ready_i |=> wr_valid_o && $stable(wr_data_o) &&
+                       $stable(wr_addr_o));
 `endif
 
 endmodule

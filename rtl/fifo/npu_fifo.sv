@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// First-in first-out buffer for bus words and for tokens between engines. Both sides are registered:
-// no path from push to pop or from pop to push, so what is pushed in one cycle can be popped in the
-// next, and a full buffer takes nothing in the cycle of a pop.
+// First-in first-out buffer for bus words and for tokens between engines. Both sides are
+// registered: no path from push to pop or from pop to push, so what is pushed in one cycle can be
+// popped in the next, and a full buffer takes nothing in the cycle of a pop.
 module npu_fifo #(
   parameter int unsigned WIDTH = 8,
   parameter int unsigned DEPTH = 4  // power of two

@@ -36,7 +36,8 @@ module npu_requant #(
     type_max = wide ? 41'sd32767 : 41'sd127;
     clamp[33] = offset_y > type_max;
     clamp[32] = offset_y < type_min;
-    clamp[31:0] = (offset_y < 41'(low)) ? 32'(low) : (offset_y > 41'(high)) ? 32'(high) : offset_y[31:0];
+    clamp[31:0] = (offset_y < 41'(low)) ? 32'(low) : (offset_y > 41'(high)) ? 32'(high)
+        : offset_y[31:0];
   endfunction
   // What does not fit 32 bits differs from its sign above bit 31.
   function automatic logic [33:0] clamp32(input logic signed [39:0] v);
@@ -45,9 +46,9 @@ module npu_requant #(
     clamp32[31:0] = clamp32[33] ? 32'h7fff_ffff : clamp32[32] ? 32'h8000_0000 : v[31:0];
   endfunction
 
-  always_ff @(posedge clk_i)
+  always_ff @(posedge clk_i) begin
     if (en_i[3])
-      {sat_high_o, sat_low_o, out_o} <= whole_i ? clamp32(y)
-                                                : clamp(y, zp_i, min_i, max_i, wide_i);
+      {sat_high_o, sat_low_o, out_o} <= whole_i ? clamp32(y) : clamp(y, zp_i, min_i, max_i, wide_i);
+  end
 
 endmodule

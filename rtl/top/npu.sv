@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The NPU: AXI4-Lite registers, AXI4 master, level interrupt. Joins control, bus masters, the tensor core and the element engines.
-// cmd_done_o / cmd_index_o are commit points: a pulse when a command's results are acknowledged by memory.
+// The NPU: AXI4-Lite registers, AXI4 master, level interrupt. Joins control, bus masters, the
+// tensor core and the element engines. cmd_done_o / cmd_index_o are commit points: a pulse when a
+// command's results are acknowledged by memory.
 module npu #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
@@ -67,7 +68,8 @@ module npu #(
 );
 
   localparam int unsigned DATA = BUS_BYTES * 8;
-  localparam int unsigned INC = 32;  // more than any increment: whole words are cheap to assemble in simulation
+  // more than any increment: whole words are cheap to assemble in simulation
+  localparam int unsigned INC = 32;
   localparam int unsigned LR = $clog2(ROWS);
   localparam int unsigned MB = LR + $clog2(COLS) + 1;
 
@@ -127,8 +129,8 @@ module npu #(
   assign rd_req_bytes[23:0] = fetch_req.bytes;
 
   npu_control #(
-    .ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH), .RQ_LANES(RQ_LANES), .TRAINING(TRAINING),
-    .INC_BITS(INC)
+    .ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH),
+    .RQ_LANES(RQ_LANES), .TRAINING(TRAINING), .INC_BITS(INC)
   ) u_control (
     .clk_i, .rst_ni, .axil_write_i(axil_write), .axil_written_o(axil_written),
     .axil_read_i(axil_read), .axil_data_o(axil_data), .irq_o,
@@ -143,33 +145,38 @@ module npu #(
 
   npu_axi_read #(.BUS_BYTES(BUS_BYTES)) u_read (
     .clk_i, .rst_ni, .clear_i(abort),
-    .req_valid_i(rd_req_valid), .req_ready_o(rd_req_ready), .req_addr_i(rd_req_addr), .req_bytes_i(rd_req_bytes),
-    .rsp_valid_o(rd_rsp_valid), .rsp_ready_i(rd_rsp_ready), .rsp_data_o(rd_rsp_data), .rsp_last_o(rd_rsp_last),
-    .arvalid_o(m_axi_arvalid_o), .arready_i(m_axi_arready_i), .arid_o(m_axi_arid_o), .araddr_o(m_axi_araddr_o), .arlen_o(m_axi_arlen_o),
-    .arsize_o(m_axi_arsize_o), .arburst_o(m_axi_arburst_o), .rvalid_i(m_axi_rvalid_i), .rready_o(m_axi_rready_o), .rid_i(m_axi_rid_i),
-    .rdata_i(m_axi_rdata_i), .rresp_i(m_axi_rresp_i), .rlast_i(m_axi_rlast_i),
-    .status_o(rd_status), .progress_o(rd_progress), .cnt_words_o(rd_words),
-    .cnt_beats_o(rd_beats)
+    .req_valid_i(rd_req_valid), .req_ready_o(rd_req_ready), .req_addr_i(rd_req_addr),
+    .req_bytes_i(rd_req_bytes), .rsp_valid_o(rd_rsp_valid), .rsp_ready_i(rd_rsp_ready),
+    .rsp_data_o(rd_rsp_data), .rsp_last_o(rd_rsp_last), .arvalid_o(m_axi_arvalid_o),
+    .arready_i(m_axi_arready_i), .arid_o(m_axi_arid_o), .araddr_o(m_axi_araddr_o),
+    .arlen_o(m_axi_arlen_o), .arsize_o(m_axi_arsize_o), .arburst_o(m_axi_arburst_o),
+    .rvalid_i(m_axi_rvalid_i), .rready_o(m_axi_rready_o), .rid_i(m_axi_rid_i),
+    .rdata_i(m_axi_rdata_i), .rresp_i(m_axi_rresp_i), .rlast_i(m_axi_rlast_i), .status_o(rd_status),
+    .progress_o(rd_progress), .cnt_words_o(rd_words), .cnt_beats_o(rd_beats)
   );
 
   npu_axi_write #(.BUS_BYTES(BUS_BYTES)) u_write (
     .clk_i, .rst_ni, .clear_i(abort), .flush_i(wr_flush),
-    .wr_valid_i(wr_valid), .wr_ready_o(wr_ready), .wr_addr_i(wr_addr), .wr_data_i(wr_data), .wr_strb_i(wr_strb),
-    .awvalid_o(m_axi_awvalid_o), .awready_i(m_axi_awready_i), .awid_o(m_axi_awid_o), .awaddr_o(m_axi_awaddr_o), .awlen_o(m_axi_awlen_o),
-    .awsize_o(m_axi_awsize_o), .awburst_o(m_axi_awburst_o), .wvalid_o(m_axi_wvalid_o), .wready_i(m_axi_wready_i), .wdata_o(m_axi_wdata_o),
-    .wstrb_o(m_axi_wstrb_o), .wlast_o(m_axi_wlast_o), .bvalid_i(m_axi_bvalid_i), .bready_o(m_axi_bready_o), .bid_i(m_axi_bid_i),
-    .bresp_i(m_axi_bresp_i),
-    .idle_o(wr_idle), .error_o(wr_error), .error_client_o(wr_error_client), .waiting_o(wr_waiting), .progress_o(wr_progress),
-    .cnt_beats_o(wr_beats), .cnt_bytes_o(wr_bytes)
+    .wr_valid_i(wr_valid), .wr_ready_o(wr_ready), .wr_addr_i(wr_addr), .wr_data_i(wr_data),
+    .wr_strb_i(wr_strb), .awvalid_o(m_axi_awvalid_o), .awready_i(m_axi_awready_i),
+    .awid_o(m_axi_awid_o), .awaddr_o(m_axi_awaddr_o), .awlen_o(m_axi_awlen_o),
+    .awsize_o(m_axi_awsize_o), .awburst_o(m_axi_awburst_o), .wvalid_o(m_axi_wvalid_o),
+    .wready_i(m_axi_wready_i), .wdata_o(m_axi_wdata_o), .wstrb_o(m_axi_wstrb_o),
+    .wlast_o(m_axi_wlast_o), .bvalid_i(m_axi_bvalid_i), .bready_o(m_axi_bready_o),
+    .bid_i(m_axi_bid_i), .bresp_i(m_axi_bresp_i),
+    .idle_o(wr_idle), .error_o(wr_error), .error_client_o(wr_error_client), .waiting_o(wr_waiting),
+    .progress_o(wr_progress), .cnt_beats_o(wr_beats), .cnt_bytes_o(wr_bytes)
   );
 
-  // Element engines: a_ ADD, s_ SOFTMAX, l_ LOSS, u_ UPDATE. Only one of them runs, and an idle one asks for nothing, so that the answers of
-  // the shared clients need no gate per engine.
-  logic a_busy, a_done, a_progress, a_req_valid, a_req2_valid, a_rsp_ready, a_rsp2_ready, a_wr_valid;
+  // Element engines: a_ ADD, s_ SOFTMAX, l_ LOSS, u_ UPDATE. Only one of them runs, and an idle one
+  // asks for nothing, so that the answers of the shared clients need no gate per engine.
+  logic a_busy, a_done, a_progress, a_req_valid, a_req2_valid, a_rsp_ready, a_rsp2_ready,
+      a_wr_valid;
   logic s_busy, s_done, s_progress, s_req_valid, s_rsp_ready, s_wr_valid;
   logic l_busy, l_done, l_progress, l_req_valid, l_rsp_ready, l_wr_valid;
   logic u_busy, u_done, u_progress, u_req_valid, u_rsp_ready, u_wr_valid;
-  logic [31:0] a_req_addr, a_req2_addr, s_req_addr, l_req_addr, u_req_addr, a_wr_addr, s_wr_addr, l_wr_addr, u_wr_addr;
+  logic [31:0] a_req_addr, a_req2_addr, s_req_addr, l_req_addr, u_req_addr, a_wr_addr, s_wr_addr,
+      l_wr_addr, u_wr_addr;
   logic [23:0] a_req_bytes, a_req2_bytes, s_req_bytes, l_req_bytes, u_req_bytes;
   logic [DATA-1:0] a_wr_data, s_wr_data, l_wr_data, u_wr_data;
   logic [BUS_BYTES-1:0] a_wr_strb, s_wr_strb, l_wr_strb, u_wr_strb;
@@ -187,23 +194,32 @@ module npu #(
   logic [7:0] c_perturbed, c_clipped;
   logic [LR:0] c_sram_writes;
   logic [1:0] c_acc_reads;
-  logic c_sram_read, c_acc_write, c_array, c_stall_load, c_stall_weight, c_stall_drain, c_drain, c_pool;
+  logic c_sram_read, c_acc_write, c_array, c_stall_load, c_stall_weight, c_stall_drain, c_drain,
+      c_pool;
   npu_core #(
-    .ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH), .RQ_LANES(RQ_LANES), .TRAINING(TRAINING)
+    .ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH),
+    .RQ_LANES(RQ_LANES), .TRAINING(TRAINING)
   ) u_core (
     .clk_i, .rst_ni, .clear_i(abort),
-    .start_i(start[npu_pkg::OPCODE_CONV2D[2:0]] || start[npu_pkg::OPCODE_DEPTHWISE[2:0]] || start[npu_pkg::OPCODE_POOL[2:0]]), .desc_i(desc),
-    .polarity_i(perturbation.polarity), .dist_i(perturbation.gaussian), .seed_i(perturbation.seed), .mask_seed_i(perturbation.mask_seed), .busy_o(core_busy), .done_o(core_done),
-    .rd_req_valid_o(c_req_valid), .rd_req_ready_i({rd_req_ready[4] && !a_busy, rd_req_ready[3:1]}), .rd_req_addr_o(c_req_addr),
-    .rd_req_bytes_o(c_req_bytes), .rd_rsp_valid_i({rd_rsp_valid[4] && !a_busy, rd_rsp_valid[3:1]}), .rd_rsp_ready_o(c_rsp_ready),
+    .start_i(start[3'(npu_pkg::OPCODE_CONV2D)] || start[3'(npu_pkg::OPCODE_DEPTHWISE)] ||
+             start[3'(npu_pkg::OPCODE_POOL)]),
+    .desc_i(desc), .polarity_i(perturbation.polarity), .dist_i(perturbation.gaussian),
+    .seed_i(perturbation.seed), .mask_seed_i(perturbation.mask_seed), .busy_o(core_busy),
+    .done_o(core_done), .rd_req_valid_o(c_req_valid),
+    .rd_req_ready_i({rd_req_ready[4] && !a_busy, rd_req_ready[3:1]}), .rd_req_addr_o(c_req_addr),
+    .rd_req_bytes_o(c_req_bytes),
+    .rd_rsp_valid_i({rd_rsp_valid[4] && !a_busy, rd_rsp_valid[3:1]}), .rd_rsp_ready_o(c_rsp_ready),
     .rd_rsp_data_i(rd_rsp_data[5*DATA-1:DATA]), .rd_rsp_last_i(rd_rsp_last[4:1]),
-    .wr_valid_o(wr_valid[0]), .wr_ready_i(wr_ready[0]), .wr_addr_o(wr_addr[31:0]), .wr_data_o(wr_data[DATA-1:0]), .wr_strb_o(wr_strb[BUS_BYTES-1:0]),
+    .wr_valid_o(wr_valid[0]), .wr_ready_i(wr_ready[0]), .wr_addr_o(wr_addr[31:0]),
+    .wr_data_o(wr_data[DATA-1:0]), .wr_strb_o(wr_strb[BUS_BYTES-1:0]),
     .moving_o(core_moving), .waiting_o(core_waiting),
-    .cnt_macs_o(c_macs), .cnt_ops_o(c_ops), .cnt_sram_read_o(c_sram_read), .cnt_sram_writes_o(c_sram_writes), .cnt_acc_reads_o(c_acc_reads),
-    .cnt_acc_write_o(c_acc_write), .cnt_weight_loads_o(c_weight_loads), .cnt_random_o(c_random), .cnt_perturbed_o(c_perturbed),
-    .cnt_clipped_o(c_clipped), .cnt_sat_low_o(c_sat_low), .cnt_sat_high_o(c_sat_high), .cnt_array_active_o(c_array),
-    .cnt_stall_load_o(c_stall_load), .cnt_stall_weight_o(c_stall_weight), .cnt_stall_drain_o(c_stall_drain), .cnt_drain_active_o(c_drain),
-    .cnt_pool_active_o(c_pool)
+    .cnt_macs_o(c_macs), .cnt_ops_o(c_ops), .cnt_sram_read_o(c_sram_read),
+    .cnt_sram_writes_o(c_sram_writes), .cnt_acc_reads_o(c_acc_reads), .cnt_acc_write_o(c_acc_write),
+    .cnt_weight_loads_o(c_weight_loads), .cnt_random_o(c_random), .cnt_perturbed_o(c_perturbed),
+    .cnt_clipped_o(c_clipped), .cnt_sat_low_o(c_sat_low), .cnt_sat_high_o(c_sat_high),
+    .cnt_array_active_o(c_array), .cnt_stall_load_o(c_stall_load),
+    .cnt_stall_weight_o(c_stall_weight), .cnt_stall_drain_o(c_stall_drain),
+    .cnt_drain_active_o(c_drain), .cnt_pool_active_o(c_pool)
   );
 
   logic [2:0] a_elements, a_sat_low, a_sat_high;
@@ -213,19 +229,20 @@ module npu #(
 
   // ADD reads its second addend through client RES, which is the core's otherwise.
   npu_add #(.BUS_BYTES(BUS_BYTES)) u_add (
-    .clk_i, .rst_ni, .clear_i(abort), .start_i(start[npu_pkg::OPCODE_ADD[2:0]]), .desc_i(desc),
+    .clk_i, .rst_ni, .clear_i(abort), .start_i(start[3'(npu_pkg::OPCODE_ADD)]), .desc_i(desc),
     .busy_o(a_busy), .done_o(a_done), .progress_o(a_progress),
     .rd_req_valid_o(a_req_valid), .rd_req_ready_i(rd_req_ready[5]), .rd_req_addr_o(a_req_addr),
     .rd_req_bytes_o(a_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[5]), .rd_rsp_ready_o(a_rsp_ready),
     .rd_rsp_data_i(rd_rsp_data[5*DATA +: DATA]),
     .wr_valid_o(a_wr_valid), .wr_ready_i(wr_ready[1]), .wr_addr_o(a_wr_addr),
     .wr_data_o(a_wr_data), .wr_strb_o(a_wr_strb),
-    .rd2_req_valid_o(a_req2_valid), .rd2_req_ready_i(rd_req_ready[4]), .rd2_req_addr_o(a_req2_addr), .rd2_req_bytes_o(a_req2_bytes),
-    .rd2_rsp_valid_i(rd_rsp_valid[4]), .rd2_rsp_ready_o(a_rsp2_ready), .rd2_rsp_data_i(rd_rsp_data[4*DATA +: DATA]),
+    .rd2_req_valid_o(a_req2_valid), .rd2_req_ready_i(rd_req_ready[4]), .rd2_req_addr_o(a_req2_addr),
+    .rd2_req_bytes_o(a_req2_bytes), .rd2_rsp_valid_i(rd_rsp_valid[4]),
+    .rd2_rsp_ready_o(a_rsp2_ready), .rd2_rsp_data_i(rd_rsp_data[4*DATA +: DATA]),
     .cnt_elements_o(a_elements), .cnt_sat_low_o(a_sat_low), .cnt_sat_high_o(a_sat_high)
   );
   npu_softmax #(.BUS_BYTES(BUS_BYTES)) u_softmax (
-    .clk_i, .rst_ni, .clear_i(abort), .start_i(start[npu_pkg::OPCODE_SOFTMAX[2:0]]), .desc_i(desc),
+    .clk_i, .rst_ni, .clear_i(abort), .start_i(start[3'(npu_pkg::OPCODE_SOFTMAX)]), .desc_i(desc),
     .busy_o(s_busy), .done_o(s_done), .progress_o(s_progress),
     .rd_req_valid_o(s_req_valid), .rd_req_ready_i(rd_req_ready[5]), .rd_req_addr_o(s_req_addr),
     .rd_req_bytes_o(s_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[5]), .rd_rsp_ready_o(s_rsp_ready),
@@ -236,7 +253,7 @@ module npu #(
   );
   if (TRAINING != 0) begin : gen_training
     npu_loss #(.BUS_BYTES(BUS_BYTES)) u_loss (
-      .clk_i, .rst_ni, .clear_i(abort), .start_i(start[npu_pkg::OPCODE_LOSS[2:0]]), .desc_i(desc),
+      .clk_i, .rst_ni, .clear_i(abort), .start_i(start[3'(npu_pkg::OPCODE_LOSS)]), .desc_i(desc),
       .busy_o(l_busy), .done_o(l_done), .progress_o(l_progress),
       .rd_req_valid_o(l_req_valid), .rd_req_ready_i(rd_req_ready[5]), .rd_req_addr_o(l_req_addr),
       .rd_req_bytes_o(l_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[5]), .rd_rsp_ready_o(l_rsp_ready),
@@ -247,23 +264,27 @@ module npu #(
       .seed_i(perturbation.seed), .cnt_elements_o(l_element), .cnt_random_o(l_random)
     );
     npu_update #(.BUS_BYTES(BUS_BYTES)) u_update (
-      .clk_i, .rst_ni, .clear_i(abort), .start_i(start[npu_pkg::OPCODE_UPDATE[2:0]]), .desc_i(desc),
+      .clk_i, .rst_ni, .clear_i(abort), .start_i(start[3'(npu_pkg::OPCODE_UPDATE)]), .desc_i(desc),
       .busy_o(u_busy), .done_o(u_done), .progress_o(u_progress),
       .rd_req_valid_o(u_req_valid), .rd_req_ready_i(rd_req_ready[5]), .rd_req_addr_o(u_req_addr),
       .rd_req_bytes_o(u_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[5]), .rd_rsp_ready_o(u_rsp_ready),
       .rd_rsp_data_i(rd_rsp_data[5*DATA +: DATA]),
       .wr_valid_o(u_wr_valid), .wr_ready_i(wr_ready[1]), .wr_addr_o(u_wr_addr),
       .wr_data_o(u_wr_data), .wr_strb_o(u_wr_strb),
-      .rd_rsp_last_i(rd_rsp_last[5]), .dist_i(perturbation.gaussian), .mask_seed_i(perturbation.mask_seed), .pairs_i(update.pairs), .pair_seed_i(pair_seed), .pair_coef_i(pair_coef),
-      .step_i(update.step), .step_shift_i(update.step_shift),
-      .cnt_elements_o(u_elements), .cnt_updated_o(u_updated), .cnt_zero_o(u_zero), .cnt_clipped_o(u_clipped), .cnt_random_o(u_random)
+      .rd_rsp_last_i(rd_rsp_last[5]), .dist_i(perturbation.gaussian),
+      .mask_seed_i(perturbation.mask_seed), .pairs_i(update.pairs), .pair_seed_i(pair_seed),
+      .pair_coef_i(pair_coef), .step_i(update.step), .step_shift_i(update.step_shift),
+      .cnt_elements_o(u_elements), .cnt_updated_o(u_updated), .cnt_zero_o(u_zero),
+      .cnt_clipped_o(u_clipped), .cnt_random_o(u_random)
     );
     assign loss.valid = l_done;
   end else begin : gen_inference
     logic unused_training;
     assign unused_training = ^{rd_rsp_last[5], update, pair_seed, pair_coef};
-    assign {l_busy, l_done, l_progress, l_req_valid, l_rsp_ready, l_wr_valid, l_req_addr, l_req_bytes, l_wr_addr, l_wr_data, l_wr_strb} = '0;
-    assign {u_busy, u_done, u_progress, u_req_valid, u_rsp_ready, u_wr_valid, u_req_addr, u_req_bytes, u_wr_addr, u_wr_data, u_wr_strb} = '0;
+    assign {l_busy, l_done, l_progress, l_req_valid, l_rsp_ready, l_wr_valid, l_req_addr,
+        l_req_bytes, l_wr_addr, l_wr_data, l_wr_strb} = '0;
+    assign {u_busy, u_done, u_progress, u_req_valid, u_rsp_ready, u_wr_valid, u_req_addr,
+        u_req_bytes, u_wr_addr, u_wr_data, u_wr_strb} = '0;
     assign {loss, l_element, l_random} = '0;
     assign {u_elements, u_updated, u_zero, u_clipped, u_random} = '0;
   end
@@ -283,14 +304,20 @@ module npu #(
     wr_data[2*DATA-1:DATA] = '0;
     wr_strb[2*BUS_BYTES-1:BUS_BYTES] = '0;
     if (e_busy) begin
-      rd_req_valid[5] = a_busy ? a_req_valid : s_busy ? s_req_valid : l_busy ? l_req_valid : u_req_valid;
-      rd_req_addr[5*32 +: 32] = a_busy ? a_req_addr : s_busy ? s_req_addr : l_busy ? l_req_addr : u_req_addr;
-      rd_req_bytes[5*24 +: 24] = a_busy ? a_req_bytes : s_busy ? s_req_bytes : l_busy ? l_req_bytes : u_req_bytes;
-      rd_rsp_ready[5] = a_busy ? a_rsp_ready : s_busy ? s_rsp_ready : l_busy ? l_rsp_ready : u_rsp_ready;
+      rd_req_valid[5] =
+          a_busy ? a_req_valid : s_busy ? s_req_valid : l_busy ? l_req_valid : u_req_valid;
+      rd_req_addr[5*32 +: 32] =
+          a_busy ? a_req_addr : s_busy ? s_req_addr : l_busy ? l_req_addr : u_req_addr;
+      rd_req_bytes[5*24 +: 24] =
+          a_busy ? a_req_bytes : s_busy ? s_req_bytes : l_busy ? l_req_bytes : u_req_bytes;
+      rd_rsp_ready[5] =
+          a_busy ? a_rsp_ready : s_busy ? s_rsp_ready : l_busy ? l_rsp_ready : u_rsp_ready;
       wr_valid[1] = a_busy ? a_wr_valid : s_busy ? s_wr_valid : l_busy ? l_wr_valid : u_wr_valid;
       wr_addr[63:32] = a_busy ? a_wr_addr : s_busy ? s_wr_addr : l_busy ? l_wr_addr : u_wr_addr;
-      wr_data[2*DATA-1:DATA] = a_busy ? a_wr_data : s_busy ? s_wr_data : l_busy ? l_wr_data : u_wr_data;
-      wr_strb[2*BUS_BYTES-1:BUS_BYTES] = a_busy ? a_wr_strb : s_busy ? s_wr_strb : l_busy ? l_wr_strb : u_wr_strb;
+      wr_data[2*DATA-1:DATA] =
+          a_busy ? a_wr_data : s_busy ? s_wr_data : l_busy ? l_wr_data : u_wr_data;
+      wr_strb[2*BUS_BYTES-1:BUS_BYTES] =
+          a_busy ? a_wr_strb : s_busy ? s_wr_strb : l_busy ? l_wr_strb : u_wr_strb;
     end
   end
 
@@ -301,7 +328,8 @@ module npu #(
     if (!progress) progress = core_moving;
   end
 
-  // Events. Simulators join assignments to neighbouring words into one wide one, so no two neighbours stand together.
+  // Events. Simulators join assignments to neighbouring words into one wide one, so no two
+  // neighbours stand together.
   always_comb begin
     inc = '0;
     inc[npu_pkg::CNT_MACS*INC +: INC] = INC'(c_macs);
@@ -325,16 +353,20 @@ module npu #(
     inc[npu_pkg::CNT_ELEMENT_CYCLES*INC +: INC] = INC'(c_pool);
     inc[npu_pkg::CNT_BUS_WRITE_BEATS*INC +: INC] = INC'(wr_beats);
     if (rd_words != '0) begin
-      inc[npu_pkg::CNT_ACT_READ_BYTES*INC +: INC] = (rd_words[1] || rd_words[4] || (rd_words[5] && !u_busy)) ? INC'(BUS_BYTES) : '0;
+      inc[npu_pkg::CNT_ACT_READ_BYTES*INC +: INC] =
+          (rd_words[1] || rd_words[4] || (rd_words[5] && !u_busy)) ? INC'(BUS_BYTES) : '0;
       inc[npu_pkg::CNT_PARAM_READ_BYTES*INC +: INC] = rd_words[3] ? INC'(BUS_BYTES) : '0;
       inc[npu_pkg::CNT_WEIGHT_READ_BYTES*INC +: INC] = rd_words[2] ? INC'(BUS_BYTES) : '0;
-      inc[npu_pkg::CNT_UPDATE_READ_BYTES*INC +: INC] = (rd_words[5] && u_busy) ? INC'(BUS_BYTES) : '0;
+      inc[npu_pkg::CNT_UPDATE_READ_BYTES*INC +: INC] =
+          (rd_words[5] && u_busy) ? INC'(BUS_BYTES) : '0;
     end
     if (u_busy) inc[npu_pkg::CNT_UPDATE_WRITE_BYTES*INC +: INC] = INC'(wr_bytes);
     else inc[npu_pkg::CNT_ACT_WRITE_BYTES*INC +: INC] = INC'(wr_bytes);
     if (e_busy) begin  // the core is idle
       inc[npu_pkg::CNT_ELEMENT_CYCLES*INC +: INC] = INC'(1'b1);
-      inc[npu_pkg::CNT_ELEMENT_OPS*INC +: INC] = a_busy ? INC'(a_elements) : s_busy ? INC'(s_element) : l_busy ? INC'(l_element) : INC'(u_elements);
+      inc[npu_pkg::CNT_ELEMENT_OPS*INC +: INC] =
+          a_busy ? INC'(a_elements) : s_busy ? INC'(s_element)
+                 : l_busy ? INC'(l_element) : INC'(u_elements);
       inc[npu_pkg::CNT_SAT_LOW*INC +: INC] = INC'(a_sat_low);
       inc[npu_pkg::CNT_RANDOM_WORDS*INC +: INC] = l_busy ? INC'(l_random) : INC'(u_random);
       inc[npu_pkg::CNT_SAT_HIGH*INC +: INC] = INC'(a_sat_high);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tensor core: everything that executes CONV2D, DEPTHWISE and POOL. Five processes, each with its own loops, joined by tokens:
-// load (tiles into the scratchpad) -> array <- weight (k-tiles into the shadow registers); array -> drain (blocks of accumulators) <- params;
-// drain or pool -> write combiner. Nobody knows another's schedule; whoever has its tokens works.
+// The tensor core: everything that executes CONV2D, DEPTHWISE and POOL. Five processes, each with
+// its own loops, joined by tokens: load (tiles into the scratchpad) -> array <- weight (k-tiles
+// into the shadow registers); array -> drain (blocks of accumulators) <- params; drain or pool ->
+// write combiner. Nobody knows another's schedule; whoever has its tokens works.
 module npu_core #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
@@ -64,7 +65,8 @@ module npu_core #(
 );
 
   localparam int unsigned AW = $clog2(ACT_BYTES);
-  localparam int unsigned LINE = (ROWS > COLS) ? ROWS : COLS;  // weights of a row or a column of the array
+  // weights of a row or a column of the array
+  localparam int unsigned LINE = (ROWS > COLS) ? ROWS : COLS;
   localparam int unsigned LL = $clog2(LINE);
   localparam int unsigned PW = $clog2(ACC_DEPTH);
   localparam int unsigned GROUPS = (COLS > RQ_LANES) ? COLS / RQ_LANES : 1;
@@ -103,27 +105,32 @@ module npu_core #(
   logic [3*16+AW-1:0] a_tile;
   logic [3*16+31:0] d_tile;
   logic [TILE-1:0] q_tile;
-  assign tile_ready = pool ? q_push_ready : w_push_ready && p_push_ready && a_push_ready && d_push_ready;
+  assign tile_ready = pool ? q_push_ready : w_push_ready && p_push_ready && a_push_ready &&
+      d_push_ready;
   assign tile_push = tile_valid && tile_ready;
   npu_fifo #(.WIDTH(1), .DEPTH(4)) u_weight_tiles (
-    .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && !pool), .push_ready_o(w_push_ready), .push_data_i(tile[TILE-1]),
-    .pop_valid_o(w_tile_valid), .pop_ready_i(w_tile_ready), .pop_data_o(w_tile_last)
+    .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && !pool), .push_ready_o(w_push_ready),
+    .push_data_i(tile[TILE-1]), .pop_valid_o(w_tile_valid), .pop_ready_i(w_tile_ready),
+    .pop_data_o(w_tile_last)
   );
   npu_fifo #(.WIDTH(1), .DEPTH(4)) u_param_tiles (
-    .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && !pool), .push_ready_o(p_push_ready), .push_data_i(tile[TILE-1]),
-    .pop_valid_o(p_tile_valid), .pop_ready_i(p_tile_ready), .pop_data_o(p_tile_last)
+    .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && !pool), .push_ready_o(p_push_ready),
+    .push_data_i(tile[TILE-1]), .pop_valid_o(p_tile_valid), .pop_ready_i(p_tile_ready),
+    .pop_data_o(p_tile_last)
   );
   npu_fifo #(.WIDTH(3*16+AW), .DEPTH(4)) u_array_tiles (
-    .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && !pool), .push_ready_o(a_push_ready), .push_data_i(tile[3*16+AW-1:0]),
-    .pop_valid_o(a_tile_valid), .pop_ready_i(a_tile_ready), .pop_data_o(a_tile)
+    .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && !pool), .push_ready_o(a_push_ready),
+    .push_data_i(tile[3*16+AW-1:0]), .pop_valid_o(a_tile_valid), .pop_ready_i(a_tile_ready),
+    .pop_data_o(a_tile)
   );
   npu_fifo #(.WIDTH(3*16+32), .DEPTH(4)) u_drain_tiles (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && !pool), .push_ready_o(d_push_ready),
-    .push_data_i({tile[TILE-2 -: 32], tile[47:0]}), .pop_valid_o(d_tile_valid), .pop_ready_i(d_tile_ready), .pop_data_o(d_tile)
+    .push_data_i({tile[TILE-2 -: 32], tile[47:0]}), .pop_valid_o(d_tile_valid),
+    .pop_ready_i(d_tile_ready), .pop_data_o(d_tile)
   );
   npu_fifo #(.WIDTH(TILE), .DEPTH(2)) u_pool_tiles (
-    .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && pool), .push_ready_o(q_push_ready), .push_data_i(tile),
-    .pop_valid_o(q_tile_valid), .pop_ready_i(q_tile_ready), .pop_data_o(q_tile)
+    .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && pool), .push_ready_o(q_push_ready),
+    .push_data_i(tile), .pop_valid_o(q_tile_valid), .pop_ready_i(q_tile_ready), .pop_data_o(q_tile)
   );
 
   // Load and scratchpad.
@@ -138,12 +145,15 @@ module npu_core #(
   logic [ROWS*8-1:0] wr_data;
   npu_load #(.ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES)) u_load (
     .clk_i, .rst_ni, .clear_i, .start_i, .desc_i, .busy_o(load_busy),
-    .step_y_o(step_y), .tap_x_o(tap_x), .tap_y_o(tap_y), .run_bytes_o(run_bytes), .packed_k_o(packed_k), .out_row_o(out_row), .out_img_o(out_img),
-    .tile_valid_o(tile_valid), .tile_ready_i(tile_ready), .tile_o(tile),
-    .full_o(full), .step_x_o(step_x), .release_i(release_array | release_pool),
-    .rd_req_valid_o(rd_req_valid_o[0]), .rd_req_ready_i(rd_req_ready_i[0]), .rd_req_addr_o(rd_req_addr_o[31:0]), .rd_req_bytes_o(rd_req_bytes_o[23:0]),
-    .rd_rsp_valid_i(rd_rsp_valid_i[0]), .rd_rsp_ready_o(rd_rsp_ready_o[0]), .rd_rsp_data_i(rd_rsp_data_i[DATA-1:0]), .rd_rsp_last_i(rd_rsp_last_i[0]),
-    .wr_valid_o(wr_valid), .wr_half_o(wr_half), .wr_addr_o(wr_addr), .wr_mask_o(wr_mask), .wr_data_o(wr_data), .cnt_sram_writes_o
+    .step_y_o(step_y), .tap_x_o(tap_x), .tap_y_o(tap_y), .run_bytes_o(run_bytes),
+    .packed_k_o(packed_k), .out_row_o(out_row), .out_img_o(out_img), .tile_valid_o(tile_valid),
+    .tile_ready_i(tile_ready), .tile_o(tile), .full_o(full), .step_x_o(step_x),
+    .release_i(release_array | release_pool), .rd_req_valid_o(rd_req_valid_o[0]),
+    .rd_req_ready_i(rd_req_ready_i[0]), .rd_req_addr_o(rd_req_addr_o[31:0]),
+    .rd_req_bytes_o(rd_req_bytes_o[23:0]), .rd_rsp_valid_i(rd_rsp_valid_i[0]),
+    .rd_rsp_ready_o(rd_rsp_ready_o[0]), .rd_rsp_data_i(rd_rsp_data_i[DATA-1:0]),
+    .rd_rsp_last_i(rd_rsp_last_i[0]), .wr_valid_o(wr_valid), .wr_half_o(wr_half),
+    .wr_addr_o(wr_addr), .wr_mask_o(wr_mask), .wr_data_o(wr_data), .cnt_sram_writes_o
   );
 
   logic a_rd_valid, a_rd_half, q_rd_valid, q_rd_half, kt_packed;
@@ -152,15 +162,18 @@ module npu_core #(
   logic [LR:0] a_rd_lanes, q_rd_lanes;
   logic [ROWS*32-1:0] act;
   npu_scratchpad #(.ROWS(ROWS), .ACT_BYTES(ACT_BYTES)) u_scratchpad (
-    .clk_i, .rst_ni, .wr_valid_i(wr_valid), .wr_half_i(wr_half), .wr_addr_i(wr_addr), .wr_mask_i(wr_mask), .wr_data_i(wr_data),
-    .rd_valid_i(a_rd_valid || q_rd_valid), .rd_half_i(pool ? q_rd_half : a_rd_half), .rd_packed_i(kt_packed && !pool),
-    .rd_base_i(pool ? q_rd_base : a_rd_base), .rd_off_i(pool ? (ROWS*AW)'(q_rd_off) : a_rd_off), .rd_lanes_i(pool ? q_rd_lanes : a_rd_lanes),
-    .zero_point_i(pool ? 8'd0 : desc_i.in_zp[7:0]), .act_o(act)
+    .clk_i, .rst_ni, .wr_valid_i(wr_valid), .wr_half_i(wr_half), .wr_addr_i(wr_addr),
+    .wr_mask_i(wr_mask), .wr_data_i(wr_data), .rd_valid_i(a_rd_valid || q_rd_valid),
+    .rd_half_i(pool ? q_rd_half : a_rd_half), .rd_packed_i(kt_packed && !pool),
+    .rd_base_i(pool ? q_rd_base : a_rd_base), .rd_off_i(pool ? (ROWS*AW)'(q_rd_off) : a_rd_off),
+    .rd_lanes_i(pool ? q_rd_lanes : a_rd_lanes), .zero_point_i(pool ? 8'd0 : desc_i.in_zp[7:0]),
+    .act_o(act)
   );
   assign cnt_sram_read_o = a_rd_valid || q_rd_valid;
 
   // Weights.
-  logic weight_busy, kt_valid, kt_ready, kt_first, kt_last, kt_load, kt_unload, kt_tile, kt_end, shadow_we, swap;
+  logic weight_busy, kt_valid, kt_ready, kt_first, kt_last, kt_load, kt_unload, kt_tile, kt_end,
+      shadow_we, swap;
   logic [ROWS*AW-1:0] kt_off;
   logic [LR:0] kt_lanes;
   logic [MB-1:0] kt_weights;
@@ -169,16 +182,21 @@ module npu_core #(
   logic [LINE*16-1:0] shadow;
   logic [6:0] w_perturbed, w_clipped, b_perturbed, b_clipped;
   logic [5:0] w_random, b_random;
-  npu_weight #(.ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .TRAINING(TRAINING)) u_weight (
+  npu_weight #(.ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES),
+      .TRAINING(TRAINING)) u_weight (
     .clk_i, .rst_ni, .clear_i, .desc_i, .polarity_i, .dist_i, .seed_i, .mask_seed_i,
     .tap_x_i(tap_x), .tap_y_i(tap_y), .run_bytes_i(run_bytes), .packed_k_i(packed_k),
-    .tile_valid_i(w_tile_valid), .tile_ready_o(w_tile_ready), .tile_last_i(w_tile_last), .busy_o(weight_busy),
-    .rd_req_valid_o(rd_req_valid_o[1]), .rd_req_ready_i(rd_req_ready_i[1]), .rd_req_addr_o(rd_req_addr_o[63:32]), .rd_req_bytes_o(rd_req_bytes_o[47:24]),
-    .rd_rsp_valid_i(rd_rsp_valid_i[1]), .rd_rsp_ready_o(rd_rsp_ready_o[1]), .rd_rsp_data_i(rd_rsp_data_i[2*DATA-1:DATA]), .rd_rsp_last_i(rd_rsp_last_i[1]),
-    .kt_valid_o(kt_valid), .kt_ready_i(kt_ready), .kt_off_o(kt_off), .kt_lanes_o(kt_lanes), .kt_weights_o(kt_weights), .kt_first_o(kt_first),
-    .kt_last_o(kt_last), .kt_load_o(kt_load), .kt_unload_o(kt_unload), .kt_tile_o(kt_tile), .kt_end_o(kt_end), .kt_packed_o(kt_packed),
-    .shadow_we_o(shadow_we), .shadow_across_o(shadow_across), .shadow_at_o(shadow_at), .shadow_o(shadow), .swap_i(swap),
-    .cnt_perturbed_o(w_perturbed), .cnt_clipped_o(w_clipped), .cnt_random_o(w_random)
+    .tile_valid_i(w_tile_valid), .tile_ready_o(w_tile_ready), .tile_last_i(w_tile_last),
+    .busy_o(weight_busy), .rd_req_valid_o(rd_req_valid_o[1]), .rd_req_ready_i(rd_req_ready_i[1]),
+    .rd_req_addr_o(rd_req_addr_o[63:32]), .rd_req_bytes_o(rd_req_bytes_o[47:24]),
+    .rd_rsp_valid_i(rd_rsp_valid_i[1]), .rd_rsp_ready_o(rd_rsp_ready_o[1]),
+    .rd_rsp_data_i(rd_rsp_data_i[2*DATA-1:DATA]), .rd_rsp_last_i(rd_rsp_last_i[1]),
+    .kt_valid_o(kt_valid), .kt_ready_i(kt_ready), .kt_off_o(kt_off), .kt_lanes_o(kt_lanes),
+    .kt_weights_o(kt_weights), .kt_first_o(kt_first), .kt_last_o(kt_last), .kt_load_o(kt_load),
+    .kt_unload_o(kt_unload), .kt_tile_o(kt_tile), .kt_end_o(kt_end), .kt_packed_o(kt_packed),
+    .shadow_we_o(shadow_we), .shadow_across_o(shadow_across), .shadow_at_o(shadow_at),
+    .shadow_o(shadow), .swap_i(swap), .cnt_perturbed_o(w_perturbed), .cnt_clipped_o(w_clipped),
+    .cnt_random_o(w_random)
   );
 
   // Array.
@@ -188,18 +206,21 @@ module npu_core #(
   logic [PW-1:0] dr_pos;
   logic [GB-1:0] dr_group;
   logic [RQ_LANES*64-1:0] dr_acc;
-  npu_array #(.ROWS(ROWS), .COLS(COLS), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH), .RQ_LANES(RQ_LANES)) u_array (
+  npu_array #(.ROWS(ROWS), .COLS(COLS), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH),
+      .RQ_LANES(RQ_LANES)) u_array (
     .clk_i, .rst_ni, .clear_i, .run_i(run_q && !pool), .step_y_i(step_y),
     .tile_valid_i(a_tile_valid), .tile_ready_o(a_tile_ready), .tile_i(a_tile),
     .full_i(full), .step_x_i(step_x), .release_o(release_array),
-    .rd_valid_o(a_rd_valid), .rd_half_o(a_rd_half), .rd_base_o(a_rd_base), .rd_off_o(a_rd_off), .rd_lanes_o(a_rd_lanes), .act_i(act),
-    .kt_valid_i(kt_valid), .kt_ready_o(kt_ready), .kt_off_i(kt_off), .kt_lanes_i(kt_lanes), .kt_weights_i(kt_weights), .kt_first_i(kt_first),
-    .kt_last_i(kt_last), .kt_load_i(kt_load), .kt_unload_i(kt_unload), .kt_tile_i(kt_tile), .kt_end_i(kt_end),
-    .shadow_we_i(shadow_we), .shadow_across_i(shadow_across), .shadow_at_i(shadow_at), .shadow_i(shadow), .swap_o(swap),
-    .block_valid_o(block_valid), .block_last_o(block_last), .block_free_i(block_free),
-    .dr_read_i(dr_read), .dr_half_i(dr_half), .dr_pos_i(dr_pos), .dr_select_i(dr_select), .dr_group_i(dr_group),
-    .dr_select_half_i(dr_select_half), .dr_acc_o(dr_acc),
-    .cnt_active_o(cnt_array_active_o), .cnt_stall_load_o, .cnt_stall_weight_o, .cnt_stall_drain_o, .cnt_macs_o, .cnt_weight_loads_o,
+    .rd_valid_o(a_rd_valid), .rd_half_o(a_rd_half), .rd_base_o(a_rd_base), .rd_off_o(a_rd_off),
+    .rd_lanes_o(a_rd_lanes), .act_i(act), .kt_valid_i(kt_valid), .kt_ready_o(kt_ready),
+    .kt_off_i(kt_off), .kt_lanes_i(kt_lanes), .kt_weights_i(kt_weights), .kt_first_i(kt_first),
+    .kt_last_i(kt_last), .kt_load_i(kt_load), .kt_unload_i(kt_unload), .kt_tile_i(kt_tile),
+    .kt_end_i(kt_end), .shadow_we_i(shadow_we), .shadow_across_i(shadow_across),
+    .shadow_at_i(shadow_at), .shadow_i(shadow), .swap_o(swap), .block_valid_o(block_valid),
+    .block_last_o(block_last), .block_free_i(block_free), .dr_read_i(dr_read), .dr_half_i(dr_half),
+    .dr_pos_i(dr_pos), .dr_select_i(dr_select), .dr_group_i(dr_group),
+    .dr_select_half_i(dr_select_half), .dr_acc_o(dr_acc), .cnt_active_o(cnt_array_active_o),
+    .cnt_stall_load_o, .cnt_stall_weight_o, .cnt_stall_drain_o, .cnt_macs_o, .cnt_weight_loads_o,
     .cnt_acc_reads_o, .cnt_acc_write_o
   );
 
@@ -217,49 +238,61 @@ module npu_core #(
   logic [SEG*8-1:0] d_seg_data, q_seg_data;
   logic [6:0] d_ops;
   logic [LR:0] q_ops;
-  npu_params #(.ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .RQ_LANES(RQ_LANES), .TRAINING(TRAINING)) u_params (
+  npu_params #(.ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .RQ_LANES(RQ_LANES),
+      .TRAINING(TRAINING)) u_params (
     .clk_i, .rst_ni, .clear_i, .desc_i, .polarity_i, .dist_i, .seed_i, .mask_seed_i,
-    .tile_valid_i(p_tile_valid), .tile_ready_o(p_tile_ready), .tile_last_i(p_tile_last), .busy_o(params_busy),
-    .rd_req_valid_o(rd_req_valid_o[2]), .rd_req_ready_i(rd_req_ready_i[2]), .rd_req_addr_o(rd_req_addr_o[95:64]), .rd_req_bytes_o(rd_req_bytes_o[71:48]),
-    .rd_rsp_valid_i(rd_rsp_valid_i[2]), .rd_rsp_ready_o(rd_rsp_ready_o[2]), .rd_rsp_data_i(rd_rsp_data_i[3*DATA-1:2*DATA]), .rd_rsp_last_i(rd_rsp_last_i[2]),
-    .block_valid_o(par_valid), .block_free_i(par_free), .block_first_o(par_first), .block_channels_o(par_channels), .block_tile_end_o(par_tile_end),
-    .block_end_o(par_end), .read_i(par_read), .group_i(par_group), .bias_o(bias), .mult_o(mult), .exp_o(exps),
+    .tile_valid_i(p_tile_valid), .tile_ready_o(p_tile_ready), .tile_last_i(p_tile_last),
+    .busy_o(params_busy), .rd_req_valid_o(rd_req_valid_o[2]), .rd_req_ready_i(rd_req_ready_i[2]),
+    .rd_req_addr_o(rd_req_addr_o[95:64]), .rd_req_bytes_o(rd_req_bytes_o[71:48]),
+    .rd_rsp_valid_i(rd_rsp_valid_i[2]), .rd_rsp_ready_o(rd_rsp_ready_o[2]),
+    .rd_rsp_data_i(rd_rsp_data_i[3*DATA-1:2*DATA]), .rd_rsp_last_i(rd_rsp_last_i[2]),
+    .block_valid_o(par_valid), .block_free_i(par_free), .block_first_o(par_first),
+    .block_channels_o(par_channels), .block_tile_end_o(par_tile_end), .block_end_o(par_end),
+    .read_i(par_read), .group_i(par_group), .bias_o(bias), .mult_o(mult), .exp_o(exps),
     .cnt_perturbed_o(b_perturbed), .cnt_clipped_o(b_clipped), .cnt_random_o(b_random)
   );
-  npu_drain #(.COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACC_DEPTH(ACC_DEPTH), .RQ_LANES(RQ_LANES)) u_drain (
+  npu_drain #(.COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACC_DEPTH(ACC_DEPTH),
+      .RQ_LANES(RQ_LANES)) u_drain (
     .clk_i, .rst_ni, .clear_i, .desc_i, .out_row_i(out_row), .out_img_i(out_img),
     .tile_valid_i(d_tile_valid), .tile_ready_o(d_tile_ready), .tile_i(d_tile),
-    .par_valid_i(par_valid), .par_free_o(par_free), .par_first_i(par_first), .par_channels_i(par_channels), .par_tile_end_i(par_tile_end),
-    .par_end_i(par_end), .par_read_o(par_read), .par_group_o(par_group), .bias_i(bias), .mult_i(mult), .exp_i(exps),
+    .par_valid_i(par_valid), .par_free_o(par_free), .par_first_i(par_first),
+    .par_channels_i(par_channels), .par_tile_end_i(par_tile_end), .par_end_i(par_end),
+    .par_read_o(par_read), .par_group_o(par_group), .bias_i(bias), .mult_i(mult), .exp_i(exps),
     .block_valid_i(block_valid), .block_last_i(block_last), .block_free_o(block_free),
-    .dr_read_o(dr_read), .dr_half_o(dr_half), .dr_pos_o(dr_pos), .dr_select_o(dr_select), .dr_group_o(dr_group),
-    .dr_select_half_o(dr_select_half), .dr_acc_i(dr_acc),
-    .rd_req_valid_o(rd_req_valid_o[3]), .rd_req_ready_i(rd_req_ready_i[3]), .rd_req_addr_o(rd_req_addr_o[127:96]), .rd_req_bytes_o(rd_req_bytes_o[95:72]),
-    .rd_rsp_valid_i(rd_rsp_valid_i[3]), .rd_rsp_ready_o(rd_rsp_ready_o[3]), .rd_rsp_data_i(rd_rsp_data_i[4*DATA-1:3*DATA]), .rd_rsp_last_i(rd_rsp_last_i[3]),
-    .seg_valid_o(d_seg_valid), .seg_ready_i(d_seg_ready), .seg_addr_o(d_seg_addr), .seg_bytes_o(d_seg_bytes), .seg_data_o(d_seg_data),
-    .seg_last_o(d_seg_last), .end_o(end_drain), .busy_o(drain_busy),
-    .cnt_active_o(cnt_drain_active_o), .cnt_sat_low_o, .cnt_sat_high_o, .cnt_ops_o(d_ops)
+    .dr_read_o(dr_read), .dr_half_o(dr_half), .dr_pos_o(dr_pos), .dr_select_o(dr_select),
+    .dr_group_o(dr_group), .dr_select_half_o(dr_select_half), .dr_acc_i(dr_acc),
+    .rd_req_valid_o(rd_req_valid_o[3]), .rd_req_ready_i(rd_req_ready_i[3]),
+    .rd_req_addr_o(rd_req_addr_o[127:96]), .rd_req_bytes_o(rd_req_bytes_o[95:72]),
+    .rd_rsp_valid_i(rd_rsp_valid_i[3]), .rd_rsp_ready_o(rd_rsp_ready_o[3]),
+    .rd_rsp_data_i(rd_rsp_data_i[4*DATA-1:3*DATA]), .rd_rsp_last_i(rd_rsp_last_i[3]),
+    .seg_valid_o(d_seg_valid), .seg_ready_i(d_seg_ready), .seg_addr_o(d_seg_addr),
+    .seg_bytes_o(d_seg_bytes), .seg_data_o(d_seg_data), .seg_last_o(d_seg_last), .end_o(end_drain),
+    .busy_o(drain_busy), .cnt_active_o(cnt_drain_active_o), .cnt_sat_low_o, .cnt_sat_high_o,
+    .cnt_ops_o(d_ops)
   );
 
   // Pool.
   logic pool_busy;
   npu_pool #(.ROWS(ROWS), .COLS(COLS), .ACT_BYTES(ACT_BYTES), .RQ_LANES(RQ_LANES)) u_pool (
-    .clk_i, .rst_ni, .clear_i, .start_i, .desc_i, .step_y_i(step_y), .tap_x_i(tap_x), .tap_y_i(tap_y), .out_row_i(out_row), .out_img_i(out_img),
-    .tile_valid_i(q_tile_valid), .tile_ready_o(q_tile_ready), .tile_i(q_tile),
-    .full_i(full), .step_x_i(step_x), .release_o(release_pool),
-    .rd_valid_o(q_rd_valid), .rd_half_o(q_rd_half), .rd_base_o(q_rd_base), .rd_off_o(q_rd_off), .rd_lanes_o(q_rd_lanes), .act_i(act),
-    .seg_valid_o(q_seg_valid), .seg_ready_i(q_seg_ready), .seg_addr_o(q_seg_addr), .seg_bytes_o(q_seg_bytes), .seg_data_o(q_seg_data),
-    .seg_last_o(q_seg_last), .end_o(end_pool), .busy_o(pool_busy), .cnt_ops_o(q_ops)
+    .clk_i, .rst_ni, .clear_i, .start_i, .desc_i, .step_y_i(step_y), .tap_x_i(tap_x),
+    .tap_y_i(tap_y), .out_row_i(out_row), .out_img_i(out_img), .tile_valid_i(q_tile_valid),
+    .tile_ready_o(q_tile_ready), .tile_i(q_tile), .full_i(full), .step_x_i(step_x),
+    .release_o(release_pool), .rd_valid_o(q_rd_valid), .rd_half_o(q_rd_half), .rd_base_o(q_rd_base),
+    .rd_off_o(q_rd_off), .rd_lanes_o(q_rd_lanes), .act_i(act), .seg_valid_o(q_seg_valid),
+    .seg_ready_i(q_seg_ready), .seg_addr_o(q_seg_addr), .seg_bytes_o(q_seg_bytes),
+    .seg_data_o(q_seg_data), .seg_last_o(q_seg_last), .end_o(end_pool), .busy_o(pool_busy),
+    .cnt_ops_o(q_ops)
   );
 
   // Write combiner.
   assign d_seg_ready = seg_ready && !pool;
   assign q_seg_ready = seg_ready && pool;
   npu_store #(.BUS_BYTES(BUS_BYTES), .SEG_BYTES(SEG)) u_store (
-    .clk_i, .rst_ni, .clear_i, .in_valid_i(pool ? q_seg_valid : d_seg_valid), .in_ready_o(seg_ready),
-    .in_addr_i(pool ? q_seg_addr : d_seg_addr), .in_bytes_i(pool ? q_seg_bytes : d_seg_bytes), .in_data_i(pool ? q_seg_data : d_seg_data),
-    .in_last_i(pool ? q_seg_last : d_seg_last), .busy_o(store_busy),
-    .wr_valid_o, .wr_ready_i, .wr_addr_o, .wr_data_o, .wr_strb_o
+    .clk_i, .rst_ni, .clear_i, .in_valid_i(pool ? q_seg_valid : d_seg_valid),
+    .in_ready_o(seg_ready), .in_addr_i(pool ? q_seg_addr : d_seg_addr),
+    .in_bytes_i(pool ? q_seg_bytes : d_seg_bytes), .in_data_i(pool ? q_seg_data : d_seg_data),
+    .in_last_i(pool ? q_seg_last : d_seg_last), .busy_o(store_busy), .wr_valid_o, .wr_ready_i,
+    .wr_addr_o, .wr_data_o, .wr_strb_o
   );
 
   assign cnt_ops_o = pool ? 7'(q_ops) : d_ops;
@@ -268,7 +301,8 @@ module npu_core #(
   assign cnt_clipped_o = 8'(w_clipped) + 8'(b_clipped);
   assign cnt_pool_active_o = pool_busy;
 
-  assign moving_o = a_rd_valid || q_rd_valid || wr_valid || (d_seg_valid && d_seg_ready) || (q_seg_valid && q_seg_ready) || (wr_valid_o && wr_ready_i);
+  assign moving_o = a_rd_valid || q_rd_valid || wr_valid || (d_seg_valid && d_seg_ready) ||
+      (q_seg_valid && q_seg_ready) || (wr_valid_o && wr_ready_i);
   always_comb begin
     waiting_o = npu_pkg::ENGINE_ARRAY;
     if (wr_valid_o) waiting_o = npu_pkg::ENGINE_STORE;

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// UPDATE: reads a tensor row by row, moves its elements along the sum of the seed pairs' directions, and writes it back
-// (CONTRACT.md, Update). BUS_BYTES / 2 elements at a time: a bus word of int16 or int32 is one group, of int8 two. A group takes one cycle
-// per pair (pass j draws z_j; pass 0 also the rounding bits, pass 1 the mask), so with one pair and no mask words stream at bus speed.
-// GRADIENT: the direction is not drawn but read: chunks of the tensor and of its int32 gradient come in turn. A word of the gradient is a
-// group, of half as many elements; the tensor's words wait, and so do the rounding bits in front of the direction's register, drawn ahead.
+// UPDATE: reads a tensor row by row, moves its elements along the sum of the seed pairs'
+// directions, and writes it back (CONTRACT.md, Update). BUS_BYTES / 2 elements at a time: a bus
+// word of int16 or int32 is one group, of int8 two. A group takes one cycle per pair (pass j draws
+// z_j; pass 0 also the rounding bits, pass 1 the mask), so with one pair and no mask words stream
+// at bus speed. GRADIENT: the direction is not drawn but read: chunks of the tensor and of its
+// int32 gradient come in turn. A word of the gradient is a group, of half as many elements; the
+// tensor's words wait, and so do the rounding bits in front of the direction's register, drawn
+// ahead.
 module npu_update #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned HASH_STAGES = 8
@@ -47,10 +50,12 @@ module npu_update #(
 
   localparam int unsigned DATA = BUS_BYTES * 8;
   localparam int unsigned LANES = BUS_BYTES / 2;
-  localparam int unsigned ZU = LANES / 4;         // hash units for z, and as many for rounding and mask
+  // hash units for z, and as many for rounding and mask
+  localparam int unsigned ZU = LANES / 4;
   localparam int unsigned H = HASH_STAGES;
   localparam int unsigned TAG = 16;               // what travels beside the hash
-  localparam int unsigned CHUNK = 8 * BUS_BYTES;  // bytes of the tensor between pieces of its gradient
+  // bytes of the tensor between pieces of its gradient
+  localparam int unsigned CHUNK = 8 * BUS_BYTES;
 
   // Stages: H registers of the hash, z, g, product, quotient, result.
   localparam int unsigned SZ = H;
@@ -71,7 +76,8 @@ module npu_update #(
   assign keep_below = desc_i.w_keep[8:0];
   assign width_in = desc_i.flags.w8 ? 2'd0 : desc_i.flags.w32 ? 2'd2 : 2'd1;
 
-  // Constants of the command.
+  // Constants of the command, taken with start_i: the registers they come from may change behind a
+  // running command. The step is the product of two mantissas, rounded to 16 bits.
   logic [31:0] product;
   logic [16:0] rounded;
   logic [15:0] s_q;
@@ -97,12 +103,16 @@ module npu_update #(
       shift_q <= 6'(desc_i.step_shift) + step_shift_i;
       width_q <= width_in;
       masked_q <= keep_below < 9'd256;
-      passes_q <= (keep_below < 9'd256 && (gradient_in || pairs_i == 4'd1)) ? 4'd2 : gradient_in ? 4'd1 : pairs_i;
+      passes_q <= (keep_below < 9'd256 && (gradient_in || pairs_i == 4'd1)) ? 4'd2
+                  : gradient_in ? 4'd1 : pairs_i;
       gradient_q <= gradient_in;
       short_q <= gradient_in || (width_in == 2'd2);
-      last_part_q <= (width_in == 2'd0) ? (gradient_in ? 2'd3 : 2'd1) : {1'b0, gradient_in && (width_in == 2'd1)};
-      row_huge_q <= (width_in == 2'd2) && in_c[16];  // 65,536 int32 columns are 2^18 bytes: one more bit than fits
-      row_bytes_q <= (width_in == 2'd0) ? 18'(in_c[16:0]) : (width_in == 2'd1) ? {in_c[16:0], 1'b0} : {in_c[15:0], 2'b00};
+      last_part_q <= (width_in == 2'd0) ? (gradient_in ? 2'd3 : 2'd1)
+                     : {1'b0, gradient_in && (width_in == 2'd1)};
+      // 65,536 int32 columns are 2^18 bytes: one more bit than fits
+      row_huge_q <= (width_in == 2'd2) && in_c[16];
+      row_bytes_q <= (width_in == 2'd0) ? 18'(in_c[16:0])
+                     : (width_in == 2'd1) ? {in_c[16:0], 1'b0} : {in_c[15:0], 2'b00};
     end
   end
   logic [18:0] row_bytes;
@@ -110,7 +120,8 @@ module npu_update #(
 
   // One read request per row; with a gradient one per chunk, then one for the chunk's gradient.
   logic [16:0] req_left_q;
-  logic [18:0] req_byte_q, req_rest, req_chunk;  // of the chunk in its row; bytes from there on, of the chunk
+  // of the chunk in its row; bytes from there on, of the chunk
+  logic [18:0] req_byte_q, req_rest, req_chunk;
   logic [31:0] w_addr_q, g_addr_q, hop;          // next addresses; from this chunk to the next
   logic [24:0] g_pitch;
   logic [1:0] g_shift;                           // bytes of gradient per byte of the tensor
@@ -132,7 +143,8 @@ module npu_update #(
       req_chunk = req_row_end ? req_rest : 19'(CHUNK);
       rd_req_bytes_o = req_gradient_q ? 24'(req_chunk) << g_shift : 24'(req_chunk);
       rd_req_addr_o = req_gradient_q ? g_addr_q : w_addr_q;
-      if (req_gradient_q) hop = req_row_end ? 32'(g_pitch) - (32'(req_byte_q) << g_shift) : 32'(CHUNK) << g_shift;
+      if (req_gradient_q)
+        hop = req_row_end ? 32'(g_pitch) - (32'(req_byte_q) << g_shift) : 32'(CHUNK) << g_shift;
       else hop = req_row_end ? pitch - 32'(req_byte_q) : 32'(CHUNK);
     end
   end
@@ -165,7 +177,8 @@ module npu_update #(
   end
 
   // Walk over rows, words, groups and passes.
-  logic advance, front, issue, first_pass, last_pass, last_part, leave_word, row_end, z_on, g_last_q;
+  logic advance, front, issue, first_pass, last_pass, last_part, leave_word, row_end, z_on,
+      g_last_q;
   logic [1:0] part_q;         // the group in its word
   logic [3:0] pass_q;
   logic [16:0] row_q, rows_left_q;
@@ -177,7 +190,8 @@ module npu_update #(
   logic fifo_room, word_room, r_on, finished;
   logic answer_gradient_q;    // what comes is gradient
   logic word_take, z_last;
-  logic out_whole_q, low_take;  // the result register holds the word's last group; gives away an int8 word's first
+  // the result register holds the word's last group; gives away an int8 word's first
+  logic out_whole_q, low_take;
   logic [3:0] pass_next;
   logic [SW:0] valid_q, en;
   logic g_done;  // the group's last pass has been added
@@ -207,15 +221,18 @@ module npu_update #(
     if (busy_q) begin
       advance = !wr_valid_o || wr_ready_i;
       // a group whose direction is missing waits, and what is behind it; what is ahead goes on
-      front = advance && !(gradient_q && valid_q[SZ] && z_last && !(rd_rsp_valid_i && answer_gradient_q));
-      issue = gradient_q ? front && fifo_room && (rows_left_q != '0) : rd_rsp_valid_i && advance && fifo_room;
+      front = advance && !(gradient_q && valid_q[SZ] && z_last &&
+                           !(rd_rsp_valid_i && answer_gradient_q));
+      issue = gradient_q ? front && fifo_room && (rows_left_q != '0)
+                         : rd_rsp_valid_i && advance && fifo_room;
       word_take = gradient_q && rd_rsp_valid_i && !answer_gradient_q && word_room;
       first_pass = pass_q == '0;
       pass_next = pass_q + 4'd1;
       last_pass = pass_next == passes_q;
       last_part = part_q == last_part_q;
       leave_word = issue && last_pass && last_part;
-      if (gradient_q) rd_rsp_ready_o = answer_gradient_q ? advance && valid_q[SZ] && z_last : word_room;
+      if (gradient_q)
+        rd_rsp_ready_o = answer_gradient_q ? advance && valid_q[SZ] && z_last : word_room;
       else rd_rsp_ready_o = advance && fifo_room && last_pass && last_part;
       finished = (rows_left_q == '0) && (valid_q == '0);
       z_on = !gradient_q && (pass_q < pairs_i);
@@ -232,7 +249,8 @@ module npu_update #(
       end
     end
   end
-  // of the group that is issued
+  // Of the group that is issued: bytes left in its row, its first column, its word's address and
+  // which bytes of the word are the row's.
   always_comb begin
     bytes_left = '0;
     column = '0;
@@ -240,7 +258,8 @@ module npu_update #(
     strb = '0;
     if (issue) begin
       bytes_left = row_bytes - byte_q;
-      column = ((width_q == 2'd0) ? byte_q[16:0] : (width_q == 2'd1) ? byte_q[17:1] : byte_q[18:2]) +
+      column = ((width_q == 2'd0) ? byte_q[16:0] : (width_q == 2'd1) ? byte_q[17:1]
+                                                                     : byte_q[18:2]) +
                (gradient_q ? 17'(part_q) * 17'(LANES / 2) : part_q[0] ? 17'(LANES) : 17'd0);
       word_addr = row_addr_q + 32'(byte_q);
       for (int unsigned i = 0; i < BUS_BYTES; i++) strb[i] = 19'(i) < bytes_left;
@@ -295,17 +314,21 @@ module npu_update #(
   // Requests of the tensor and of its gradient are answered in turn.
   always_ff @(posedge clk_i) begin
     if (start_i) answer_gradient_q <= 1'b0;
-    else if (gradient_q && rd_rsp_valid_i && rd_rsp_ready_o && rd_rsp_last_i) answer_gradient_q <= !answer_gradient_q;
+    else if (gradient_q && rd_rsp_valid_i && rd_rsp_ready_o && rd_rsp_last_i)
+      answer_gradient_q <= !answer_gradient_q;
   end
 
-  // Beside the hash: pass, first, last, z drawn, mask, group, column. All of it moves at once: one vector, one enable.
+  // Beside the hash: pass, first, last, z drawn, mask, group, column. All of it moves at once: one
+  // vector, one enable.
   logic [H*TAG-1:0] tag_q;
   logic [TAG-1:0] tag_in, tag_hash;
-  assign tag_in = {pass_q, first_pass, last_pass, z_on, masked_q && (pass_q == 4'd1), part_q, column[5:0]};
+  assign tag_in = {pass_q, first_pass, last_pass, z_on, masked_q && (pass_q == 4'd1), part_q,
+                   column[5:0]};
   always_ff @(posedge clk_i) if (front) tag_q <= {tag_q[(H-1)*TAG-1:0], tag_in};
   assign tag_hash = tag_q[(H-1)*TAG +: TAG];
 
-  // Hash units.
+  // Hash units: one half draws z of the pass's pair, the other rounding bits (first pass) or mask
+  // (second pass).
   logic [ZU*64-1:0] z_words, r_words;
   logic [63:0] z_key, r_key;
   always_comb begin
@@ -342,8 +365,10 @@ module npu_update #(
       if (issue) begin
         z_block = dist_i ? 16'(column[16:2]) + 16'(j) : 16'(column[16:6]);
         r_block = first_pass ? 16'(column[16:2]) + 16'(j) : 16'(column[16:3]) + 16'(j);
-        z_ctr = {8'd0, dist_i ? npu_pkg::DOMAIN_GAUSSIAN : npu_pkg::DOMAIN_SIGN, tensor, row_q[15:0], z_block};
-        r_ctr = {8'd0, first_pass ? npu_pkg::DOMAIN_ROUND : npu_pkg::DOMAIN_MASK, tensor, row_q[15:0], r_block};
+        z_ctr = {8'd0, dist_i ? npu_pkg::DOMAIN_GAUSSIAN : npu_pkg::DOMAIN_SIGN, tensor,
+                 row_q[15:0], z_block};
+        r_ctr = {8'd0, first_pass ? npu_pkg::DOMAIN_ROUND : npu_pkg::DOMAIN_MASK, tensor,
+                 row_q[15:0], r_block};
       end
     end
     npu_hash #(.STAGES(H), .KEY_PIPE(1)) u_z (
@@ -408,7 +433,8 @@ module npu_update #(
     end
   end
 
-  // Words wait for their directions; their places are known when they are issued, which with a gradient is before they come.
+  // Words wait for their directions; their places are known when they are issued, which with a
+  // gradient is before they come.
   logic fifo_valid, word_valid, fifo_pop;
   logic [DATA-1:0] old_data;
   logic [31:0] old_addr;
@@ -430,14 +456,18 @@ module npu_update #(
   );
 
   // g + coef * z
-  function automatic logic signed [17:0] accumulate(input logic signed [17:0] g, input logic signed [7:0] c, input logic [6:0] mag,
-                                                    input logic neg, input logic first);
+  function automatic logic signed [17:0] accumulate(input logic signed [17:0] g,
+                                                    input logic signed [7:0] c,
+                                                    input logic [6:0] mag, input logic neg,
+                                                    input logic first);
     logic signed [17:0] term;
     term = 18'(c) * $signed({11'd0, mag});
     if (neg) term = -term;
     accumulate = first ? term : g + term;
   endfunction
 
+  // The group's elements out of its word, each sign-extended to its lane; short groups leave the
+  // upper lanes empty.
   logic [LANES-1:0] updated, zero, clipped;
   logic [LANES-1:0] present;
   logic [LANES*32-1:0] w_old;
@@ -482,18 +512,20 @@ module npu_update #(
   function automatic logic signed [31:0] read(input logic [31:0] g);
     read = (g == 32'h8000_0000) ? 32'h8000_0001 : g;
   endfunction
+  // The lanes: direction, then product, quotient and new value in npu_update_lane.
   logic [LANES*32-1:0] w_new;  // results
   for (genvar i = 0; i < LANES; i++) begin : gen_lane
     localparam int unsigned B = (i < LANES / 2) ? 32 : 16;
-    localparam int unsigned G = (i < LANES / 2) ? 32 : 18;  // lanes of a short group can take a gradient
+    // lanes of a short group can take a gradient
+    localparam int unsigned G = (i < LANES / 2) ? 32 : 18;
     logic take_q, keep_q, z_neg_q;
     logic [6:0] z_mag_q;
     logic signed [G-1:0] g_q;
     logic [15:0] round_q;
 
     npu_gaussian u_gaussian (
-      .clk_i, .en_i(en[SZ] && !gradient_q), .gaussian_i(dist_i), .bits_i(gauss_bits[i*16 +: 16]), .sign_i(sign_bits[i]), .flip_i(1'b0),
-      .negative_o(z_neg_q), .magnitude_o(z_mag_q)
+      .clk_i, .en_i(en[SZ] && !gradient_q), .gaussian_i(dist_i), .bits_i(gauss_bits[i*16 +: 16]),
+      .sign_i(sign_bits[i]), .flip_i(1'b0), .negative_o(z_neg_q), .magnitude_o(z_mag_q)
     );
     always_ff @(posedge clk_i) begin
       if (busy_q) begin
@@ -508,8 +540,9 @@ module npu_update #(
     end
 
     npu_update_lane #(.BITS(B), .G_BITS(G)) u_lane (
-      .clk_i, .en_i({en[SW], en[SD], en[SM]}), .step_i(s_q), .shift_i(shift_q), .width_i(width_q), .g_i(g_q), .round_i(round_q),
-      .take_i(take_q), .present_i(present[i]), .w_i(w_old[i*32 +: B]), .w_o(w_new[i*32 +: B]), .updated_o(updated[i]), .zero_o(zero[i]), .clipped_o(clipped[i])
+      .clk_i, .en_i({en[SW], en[SD], en[SM]}), .step_i(s_q), .shift_i(shift_q), .width_i(width_q),
+      .g_i(g_q), .round_i(round_q), .take_i(take_q), .present_i(present[i]), .w_i(w_old[i*32 +: B]),
+      .w_o(w_new[i*32 +: B]), .updated_o(updated[i]), .zero_o(zero[i]), .clipped_o(clipped[i])
     );
     if (B < 32) begin : gen_narrow
       assign w_new[i*32+B +: 32-B] = '0;
@@ -572,7 +605,7 @@ module npu_update #(
   end
   assign progress_o = issue || word_take || (wr_valid_o && wr_ready_i) || req_take;
 
-  // Events.
+  // Events: of a group when its result leaves, of a word when its last group is issued.
   function automatic logic [6:0] ones(input logic [LANES-1:0] v);
     ones = 7'd0;
     for (int unsigned i = 0; i < LANES; i++) ones = ones + {6'd0, v[i]};
@@ -595,30 +628,39 @@ module npu_update #(
     z_count = '0;
     elements = '0;
     if (leave_word) begin
-      // per bus word: columns / 4 words of rounding bits and Gaussians, columns / 8 of mask, at least one
-      r_count = (width_q == 2'd0) ? 8'(BUS_BYTES / 4) : (width_q == 2'd1) ? 8'(BUS_BYTES / 8) : 8'((BUS_BYTES + 15) / 16);
-      m_count = (width_q == 2'd0) ? 8'(BUS_BYTES / 8) : (width_q == 2'd1) ? 8'((BUS_BYTES + 15) / 16) : 8'((BUS_BYTES + 31) / 32);
+      // per bus word: columns / 4 words of rounding bits and Gaussians, columns / 8 of mask, at
+      // least one
+      r_count = (width_q == 2'd0) ? 8'(BUS_BYTES / 4)
+                : (width_q == 2'd1) ? 8'(BUS_BYTES / 8) : 8'((BUS_BYTES + 15) / 16);
+      m_count = (width_q == 2'd0) ? 8'(BUS_BYTES / 8)
+                : (width_q == 2'd1) ? 8'((BUS_BYTES + 15) / 16) : 8'((BUS_BYTES + 31) / 32);
       z_count = dist_i ? r_count : 8'd1;
       elements = (bytes_left >= 19'(BUS_BYTES)) ? 7'(BUS_BYTES) : 7'(bytes_left);
-      cnt_random_o = (gradient_q ? 8'd0 : 8'(z_count * 8'(pairs_i))) + r_count + (masked_q ? m_count : 8'd0);
-      cnt_elements_o = (width_q == 2'd0) ? elements : (width_q == 2'd1) ? {1'b0, elements[6:1]} : {2'b0, elements[6:2]};
+      cnt_random_o = (gradient_q ? 8'd0 : 8'(z_count * 8'(pairs_i))) + r_count +
+          (masked_q ? m_count : 8'd0);
+      cnt_elements_o = (width_q == 2'd0) ? elements
+                       : (width_q == 2'd1) ? {1'b0, elements[6:1]} : {2'b0, elements[6:2]};
     end
   end
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) start_i |-> !busy_q);
-  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) en[SW] |-> fifo_valid && word_valid);
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                   en[SW] |-> fifo_valid && word_valid);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                    leave_word && !gradient_q |-> (rd_rsp_last_i == (bytes_left <= 19'(BUS_BYTES))));
   // the last word of a row is the last of a request, and so is the last word of its gradient
-  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) busy_q && gradient_q && finished |-> !answer_gradient_q);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
-                   wr_valid_o && !wr_ready_i |=> wr_valid_o && $stable(wr_data_o) && $stable(wr_addr_o) && $stable(wr_strb_o));
+                   busy_q && gradient_q && finished |-> !answer_gradient_q);
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                   wr_valid_o && !wr_ready_i |=> wr_valid_o && $stable(wr_data_o) &&
+                       $stable(wr_addr_o) && $stable(wr_strb_o));
 `else
   logic unused_valid;
   assign unused_valid = fifo_valid && word_valid;
 `endif
   logic unused;
-  assign unused = ^{desc_i, mask_bits, round_bits, gauss_bits, sign_bits, tag_z_q, in_c[31:17], out_c[31:17], row_q[16], col_shift, bytes_left, w_old};
+  assign unused = ^{desc_i, mask_bits, round_bits, gauss_bits, sign_bits, tag_z_q, in_c[31:17],
+      out_c[31:17], row_q[16], col_shift, bytes_left, w_old};
 
 endmodule

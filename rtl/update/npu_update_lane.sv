@@ -4,7 +4,8 @@
 // sign(g) * q, saturated symmetrically.
 module npu_update_lane #(
   parameter int unsigned BITS = 16,   // 16, or 32 for a lane that also serves int32
-  parameter int unsigned G_BITS = 18  // of the direction: 18, or 32 for a lane that also serves a gradient (never -2^31)
+  // of the direction: 18, or 32 for a lane that also serves a gradient (never -2^31)
+  parameter int unsigned G_BITS = 18
 ) (
   input  logic               clk_i,
   input  logic [2:0]         en_i,       // enable of product, quotient, result
@@ -29,7 +30,8 @@ module npu_update_lane #(
 
   localparam int unsigned PRODUCT = G_BITS + 15;
 
-  function automatic logic [PRODUCT-1:0] scale(input logic signed [G_BITS-1:0] g, input logic [15:0] mantissa);
+  function automatic logic [PRODUCT-1:0] scale(input logic signed [G_BITS-1:0] g,
+                                               input logic [15:0] mantissa);
     logic [G_BITS-1:0] mag;
     mag = g[G_BITS-1] ? G_BITS'(-g) : G_BITS'(g);
     scale = PRODUCT'(mag) * PRODUCT'(mantissa);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Weights: for each tile, channel block and k-tile of CONV2D and DEPTHWISE (CONTRACT.md, Tiles) reads the rows of the block, perturbs
-// them on the way, and writes them into the array's shadow registers, one column (output channel) at a time.
-// The requester walks the loops and runs ahead of the data by up to META_DEPTH rows and KT_DEPTH k-tiles; so do the perturbation unit's
-// random numbers, which are there when the words arrive.
-// DEPTHWISE: a k-tile is one tap; its weights are one memory row, and column j gets its weight in the lane of its input channel.
-// W_TRANSPOSED: a k-tile's memory rows are its lanes; each goes across all columns of the shadow registers, less the weights' zero point.
+// Weights: for each tile, channel block and k-tile of CONV2D and DEPTHWISE (CONTRACT.md, Tiles)
+// reads the rows of the block, perturbs them on the way, and writes them into the array's shadow
+// registers, one column (output channel) at a time. The requester walks the loops and runs ahead of
+// the data by up to META_DEPTH rows and KT_DEPTH k-tiles; so do the perturbation unit's random
+// numbers, which are there when the words arrive.
+// DEPTHWISE: a k-tile is one tap; its weights are one memory row, and column j gets its weight in
+// the lane of its input channel. W_TRANSPOSED: a k-tile's memory rows are its lanes; each goes
+// across all columns of the shadow registers, less the weights' zero point.
 module npu_weight #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
@@ -94,9 +96,13 @@ module npu_weight #(
   assign kernel_w = desc_i.kernel_w;
   assign pitch = desc_i.w_pitch;
 
-  // ---- Requester -------------------------------------------------------------------------------------------------------------
-  localparam logic [2:0] R_TILE = 3'd0, R_BLOCK = 3'd1, R_LANES = 3'd2, R_KT = 3'd3, R_ROWS = 3'd4;
-  logic [2:0] state_q;
+  // ---- Requester ----
+  // R_TILE waits for a tile; R_BLOCK begins a block of channels; R_LANES (DEPTHWISE) finds the
+  // input channels that it reads; R_KT queues a k-tile for the array, R_ROWS asks for its rows.
+  typedef enum logic [2:0] {
+    R_TILE = 3'd0, R_BLOCK = 3'd1, R_LANES = 3'd2, R_KT = 3'd3, R_ROWS = 3'd4
+  } state_t;
+  state_t state_q;
   logic first_tile_q, last_tile_q, tile_start_q;
   logic [15:0] group_q;
   logic [16:0] o_q, ob_q;           // first channel of the block: of all, in its group
@@ -112,11 +118,14 @@ module npu_weight #(
   logic [LC:0] lane_count_q;
   logic [31:0] c0_q;                // depthwise: input channel of the block's first channel
 
+  // How far the k-tile at hand reaches (run elements), and what ends with it: the tap, the chunk of
+  // channels, the dot product (k_end), the block, the half of the scratchpad (unload).
   logic [16:0] block_left, run_left;
   logic [LC:0] nc;
   logic [LR:0] run;
   logic [31:0] lim;
-  logic tap_end, last_kx, last_ky, k_end, chunk_end, block_last_in_group, block_last, unload, kt_push_ready, first_k;
+  logic tap_end, last_kx, last_ky, k_end, chunk_end, block_last_in_group, block_last, unload,
+      kt_push_ready, first_k;
   always_comb begin
     block_left = '0;
     nc = '0;
@@ -133,7 +142,8 @@ module npu_weight #(
     unload = 1'b0;
     if (state_q != R_TILE) begin
       block_left = depthwise ? out_c - ob_q : cout_group - ob_q;
-      nc = (block_left > (depthwise ? 17'(DW_CH) : 17'(COLS))) ? (depthwise ? (LC + 1)'(DW_CH) : (LC + 1)'(COLS)) : block_left[LC:0];
+      nc = (block_left > (depthwise ? 17'(DW_CH) : 17'(COLS)))
+           ? (depthwise ? (LC + 1)'(DW_CH) : (LC + 1)'(COLS)) : block_left[LC:0];
       lim = packed_k ? packed_k_i : 32'(c_end_q);
       run_left = packed_k ? lim[16:0] - k_q : lim[16:0] - c_q;
       run = (run_left > 17'(ROWS)) ? (LR + 1)'(ROWS) : run_left[LR:0];
@@ -149,11 +159,14 @@ module npu_weight #(
   end
   assign first_k = (k_q == '0);
 
+  // Bytes before the k-tile's first element in a weight row.
   logic [31:0] k_bytes;
-  assign k_bytes = across ? (w8 ? 32'(o_q) : {14'd0, o_q, 1'b0}) : (w8 ? 32'(k_q) : {14'd0, k_q, 1'b0});
+  assign k_bytes = across ? (w8 ? 32'(o_q) : {14'd0, o_q, 1'b0})
+                          : (w8 ? 32'(k_q) : {14'd0, k_q, 1'b0});
 
   // Requests: the rows of the block. A row's metadata waits for its data.
-  localparam int unsigned META = LB + (LL + 1) + LL + 2;  // {column in its word, run, j, last row of the k-tile, count}
+  // {column in its word, run, j, last row of the k-tile, count}
+  localparam int unsigned META = LB + (LL + 1) + LL + 2;
   logic meta_push_ready, meta_valid, meta_pop, row_fire, row_last;
   logic [META-1:0] meta, meta_in;
   logic [15:0] tap_index_q;
@@ -167,7 +180,8 @@ module npu_weight #(
   assign row_last = depthwise || (row_q + (LL + 1)'(1) == rows);
   always_comb begin
     meta_in = '0;
-    if (rd_req_valid_o) meta_in = {across ? o_q[LB-1:0] : k_q[LB-1:0], width, row_q[LL-1:0], row_last, first_tile_q};
+    if (rd_req_valid_o)
+      meta_in = {across ? o_q[LB-1:0] : k_q[LB-1:0], width, row_q[LL-1:0], row_last, first_tile_q};
   end
   npu_fifo #(.WIDTH(META), .DEPTH(META_DEPTH)) u_meta (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(row_fire), .push_ready_o(meta_push_ready),
@@ -175,6 +189,8 @@ module npu_weight #(
     .pop_valid_o(meta_valid), .pop_ready_i(meta_pop), .pop_data_o(meta)
   );
 
+  // K-tiles wait for their weights: where their lanes lie in the scratchpad, how many lanes and
+  // columns, and what begins and ends with them. The array takes one when its weights are there.
   localparam int unsigned KT = AW + (LR + 1) + MB + (LC + 1) + 17 + 6;
   logic kt_push, kt_valid, kt_pop;
   logic [KT-1:0] kt_in, kt;
@@ -189,16 +205,18 @@ module npu_weight #(
       off = packed_k ? '0 : tap_off_q + (depthwise ? c0_q[AW-1:0] : AW'(c_q) - AW'(c_base_q));
       kt_macs = depthwise ? MB'(nc_q) : MB'(run) * MB'(nc_q);
       kt_in = {off, depthwise ? lane_q : run, kt_macs, nc_q, mod_q, first_k, k_end,
-               chunked ? (c_q == c_base_q) : tile_start_q, unload, tile_start_q, unload && block_last && k_end && last_tile_q};
+               chunked ? (c_q == c_base_q) : tile_start_q, unload, tile_start_q,
+               unload && block_last && k_end && last_tile_q};
     end
   end
   npu_fifo #(.WIDTH(KT), .DEPTH(KT_DEPTH)) u_kt (
-    .clk_i, .rst_ni, .clear_i, .push_valid_i(kt_push), .push_ready_o(kt_push_ready), .push_data_i(kt_in),
-    .pop_valid_o(kt_valid), .pop_ready_i(kt_pop), .pop_data_o(kt)
+    .clk_i, .rst_ni, .clear_i, .push_valid_i(kt_push), .push_ready_o(kt_push_ready),
+    .push_data_i(kt_in), .pop_valid_o(kt_valid), .pop_ready_i(kt_pop), .pop_data_o(kt)
   );
 
   assign tile_ready_o = (state_q == R_TILE);
 
+  // DEPTHWISE: cout_group outputs share an input channel; after them the lane goes on.
   logic lane_step, lanes_end;
   always_comb begin
     lane_step = 1'b0;
@@ -231,7 +249,8 @@ module npu_weight #(
     end
   end
 
-  // Registers of the requester. In each group the step comes before the start, and a register that others take over comes after them.
+  // Registers of the requester. In each group the step comes before the start, and a register that
+  // others take over comes after them.
   logic tap_step, block_step;
   logic [31:0] next_row_addr;
   assign tap_step = row_fire && row_last && tap_end;
@@ -248,7 +267,8 @@ module npu_weight #(
       row_addr_q <= next_row_addr;
     end else if (state_q == R_KT && kt_push_ready) begin
       row_q <= '0;
-      if (!transposed || first_k) row_addr_q <= tap_addr_q + k_bytes;  // transposed: a block's rows follow each other
+      // transposed: a block's rows follow each other
+      if (!transposed || first_k) row_addr_q <= tap_addr_q + k_bytes;
     end
   end
   // k-tiles of a block
@@ -259,7 +279,8 @@ module npu_weight #(
       if (!packed_k && chunk_end && !tap_end) begin
         // next chunk of the channels
         c_base_q <= c_end_q;
-        c_end_q <= (17'(cin_group) - c_end_q > tile_c[16:0]) ? c_end_q + tile_c[16:0] : 17'(cin_group);
+        c_end_q <= (17'(cin_group) - c_end_q > tile_c[16:0]) ? c_end_q + tile_c[16:0]
+                                                             : 17'(cin_group);
       end
     end else if (state_q == R_BLOCK) begin
       k_q <= '0;
@@ -311,7 +332,8 @@ module npu_weight #(
       c0_q <= '0;
     end
   end
-  // lanes: the one of channel o_q + lane_count_q is lane_q - 1; after the last one: the next block's first channel
+  // lanes: the one of channel o_q + lane_count_q is lane_q - 1; after the last one: the next
+  // block's first channel
   always_ff @(posedge clk_i) begin
     if (state_q == R_LANES) begin
       if (lane_step && !lanes_end) lane_q <= lane_q + (LR + 1)'(1);
@@ -329,7 +351,9 @@ module npu_weight #(
     else if (state_q == R_KT && kt_push_ready) tile_start_q <= 1'b0;
   end
 
-  // ---- Words through the perturbation unit -------------------------------------------------------------------------------------
+  // ---- Words through the perturbation unit ----
+  // A word holds elements of one row: from its element sh on, take of them belong to the run and go
+  // to the lanes from w_lane on. Lanes of the perturbation unit that hold others are switched off.
   logic [LB-1:0] m_col;
   logic [LL:0] m_run;
   logic [LL-1:0] m_j;
@@ -376,8 +400,10 @@ module npu_weight #(
     if (p_in_valid && p_in_ready) w_lane_q <= w_lane + take;
   end
 
-  // The same words, walked ahead for their random numbers: k-tiles as they are queued. None is left when its last word arrives.
-  localparam int unsigned AHEAD = 17 + (LR + 1) + 16 + (LC + 1);  // {first column, columns, first row, rows}
+  // The same words, walked ahead for their random numbers: k-tiles as they are queued. None is left
+  // when its last word arrives.
+  // {first column, columns, first row, rows}
+  localparam int unsigned AHEAD = 17 + (LR + 1) + 16 + (LC + 1);
   logic perturb, ahead_push_ready, ahead_valid, ahead_ready, a_begin_q, a_row_end, a_end;
   logic [AHEAD-1:0] ahead, ahead_in;
   logic [16:0] a_first, a_col_q, a_col, a_next;
@@ -388,13 +414,16 @@ module npu_weight #(
   always_comb begin
     ahead_in = '0;
     if (kt_push && perturb) begin
-      ahead_in = depthwise ? {o_q, (LR + 1)'(nc_q), tap_index_q, (LC + 1)'(1)} : {k_q, run, o_q[15:0], nc_q};
+      ahead_in = depthwise ? {o_q, (LR + 1)'(nc_q), tap_index_q, (LC + 1)'(1)}
+          : {k_q, run, o_q[15:0], nc_q};
     end
   end
   npu_fifo #(.WIDTH(AHEAD), .DEPTH(KT_DEPTH)) u_ahead (
-    .clk_i, .rst_ni, .clear_i, .push_valid_i(kt_push && kt_push_ready && perturb), .push_ready_o(ahead_push_ready), .push_data_i(ahead_in),
-    .pop_valid_o(ahead_valid), .pop_ready_i(ahead_ready && a_end), .pop_data_o(ahead)
+    .clk_i, .rst_ni, .clear_i, .push_valid_i(kt_push && kt_push_ready && perturb),
+    .push_ready_o(ahead_push_ready), .push_data_i(ahead_in), .pop_valid_o(ahead_valid),
+    .pop_ready_i(ahead_ready && a_end), .pop_data_o(ahead)
   );
+  // Bus words of each row, rows of the k-tile: the order in which the words will come.
   assign {a_first, a_columns, a_first_row, a_rows} = ahead;
   always_comb begin
     a_col = '0;
@@ -429,14 +458,15 @@ module npu_weight #(
     .active_i(perturb), .minus_i(polarity_i == 2'd2), .gaussian_i(dist_i), .w8_i(w8),
     .eps_i({8'd0, desc_i.w_eps}), .shift_i(desc_i.w_eps_shift[4:0]), .keep_i(desc_i.w_keep[8:0]),
     .seed_i, .mask_seed_i, .tensor_i(desc_i.w_tensor),
-    .ahead_valid_i(ahead_valid), .ahead_ready_o(ahead_ready), .ahead_row_i(a_row), .ahead_col_i(a_col[15:0]),
-    .in_valid_i(p_in_valid), .in_ready_o(p_in_ready), .in_data_i(rd_rsp_data_i), .in_lanes_i(lanes), .in_count_i(m_count),
-    .out_valid_o(p_out_valid), .out_ready_i(p_out_ready), .out_data_o(p_data), .busy_o(p_busy),
-    .cnt_perturbed_o, .cnt_clipped_o, .cnt_random_o
+    .ahead_valid_i(ahead_valid), .ahead_ready_o(ahead_ready), .ahead_row_i(a_row),
+    .ahead_col_i(a_col[15:0]), .in_valid_i(p_in_valid), .in_ready_o(p_in_ready),
+    .in_data_i(rd_rsp_data_i), .in_lanes_i(lanes), .in_count_i(m_count), .out_valid_o(p_out_valid),
+    .out_ready_i(p_out_ready), .out_data_o(p_data), .busy_o(p_busy), .cnt_perturbed_o,
+    .cnt_clipped_o, .cnt_random_o
   );
 
-  // ---- Lines: elements of a row's words gathered by lane, or by column ----------------------------------------------------------
-  // Word as 16-bit elements, the run's first one moved to its lane.
+  // ---- Lines: elements of a row's words gathered by lane, or by column ----
+  // The word as 16-bit elements, the run's first one moved to its lane.
   localparam int unsigned WIDE = ((BUS_BYTES > LINE) ? BUS_BYTES : LINE) * 16;
   logic [WIDE-1:0] elements, up;
   logic gather;
@@ -452,6 +482,8 @@ module npu_weight #(
     end
   end
 
+  // A line waits here, complete, until the array has taken the weights that are in the shadow
+  // registers; then it goes there and the next one is gathered.
   logic col_valid_q, col_last_q, col_go, placing_q, busy_q, taken_q;
   logic [LL-1:0] col_q;
   logic [LINE*16-1:0] gather_q;
@@ -476,7 +508,8 @@ module npu_weight #(
   always_ff @(posedge clk_i) begin
     if (gather) begin
       for (int unsigned i = 0; i < LINE; i++) begin
-        if ((LL + 1)'(i) >= w_lane && (LL + 1)'(i) < w_lane + take) gather_q[i*16 +: 16] <= up[i*16 +: 16];
+        if ((LL + 1)'(i) >= w_lane && (LL + 1)'(i) < w_lane + take)
+          gather_q[i*16 +: 16] <= up[i*16 +: 16];
         else if (word_first_q) gather_q[i*16 +: 16] <= 16'd0;
       end
       col_q <= m_j;
@@ -490,7 +523,8 @@ module npu_weight #(
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) placing_q <= 1'b0;
     else if (clear_i) placing_q <= 1'b0;
-    else if (!placing_q) placing_q <= depthwise && col_valid_q && kt_valid && !taken_q && !pl_start_q;
+    else if (!placing_q)
+      placing_q <= depthwise && col_valid_q && kt_valid && !taken_q && !pl_start_q;
     else if (place_fire && pl_last) placing_q <= 1'b0;
   end
   always_ff @(posedge clk_i or negedge rst_ni) begin
@@ -512,7 +546,8 @@ module npu_weight #(
   end
 
   // int8 less their zero point: nine bits of each element.
-  function automatic logic [LINE*16-1:0] centred(input logic [LINE*16-1:0] line, input logic [7:0] zero_point);
+  function automatic logic [LINE*16-1:0] centred(input logic [LINE*16-1:0] line,
+                                                 input logic [7:0] zero_point);
     logic signed [8:0] element;
     for (int unsigned i = 0; i < LINE; i++) begin
       element = 9'($signed(line[i*16 +: 8])) - 9'($signed(zero_point));
@@ -520,25 +555,30 @@ module npu_weight #(
     end
   endfunction
 
+  // The write into the shadow registers.
   logic last_col;
   always_comb begin
     shadow_we_o = depthwise ? place_fire : col_go;
     shadow_at_o = depthwise ? LL'(pl_j_q) : col_q;
     shadow_o = '0;
-    if (depthwise && place_fire) shadow_o = (LINE * 16)'(gather_q[pl_j_q*16 +: 16]) << {pl_lane_q, 4'd0};
+    if (depthwise && place_fire)
+      shadow_o = (LINE * 16)'(gather_q[pl_j_q*16 +: 16]) << {pl_lane_q, 4'd0};
     else if (shadow_we_o) shadow_o = (transposed && w8) ? centred(gather_q, desc_i.w_zp) : gather_q;
   end
   assign shadow_across_o = transposed;
   assign last_col = shadow_we_o && (depthwise ? pl_last : col_last_q);
 
-  // ---- The k-tile whose weights are in the shadow registers ---------------------------------------------------------------------
+  // ---- The k-tile whose weights are in the shadow registers ----
+  // busy_q: all its columns are written, it is offered to the array; taken_q: the array has begun
+  // it and needs its offsets no more, but its weights until swap_i.
   logic [AW-1:0] h_off;
   logic offs_ready_q, offs_run;
   logic [ROWS*AW-1:0] off_q, off_next;
   logic [LR:0] off_count_q;
   logic [AW-1:0] pk_base_q;
   logic [31:0] pk_r_q;
-  assign {h_off, kt_lanes_o, kt_weights_o, head_nc, head_mod, kt_first_o, kt_last_o, kt_load_o, kt_unload_o, kt_tile_o, kt_end_o} = kt;
+  assign {h_off, kt_lanes_o, kt_weights_o, head_nc, head_mod, kt_first_o, kt_last_o, kt_load_o,
+      kt_unload_o, kt_tile_o, kt_end_o} = kt;
   assign kt_valid_o = kt_valid && busy_q && !taken_q && (offs_ready_q || !packed_k);
   assign kt_pop = kt_valid_o && kt_ready_i;
   assign kt_packed_o = packed_k;
@@ -568,7 +608,8 @@ module npu_weight #(
     end
   end
 
-  // Packed: lane i is element i of the k-tile; a kernel row of the input is run_bytes long, the next one tap_y_i further on.
+  // Packed: lane i is element i of the k-tile; a kernel row of the input is run_bytes long, the
+  // next one tap_y_i further on.
   assign offs_run = packed_k && kt_valid && !offs_ready_q;
   logic pk_first;
   logic [AW-1:0] pk_base;
@@ -600,11 +641,14 @@ module npu_weight #(
   assign unused = ^{lim[31:17], up, c0_q[31:AW], a_col[16], ahead_push_ready, cin_group[31:17]};
 
 `ifndef SYNTHESIS
-  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) p_in_valid |-> rd_rsp_last_i == (left == take));
-  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) kt_push && kt_push_ready |-> ahead_push_ready);
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                   p_in_valid |-> rd_rsp_last_i == (left == take));
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                   kt_push && kt_push_ready |-> ahead_push_ready);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) shadow_we_o |-> kt_valid);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
-                   kt_valid_o && !kt_ready_i |=> kt_valid_o && $stable(kt_off_o) && $stable(kt_lanes_o));
+                   kt_valid_o && !kt_ready_i |=> kt_valid_o && $stable(kt_off_o) &&
+                       $stable(kt_lanes_o));
 `endif
 
 endmodule
