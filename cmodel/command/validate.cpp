@@ -37,7 +37,7 @@ Fault check_registers(const Descriptor& d, const RegisterFile& regs, Opcode op) 
   const bool draws = train || (update && !d.has(spec::kFlagGradient));
   if (draws && regs.polarity() > 2) return {Error::register_, spec::reg::kPolarity};
   if (draws && regs.distribution() > 1) return {Error::register_, spec::reg::kDistribution};
-  if (update && draws && (regs.pairs() < 1 || regs.pairs() > spec::kMaxPairs))
+  if (update && !d.has(spec::kFlagGradient) && (regs.pairs() < 1 || regs.pairs() > spec::kMaxPairs))
     return {Error::register_, spec::reg::kPairs};
   if (update && regs.step_shift() > 16) return {Error::register_, spec::reg::kStep};
   return {};

@@ -47,8 +47,10 @@ module npu_requant #(
   endfunction
 
   always_ff @(posedge clk_i) begin
-    if (en_i[3])
-      {sat_high_o, sat_low_o, out_o} <= whole_i ? clamp32(y) : clamp(y, zp_i, min_i, max_i, wide_i);
+    if (en_i[3]) begin
+      if (whole_i) {sat_high_o, sat_low_o, out_o} <= clamp32(y);
+      else {sat_high_o, sat_low_o, out_o} <= clamp(y, zp_i, min_i, max_i, wide_i);
+    end
   end
 
 endmodule

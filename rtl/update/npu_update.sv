@@ -53,7 +53,7 @@ module npu_update #(
   // hash units for z, and as many for rounding and mask
   localparam int unsigned ZU = LANES / 4;
   localparam int unsigned H = HASH_STAGES;
-  localparam int unsigned TAG = 16;               // what travels beside the hash
+  localparam int unsigned TAG = 17;               // what travels beside the hash
   // bytes of the tensor between pieces of its gradient
   localparam int unsigned CHUNK = 8 * BUS_BYTES;
 
@@ -189,7 +189,7 @@ module npu_update #(
   logic [BUS_BYTES-1:0] strb;
   logic fifo_room, word_room, r_on, finished;
   logic answer_gradient_q;    // what comes is gradient
-  logic word_take, z_last;
+  logic word_take, wants, z_wants;
   // the result register holds the word's last group; gives away an int8 word's first
   logic out_whole_q, low_take;
   logic [3:0] pass_next;
@@ -221,7 +221,7 @@ module npu_update #(
     if (busy_q) begin
       advance = !wr_valid_o || wr_ready_i;
       // a group whose direction is missing waits, and what is behind it; what is ahead goes on
-      front = advance && !(gradient_q && valid_q[SZ] && z_last &&
+      front = advance && !(gradient_q && valid_q[SZ] && z_wants &&
                            !(rd_rsp_valid_i && answer_gradient_q));
       issue = gradient_q ? front && fifo_room && (rows_left_q != '0)
                          : rd_rsp_valid_i && advance && fifo_room;
@@ -232,7 +232,7 @@ module npu_update #(
       last_part = part_q == last_part_q;
       leave_word = issue && last_pass && last_part;
       if (gradient_q)
-        rd_rsp_ready_o = answer_gradient_q ? advance && valid_q[SZ] && z_last : word_room;
+        rd_rsp_ready_o = answer_gradient_q ? advance && valid_q[SZ] && z_wants : word_room;
       else rd_rsp_ready_o = advance && fifo_room && last_pass && last_part;
       finished = (rows_left_q == '0) && (valid_q == '0);
       z_on = !gradient_q && (pass_q < pairs_i);
@@ -256,11 +256,14 @@ module npu_update #(
     column = '0;
     word_addr = '0;
     strb = '0;
+    wants = 1'b0;
     if (issue) begin
       bytes_left = row_bytes - byte_q;
       column = ((width_q == 2'd0) ? byte_q[16:0] : (width_q == 2'd1) ? byte_q[17:1]
                                                                      : byte_q[18:2]) +
                (gradient_q ? 17'(part_q) * 17'(LANES / 2) : part_q[0] ? 17'(LANES) : 17'd0);
+      // a row's last word may have groups without an element: no gradient comes for them
+      wants = last_pass && (column < in_c[16:0]);
       word_addr = row_addr_q + 32'(byte_q);
       for (int unsigned i = 0; i < BUS_BYTES; i++) strb[i] = 19'(i) < bytes_left;
     end
@@ -318,12 +321,12 @@ module npu_update #(
       answer_gradient_q <= !answer_gradient_q;
   end
 
-  // Beside the hash: pass, first, last, z drawn, mask, group, column. All of it moves at once: one
-  // vector, one enable.
+  // Beside the hash: waits for its direction, pass, first, last, z drawn, mask, group, column. All
+  // of it moves at once: one vector, one enable.
   logic [H*TAG-1:0] tag_q;
   logic [TAG-1:0] tag_in, tag_hash;
-  assign tag_in = {pass_q, first_pass, last_pass, z_on, masked_q && (pass_q == 4'd1), part_q,
-                   column[5:0]};
+  assign tag_in = {wants, pass_q, first_pass, last_pass, z_on, masked_q && (pass_q == 4'd1),
+                   part_q, column[5:0]};
   always_ff @(posedge clk_i) if (front) tag_q <= {tag_q[(H-1)*TAG-1:0], tag_in};
   assign tag_hash = tag_q[(H-1)*TAG +: TAG];
 
@@ -410,8 +413,9 @@ module npu_update #(
     end
   end
 
-  logic z_first, z_drawn, z_mask;
+  logic z_first, z_last, z_drawn, z_mask;
   logic signed [7:0] coef;
+  assign z_wants = tag_z_q[16];
   assign z_first = tag_z_q[11];
   assign z_last = tag_z_q[10];
   assign z_drawn = tag_z_q[9];
@@ -529,10 +533,11 @@ module npu_update #(
     );
     always_ff @(posedge clk_i) begin
       if (busy_q) begin
-        if (en[SZ] && tag_hash[7]) keep_q <= {1'b0, mask_bits[i*8 +: 8]} < keep_below;
+        if (en[SZ] && tag_hash[8]) keep_q <= {1'b0, mask_bits[i*8 +: 8]} < keep_below;
         if (en[SG]) begin
-          if (!gradient_q) g_q <= G'(accumulate(g_q[17:0], coef, z_mag_q, z_neg_q, z_first));
-          else if (G == 32) g_q <= G'(read(rd_rsp_data_i[(i*32)%DATA +: 32]));
+          if (!gradient_q)
+            g_q <= G'($signed(accumulate(g_q[17:0], coef, z_mag_q, z_neg_q, z_first)));
+          else if (G == 32) g_q <= G'($signed(read(rd_rsp_data_i[(i*32)%DATA +: 32])));
           if (z_first) round_q <= r_bits_q[i*16 +: 16];
           if (z_mask || !masked_q) take_q <= !masked_q || keep_q;
         end

@@ -340,7 +340,8 @@ std::string conv_raw(const Call& c) {
   d.in_zp = static_cast<std::int32_t>(c.get("zero_point", 0));
   Numbers bytes;  // int16
   for (const std::int64_t w : weights) bytes.insert(bytes.end(), {w & 255, w >> 8});
-  return std::to_string(word_at(executed(d, std::array{std::pair{0u, in}, std::pair{512u, bytes}}), 0));
+  return std::to_string(
+      word_at(executed(d, std::array{std::pair{0u, in}, std::pair{512u, bytes}}), 0));
 }
 
 std::string conv_transposed(const Call& c) {

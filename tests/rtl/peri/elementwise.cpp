@@ -10,6 +10,7 @@
 
 #include "cmodel/numeric/fixed.hpp"
 #include "cmodel/numeric/loss.hpp"
+#include "cmodel/numeric/random.hpp"
 #include "cmodel/numeric/softmax.hpp"
 #include "tests/rtl/peri/bench.hpp"
 
@@ -42,6 +43,33 @@ struct ReadPort {
 std::int64_t words_of(std::uint64_t addr, std::uint64_t count) {
   return static_cast<std::int64_t>((addr + count - 1) / kBus - addr / kBus + 1);
 }
+
+#if P_ENGINE == 2
+// The errors of an example's outputs: softmax less one at the label, 7 fraction bits, rounded with
+// the row's random bits.
+std::vector<int> errors_of(const std::vector<std::int16_t>& logits, std::uint32_t label,
+                           const spec::Descriptor& d, std::uint64_t seed, std::uint32_t row) {
+  const std::int32_t top = *std::max_element(logits.begin(), logits.end());
+  const auto distance = [&](std::int16_t l) {
+    return num::logit_distance(static_cast<std::uint32_t>(top - l), d.m1, -d.e1);
+  };
+  std::uint64_t sum = 0;
+  for (const std::int16_t l : logits) sum += num::exp2_neg(distance(l));
+  std::vector<int> errors;
+  for (std::uint32_t c = 0; c < logits.size(); ++c) {
+    const std::uint64_t past = std::uint64_t{distance(logits[c])} + num::log2_sum(sum);
+    const std::int64_t error =
+        std::int64_t{num::exp2_neg(
+            static_cast<std::uint32_t>(std::min<std::uint64_t>(past, 0x7fffffff)))} -
+        (c == label ? 1 << 24 : 0);
+    const std::int64_t r =
+        2 * std::int64_t{num::hash_element(seed, num::Domain::round_, d.w_tensor, row, c)} + 1;
+    const auto q = static_cast<int>(std::min<std::int64_t>((std::abs(error) + r) >> 17, 127));
+    errors.push_back(error < 0 ? -q : q);
+  }
+  return errors;
+}
+#endif
 
 #if P_ENGINE == 1
 // Rows whose results change when the exponential of their lower elements is off by a millionth, in
@@ -110,7 +138,7 @@ int main() {
     Memory memory;
     spec::Descriptor d;
     std::int64_t low = 0, high = 0, reads = 0, writes = 0, loss_sum = 0, correct = 0, examples = 0,
-                 elements = 0;
+                 elements = 0, random = 0;
     d.n = u(1, 5), d.in_c = u(1, rnd.chance(20) ? 300 : 40);
     d.in_addr = u(0, 200), d.in2_addr = u(4000, 4200), d.out_addr = u(8000, 8200);
     Memory expected;
@@ -189,7 +217,11 @@ int main() {
     d.in_addr &= ~1u, d.out_addr &= ~3u, d.in2_addr &= d.in_c > 255 ? ~1u : ~0u;
     d.m1 = u(0, 65535),
     d.e1 = -static_cast<std::int32_t>(rnd.chance(70) ? rnd.below(10) : rnd.below(32));
-    if (rnd.chance(60)) d.flags |= spec::kFlagLosses;
+    if (rnd.chance(60)) d.flags |= rnd.chance(50) ? spec::kFlagLosses : spec::kFlagErrors;
+    if (d.has(spec::kFlagErrors)) d.out_addr += u(0, 63);
+    d.w_tensor = u(0, 65535);
+    const std::uint64_t seed = rnd.bits();
+    t.seed_i = seed;
     const std::uint32_t label_bytes = d.in_c > 255 ? 2 : 1;
     for (std::uint32_t r = 0; r < d.n; ++r) {
       const std::uint64_t at = d.in2_addr + r * label_bytes;
@@ -218,7 +250,18 @@ int main() {
         e = num::cross_entropy(logits, label, d.m1, -d.e1);
         loss_sum += e.loss, correct += e.correct, ++examples;
       }
-      reads += 2 * words_of(d.in_addr + 2 * r * d.in_c, 2 * d.in_c) + 1;
+      reads += (d.has(spec::kFlagErrors) ? 3 : 2) *
+                   words_of(d.in_addr + 2 * r * d.in_c, 2 * d.in_c) +
+               1;
+      if (d.has(spec::kFlagErrors)) {
+        const bool counts = label < d.in_c && label != (label_bytes == 1 ? 0xffu : 0xffffu);
+        const std::vector<int> e_of = errors_of(logits, label, d, seed, r);
+        for (std::uint32_t c = 0; c < d.in_c; ++c)
+          expected[d.out_addr + r * d.in_c + c] =
+              static_cast<std::uint8_t>(counts ? e_of[c] : 0);
+        writes += words_of(d.out_addr + r * d.in_c, d.in_c);
+        random += (d.in_c + 3) / 4;
+      }
       if (d.has(spec::kFlagLosses)) {
         ++writes;
         for (int k = 0; k < 4; ++k)
@@ -235,7 +278,7 @@ int main() {
               stall_rd = 30 * static_cast<int>(rnd.below(3)),
               stall_wr = 30 * static_cast<int>(rnd.below(3));
     ReadPort first, second;
-    std::int64_t got_elements = 0, got_writes = 0, got_low = 0, got_high = 0;
+    std::int64_t got_elements = 0, got_writes = 0, got_low = 0, got_high = 0, got_random = 0;
     const std::uint64_t start = b.cycle;
     std::map<std::uint64_t, std::uint8_t> written;
     while (!t.done_o) {
@@ -258,6 +301,9 @@ int main() {
       t.wr_ready_i = !rnd.chance(stall_wr);
       t.eval();
       got_elements += t.cnt_elements_o;
+#if P_ENGINE == 2
+      got_random += t.cnt_random_o;
+#endif
       if (t.rd_req_valid_o && t.rd_req_ready_i) first.ask(t.rd_req_addr_o, t.rd_req_bytes_o);
 #if P_ENGINE == 0
       got_low += t.cnt_sat_low_o, got_high += t.cnt_sat_high_o;
@@ -298,7 +344,13 @@ int main() {
     bench::equal("loss", static_cast<std::int64_t>(t.loss_sum_o), loss_sum, b.cycle);
     bench::equal("correct", t.loss_correct_o, correct, b.cycle);
     bench::equal("examples", t.loss_examples_o, examples, b.cycle);
+    bench::equal("random words", got_random, random, b.cycle);
+    if (d.has(spec::kFlagErrors) && stall_req + stall_rd + stall_wr == 0)
+      bench::equal("one per cycle and pass",
+                   b.cycle - start < static_cast<std::uint64_t>(3 * elements + 24 * d.n + 20), 1,
+                   b.cycle);
 #else
+    static_cast<void>(random + got_random);
     static_cast<void>(loss_sum + correct + examples);
 #endif
   }

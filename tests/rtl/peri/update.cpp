@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// npu_update against perturb.hpp: all widths, both distributions, 1..8 pairs, masks, steps of every
-// size, partial rows, random stalls; memory contents, events, and the rate of the common case.
+// npu_update against perturb.hpp: all widths, both distributions, 1..8 pairs, directions that are
+// read, masks, steps of every size, partial rows, random stalls; memory contents, events, and the
+// rate of the common cases.
+#include <algorithm>
+#include <cstdint>
 #include <deque>
 #include <map>
 #include <vector>
@@ -18,12 +21,14 @@ int main() {
   Vtop& t = *b.top;
   t.clear_i = 0, t.start_i = 0, t.rd_req_ready_i = 0, t.rd_rsp_valid_i = 0, t.wr_ready_i = 0;
   b.reset();
-  for (int round = 0; round < 160; ++round) {
+  for (int round = 0; round < 240; ++round) {
     const bool smooth = round % 8 == 0;
+    const bool gradient = round % 3 == 0;
     spec::Descriptor d;
     d.opcode = static_cast<std::uint32_t>(spec::Opcode::update_);
-    const int bytes = smooth ? (rnd.chance(50) ? 2 : 4) : 1 << rnd.below(3);
+    const int bytes = smooth && !gradient ? (rnd.chance(50) ? 2 : 4) : 1 << rnd.below(3);
     d.flags = bytes == 1 ? spec::kFlagW8 : bytes == 4 ? spec::kFlagW32 : 0;
+    if (gradient) d.flags |= spec::kFlagGradient;
     d.out_c = static_cast<std::uint32_t>(smooth ? 8 : rnd.between(1, 6));
     d.in_c = static_cast<std::uint32_t>(smooth           ? 640
                                         : rnd.chance(20) ? rnd.between(1, 600)
@@ -54,9 +59,22 @@ int main() {
     std::map<std::uint64_t, std::uint8_t> memory;
     for (std::uint64_t a = d.w_addr; a < d.w_addr + std::uint64_t{d.out_c} * d.w_pitch; ++a)
       memory[a] = static_cast<std::uint8_t>(rnd.bits());
+    const std::uint32_t g_pitch = (4 * d.in_c + 63) / 64 * 64;
+    d.in_addr = 0x100000 + 64 * static_cast<std::uint32_t>(rnd.below(100));
+    if (gradient) {  // magnitudes of every size, the one without a positive counterpart too
+      for (std::uint64_t i = 0; i < std::uint64_t{d.out_c} * g_pitch / 4; ++i) {
+        const std::int64_t g = rnd.chance(3) ? INT32_MIN
+                                             : static_cast<std::int64_t>(rnd.bits()) >>
+                                                   rnd.between(32, 63);
+        for (int k = 0; k < 4; ++k)
+          memory[d.in_addr + 4 * i + k] = static_cast<std::uint8_t>(g >> (8 * k));
+      }
+    }
     std::map<std::uint64_t, std::uint8_t> expected = memory;
-    std::int64_t updated = 0, zero = 0, clipped = 0, words = 0;
+    std::int64_t updated = 0, zero = 0, clipped = 0, words = 0, reads = 0;
     for (std::uint32_t r = 0; r < d.out_c; ++r) {
+      reads += (d.in_c * static_cast<std::uint32_t>(bytes) + kBus - 1) / kBus;
+      if (gradient) reads += (d.in_c * 4 + kBus - 1) / kBus;
       words += (d.in_c * static_cast<std::uint32_t>(bytes) + kBus - 1) / kBus;
       for (std::uint32_t c = 0; c < d.in_c; ++c) {
         const std::uint64_t at = d.w_addr + std::uint64_t{r} * d.w_pitch +
@@ -71,7 +89,14 @@ int main() {
         }
         if (!num::kept(mask_seed, d.w_tensor, r, c, d.w_keep)) continue;
         std::int32_t g = 0;
-        for (std::uint32_t j = 0; j < pairs; ++j) {
+        if (gradient) {
+          std::uint32_t v = 0;
+          for (int k = 0; k < 4; ++k)
+            v |= std::uint32_t{memory[d.in_addr + std::uint64_t{r} * g_pitch + 4 * c + k]}
+                 << (8 * k);
+          g = std::max(static_cast<std::int32_t>(v), -INT32_MAX);
+        }
+        for (std::uint32_t j = 0; j < pairs && !gradient; ++j) {
           g += coefs[j] *
                num::draw_z(seeds[j],
                            gaussian ? num::Distribution::gaussian_ : num::Distribution::sign_,
@@ -93,7 +118,7 @@ int main() {
     const auto columns = kBus / bytes;
     const std::int64_t z_words = gaussian ? std::max(1, columns / 4) : 1;
     const std::int64_t random =
-        words * (z_words * pairs + (d.w_keep < 256 ? std::max(1, columns / 8) : 0) +
+        words * ((gradient ? 0 : z_words * pairs) + (d.w_keep < 256 ? std::max(1, columns / 8) : 0) +
                  std::max(1, columns / 4));
 
     const spec::DescriptorWords dw = spec::encode(d);
@@ -113,7 +138,7 @@ int main() {
     const int stall_wr = smooth ? 0 : 30 * static_cast<int>(rnd.below(3));
     std::deque<std::pair<std::uint64_t, bool>> incoming;
     std::int64_t got_updated = 0, got_zero = 0, got_clipped = 0, got_random = 0, got_elements = 0,
-                 got_words = 0;
+                 got_words = 0, got_reads = 0;
     const std::uint64_t start = b.cycle;
     while (!t.done_o) {
       t.rd_req_ready_i = !rnd.chance(stall_req);
@@ -130,6 +155,7 @@ int main() {
         const std::uint64_t first = t.rd_req_addr_o / kBus,
                             last = (std::uint64_t{t.rd_req_addr_o} + t.rd_req_bytes_o - 1) / kBus;
         for (std::uint64_t w = first; w <= last; ++w) incoming.push_back({w * kBus, w == last});
+        got_reads += static_cast<std::int64_t>(last - first + 1);
       }
       if (t.wr_valid_o && t.wr_ready_i) {
         ++got_words;
@@ -153,8 +179,9 @@ int main() {
     bench::equal("random words", got_random, random, b.cycle);
     bench::equal("elements", got_elements, std::int64_t{d.out_c} * d.in_c, b.cycle);
     bench::equal("words written", got_words, words, b.cycle);
+    bench::equal("words read", got_reads, reads, b.cycle);
     if (smooth)
-      bench::equal("one word per cycle", b.cycle - start < static_cast<std::uint64_t>(words) + 30,
+      bench::equal("one word per cycle", b.cycle - start < static_cast<std::uint64_t>(reads) + 30,
                    1, b.cycle);
   }
   return bench::done("update");
