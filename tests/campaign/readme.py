@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Puts the tables that reports hold into README.md, between `<!-- table NAME -->` and `<!-- end NAME -->`.
+"""Puts the tables that reports hold into the pages, between `<!-- table NAME -->` and `<!-- end NAME -->`.
 
 usage: readme.py [--check]
---check: every marker has its table and nothing else is written (reports need not be there)
-A table whose report is not in build/reports stays as it is, and the program says so.
+Pages: README.md and tests/*/RESULTS.md. A table whose report is not in build/reports stays as it is, and the program
+says so. --check writes nothing: every marker has its program, every table of a program is in one page, and numbers that
+the README quotes from a table are those of the table.
 """
 import json
 import math
@@ -13,7 +14,7 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-README = ROOT / "README.md"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "tests").glob("*/RESULTS.md"))]
 REPORTS = ROOT / "build" / "reports"
 
 
@@ -250,34 +251,59 @@ def dieharder():
     return path.read_text().split("\n\n", 1)[1].strip() if path.exists() else None
 
 
+# Where a table's report is not JSON: what its own program wrote.
+PROSE = {"dieharder": dieharder, **{name: lambda name=name: written(name) for name in MARKDOWN}}
+MARKER = re.compile(r"<!-- table (\w+) -->\n(.*?)<!-- end (\w+) -->", re.S)
+# A number that a page quotes: [text](page#section "in TABLE"); the text stands in that table.
+QUOTE = re.compile(r'\[([^\]]+)\]\([^)"]+"in (\w+)"\)')
+
+
+def content(name):
+    """The table from its report, None without one."""
+    if name in PROSE:
+        return PROSE[name]()
+    file, make = TABLES[name]
+    path = REPORTS / file
+    return make(json.loads(path.read_text())) if path.exists() else None
+
+
+def fill(text):
+    def filled(marker):
+        name, new = marker[1], content(marker[1])
+        print(f"table {name}: " + ("its report is not in build/reports, left as it is" if new is None else "written"))
+        return marker[0] if new is None else f"<!-- table {name} -->\n{new}\n<!-- end {name} -->"
+    return MARKER.sub(filled, text)
+
+
+def problems(texts):
+    tables, found = {}, []
+    for page, text in texts.items():
+        for name, body, end in MARKER.findall(text):
+            if name != end or name in tables:
+                found.append(f"{page}: table {name} ends as {end}, or is there twice")
+            if name not in TABLES and name not in PROSE:
+                found.append(f"{page}: no program makes table {name}")
+            tables[name] = body
+        if len(re.findall(r"<!-- (?:table|end) \w+ -->", text)) != 2 * len(MARKER.findall(text)):
+            found.append(f"{page}: a table without end, or an end without table")
+    found += [f"no page has the table {name}" for name in [*TABLES, *PROSE] if name not in tables]
+    for page, text in texts.items():
+        for quoted, name in QUOTE.findall(text):
+            if quoted not in tables.get(name, ""):
+                found.append(f"{page}: {quoted!r} is not in table {name}")
+    return found
+
+
 def main():
-    text = README.read_text()
-    names = re.findall(r"<!-- table (\w+) -->", text)
-    for name in names:
-        block = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end {name} -->)", re.S)
-        found = block.search(text)
-        if not found:
-            sys.exit(f"README.md: table {name} has no end marker")
-        if sys.argv[1:] == ["--check"]:
-            if name != "dieharder" and name not in TABLES and name not in MARKDOWN:
-                sys.exit(f"README.md: no program makes table {name}")
-            continue
-        if name == "dieharder":
-            content = dieharder()
-        elif name in MARKDOWN:
-            content = written(name)
-        else:
-            file, make = TABLES[name]
-            path = REPORTS / file
-            content = make(json.loads(path.read_text())) if path.exists() else None
-        if content is None:
-            print(f"table {name}: its report is not in build/reports, left as it is")
-            continue
-        text = block.sub(lambda m: m.group(1) + content + "\n" + m.group(2), text)
-        print(f"table {name}: written")
-    if sys.argv[1:] != ["--check"]:
-        README.write_text(text)
+    texts = {p: p.read_text() for p in PAGES}
+    if sys.argv[1:] == ["--check"]:
+        found = problems({p.relative_to(ROOT): t for p, t in texts.items()})
+        print("\n".join(found), end="\n" if found else "")
+        return 1 if found else 0
+    for page, text in texts.items():
+        page.write_text(fill(text))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,6 +9,7 @@ A check whose tool is absent says SKIPPED. Exit status 1 if any check finds some
 import argparse
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -60,7 +61,6 @@ TEXT = (".cpp", ".hpp", ".c", ".h", ".S", ".ld", ".sv", ".svh", ".vlt", ".py", "
 COLUMNS = 120
 WIDE = {"cmodel/spec/npu_spec.hpp", "cmodel/spec/npu_spec.h", "rtl/pkg/npu_pkg.sv", "cmodel/spec/REFERENCE.md",
         "cmodel/spec/npu.toml",  # one register or field a line, and what is made of it
-        "README.md",
         "tests/mutation/mutants.py"}  # quotes sources word by word
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
 # A file whose digest is a register: it changes with its meaning only.
@@ -71,6 +71,8 @@ def too_wide(f, text):
     """Lines over COLUMNS. Rows of Markdown tables and strings of TOML cannot be broken; RTL has its own limit."""
     if f in WIDE or f.endswith((".json", ".sv", ".svh")):
         return []
+    if f.endswith(".md"):  # tables that programs write
+        text = re.sub(r"<!-- table .*?<!-- end", lambda m: "\n" * m[0].count("\n"), text, flags=re.S)
     lines = enumerate(text.splitlines(), 1)
     return [f"{f}:{n}: {len(line)} columns, at most {COLUMNS}" for n, line in lines
             if len(line) > COLUMNS and not (f.endswith(".md") and line.startswith("|"))

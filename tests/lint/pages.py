@@ -4,7 +4,7 @@ sections of the contract that sources refer to are there."""
 import os
 import re
 
-LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)")
+LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)(?: \"[^\"]*\")?\)")
 FENCE = re.compile(r"^(```|~~~)")
 # The first cell of a table row, as in `name` or `name.*` or `a`, `b`.
 CELL = re.compile(r"^\| ((?:`[^`]+`(?:, )?)+) \|")
@@ -54,6 +54,14 @@ def exists(folder, name):
     return any(any(folder.glob(name.rstrip("/").removesuffix(".*") + e)) for e in ENDINGS)
 
 
+def missing_modules(root, page, text):
+    """`npu_...` in diagrams and in the pages of the RTL: modules and files of the NPU have that name."""
+    if not page.startswith("rtl/"):
+        text = "".join(re.findall(r"^```mermaid$.*?^```$", text, re.M | re.S))
+    stems = {p.stem for d in ("rtl", "cmodel", "sim", "tests") for p in (root / d).rglob("npu_*.*")} | {"npu"}
+    return [f"{page}: there is no {name}" for name in sorted(set(re.findall(r"\bnpu_\w+", text)) - stems)]
+
+
 def missing_files(root, page, text):
     """Tables whose head calls the first column a file, folder, block or `where`."""
     found, table = [], False
@@ -87,4 +95,5 @@ def problems(root, files, sources):
     for page in files:
         text = (root / page).read_text()
         found += broken_links(root, page, text) + missing_files(root, page, text)
+        found += missing_modules(root, page, text)
     return found

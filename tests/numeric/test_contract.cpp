@@ -625,7 +625,7 @@ TEST_CASE("numeric: the examples of the contract are what the C++ computes") {
 TEST_CASE(
     "numeric: every section of the contract has its rule, example and reason, on one screen") {
   for (const Section& s : sections()) {
-    if (s.title == "How to read it") continue;
+    if (s.title == "How to read it" || s.title == "Versions") continue;
     INFO(kPage << ", section " << s.title);
     std::vector<std::string> parts;
     for (const std::string& line : s.lines) {

@@ -7,7 +7,7 @@ usage: matrix.py LASTMILE [--quick] [--networks A,B] [--only TASK-NETWORK,...] [
 The built-in digits and each data folder, each with the three networks; data folders are pre-trained for two epochs
 and measured with --quick, so that a run takes minutes. Each run's reports are in
 build/reports/validate/TASK-NETWORK/; from all that are there comes build/reports/validate-networks.json (what
-README.md's table holds). Exit status 1 if a run finds a failure.
+tests/validate/RESULTS.md holds). Exit status 1 if a run finds a failure.
 """
 import argparse
 import json
