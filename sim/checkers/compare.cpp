@@ -5,6 +5,8 @@
 
 #include <cstring>
 
+#include "cmodel/command/validate.hpp"
+
 namespace lastmile::sim {
 namespace {
 
@@ -16,6 +18,16 @@ std::int64_t value(std::span<const std::byte> memory, std::uint64_t address, std
   std::memcpy(&v, memory.data() + address, bytes);
   const unsigned unused = 64 - 8 * bytes;
   return v << unused >> unused;
+}
+
+// Rows without a gap between them are one row.
+Region without_gaps(Region r) {
+  if (r.pitch == r.row_bytes) {
+    r.row_bytes *= r.rows;
+    r.pitch = r.row_bytes;
+    r.rows = 1;
+  }
+  return r;
 }
 
 }  // namespace
@@ -35,17 +47,21 @@ Region output_region(const Descriptor& d) {
       return {};
     case Opcode::conv2d_:
     case Opcode::depthwise_:
-      r.element_bytes = d.has(spec::kFlagOut16) ? 2 : 1;
-      r.row_bytes = std::uint64_t{d.n} * d.out_h * d.out_w * d.out_c * r.element_bytes;
-      break;
     case Opcode::pool_:
-      r.row_bytes = std::uint64_t{d.n} * d.out_h * d.out_w * d.in_c;
-      break;
+      r.element_bytes = npu::output_bytes(d);
+      r.rows = d.n;
+      r.row_bytes = std::uint64_t{d.out_h} * d.out_w * npu::output_channels(d) * r.element_bytes;
+      r.pitch = npu::output_image_elements(d) * r.element_bytes;
+      return without_gaps(r);
     case Opcode::add_:
     case Opcode::softmax_:
       r.row_bytes = std::uint64_t{d.n} * d.in_c;
       break;
     case Opcode::loss_:
+      if (d.has(spec::kFlagErrors)) {
+        r.row_bytes = std::uint64_t{d.n} * d.in_c;
+        break;
+      }
       if (!d.has(spec::kFlagLosses)) return {};
       r.element_bytes = 4;
       r.row_bytes = std::uint64_t{d.n} * 4;
@@ -56,10 +72,7 @@ Region output_region(const Descriptor& d) {
       r.rows = d.out_c;
       r.row_bytes = std::uint64_t{d.in_c} * r.element_bytes;
       r.pitch = d.w_pitch;
-      if (r.pitch != r.row_bytes) return r;
-      r.row_bytes *= r.rows;  // without gaps it is one row
-      r.rows = 1;
-      break;
+      return without_gaps(r);
   }
   r.pitch = r.row_bytes;
   return r;
@@ -72,14 +85,15 @@ std::string element_text(const Descriptor& d, const Region& region, std::uint64_
     case Opcode::conv2d_:
     case Opcode::depthwise_:
     case Opcode::pool_: {
-      const std::uint64_t channels =
-          static_cast<Opcode>(d.opcode) == Opcode::pool_ ? d.in_c : d.out_c;
-      const std::uint64_t position = element / channels;
-      return fmt::format("output [image {}][row {}][column {}][channel {}]",
-                         position / d.out_w / d.out_h, position / d.out_w % d.out_h,
-                         position % d.out_w, element % channels);
+      const std::uint64_t channels = npu::output_channels(d);
+      const std::uint64_t image = npu::output_image_elements(d);
+      const std::uint64_t position = element % image / channels;
+      return fmt::format("output [image {}][row {}][column {}][channel {}]", element / image,
+                         position / d.out_w, position % d.out_w, element % image % channels);
     }
     case Opcode::loss_:
+      if (d.has(spec::kFlagErrors))
+        return fmt::format("error of example {}, class {}", element / d.in_c, element % d.in_c);
       return fmt::format("loss of example {}", element);
     case Opcode::update_:
       return fmt::format("tensor {} [row {}][column {}]", d.w_tensor, offset / d.w_pitch,

@@ -41,7 +41,8 @@ inline Queue make_queue(std::uint64_t seed, const spec::HardwareParams& hw, unsi
                         std::uint32_t most = 5) {
   Generator g(seed, hw);
   Queue q;
-  q.batch_base = g.in(0, 256);
+  // weights of the batch (flag W_BATCH) need an aligned base
+  q.batch_base = g.coin() ? 64 * g.in(0, 4) : g.in(0, 256);
   q.label_base = g.in(0, 256);
   q.out_base = g.in(0, 256);
   const std::uint32_t count = g.in(1, most);
@@ -59,6 +60,13 @@ inline Queue make_queue(std::uint64_t seed, const spec::HardwareParams& hw, unsi
       c.d.flags |= flag;
       a -= to;
     };
+    if (c.d.has(spec::kFlagWBatch)) {
+      if (q.batch_base % 64 == 0) {
+        c.d.w_addr -= q.batch_base;
+      } else {
+        c.d.flags &= ~std::uint32_t{spec::kFlagWBatch};
+      }
+    }
     if (c.d.opcode != static_cast<std::uint32_t>(spec::Opcode::update_)) {
       relative(spec::kFlagInBatch, c.d.in_addr, q.batch_base);
       relative(spec::kFlagIn2Label, c.d.in2_addr, q.label_base);
