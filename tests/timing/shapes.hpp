@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "sw/base/error.hpp"
@@ -110,6 +111,23 @@ inline Descriptor masked(Descriptor d) {
   return d;
 }
 
+// The commands of a readout's step: logits of a batch of records, errors, their product with the
+// records, and the update of the readout by it.
+inline std::vector<Shape> readout(std::uint32_t batch, std::uint32_t classes,
+                                  std::uint32_t elements) {
+  const std::string size = " " + std::to_string(batch) + " x " + std::to_string(classes) + " x " +
+                           std::to_string(elements);
+  Descriptor logits = with(conv(batch, 1, elements, classes, 1), spec::kFlagOut16);
+  Descriptor gradient = conv(1, 1, 1, elements, 1);
+  gradient.flags = spec::kFlagW8 | spec::kFlagWTransposed | spec::kFlagOut32;
+  gradient.in_h = gradient.kernel_h = batch;
+  gradient.in_w = gradient.out_w = classes;
+  return {{"readout logits" + size, logits, false},
+          {"readout errors" + size, rows(Opcode::loss_, batch, classes, spec::kFlagErrors), false},
+          {"readout gradient" + size, gradient, false},
+          {"readout update" + size, update(classes, elements, spec::kFlagGradient), false}};
+}
+
 // Matrix product of two size x size matrices.
 inline Shape product(std::uint32_t size) {
   return {"product " + std::to_string(size), conv(size, 1, size, size, 1)};
@@ -160,7 +178,16 @@ inline std::vector<Shape> all() {
       {"update bias 64", update(1, 64, w32), true, false, 8},
       {"update 32x100 masked", update(32, 100, 0, 100), true, true, 1},
       {"update 64x576 8 pairs w8", update(64, 576, w8, 30), true, true, 8},
+      {"update 20x100 gradient w8", update(20, 100, spec::kFlagGradient | w8), false},
+      {"update 20x100 gradient int32 masked", update(20, 100, spec::kFlagGradient | w32, 100),
+       false},
+      {"conv 3x3 16-16 16x16 int32", with(conv(1, 16, 16, 16, 3), spec::kFlagOut32)},
   };
+  for (const auto& [batch, classes, elements] :
+       {std::tuple{64U, 10U, 2752U}, {64U, 128U, 512U}, {16U, 35U, 320U}}) {
+    const std::vector<Shape> step = readout(batch, classes, elements);
+    s.insert(s.end(), step.begin(), step.end());
+  }
   return s;
 }
 
@@ -186,12 +213,18 @@ inline void execute(Device& device, const Shape& shape, const spec::HardwarePara
   std::uint32_t columns = d.in_c, tensor_rows = d.out_c;
   const auto op = static_cast<Opcode>(d.opcode);
   if (op == Opcode::conv2d_) columns = d.kernel_h * d.kernel_w * d.cin_group;
+  if (d.has(spec::kFlagWTransposed)) {
+    tensor_rows = columns;
+    columns = d.out_c;
+  }
   if (op == Opcode::depthwise_) {
     columns = d.out_c;
     tensor_rows = d.kernel_h * d.kernel_w;
   }
   d.w_pitch = (columns * bytes + 63) / 64 * 64;
-  d.in_addr = place(pixels * d.in_c * 2);
+  d.in_addr =
+      place(d.has(spec::kFlagGradient) ? std::uint64_t{d.out_c} * ((d.in_c * 4 + 63) / 64 * 64)
+                                       : pixels * d.in_c * 2);
   d.in2_addr = place(outputs * 2);
   d.out_addr = place(outputs * 4);
   d.w_addr = place(std::uint64_t{tensor_rows} * d.w_pitch);
