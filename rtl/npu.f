@@ -1,4 +1,3 @@
-// SPDX-License-Identifier: Apache-2.0
 rtl/pkg/npu_pkg.sv
 rtl/random/npu_hash.sv
 rtl/random/npu_gaussian.sv

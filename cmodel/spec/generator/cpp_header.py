@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""npu_spec.hpp: what model, host and tests in C++ read. One function per section, in the order of the file."""
+from .source import HEAD, SPDX, camel
+
+
+def identity(spec):
+    return [f"inline constexpr std::uint32_t kMagic = {spec.magic:#x};",
+            f"inline constexpr std::uint32_t kSpecHash = {spec.digest:#010x};",
+            f"inline constexpr int kContract = {spec.contract};", ""]
+
+
+def parameters(spec):
+    o = ["// Hardware parameters of one build of the NPU; the defaults are those of npu.toml.", "struct HardwareParams {"]
+    o += [f"  int {n.lower()} = {p['value']};  // {p['doc']}" for n, p in spec.parameters.items()]
+    o += ["  bool operator==(const HardwareParams&) const = default;", "};",
+          "// Name of the first parameter outside its allowed values, empty if all are inside.",
+          "[[nodiscard]] constexpr std::string_view bad_parameter(const HardwareParams& p) {"]
+    for n, p in spec.parameters.items():
+        cond = " && ".join(f"p.{n.lower()} != {v}" for v in p["allowed"])
+        o.append(f"  if ({cond}) return \"{n}\";")
+    return o + ["  return {};", "}", ""]
+
+
+def constants(spec):
+    return [f"inline constexpr int k{camel(n)} = {c['value']};  // {c['doc']}" for n, c in spec.constants.items()] + [""]
+
+
+def enums(spec):
+    o = []
+    for e in spec.enums.values():
+        name = camel(e.name)
+        o += [f"// {e.doc}", f"enum class {name} : std::uint32_t {{"]
+        o += [f"  {k.lower()}_ = {v}," + (f"  // {e.docs[k]}" if k in e.docs else "") for k, v in e.values.items()]
+        o += ["};", f"[[nodiscard]] constexpr std::string_view to_string({name} v) {{", "  switch (v) {"]
+        o += [f"    case {name}::{k.lower()}_: return \"{k}\";" for k in e.values]
+        o += ["  }", "  return \"?\";", "}", ""]
+    return o
+
+
+def flags(spec):
+    o = ["enum Flag : std::uint32_t {"]
+    o += [f"  kFlag{camel(n)} = 1u << {f['bit']},  // {f['doc']}" for n, f in spec.flags.items()]
+    return o + ["};", f"inline constexpr std::uint32_t kKnownFlags = {spec.known_flags:#x};", ""]
+
+
+def field_enum(spec):
+    o = ["enum class Field : std::uint32_t {", "  none_ = 0,"]
+    o += [f"  {f.name} = {f.id}," for f in spec.fields]
+    o += ["};", "[[nodiscard]] constexpr std::string_view to_string(Field v) {", "  switch (v) {",
+          "    case Field::none_: return \"none\";"]
+    o += [f"    case Field::{f.name}: return \"{f.name}\";" for f in spec.fields]
+    return o + ["  }", "  return \"?\";", "}", ""]
+
+
+def descriptor(spec):
+    o = ["// A command, unpacked. encode/decode give the descriptor's words.", "struct Descriptor {"]
+    for f in spec.fields:
+        # 24-bit and 8-bit fields are held in the next type up, so that arithmetic on them needs no casts.
+        kind = "std::int32_t" if f.signed else "std::uint32_t"
+        o.append(f"  {kind} {f.name} = 0;" + (f"  // {f.doc}" if f.doc else ""))
+    o += ["  bool operator==(const Descriptor&) const = default;",
+          "  [[nodiscard]] constexpr bool has(Flag f) const { return (flags & f) != 0; }", "};", "",
+          f"using DescriptorWords = std::array<std::uint32_t, {spec.descriptor_words}>;", "",
+          "[[nodiscard]] constexpr DescriptorWords encode(const Descriptor& d) {", "  DescriptorWords w{};"]
+    for f in spec.fields:
+        value = f"static_cast<std::uint32_t>(d.{f.name})" if f.signed else f"d.{f.name}"
+        o.append(f"  w[{f.word}] |= ({value} & {(1 << f.width) - 1:#x}u) << {f.lsb};")
+    o += ["  return w;", "}", "[[nodiscard]] constexpr Descriptor decode(const DescriptorWords& w) {", "  Descriptor d;"]
+    for f in spec.fields:
+        if f.signed:
+            up = 32 - f.lsb - f.width
+            o.append(f"  d.{f.name} = static_cast<std::int32_t>(w[{f.word}] << {up}) >> {32 - f.width};")
+        else:
+            o.append(f"  d.{f.name} = (w[{f.word}] >> {f.lsb}) & {(1 << f.width) - 1:#x}u;")
+    return o + ["  return d;", "}", ""]
+
+
+def literal(f, value):
+    if value == -(1 << 31):
+        return "INT32_MIN"
+    return f"{value}" if f.signed else f"{value}u"
+
+
+def field_check(spec):
+    o = ["// First field (in order of id) outside its range for this command; `with_add` adds the fields of a fused addition.",
+         "[[nodiscard]] constexpr Field field_out_of_range(const Descriptor& d, bool with_add) {",
+         "  const auto op = static_cast<Opcode>(d.opcode);"]
+    for f in spec.fields:
+        if not f.checked:
+            continue
+        conds = [f"op == Opcode::{op.lower()}_" for op in f.commands] + (["with_add"] if f.in_fused_add else [])
+        bad = [f"d.{f.name} {relation} {literal(f, bound)}"
+               for bound, relation in ((f.low_bound, "<"), (f.high_bound, ">")) if bound is not None]
+        o.append(f"  if (({' || '.join(conds)}) && ({' || '.join(bad)})) return Field::{f.name};")
+    return o + ["  return Field::none_;", "}", ""]
+
+
+def registers(spec):
+    o = ["// Register byte offsets.", "namespace reg {"]
+    for n, r in spec.registers.items():
+        o.append(f"inline constexpr std::uint32_t k{camel(n)} = {r['offset']:#05x};  // {r['access']}: {r['doc']}")
+        if "count" in r:
+            o.append(f"inline constexpr std::uint32_t k{camel(n)}Count = {r['count']}, k{camel(n)}Stride = {r['stride']};")
+    return o + ["}  // namespace reg", ""]
+
+
+def counters(spec):
+    names, kinds = list(spec.counters), [c["kind"] for c in spec.counters.values()]
+    o = ["// Counters, in the order of their registers.", "enum class Counter : std::uint32_t {"]
+    o += [f"  {n.lower()}_ = {i},  // {c['kind']}: {c['doc']}" for i, (n, c) in enumerate(spec.counters.items())]
+    o += ["};", f"inline constexpr std::size_t kCounters = {len(names)};",
+          f"inline constexpr std::array<std::string_view, {len(names)}> kCounterName = {{"]
+    o += [f"    \"{n.lower()}\"," for n in names]
+    o += ["};", f"inline constexpr std::array<bool, {len(names)}> kCounterIsEvent = {{"]
+    o += [f"    {'true' if kind == 'event' else 'false'},  // {n}" for n, kind in zip(names, kinds)]
+    return o + ["};", ""]
+
+
+def tables(spec):
+    o = ["// Constant tables of the numeric contract."]
+    for n, (t, _, doc) in spec.tables.items():
+        o += [f"// {doc}", f"inline constexpr std::array<std::uint32_t, {len(t)}> k{camel(n)}Table = {{"]
+        o += ["    " + ", ".join(str(v) for v in t[i:i + 10]) + "," for i in range(0, len(t), 10)]
+        o.append("};")
+    return o
+
+
+SECTIONS = (identity, parameters, constants, enums, flags, field_enum, descriptor, field_check, registers, counters, tables)
+
+
+def emit(spec):
+    o = [f"// {SPDX}", f"// {HEAD}", "#pragma once", "", "#include <array>", "#include <cstdint>", "#include <string_view>", "",
+         "namespace lastmile::spec {", ""]
+    for section in SECTIONS:
+        o += section(spec)
+    return "\n".join(o + ["", "}  // namespace lastmile::spec", ""])
