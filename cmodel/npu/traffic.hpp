@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Event counters of a command: the contract's section "Tiles, scratchpad, traffic" in code. What
-// only data decide (saturations, clipped and masked elements, updates) is counted by the engines.
+// Event counters of a command: the contract's sections from Tiles to Operations and commands in
+// code. What only data decide (saturations, clipped and masked elements, updates) is counted by the
+// engines.
 #pragma once
 
 #include "cmodel/npu/command_cache.hpp"

@@ -12,6 +12,8 @@ module npu_array #(
   localparam int unsigned AW = $clog2(ACT_BYTES),
   localparam int unsigned LR = $clog2(ROWS),
   localparam int unsigned LC = $clog2(COLS),
+  localparam int unsigned LINE = (ROWS > COLS) ? ROWS : COLS,
+  localparam int unsigned LL = $clog2(LINE),
   localparam int unsigned PW = $clog2(ACC_DEPTH),
   localparam int unsigned GROUPS = (COLS > RQ_LANES) ? COLS / RQ_LANES : 1,
   localparam int unsigned GB = (GROUPS > 1) ? $clog2(GROUPS) : 1,
@@ -50,8 +52,9 @@ module npu_array #(
   input  logic                   kt_tile_i,      // first of a tile
   input  logic                   kt_end_i,       // last of the command
   input  logic                   shadow_we_i,
-  input  logic [LC-1:0]          shadow_col_i,
-  input  logic [ROWS*16-1:0]     shadow_i,
+  input  logic                   shadow_across_i,
+  input  logic [LL-1:0]          shadow_at_i,
+  input  logic [LINE*16-1:0]     shadow_i,
   output logic                   swap_o,         // the shadow registers are free at the end of this cycle
   // drain
   output logic [1:0]             block_valid_o,  // accumulators of a half are complete
@@ -230,7 +233,7 @@ module npu_array #(
 
   logic [COLS*32-1:0] dot;
   npu_dot #(.ROWS(ROWS), .COLS(COLS)) u_dot (
-    .clk_i, .shadow_we_i, .shadow_col_i, .shadow_i, .swap_i(swap_o), .act_i, .mul_i(v_q[3]), .sum_i(v_q[4]), .dot_o(dot)
+    .clk_i, .shadow_we_i, .shadow_across_i, .shadow_at_i, .shadow_i, .swap_i(swap_o), .act_i, .mul_i(v_q[3]), .sum_i(v_q[4]), .dot_o(dot)
   );
 
   logic sel_half;

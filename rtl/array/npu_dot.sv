@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // The multipliers: COLS dot products of ROWS 16 x 9 bit products per cycle. Weights are double-buffered: the weight loader writes shadow
-// registers, a column at a time; swap_i moves all of them into the multipliers.
+// registers, a column at a time, or a row of them; swap_i moves all of them into the multipliers.
 // Cycle 0 (mul_i): products, summed in fours. Cycle 1 (sum_i): their sum.
 // Sums are kept in 32 bits (|sum| <= 32 * 2^15 * 255 < 2^28), weights sign-extended; synthesis drops the copies of the sign.
 module npu_dot #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
-  localparam int unsigned LC = $clog2(COLS)
+  localparam int unsigned LINE = (ROWS > COLS) ? ROWS : COLS,
+  localparam int unsigned LL = $clog2(LINE)
 ) (
   input  logic               clk_i,
   input  logic               shadow_we_i,
-  input  logic [LC-1:0]      shadow_col_i,
-  input  logic [ROWS*16-1:0] shadow_i,
+  input  logic               shadow_across_i,  // a row: element j goes to column j
+  input  logic [LL-1:0]      shadow_at_i,      // row or column
+  input  logic [LINE*16-1:0] shadow_i,
   input  logic               swap_i,
   input  logic [ROWS*32-1:0] act_i,    // nine bits of each word
   input  logic               mul_i,
@@ -21,6 +23,7 @@ module npu_dot #(
 
   localparam int unsigned G = 4;  // products summed in the multiplier's cycle
   localparam int unsigned PARTS = ROWS / G;
+  localparam int unsigned LR = $clog2(ROWS);
 
   logic signed [31:0] weight_q [ROWS*COLS];  // row-major: what one activation meets lies together
   logic signed [31:0] part_q [PARTS*COLS];
@@ -28,7 +31,12 @@ module npu_dot #(
 
   for (genvar j = 0; j < COLS; j++) begin : gen_weight
     logic [ROWS*16-1:0] shadow_q;
-    always_ff @(posedge clk_i) if (shadow_we_i && shadow_col_i == LC'(j)) shadow_q <= shadow_i;
+    always_ff @(posedge clk_i) begin
+      if (shadow_we_i) begin
+        if (shadow_across_i) shadow_q[shadow_at_i[LR-1:0]*16 +: 16] <= shadow_i[j*16 +: 16];
+        else if (shadow_at_i == LL'(j)) shadow_q <= shadow_i[ROWS*16-1:0];
+      end
+    end
     always_ff @(posedge clk_i) begin
       if (swap_i) begin
         for (int unsigned i = 0; i < ROWS; i++) weight_q[i*COLS+j] <= 32'($signed(shadow_q[i*16 +: 16]));

@@ -49,7 +49,7 @@ module npu_control #(
   output logic                          wr_flush_o,
   // engines
   output logic                          abort_o,         // clear_i of every engine and of the bus
-  output logic [npu_pkg::DESC_BITS-1:0] desc_o,
+  output npu_pkg::desc_t desc_o,
   output logic [7:0]                    engine_start_o,  // pulse, by opcode
   input  logic                          engine_done_i,
   input  logic                          progress_i,      // engines or bus
@@ -114,8 +114,8 @@ module npu_control #(
   logic fetch_start, fetch_valid, fetch_take, fetch_busy, fetch_moving;
   logic [31:0] fetch_addr, fetch_info;
   logic [7:0] fetch_code;
-  logic [npu_pkg::DESC_BITS-1:0] fetch_desc;
-  logic [95:0] fetch_resolved;
+  npu_pkg::desc_t fetch_desc;
+  logic [127:0] fetch_resolved;
   npu_fetch #(.ROWS(ROWS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH), .TRAINING(TRAINING)) u_fetch (
     .clk_i, .rst_ni, .clear_i(abort_o), .start_i(fetch_start), .addr_i(fetch_addr),
     .busy_o(fetch_busy), .moving_o(fetch_moving), .valid_o(fetch_valid),

@@ -16,8 +16,8 @@ module npu_fetch #(
   output logic                          moving_o,     // a word came, or rules are being checked
   output logic                          valid_o,
   input  logic                          take_i,
-  output logic [npu_pkg::DESC_BITS-1:0] desc_o,       // as it lies in memory
-  output logic [95:0]                   addr_o,       // its out, in2 and in addresses with the register bases added
+  output npu_pkg::desc_t desc_o,       // as it lies in memory
+  output logic [127:0]                  addr_o,       // its w, out, in2 and in addresses with the register bases added
   output logic [7:0]                    code_o,       // error, or npu_pkg::ERROR_NONE
   output logic [31:0]                   info_o,
   input  logic                          bus_error_i,  // an answer to this client was an error
@@ -47,7 +47,7 @@ module npu_fetch #(
   logic request_q, receive_q, check_q, error_q;
   logic word, last, check_start, checked, validating;
   logic [7:0] check_code;
-  logic [31:0] check_info, in_addr, in2_addr, out_addr;
+  logic [31:0] check_info, in_addr, in2_addr, out_addr, w_addr;
 
   assign rd_req_valid_o = request_q;
   assign rd_req_bytes_o = 24'(npu_pkg::DESC_BYTES);
@@ -106,12 +106,13 @@ module npu_fetch #(
   npu_validate #(.ROWS(ROWS), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH), .TRAINING(TRAINING)) u_validate (
     .clk_i, .rst_ni, .clear_i, .start_i(check_start), .desc_i(desc_o), .polarity_i, .distribution_i, .pairs_i, .step_shift_i,
     .batch_addr_i, .label_addr_i, .out_addr_i, .mem_limit_i, .busy_o(validating), .done_o(checked),
-    .code_o(check_code), .info_o(check_info), .in_addr_o(in_addr), .in2_addr_o(in2_addr), .out_addr_o(out_addr)
+    .code_o(check_code), .info_o(check_info), .in_addr_o(in_addr), .in2_addr_o(in2_addr), .out_addr_o(out_addr),
+    .w_addr_o(w_addr)
   );
 
   assign code_o = error_q ? npu_pkg::ERROR_BUS_READ : check_code;
   assign info_o = error_q ? 32'(npu_pkg::ENGINE_FETCH) : check_info;
-  assign addr_o = {out_addr, in2_addr, in_addr};
+  assign addr_o = {w_addr, out_addr, in2_addr, in_addr};
 
 `ifndef SYNTHESIS
   int unsigned index_q;

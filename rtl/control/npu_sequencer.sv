@@ -23,13 +23,13 @@ module npu_sequencer (
   output logic [31:0]                   fetch_addr_o,
   input  logic                          fetch_valid_i,
   output logic                          fetch_take_o,
-  input  logic [npu_pkg::DESC_BITS-1:0] fetch_desc_i,
-  input  logic [95:0]                   fetch_resolved_i,  // replaces the out, in2 and in addresses
+  input  npu_pkg::desc_t fetch_desc_i,
+  input  logic [127:0]                  fetch_resolved_i,  // replaces the w, out, in2 and in addresses
   input  logic [7:0]                    fetch_code_i,
   input  logic [31:0]                   fetch_info_i,
   // engines
   output logic                          abort_o,        // synchronous clear of engines and bus clients
-  output logic [npu_pkg::DESC_BITS-1:0] desc_o,         // of the running command, stable from start to done
+  output npu_pkg::desc_t desc_o,         // of the running command, stable from start to done
   output logic [7:0]                    engine_start_o,  // pulse, by opcode
   input  logic                          engine_done_i,  // pulse: the last write was accepted
   input  logic                          progress_i,     // something moved in an engine or on the bus
@@ -62,7 +62,7 @@ module npu_sequencer (
   logic [39:0] queue_bytes;
   logic [40:0] queue_end;
 
-  assign opcode = desc_o[npu_pkg::F_OPCODE +: 8];
+  assign opcode = desc_o.opcode;
   assign good = fetch_take_o && (fetch_code_i == npu_pkg::ERROR_NONE);
   // what only some states need
   always_comb begin
@@ -80,7 +80,7 @@ module npu_sequencer (
       end
       FETCH: begin
         is_last = command_q + 32'd1 == queue_count_i;
-        is_end = fetch_desc_i[npu_pkg::F_OPCODE +: 8] == npu_pkg::OPCODE_END;
+        is_end = fetch_desc_i.opcode == npu_pkg::OPCODE_END;
       end
       EXEC: bus_fault = rd_error_i || wr_error_i;
       WRITES: begin
@@ -199,7 +199,7 @@ module npu_sequencer (
               state_q <= WRITES;
             end else begin
               state_q <= EXEC;
-              engine_start_o <= 8'd1 << fetch_desc_i[npu_pkg::F_OPCODE +: 3];
+              engine_start_o <= 8'd1 << fetch_desc_i.opcode[2:0];
               fetch_start_o <= !is_last;
             end
           end else if (expired) begin
@@ -240,11 +240,10 @@ module npu_sequencer (
   end
   always_ff @(posedge clk_i) begin
     if (good) begin
-      desc_o <= {fetch_desc_i[npu_pkg::DESC_BITS-1:npu_pkg::F_W_ADDR], fetch_resolved_i, fetch_desc_i[npu_pkg::F_IN_ADDR-1:0]};
+      desc_o <= fetch_desc_i;
+      {desc_o.w_addr, desc_o.out_addr, desc_o.in2_addr, desc_o.in_addr} <= fetch_resolved_i;
     end
   end
-  logic unused;
-  assign unused = ^fetch_desc_i[npu_pkg::F_W_ADDR-1:npu_pkg::F_IN_ADDR];  // replaced
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni) state_q <= FAIL);

@@ -30,7 +30,7 @@ module npu_add_lane #(
 
   logic signed [39:0] d1_q, d2_q, a1, a2, sum_q;
   logic signed [40:0] sum;
-  logic signed [15:0] out;
+  logic signed [31:0] out;
   always_ff @(posedge clk_i) begin
     if (en_i[0]) begin
       d1_q <= (40'(x1_i) - 40'(zp1_i)) <<< shift_i;
@@ -44,11 +44,11 @@ module npu_add_lane #(
     if (en_i[4]) sum_q <= (sum > ACC_MAX) ? ACC_MAX[39:0] : (sum < ACC_MIN) ? ACC_MIN[39:0] : sum[39:0];
   end
   npu_requant u_out (
-    .clk_i, .en_i(en_i[8:5]), .acc_i(sum_q), .mult_i(mo_i), .exp_i(eo_i), .zp_i(zp_out_i), .min_i, .max_i, .wide_i(1'b0),
+    .clk_i, .en_i(en_i[8:5]), .acc_i(sum_q), .mult_i(mo_i), .exp_i(eo_i), .zp_i(zp_out_i), .min_i, .max_i, .wide_i(1'b0), .whole_i(1'b0),
     .out_o(out), .sat_low_o, .sat_high_o
   );
   assign out_o = out[7:0];
   logic unused;
-  assign unused = ^out[15:8];
+  assign unused = ^out[31:8];
 
 endmodule

@@ -19,7 +19,7 @@ module npu_drain #(
   input  logic                          clk_i,
   input  logic                          rst_ni,
   input  logic                          clear_i,
-  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  input  npu_pkg::desc_t desc_i,
   input  logic [31:0]                   out_row_i,
   input  logic [31:0]                   out_img_i,
   // tiles: {out_base, tw, th, tn}
@@ -77,13 +77,12 @@ module npu_drain #(
   localparam int unsigned RQ = 7;    // requantized values are in register RQ - 1
   localparam int unsigned ADD = 16;  // sums in register ADD - 1
 
-  logic [23:0] flags;
-  logic add, wide;
+  logic add, wide, whole;
   logic [31:0] out_c;
-  assign flags = desc_i[npu_pkg::F_FLAGS +: 24];
-  assign add = flags[npu_pkg::FLAG_RES_ADD];
-  assign wide = flags[npu_pkg::FLAG_OUT16];
-  assign out_c = desc_i[npu_pkg::F_OUT_C +: 32];
+  assign add = desc_i.flags.res_add;
+  assign wide = desc_i.flags.out16;
+  assign whole = desc_i.flags.out32;
+  assign out_c = desc_i.out_c;
 
   // A block at a time.
   localparam logic [1:0] D_WAIT = 2'd0, D_LOAD = 2'd1, D_RUN = 2'd2, D_FLUSH = 2'd3;
@@ -177,7 +176,7 @@ module npu_drain #(
 
   logic [RQ_LANES*8-1:0] res_data;
   logic res_valid, res_take, res_last;
-  logic [RQ_LANES*16-1:0] rq_out;
+  logic [RQ_LANES*32-1:0] rq_out;
   logic [RQ_LANES*8-1:0] add_out;
   logic [RQ_LANES-1:0] rq_low, rq_high, add_low, add_high;
   for (genvar l = 0; l < RQ_LANES; l++) begin : gen_lane
@@ -187,21 +186,21 @@ module npu_drain #(
     always_ff @(posedge clk_i) begin
       if (en[2]) begin
         sum_q <= $signed(40'(dr_acc_i[l*64 +: 64])) + 40'($signed(bias_i[l*32 +: 32]));
-        mult_q <= mult_i[l*31 +: 31];
-        exp_q <= exp_i[l*8 +: 8];
+        mult_q <= whole ? 31'h4000_0000 : mult_i[l*31 +: 31];  // 2 * 2^30 / 2^31: the sum itself
+        exp_q <= whole ? 8'd1 : exp_i[l*8 +: 8];
       end
     end
     npu_requant u_requant (
       .clk_i, .en_i(en[6:3]), .acc_i(sum_q), .mult_i(mult_q), .exp_i(exp_q),
-      .zp_i(desc_i[npu_pkg::F_OUT_ZP +: 16]), .min_i(desc_i[npu_pkg::F_ACT_MIN +: 16]), .max_i(desc_i[npu_pkg::F_ACT_MAX +: 16]),
-      .wide_i(wide), .out_o(rq_out[l*16 +: 16]), .sat_low_o(rq_low[l]), .sat_high_o(rq_high[l])
+      .zp_i(desc_i.out_zp), .min_i(desc_i.act_min), .max_i(desc_i.act_max),
+      .wide_i(wide), .whole_i(whole), .out_o(rq_out[l*32 +: 32]), .sat_low_o(rq_low[l]), .sat_high_o(rq_high[l])
     );
     npu_add_lane u_add (
-      .clk_i, .en_i(add ? en[ADD-1:RQ] : '0), .x1_i(rq_out[l*16 +: 8]), .x2_i(res_data[l*8 +: 8]),
-      .zp1_i(desc_i[npu_pkg::F_OUT_ZP +: 16]), .zp2_i(desc_i[npu_pkg::F_IN2_ZP +: 16]), .zp_out_i(desc_i[npu_pkg::F_ADD_ZP +: 16]),
-      .shift_i(desc_i[npu_pkg::F_ADD_SHIFT +: 5]), .m1_i(desc_i[npu_pkg::F_M1 +: 31]), .m2_i(desc_i[npu_pkg::F_M2 +: 31]),
-      .mo_i(desc_i[npu_pkg::F_MO +: 31]), .e1_i(desc_i[npu_pkg::F_E1 +: 8]), .e2_i(desc_i[npu_pkg::F_E2 +: 8]),
-      .eo_i(desc_i[npu_pkg::F_EO +: 8]), .min_i(desc_i[npu_pkg::F_ADD_ACT_MIN +: 16]), .max_i(desc_i[npu_pkg::F_ADD_ACT_MAX +: 16]),
+      .clk_i, .en_i(add ? en[ADD-1:RQ] : '0), .x1_i(rq_out[l*32 +: 8]), .x2_i(res_data[l*8 +: 8]),
+      .zp1_i(desc_i.out_zp), .zp2_i(desc_i.in2_zp), .zp_out_i(desc_i.add_zp),
+      .shift_i(desc_i.add_shift[4:0]), .m1_i(desc_i.m1[30:0]), .m2_i(desc_i.m2[30:0]),
+      .mo_i(desc_i.mo[30:0]), .e1_i(desc_i.e1), .e2_i(desc_i.e2),
+      .eo_i(desc_i.eo), .min_i(desc_i.add_act_min), .max_i(desc_i.add_act_max),
       .out_o(add_out[l*8 +: 8]), .sat_low_o(add_low[l]), .sat_high_o(add_high[l])
     );
   end
@@ -216,7 +215,7 @@ module npu_drain #(
     end
   end
   npu_residual #(.COLS(COLS), .BUS_BYTES(BUS_BYTES), .RQ_LANES(RQ_LANES)) u_residual (
-    .clk_i, .rst_ni, .clear_i, .start_i(state_q == D_LOAD && add), .addr_i(desc_i[npu_pkg::F_IN2_ADDR +: 32]),
+    .clk_i, .rst_ni, .clear_i, .start_i(state_q == D_LOAD && add), .addr_i(desc_i.in2_addr),
     .base_i(block_base), .channels_i(par_channels_i), .tn_i(tile_i[15:0]), .th_i(tile_i[31:16]), .tw_i(tile_i[47:32]),
     .col_i(out_c), .row_i(out_row_i), .img_i(out_img_i),
     .rd_req_valid_o, .rd_req_ready_i, .rd_req_addr_o, .rd_req_bytes_o, .rd_rsp_valid_i, .rd_rsp_ready_o, .rd_rsp_data_i, .rd_rsp_last_i,
@@ -224,24 +223,39 @@ module npu_drain #(
   );
 
   // Output.
-  logic out_valid, walk_last;
+  logic out_valid, walk_last, last_group_out;
   logic [31:0] at, element;
   logic [LC:0] count;
   assign out_valid = add ? v_q[ADD-1] : v_q[RQ-1];
-  assign advance = !(out_valid && !seg_ready_i) && !(add && v_q[RQ-1] && !res_valid);
+  // A group of int32 leaves in two segments, its lower half of bytes first, as segments hold two bytes per lane.
+  logic upper_q, halves, seg_take, group_take;
+  assign seg_take = seg_valid_o && seg_ready_i;
+  assign group_take = seg_take && (!halves || upper_q);
+  assign advance = !(out_valid && !group_take) && !(add && v_q[RQ-1] && !res_valid);
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) upper_q <= 1'b0;
+    else if (clear_i) upper_q <= 1'b0;
+    else if (seg_take && halves) upper_q <= !upper_q;
+  end
   assign seg_valid_o = out_valid && !(add && v_q[RQ-1] && !res_valid);
   always_comb begin
     seg_last_o = 1'b0;
     count = '0;
+    halves = 1'b0;
+    last_group_out = 1'b0;
     seg_bytes_o = '0;
     element = '0;
     seg_addr_o = '0;
     if (out_valid) begin
-      seg_last_o = (group_out == last_group);
-      count = seg_last_o ? par_channels_i - (LC + 1)'(32'(group_out) * 32'(RQ_LANES)) : (LC + 1)'(RQ_LANES);
-      seg_bytes_o = wide ? SW'({count, 1'b0}) : SW'(count);
+      last_group_out = (group_out == last_group);
+      count = last_group_out ? par_channels_i - (LC + 1)'(32'(group_out) * 32'(RQ_LANES)) : (LC + 1)'(RQ_LANES);
+      halves = whole && (32'(count) * 32'd2 > 32'(RQ_LANES));
+      seg_last_o = last_group_out && (!halves || upper_q);
+      if (whole) seg_bytes_o = (halves && !upper_q) ? SW'(SEG) : SW'(32'(count) * 32'd4 - (upper_q ? 32'(SEG) : 32'd0));
+      else seg_bytes_o = wide ? SW'({count, 1'b0}) : SW'(count);
       element = at + 32'(group_out) * 32'(RQ_LANES);
-      seg_addr_o = desc_i[npu_pkg::F_OUT_ADDR +: 32] + (wide ? {element[30:0], 1'b0} : element);
+      seg_addr_o = desc_i.out_addr + (whole ? {element[29:0], 2'b00} + (upper_q ? 32'(SEG) : 32'd0)
+                                                              : wide ? {element[30:0], 1'b0} : element);
     end
   end
   assign last_out = seg_valid_o && seg_ready_i && seg_last_o && walk_last;
@@ -254,8 +268,9 @@ module npu_drain #(
     seg_data_o = '0;
     if (seg_valid_o) begin
       for (int unsigned l = 0; l < RQ_LANES; l++) begin
-        if (wide) seg_data_o[l*16 +: 16] = rq_out[l*16 +: 16];
-        else seg_data_o[l*8 +: 8] = add ? add_out[l*8 +: 8] : rq_out[l*16 +: 8];
+        if (whole) seg_data_o[l*16 +: 16] = upper_q ? rq_out[(RQ_LANES+l)*16 +: 16] : rq_out[l*16 +: 16];
+        else if (wide) seg_data_o[l*16 +: 16] = rq_out[l*32 +: 16];
+        else seg_data_o[l*8 +: 8] = add ? add_out[l*8 +: 8] : rq_out[l*32 +: 8];
       end
     end
   end

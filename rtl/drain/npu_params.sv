@@ -15,7 +15,7 @@ module npu_params #(
   input  logic                          clk_i,
   input  logic                          rst_ni,
   input  logic                          clear_i,
-  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  input  npu_pkg::desc_t desc_i,
   input  logic [1:0]                    polarity_i,
   input  logic                          dist_i,
   input  logic [63:0]                   seed_i,
@@ -57,16 +57,15 @@ module npu_params #(
   localparam int unsigned DW_CH = (ROWS < COLS) ? ROWS : COLS;
   localparam int unsigned LQ = (RQ_LANES > 1) ? $clog2(RQ_LANES) : 1;
 
-  logic [23:0] flags;
-  logic depthwise, has_bias, perturb;
+  logic depthwise, has_bias, has_table, perturb;
   logic [16:0] per_group, limit;
   logic [15:0] groups;
-  assign flags = desc_i[npu_pkg::F_FLAGS +: 24];
-  assign depthwise = (desc_i[npu_pkg::F_OPCODE +: 8] == npu_pkg::OPCODE_DEPTHWISE);
-  assign has_bias = flags[npu_pkg::FLAG_HAS_BIAS];
-  assign perturb = (TRAINING != 0) && (polarity_i != 2'd0) && flags[npu_pkg::FLAG_B_TRAIN] && has_bias;
-  assign per_group = depthwise ? desc_i[npu_pkg::F_OUT_C +: 17] : desc_i[npu_pkg::F_COUT_GROUP +: 17];
-  assign groups = depthwise ? 16'd1 : desc_i[npu_pkg::F_GROUPS +: 16];
+  assign depthwise = (desc_i.opcode == npu_pkg::OPCODE_DEPTHWISE);
+  assign has_bias = desc_i.flags.has_bias;
+  assign has_table = !desc_i.flags.out32;
+  assign perturb = (TRAINING != 0) && (polarity_i != 2'd0) && desc_i.flags.b_train && has_bias;
+  assign per_group = depthwise ? desc_i.out_c[16:0] : desc_i.cout_group[16:0];
+  assign groups = depthwise ? 16'd1 : desc_i.groups;
   assign limit = depthwise ? 17'(DW_CH) : 17'(COLS);
 
   localparam logic [2:0] T_TILE = 3'd0, T_BLOCK = 3'd1, T_BIAS = 3'd2, T_TABLE = 3'd3, T_DONE = 3'd4;
@@ -100,8 +99,8 @@ module npu_params #(
   // Requests of a block: bias, then table.
   logic req_bias_q, req_table_q;
   assign rd_req_valid_o = req_bias_q || req_table_q;
-  assign rd_req_addr_o = req_bias_q ? desc_i[npu_pkg::F_BIAS_ADDR +: 32] + {13'd0, o_q, 2'd0}
-                                    : desc_i[npu_pkg::F_RQ_ADDR +: 32] + {12'd0, o_q, 3'd0};
+  assign rd_req_addr_o = req_bias_q ? desc_i.bias_addr + {13'd0, o_q, 2'd0}
+                                    : desc_i.rq_addr + {12'd0, o_q, 3'd0};
   assign rd_req_bytes_o = req_bias_q ? 24'({nc_q, 2'd0}) : 24'({nc_q, 3'd0});
 
   // Elements.
@@ -140,8 +139,8 @@ module npu_params #(
   npu_perturb #(.BUS_BYTES(BUS_BYTES), .BIAS(1), .TRAINING(TRAINING)) u_perturb (
     .clk_i, .rst_ni, .clear_i,
     .active_i(perturb), .minus_i(polarity_i == 2'd2), .gaussian_i(dist_i), .w8_i(1'b0),
-    .eps_i(desc_i[npu_pkg::F_B_EPS +: 24]), .shift_i(desc_i[npu_pkg::F_B_EPS_SHIFT +: 5]), .keep_i(desc_i[npu_pkg::F_B_KEEP +: 9]),
-    .seed_i, .mask_seed_i, .tensor_i(desc_i[npu_pkg::F_B_TENSOR +: 16]),
+    .eps_i(desc_i.b_eps), .shift_i(desc_i.b_eps_shift[4:0]), .keep_i(desc_i.b_keep[8:0]),
+    .seed_i, .mask_seed_i, .tensor_i(desc_i.b_tensor),
     .ahead_valid_i(ahead_q), .ahead_ready_o(ahead_ready), .ahead_row_i(16'd0), .ahead_col_i(ahead_col_q[15:0]),
     .in_valid_i(p_in_valid), .in_ready_o(p_in_ready), .in_data_i(rd_rsp_data_i), .in_lanes_i(lanes), .in_count_i(first_tile_q),
     .out_valid_o(p_out_valid), .out_ready_i((state_q == T_BIAS) && word_pop), .out_data_o(p_data), .busy_o(p_busy),
@@ -177,11 +176,11 @@ module npu_params #(
       case (state_q)
         T_TILE: if (tile_valid_i) state_q <= T_BLOCK;
         T_BLOCK: if (!valid_q[wr_buf_q]) begin
-          state_q <= has_bias ? T_BIAS : T_TABLE;
+          state_q <= has_bias ? T_BIAS : has_table ? T_TABLE : T_DONE;
           req_bias_q <= has_bias;
-          req_table_q <= 1'b1;
+          req_table_q <= has_table;
         end
-        T_BIAS: if (phase_done) state_q <= T_TABLE;
+        T_BIAS: if (phase_done) state_q <= has_table ? T_TABLE : T_DONE;
         T_TABLE: if (phase_done) state_q <= T_DONE;
         default: begin  // T_DONE
           valid_q[wr_buf_q] <= 1'b1;

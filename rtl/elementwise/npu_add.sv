@@ -8,7 +8,7 @@ module npu_add #(
   input  logic                          rst_ni,
   input  logic                          clear_i,
   input  logic                          start_i,
-  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  input  npu_pkg::desc_t desc_i,
   output logic                          busy_o,
   output logic                          done_o,
   output logic                          progress_o,
@@ -47,7 +47,7 @@ module npu_add #(
   logic [32:0] total;
   always_comb begin
     total = '0;
-    if (start_i) total = 33'(desc_i[npu_pkg::F_N +: 16]) * 33'(desc_i[npu_pkg::F_IN_C +: 17]);
+    if (start_i) total = 33'(desc_i.n) * 33'(desc_i.in_c[16:0]);
   end
   assign busy_o = busy_q;
 
@@ -81,7 +81,7 @@ module npu_add #(
     end
     always_ff @(posedge clk_i) begin
       if (take) addr_q <= {addr_q[31:16] + 16'd1, 16'd0};  // not in the cycle of launch_q, when ask_q is still zero
-      else if (launch_q) addr_q <= (s == 0) ? desc_i[npu_pkg::F_IN_ADDR +: 32] : desc_i[npu_pkg::F_IN2_ADDR +: 32];
+      else if (launch_q) addr_q <= (s == 0) ? desc_i.in_addr : desc_i.in2_addr;
     end
   end
 
@@ -109,11 +109,11 @@ module npu_add #(
     end
   end
   npu_unpack #(.BUS_BYTES(BUS_BYTES), .LANES(LANES)) u_first (
-    .clk_i, .rst_ni, .clear_i(clear_i || start_i), .skip_i(desc_i[npu_pkg::F_IN_ADDR +: WB]), .word_valid_i(rd_rsp_valid_i && busy_q),
+    .clk_i, .rst_ni, .clear_i(clear_i || start_i), .skip_i(desc_i.in_addr[WB-1:0]), .word_valid_i(rd_rsp_valid_i && busy_q),
     .word_ready_o(rd_rsp_ready_o), .word_i(rd_rsp_data_i), .bytes_o(bytes1), .have_o(have1), .take_i(issue), .count_i(want)
   );
   npu_unpack #(.BUS_BYTES(BUS_BYTES), .LANES(LANES)) u_second (
-    .clk_i, .rst_ni, .clear_i(clear_i || start_i), .skip_i(desc_i[npu_pkg::F_IN2_ADDR +: WB]), .word_valid_i(rd2_rsp_valid_i && busy_q),
+    .clk_i, .rst_ni, .clear_i(clear_i || start_i), .skip_i(desc_i.in2_addr[WB-1:0]), .word_valid_i(rd2_rsp_valid_i && busy_q),
     .word_ready_o(rd2_rsp_ready_o), .word_i(rd2_rsp_data_i), .bytes_o(bytes2), .have_o(have2), .take_i(issue), .count_i(want)
   );
 
@@ -130,10 +130,10 @@ module npu_add #(
   for (genvar i = 0; i < LANES; i++) begin : gen_lane
     npu_add_lane u_lane (
       .clk_i, .en_i(en), .x1_i(bytes1[i*8 +: 8]), .x2_i(bytes2[i*8 +: 8]),
-      .zp1_i(desc_i[npu_pkg::F_IN_ZP +: 16]), .zp2_i(desc_i[npu_pkg::F_IN2_ZP +: 16]), .zp_out_i(desc_i[npu_pkg::F_ADD_ZP +: 16]),
-      .shift_i(desc_i[npu_pkg::F_ADD_SHIFT +: 5]), .m1_i(desc_i[npu_pkg::F_M1 +: 31]), .m2_i(desc_i[npu_pkg::F_M2 +: 31]),
-      .mo_i(desc_i[npu_pkg::F_MO +: 31]), .e1_i(desc_i[npu_pkg::F_E1 +: 8]), .e2_i(desc_i[npu_pkg::F_E2 +: 8]),
-      .eo_i(desc_i[npu_pkg::F_EO +: 8]), .min_i(desc_i[npu_pkg::F_ADD_ACT_MIN +: 16]), .max_i(desc_i[npu_pkg::F_ADD_ACT_MAX +: 16]),
+      .zp1_i(desc_i.in_zp), .zp2_i(desc_i.in2_zp), .zp_out_i(desc_i.add_zp),
+      .shift_i(desc_i.add_shift[4:0]), .m1_i(desc_i.m1[30:0]), .m2_i(desc_i.m2[30:0]),
+      .mo_i(desc_i.mo[30:0]), .e1_i(desc_i.e1), .e2_i(desc_i.e2),
+      .eo_i(desc_i.eo), .min_i(desc_i.add_act_min), .max_i(desc_i.add_act_max),
       .out_o(out[i*8 +: 8]), .sat_low_o(low[i]), .sat_high_o(high[i])
     );
   end
@@ -144,7 +144,7 @@ module npu_add #(
   assign out_valid = valid_q[LATENCY-1];
   assign {out_last, out_count} = tag_q[(LATENCY-1)*4 +: 4];
   npu_pack #(.BUS_BYTES(BUS_BYTES), .LANES(LANES)) u_pack (
-    .clk_i, .rst_ni, .clear_i, .start_i, .addr_i(desc_i[npu_pkg::F_OUT_ADDR +: 32]), .valid_i(out_valid), .ready_o(pack_ready),
+    .clk_i, .rst_ni, .clear_i, .start_i, .addr_i(desc_i.out_addr), .valid_i(out_valid), .ready_o(pack_ready),
     .bytes_i(out), .count_i(out_count), .last_i(out_last), .idle_o(pack_idle), .wr_valid_o, .wr_ready_i, .wr_addr_o, .wr_data_o, .wr_strb_o
   );
 

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // LOSS: softmax cross-entropy of int16 logits, one element per cycle and pass; two passes over each row, the first for the largest logit
-// (CONTRACT.md, Loss). For each example the label is read, then the row twice.
+// (CONTRACT.md, Loss). For each example the label is read, then the row twice; with ERRORS a third time, for the errors of the outputs:
+// the same distance and power of each element, the logarithm of the sum added to the distance, rounded with bits drawn ahead.
 module npu_loss #(
-  parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT
+  parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
+  parameter int unsigned HASH_STAGES = 8
 ) (
   input  logic                          clk_i,
   input  logic                          rst_ni,
   input  logic                          clear_i,
   input  logic                          start_i,
-  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  input  npu_pkg::desc_t desc_i,
+  input  logic [63:0]                   seed_i,
   output logic                          busy_o,
   output logic                          done_o,
   output logic                          progress_o,
@@ -29,30 +32,33 @@ module npu_loss #(
   output logic [31:0]                   wr_addr_o,
   output logic [BUS_BYTES*8-1:0]        wr_data_o,
   output logic [BUS_BYTES-1:0]          wr_strb_o,
-  output logic                          cnt_elements_o
+  output logic                          cnt_elements_o,
+  output logic                          cnt_random_o
 );
 
   localparam int unsigned WB = $clog2(BUS_BYTES);
 
   // Fields.
   logic [16:0] classes;
-  logic wide_label, losses;
+  logic wide_label, losses, errors;
   logic [15:0] m;
   logic [4:0] shift;
   logic signed [7:0] e1;
-  assign classes = desc_i[npu_pkg::F_IN_C +: 17];
+  assign classes = desc_i.in_c[16:0];
   assign wide_label = classes > 17'd255;
-  assign losses = desc_i[npu_pkg::F_FLAGS + npu_pkg::FLAG_LOSSES];
-  assign m = desc_i[npu_pkg::F_M1 +: 16];
-  assign e1 = desc_i[npu_pkg::F_E1 +: 8];
+  assign losses = desc_i.flags.losses;
+  assign errors = desc_i.flags.errors;
+  assign m = desc_i.m1[15:0];
+  assign e1 = desc_i.e1;
   assign shift = 5'(-e1);
 
-  // Requests run ahead: label, row, row.
+  // Requests run ahead: label, row, row, and with ERRORS the row again.
   logic busy_q;
   logic [15:0] ask_left_q;
   logic [1:0] ask_step_q;
   logic [31:0] ask_label_q, ask_row_q;
-  logic ask;
+  logic ask, ask_last;
+  assign ask_last = ask_step_q == (errors ? 2'd3 : 2'd2);
   assign rd_req_valid_o = busy_q && (ask_left_q != '0);
   assign rd_req_addr_o = (ask_step_q == 2'd0) ? ask_label_q : ask_row_q;
   assign rd_req_bytes_o = (ask_step_q == 2'd0) ? (wide_label ? 24'd2 : 24'd1) : 24'({classes, 1'b0});
@@ -65,20 +71,20 @@ module npu_loss #(
       ask_left_q <= '0;
       ask_step_q <= '0;
     end else if (start_i) begin
-      ask_left_q <= desc_i[npu_pkg::F_N +: 16];
+      ask_left_q <= desc_i.n;
       ask_step_q <= '0;
     end else if (ask) begin
-      ask_step_q <= (ask_step_q == 2'd2) ? 2'd0 : ask_step_q + 2'd1;
-      if (ask_step_q == 2'd2) ask_left_q <= ask_left_q - 16'd1;
+      ask_step_q <= ask_last ? 2'd0 : ask_step_q + 2'd1;
+      if (ask_last) ask_left_q <= ask_left_q - 16'd1;
     end
   end
   always_ff @(posedge clk_i) begin
-    if (ask && (ask_step_q == 2'd2)) begin
+    if (ask && ask_last) begin
       ask_label_q <= ask_label_q + (wide_label ? 32'd2 : 32'd1);
       ask_row_q <= ask_row_q + 32'({classes, 1'b0});
     end else if (start_i) begin
-      ask_label_q <= desc_i[npu_pkg::F_IN2_ADDR +: 32];
-      ask_row_q <= desc_i[npu_pkg::F_IN_ADDR +: 32];
+      ask_label_q <= desc_i.in2_addr;
+      ask_row_q <= desc_i.in_addr;
     end
   end
 
@@ -89,6 +95,7 @@ module npu_loss #(
   localparam logic [2:0] LOG = 3'd4;
   localparam logic [2:0] TOTAL = 3'd5;
   localparam logic [2:0] STORE = 3'd6;
+  localparam logic [2:0] ERROR = 3'd7;  // distances to the logarithm of the sum, their powers, errors
 
   logic [2:0] state_q;
   logic [1:0] step_q;
@@ -103,6 +110,8 @@ module npu_loss #(
   logic signed [15:0] logit, top_q;
   logic [15:0] first_q;
 
+  logic e_advance, e_all_q;      // third pass: its registers move; the row's last element is in them
+  logic e_element;
   logic [BUS_BYTES*8-1:0] at_label, at_logit;
   // combinational work of an idle engine is skipped
   always_comb begin
@@ -126,13 +135,25 @@ module npu_loss #(
         word_end = at_q == WB'(BUS_BYTES - 2);
         rd_rsp_ready_o = last_element || word_end;
         cnt_elements_o = element && (state_q == SUM);
+      end else if (state_q == ERROR) begin
+        at_logit = rd_rsp_data_i >> {at_q, 3'd0};
+        element = rd_rsp_valid_i && e_advance && !e_all_q;
+        last_element = index_q + 17'd1 == classes;
+        word_end = at_q == WB'(BUS_BYTES - 2);
+        rd_rsp_ready_o = e_advance && !e_all_q && (last_element || word_end);
       end
     end
   end
   assign logit = at_logit[15:0];
+  assign e_element = element && (state_q == ERROR);
 
-  // Distance, power, sum: three registers behind the stream.
+  // Distance, power, sum: three registers behind the stream. In the third pass the distance goes round once more, with the logarithm of
+  // the sum added: product, distance, table, power, error.
   logic [2:0] valid_q;
+  logic [4:0] e_valid_q, e_en;
+  logic [30:0] distance;         // whose power is looked up
+  logic [25:0] log_sum_q;        // log2 of the sum of the powers, 20 fraction bits
+  logic [31:0] past;
   logic [1:0] target_q;          // the element is the label's
   logic [15:0] d;
   logic [31:0] product_q;
@@ -148,9 +169,15 @@ module npu_loss #(
   always_comb begin
     scaled = '0;
     t = '0;
-    if (valid_q[0]) begin
+    if (valid_q[0] || e_en[1]) begin
       scaled = (33'(product_q) + ((shift == 5'd0) ? 33'd0 : (33'd1 << (shift - 5'd1)))) >> shift;
       t = (scaled[32:31] != 2'd0) ? 31'h7fff_ffff : scaled[30:0];
+    end
+    past = '0;
+    distance = t;
+    if (e_en[2]) begin
+      past = {1'b0, t_q} + 32'(log_sum_q);
+      distance = past[31] ? 31'h7fff_ffff : past[30:0];
     end
   end
   assign fall = high_q - next_q;
@@ -163,17 +190,19 @@ module npu_loss #(
     else if (busy_q) valid_q <= {valid_q[1:0], cnt_elements_o};
   end
   always_ff @(posedge clk_i) begin
-    if (cnt_elements_o) begin
+    if (cnt_elements_o || e_en[0]) begin
       product_q <= 32'(d) * 32'(m);
       target_q[0] <= index_q[15:0] == label_q;
     end
-    if (valid_q[0]) begin
+    if (valid_q[0] || e_en[1]) begin
       t_q <= t;
-      high_q <= npu_pkg::exp2_table({1'b0, t[19:12]});
-      next_q <= npu_pkg::exp2_table({1'b0, t[19:12]} + 9'd1);
-      rest_q <= t[11:0];
-      whole_q <= (t[30:20] > 11'd24) ? 5'd31 : t[24:20];
       target_q[1] <= target_q[0];
+    end
+    if (valid_q[0] || e_en[2]) begin
+      high_q <= npu_pkg::exp2_table({1'b0, distance[19:12]});
+      next_q <= npu_pkg::exp2_table({1'b0, distance[19:12]} + 9'd1);
+      rest_q <= distance[11:0];
+      whole_q <= (distance[30:20] > 11'd24) ? 5'd31 : distance[24:20];
     end
     if (valid_q[1] && target_q[1]) target_t_q <= t_q;
     if (valid_q[1]) sum_q <= sum_q + 41'(power);  // never in state TOP
@@ -188,7 +217,7 @@ module npu_loss #(
   logic [40:0] log_slope;
   logic [24:0] log_value, rise;
   logic [5:0] octaves;
-  logic [25:0] log_rounded;
+  logic [25:0] log_rounded, log_sum;
   logic [31:0] loss_total;
   logic [30:0] loss_q;
   always_comb begin
@@ -205,6 +234,7 @@ module npu_loss #(
     log_value = '0;
     log_rounded = '0;
     octaves = '0;
+    log_sum = '0;
     loss_total = '0;
     if (state_q == TOTAL) begin
       rise = upper_q - low_q;
@@ -212,17 +242,122 @@ module npu_loss #(
       log_value = low_q + log_slope[40:16];
       log_rounded = {1'b0, log_value} + 26'd8;
       octaves = msb_q - 6'd24;
-      loss_total = {6'd0, octaves, 20'd0} + 32'(log_rounded[25:4]) + {1'b0, target_t_q};
+      log_sum = {octaves, 20'd0} + 26'(log_rounded[25:4]);
+      loss_total = 32'(log_sum) + {1'b0, target_t_q};
     end
   end
 
-  // The example's result, in memory if asked for.
-  assign wr_valid_o = state_q == STORE;  // LABEL when idle
-  assign wr_addr_o = {out_addr_q[31:WB], {WB{1'b0}}};
+  // Rounding bits of the errors: a word for four classes, drawn ahead from the row's beginning on; the words wait in the pipeline.
+  localparam int unsigned H = HASH_STAGES;
+  logic [H-1:0] h_valid_q, h_en;
+  logic [15:0] example_q;        // row, as it is drawn
+  logic [16:0] h_column_q;
+  logic [63:0] h_word;
+  logic h_go, h_move, h_pop, h_all_q, h_row_end;
+  always_comb begin
+    h_move = 1'b0;
+    h_go = 1'b0;
+    h_en = '0;
+    h_row_end = 1'b0;
+    if (busy_q && errors) begin
+      h_move = !h_valid_q[H-1] || h_pop;
+      h_go = h_move && !h_all_q;
+      if (h_move) h_en = {h_valid_q[H-2:0], h_go};
+      h_row_end = h_column_q + 17'd4 >= classes;
+    end
+  end
+  assign cnt_random_o = h_go;
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) h_valid_q <= '0;
+    else if (clear_i) h_valid_q <= '0;
+    else if (h_move) h_valid_q <= h_en;
+  end
+  always_ff @(posedge clk_i) begin
+    if (h_go) begin
+      h_column_q <= h_row_end ? '0 : h_column_q + 17'd4;
+      if (h_row_end) example_q <= example_q + 16'd1;
+      h_all_q <= h_row_end && (example_q + 16'd1 == desc_i.n);
+    end else if (start_i) begin
+      h_column_q <= '0;
+      example_q <= '0;
+      h_all_q <= 1'b0;
+    end
+  end
+  logic [63:0] h_counter;
+  always_comb begin
+    h_counter = '0;
+    if (h_go) h_counter = {8'd0, npu_pkg::DOMAIN_ROUND, desc_i.w_tensor, example_q, 1'b0, h_column_q[16:2]};
+  end
+  npu_hash #(.STAGES(H)) u_hash (.clk_i, .en_i(h_en), .key_i(seed_i), .ctr_i(h_counter), .word_o(h_word));
+
+  // Third pass: the error of an element from its power. Element i of the row takes 16 bits i mod 4 of its word.
+  logic [24:0] power_q;
+  logic [1:0] e_target_q;        // the element is the label's: beside table, power
+  logic [1:0] e_last_in_q;       // the row's last: beside product, distance
+  logic [2:0] e_last_q;          // ... beside table, power, error
+  logic [1:0] e_at_q;
+  logic [7:0] error_q;
+  logic pack_ready, pack_idle, e_busy;
+  function automatic logic [7:0] rounded_error(input logic [24:0] probability, input logic is_label, input logic [15:0] random);
+    logic [24:0] magnitude;
+    logic [8:0] steps;
+    logic [6:0] q;
+    magnitude = is_label ? 25'h100_0000 - probability : probability;
+    steps = 9'((26'(magnitude) + {9'd0, random, 1'b1}) >> 17);
+    q = (steps[8:7] != 2'd0) ? 7'd127 : steps[6:0];
+    rounded_error = is_label ? -{1'b0, q} : {1'b0, q};
+  endfunction
+  always_comb begin
+    e_advance = 1'b0;
+    e_busy = 1'b0;
+    if (state_q == ERROR) begin
+      e_advance = !(e_valid_q[4] && !pack_ready) && !(e_valid_q[3] && !h_valid_q[H-1]);
+      e_busy = e_valid_q != '0;
+    end
+  end
+  always_comb begin
+    e_en = '0;
+    h_pop = 1'b0;
+    if (e_advance) begin
+      e_en = {e_valid_q[3:0], e_element};
+      h_pop = e_en[4] && ((e_at_q == 2'd3) || e_last_q[1]);
+    end
+  end
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) e_valid_q <= '0;
+    else if (clear_i) e_valid_q <= '0;
+    else if (e_advance) e_valid_q <= e_en;
+  end
+  always_ff @(posedge clk_i) begin
+    if (e_en[2]) e_target_q[0] <= target_q[1];
+    if (e_en[3]) begin
+      power_q <= power;
+      e_target_q[1] <= e_target_q[0];
+    end
+    if (e_en[4]) error_q <= counts_q ? rounded_error(power_q, e_target_q[1], h_word[e_at_q*16 +: 16]) : 8'd0;
+    if (e_en[4]) e_at_q <= h_pop ? '0 : e_at_q + 2'd1;
+    else if (state_q == LABEL) e_at_q <= '0;
+  end
+
+  // Results in memory, if asked for: losses a word each, errors packed, each row by itself.
+  logic pack_wr_valid;
+  logic [31:0] pack_wr_addr;
+  logic [BUS_BYTES*8-1:0] pack_wr_data;
+  logic [BUS_BYTES-1:0] pack_wr_strb;
+  npu_pack #(.BUS_BYTES(BUS_BYTES), .LANES(1)) u_pack (
+    .clk_i, .rst_ni, .clear_i, .start_i, .addr_i(desc_i.out_addr), .valid_i(e_valid_q[4] && e_advance), .ready_o(pack_ready),
+    .bytes_i(error_q), .count_i(1'b1), .last_i(e_last_q[2]), .idle_o(pack_idle), .wr_valid_o(pack_wr_valid), .wr_ready_i,
+    .wr_addr_o(pack_wr_addr), .wr_data_o(pack_wr_data), .wr_strb_o(pack_wr_strb)
+  );
+  assign wr_valid_o = (state_q == STORE) || pack_wr_valid;  // LABEL when idle
+  assign wr_addr_o = errors ? pack_wr_addr : {out_addr_q[31:WB], {WB{1'b0}}};
   always_comb begin
     wr_data_o = '0;
     wr_strb_o = '0;
-    if (wr_valid_o) begin
+    if (pack_wr_valid) begin
+      wr_data_o = pack_wr_data;
+      wr_strb_o = pack_wr_strb;
+    end else if (wr_valid_o) begin
       wr_data_o = {(BUS_BYTES / 4) {1'b0, loss_q}};
       for (int unsigned i = 0; i < BUS_BYTES / 4; i++) wr_strb_o[i*4 +: 4] = (out_addr_q[WB-1:2] == (WB-2)'(i)) ? 4'hf : 4'h0;
     end
@@ -231,7 +366,8 @@ module npu_loss #(
   logic example_done, finished;
   always_comb begin
     example_done = 1'b0;
-    if (busy_q) example_done = ((state_q == TOTAL) && (step_q == 2'd1) && !losses) || (wr_valid_o && wr_ready_i);
+    if (state_q == ERROR) example_done = e_all_q && !e_busy && ((left_q != 16'd1) || pack_idle);  // the last one's are in memory
+    else if (busy_q) example_done = ((state_q == TOTAL) && (step_q == 2'd1) && !losses && !errors) || ((state_q == STORE) && wr_ready_i);
     finished = example_done && (left_q == 16'd1);
   end
   always_ff @(posedge clk_i or negedge rst_ni) begin
@@ -263,10 +399,10 @@ module npu_loss #(
             step_q <= 2'd1;
             if (step_q == 2'd1) begin
               step_q <= '0;
-              state_q <= losses ? STORE : LABEL;
+              state_q <= losses ? STORE : errors ? ERROR : LABEL;
             end
           end
-          default: if (wr_ready_i) state_q <= LABEL;
+          default: if (example_done) state_q <= LABEL;
         endcase
       end
     end
@@ -280,7 +416,7 @@ module npu_loss #(
           counts_q <= (17'(label) < classes) && (label != (wide_label ? 16'hffff : 16'h00ff));
           index_q <= '0;
         end
-        TOP, SUM: begin
+        TOP, SUM, ERROR: begin
           if (element) begin
             index_q <= last_element ? '0 : index_q + 17'd1;
             if ((state_q == TOP) && ((index_q == '0) || (logit > top_q))) begin
@@ -297,6 +433,7 @@ module npu_loss #(
         end
         TOTAL: begin
           if (step_q == 2'd0) begin
+            log_sum_q <= log_sum;
             loss_q <= !counts_q ? '0 : loss_total[31] ? 31'h7fff_ffff : loss_total[30:0];
           end else if (counts_q) begin
             loss_sum_o <= loss_sum_o + 64'(loss_q);
@@ -313,10 +450,10 @@ module npu_loss #(
         out_addr_q <= out_addr_q + 32'd4;
       end
     end else if (start_i) begin
-      left_q <= desc_i[npu_pkg::F_N +: 16];
-      label_addr_q <= desc_i[npu_pkg::F_IN2_ADDR +: 32];
-      row_addr_q <= desc_i[npu_pkg::F_IN_ADDR +: 32];
-      out_addr_q <= desc_i[npu_pkg::F_OUT_ADDR +: 32];
+      left_q <= desc_i.n;
+      label_addr_q <= desc_i.in2_addr;
+      row_addr_q <= desc_i.in_addr;
+      out_addr_q <= desc_i.out_addr;
       loss_sum_o <= '0;
       loss_correct_o <= '0;
       loss_examples_o <= '0;
@@ -328,8 +465,20 @@ module npu_loss #(
     else if (element || (state_q == LABEL)) at_q <= row_addr_q[WB-1:0];
   end
 
+  // Of the third pass: no element comes before the registers are empty again, so they and the table have one user.
+  always_ff @(posedge clk_i) begin
+    if (state_q == TOTAL) e_all_q <= 1'b0;
+    else if (e_en[0] && last_element) e_all_q <= 1'b1;
+    if (e_en[2]) e_last_q[0] <= e_last_in_q[1];
+    if (e_en[3]) e_last_q[1] <= e_last_q[0];
+    if (e_en[4]) e_last_q[2] <= e_last_q[1];
+    if (e_en[0]) e_last_in_q[0] <= last_element;
+    if (e_en[1]) e_last_in_q[1] <= e_last_in_q[0];
+  end
+
   assign busy_o = busy_q;
-  assign progress_o = busy_q && (element || (state_q == LABEL && rd_rsp_valid_i) || (state_q >= DRAIN && state_q != STORE) ||
+  assign progress_o = busy_q && (element || (state_q == LABEL && rd_rsp_valid_i) || (state_q >= DRAIN && state_q < STORE) ||
+                                 (e_advance && e_busy) ||
                                  (wr_valid_o && wr_ready_i));
   logic unused;
   assign unused = ^{desc_i, at_label, at_logit, norm, log_slope, slope, log_rounded[3:0]};

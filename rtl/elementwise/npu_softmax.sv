@@ -8,7 +8,7 @@ module npu_softmax #(
   input  logic                          rst_ni,
   input  logic                          clear_i,
   input  logic                          start_i,
-  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  input  npu_pkg::desc_t desc_i,
   output logic                          busy_o,
   output logic                          done_o,
   output logic                          progress_o,
@@ -35,10 +35,10 @@ module npu_softmax #(
   logic [12:0] classes;
   logic [4:0] left_shift;
   logic signed [31:0] multiplier, diff_min;
-  assign classes = desc_i[npu_pkg::F_IN_C +: 13];
-  assign left_shift = desc_i[npu_pkg::F_E1 +: 5];
-  assign multiplier = desc_i[npu_pkg::F_M1 +: 32];
-  assign diff_min = desc_i[npu_pkg::F_DIFF_MIN +: 32];
+  assign classes = desc_i.in_c[12:0];
+  assign left_shift = desc_i.e1[4:0];
+  assign multiplier = desc_i.m1;
+  assign diff_min = desc_i.diff_min;
 
   // Requests run ahead: each row three times.
   logic busy_q, ask;
@@ -57,7 +57,7 @@ module npu_softmax #(
       ask_left_q <= '0;
       ask_step_q <= '0;
     end else if (start_i) begin
-      ask_left_q <= desc_i[npu_pkg::F_N +: 16];
+      ask_left_q <= desc_i.n;
       ask_step_q <= '0;
     end else if (ask) begin
       ask_step_q <= (ask_step_q == 2'd2) ? 2'd0 : ask_step_q + 2'd1;
@@ -66,7 +66,7 @@ module npu_softmax #(
   end
   always_ff @(posedge clk_i) begin
     if (ask && (ask_step_q == 2'd2)) ask_row_q <= ask_row_q + 32'(classes);
-    else if (start_i) ask_row_q <= desc_i[npu_pkg::F_IN_ADDR +: 32];
+    else if (start_i) ask_row_q <= desc_i.in_addr;
   end
 
   localparam logic [4:0] TOP = 5'd0;      // stream: largest value
@@ -379,16 +379,16 @@ module npu_softmax #(
         default: ;
       endcase
     end else if (start_i) begin
-      left_q <= desc_i[npu_pkg::F_N +: 16];
-      row_addr_q <= desc_i[npu_pkg::F_IN_ADDR +: 32];
-      at_q <= desc_i[npu_pkg::F_IN_ADDR +: WB];
+      left_q <= desc_i.n;
+      row_addr_q <= desc_i.in_addr;
+      at_q <= desc_i.in_addr[WB-1:0];
       index_q <= '0;
       third_q <= 1'b0;
       sum_q <= '0;
     end
   end
   npu_pack #(.BUS_BYTES(BUS_BYTES), .LANES(1)) u_pack (
-    .clk_i, .rst_ni, .clear_i, .start_i, .addr_i(desc_i[npu_pkg::F_OUT_ADDR +: 32]), .valid_i(busy_q && (state_q == OUT)),
+    .clk_i, .rst_ni, .clear_i, .start_i, .addr_i(desc_i.out_addr), .valid_i(busy_q && (state_q == OUT)),
     .ready_o(pack_ready), .bytes_i(out_q), .count_i(1'b1), .last_i(pack_last), .idle_o(pack_idle), .wr_valid_o, .wr_ready_i,
     .wr_addr_o, .wr_data_o, .wr_strb_o
   );

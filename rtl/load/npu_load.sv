@@ -16,7 +16,7 @@ module npu_load #(
   input  logic                          rst_ni,
   input  logic                          clear_i,
   input  logic                          start_i,
-  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  input  npu_pkg::desc_t desc_i,
   output logic                          busy_o,
   // per command, valid with the first tile token
   output logic [AW-1:0]                 step_y_o,    // scratchpad bytes between output rows
@@ -62,20 +62,25 @@ module npu_load #(
   logic [15:0] n, in_h, in_w, out_h, out_w, tile_n, tile_h, tile_w, kernel_h, kernel_w;
   logic [31:0] in_c, out_c, tile_c;
   logic chunked;
-  assign n = desc_i[npu_pkg::F_N +: 16];
-  assign in_h = desc_i[npu_pkg::F_IN_H +: 16];
-  assign in_w = desc_i[npu_pkg::F_IN_W +: 16];
-  assign out_h = desc_i[npu_pkg::F_OUT_H +: 16];
-  assign out_w = desc_i[npu_pkg::F_OUT_W +: 16];
-  assign tile_n = desc_i[npu_pkg::F_TILE_N +: 16];
-  assign tile_h = desc_i[npu_pkg::F_TILE_H +: 16];
-  assign tile_w = desc_i[npu_pkg::F_TILE_W +: 16];
-  assign kernel_h = desc_i[npu_pkg::F_KERNEL_H +: 16];
-  assign kernel_w = desc_i[npu_pkg::F_KERNEL_W +: 16];
-  assign in_c = desc_i[npu_pkg::F_IN_C +: 32];
-  assign tile_c = desc_i[npu_pkg::F_TILE_C +: 32];
-  assign out_c = (desc_i[npu_pkg::F_OPCODE +: 8] == npu_pkg::OPCODE_POOL) ? in_c : desc_i[npu_pkg::F_OUT_C +: 32];
+  assign n = desc_i.n;
+  assign in_h = desc_i.in_h;
+  assign in_w = desc_i.in_w;
+  assign out_h = desc_i.out_h;
+  assign out_w = desc_i.out_w;
+  assign tile_n = desc_i.tile_n;
+  assign tile_h = desc_i.tile_h;
+  assign tile_w = desc_i.tile_w;
+  assign kernel_h = desc_i.kernel_h;
+  assign kernel_w = desc_i.kernel_w;
+  assign in_c = desc_i.in_c;
+  assign tile_c = desc_i.tile_c;
+  assign out_c = (desc_i.opcode == npu_pkg::OPCODE_POOL) ? in_c : desc_i.out_c;
   assign chunked = tile_c < in_c;
+  // Images of the output at a pitch: a multiple of the element's bytes, so elements can count it.
+  logic [31:0] out_pitch;
+  logic [1:0] out_shift;
+  assign out_pitch = desc_i.out_pitch;
+  assign out_shift = desc_i.flags.out32 ? 2'd2 : {1'b0, desc_i.flags.out16};
 
   localparam logic [2:0] IDLE = 3'd0, MULTIPLY = 3'd1, SETUP = 3'd2, PUSH = 3'd3, MOVE = 3'd4, NEXT = 3'd5;
   localparam logic [4:0] PC_TILE = 5'd15, PC_END = 5'd31;
@@ -121,21 +126,21 @@ module npu_load #(
     mul_b = '0;
     if (state_q == MULTIPLY) case (pc_q)
       5'd0: begin mul_a = 32'(in_w); mul_b = in_c; end
-      5'd1: begin mul_a = 32'(kernel_h) - 32'd1; mul_b = 32'(desc_i[npu_pkg::F_DILATION_H +: 8]); end
+      5'd1: begin mul_a = 32'(kernel_h) - 32'd1; mul_b = 32'(desc_i.dilation_h); end
       5'd2: begin mul_a = in_row_q; mul_b = 32'(in_h); end
-      5'd3: begin mul_a = 32'(kernel_w) - 32'd1; mul_b = 32'(desc_i[npu_pkg::F_DILATION_W +: 8]); end
+      5'd3: begin mul_a = 32'(kernel_w) - 32'd1; mul_b = 32'(desc_i.dilation_w); end
       5'd4: begin mul_a = 32'(out_w); mul_b = out_c; end
-      5'd5: begin mul_a = 32'(desc_i[npu_pkg::F_STRIDE_H +: 8]); mul_b = desc_i[npu_pkg::F_ROW_PITCH +: 32]; end
+      5'd5: begin mul_a = 32'(desc_i.stride_h); mul_b = desc_i.row_pitch; end
       5'd6: begin mul_a = out_row_o; mul_b = 32'(out_h); end
-      5'd7: begin mul_a = 32'(desc_i[npu_pkg::F_DILATION_W +: 8]); mul_b = in_c; end
-      5'd8: begin mul_a = 32'(desc_i[npu_pkg::F_DILATION_H +: 8]); mul_b = desc_i[npu_pkg::F_ROW_PITCH +: 32]; end
+      5'd7: begin mul_a = 32'(desc_i.dilation_w); mul_b = in_c; end
+      5'd8: begin mul_a = 32'(desc_i.dilation_h); mul_b = desc_i.row_pitch; end
       5'd9: begin mul_a = 32'(kernel_w); mul_b = in_c; end
       5'd11: begin mul_a = run_bytes_o; mul_b = 32'(kernel_h); end
-      PC_TILE: begin mul_a = 32'(y0_q); mul_b = 32'(desc_i[npu_pkg::F_STRIDE_H +: 8]); end
-      5'd16: begin mul_a = 32'(x0_q); mul_b = 32'(desc_i[npu_pkg::F_STRIDE_W +: 8]); end
-      5'd17: begin mul_a = 32'(th_q) - 32'd1; mul_b = 32'(desc_i[npu_pkg::F_STRIDE_H +: 8]); end
-      5'd18: begin mul_a = 32'(tw_q) - 32'd1; mul_b = 32'(desc_i[npu_pkg::F_STRIDE_W +: 8]); end
-      5'd19: begin mul_a = 32'(rows_q); mul_b = desc_i[npu_pkg::F_ROW_PITCH +: 32]; end
+      PC_TILE: begin mul_a = 32'(y0_q); mul_b = 32'(desc_i.stride_h); end
+      5'd16: begin mul_a = 32'(x0_q); mul_b = 32'(desc_i.stride_w); end
+      5'd17: begin mul_a = 32'(th_q) - 32'd1; mul_b = 32'(desc_i.stride_h); end
+      5'd18: begin mul_a = 32'(tw_q) - 32'd1; mul_b = 32'(desc_i.stride_w); end
+      5'd19: begin mul_a = 32'(rows_q); mul_b = desc_i.row_pitch; end
       5'd20: begin mul_a = 32'(n0_q); mul_b = in_img_q; end
       5'd21: begin mul_a = 32'(cols_q); mul_b = cc_q; end
       5'd22: begin mul_a = 32'(left_q); mul_b = cc_q; end
@@ -144,7 +149,7 @@ module npu_load #(
       5'd25: begin mul_a = 32'(n0_q); mul_b = out_img_o; end
       5'd26: begin mul_a = 32'(xa_q); mul_b = in_c; end
       5'd27: begin mul_a = 32'(y0_q); mul_b = out_row_o; end
-      5'd28: begin mul_a = 32'(desc_i[npu_pkg::F_STRIDE_W +: 8]); mul_b = cc_q; end
+      5'd28: begin mul_a = 32'(desc_i.stride_w); mul_b = cc_q; end
       5'd29: begin mul_a = 32'(x0_q); mul_b = out_c; end
       default: begin end
     endcase
@@ -183,13 +188,13 @@ module npu_load #(
         5'd3: kw_ext_q <= product + 32'd1;
         5'd4: out_row_o <= product;
         5'd5: step_y_o <= product[AW-1:0];
-        5'd6: out_img_o <= product;
+        5'd6: out_img_o <= (out_pitch == '0) ? product : out_pitch >> out_shift;
         5'd7: tap_x_o <= product[AW-1:0];
         5'd8: tap_y_o <= product[AW-1:0];
         5'd9: run_bytes_o <= product;
         5'd11: packed_k_o <= product;
-        PC_TILE: iy0_q <= $signed(product[CW-1:0]) - $signed(CW'(desc_i[npu_pkg::F_PAD_TOP +: 16]));
-        5'd16: ix0_q <= $signed(product[CW-1:0]) - $signed(CW'(desc_i[npu_pkg::F_PAD_LEFT +: 16]));
+        PC_TILE: iy0_q <= $signed(product[CW-1:0]) - $signed(CW'(desc_i.pad_top));
+        5'd16: ix0_q <= $signed(product[CW-1:0]) - $signed(CW'(desc_i.pad_left));
         5'd17: rows_q <= product[CW-1:0] + kh_ext_q[CW-1:0];
         5'd18: cols_q <= product[CW-1:0] + kw_ext_q[CW-1:0];
         5'd19: img_pitch_q <= product[AW-1:0];
@@ -414,7 +419,7 @@ module npu_load #(
       wr_mask_o <= ({ROWS{1'b1}} << lo) & ~({ROWS{1'b1}} << hi);
       if (place_q == P_FILL) begin
         wr_addr_o <= {pl_at_q[AW-1:LR], LR'(0)};
-        wr_data_o <= {ROWS{desc_i[npu_pkg::F_IN_ZP +: 8]}};
+        wr_data_o <= {ROWS{desc_i.in_zp[7:0]}};
       end else begin
         wr_addr_o <= pl_at_q - AW'(skip_q) + AW'(part_from);
         wr_data_o <= (ROWS * 8)'(part);
@@ -447,7 +452,7 @@ module npu_load #(
       if (!row_last) begin
         pl_r_q <= pl_r_q + CW'(1);
         pl_iy_q <= pl_iy_q + CW'(1);
-        pl_row_q <= pl_row_q + desc_i[npu_pkg::F_ROW_PITCH +: AW];
+        pl_row_q <= pl_row_q + desc_i.row_pitch[AW-1:0];
         if (pl_inside) pl_low_q <= pl_low_q + in_row_q[LB-1:0];
       end else begin
         pl_n_q <= pl_n_q + 16'd1;
@@ -473,7 +478,7 @@ module npu_load #(
   always_ff @(posedge clk_i) begin
     if (wb_valid_q) begin
       if (wb_q == 5'd20 || wb_q == 5'd24 || wb_q == 5'd26) begin
-        in_base_q <= ((wb_q != 5'd20) ? in_base_q : desc_i[npu_pkg::F_IN_ADDR +: 32]) + product + ((wb_q == 5'd26) ? c0_q : '0);
+        in_base_q <= ((wb_q != 5'd20) ? in_base_q : desc_i.in_addr) + product + ((wb_q == 5'd26) ? c0_q : '0);
       end
       if (wb_q == 5'd25 || wb_q == 5'd27 || wb_q == 5'd29) out_base_q <= ((wb_q != 5'd25) ? out_base_q : '0) + product;
     end

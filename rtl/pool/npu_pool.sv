@@ -17,7 +17,7 @@ module npu_pool #(
   input  logic                          rst_ni,
   input  logic                          clear_i,
   input  logic                          start_i,
-  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  input  npu_pkg::desc_t desc_i,
   input  logic [AW-1:0]                 step_y_i,
   input  logic [AW-1:0]                 tap_x_i,
   input  logic [AW-1:0]                 tap_y_i,
@@ -57,16 +57,16 @@ module npu_pool #(
   logic [16:0] channels;
   logic [15:0] kernel_h, kernel_w, in_h, in_w;
   logic [CW-1:0] stride_h, stride_w, dil_h, dil_w;
-  assign maximum = desc_i[npu_pkg::F_FLAGS + npu_pkg::FLAG_MAX];
-  assign channels = desc_i[npu_pkg::F_IN_C +: 17];
-  assign kernel_h = desc_i[npu_pkg::F_KERNEL_H +: 16];
-  assign kernel_w = desc_i[npu_pkg::F_KERNEL_W +: 16];
-  assign in_h = desc_i[npu_pkg::F_IN_H +: 16];
-  assign in_w = desc_i[npu_pkg::F_IN_W +: 16];
-  assign stride_h = CW'(desc_i[npu_pkg::F_STRIDE_H +: 8]);
-  assign stride_w = CW'(desc_i[npu_pkg::F_STRIDE_W +: 8]);
-  assign dil_h = CW'(desc_i[npu_pkg::F_DILATION_H +: 8]);
-  assign dil_w = CW'(desc_i[npu_pkg::F_DILATION_W +: 8]);
+  assign maximum = desc_i.flags.max;
+  assign channels = desc_i.in_c[16:0];
+  assign kernel_h = desc_i.kernel_h;
+  assign kernel_w = desc_i.kernel_w;
+  assign in_h = desc_i.in_h;
+  assign in_w = desc_i.in_w;
+  assign stride_h = CW'(desc_i.stride_h);
+  assign stride_w = CW'(desc_i.stride_w);
+  assign dil_h = CW'(desc_i.dilation_h);
+  assign dil_w = CW'(desc_i.dilation_w);
 
   logic [15:0] tn, th, tw;
   logic [AW-1:0] img_pitch;
@@ -279,8 +279,8 @@ module npu_pool #(
     end
   end
   logic signed [15:0] act_min, act_max;
-  assign act_min = $signed(desc_i[npu_pkg::F_ACT_MIN +: 16]);
-  assign act_max = $signed(desc_i[npu_pkg::F_ACT_MAX +: 16]);
+  assign act_min = desc_i.act_min;
+  assign act_max = desc_i.act_max;
   logic signed [15:0] value;
   always_comb begin
     result = '0;
@@ -306,7 +306,7 @@ module npu_pool #(
   logic [LANES*8-1:0] result_rest;
   assign result_rest = result >> {done_q, 3'd0};
   assign seg_data_o = (SEG * 8)'(result_rest);
-  assign seg_addr_o = desc_i[npu_pkg::F_OUT_ADDR +: 32] + at + 32'(done_q);
+  assign seg_addr_o = desc_i.out_addr + at + 32'(done_q);
   assign seg_take = seg_valid_o && seg_ready_i;
   assign res_free = seg_take && seg_last_o;
   assign out_done = res_free && walk_last;
@@ -317,7 +317,7 @@ module npu_pool #(
   end
   npu_walk u_out (
     .clk_i, .load_i(state_q == P_BLOCK), .base_i(out_base + 32'(o_q)), .tn_i(tn), .th_i(th), .tw_i(tw), .step_i(res_free),
-    .col_i(desc_i[npu_pkg::F_IN_C +: 32]), .row_i(out_row_i), .img_i(out_img_i), .at_o(at), .last_o(walk_last)
+    .col_i(desc_i.in_c), .row_i(out_row_i), .img_i(out_img_i), .at_o(at), .last_o(walk_last)
   );
 
   logic unused;

@@ -73,7 +73,7 @@ module npu #(
 
   // Control.
   logic abort, progress, done, core_done;
-  logic [npu_pkg::DESC_BITS-1:0] desc;
+  npu_pkg::desc_t desc;
   logic [7:0] start;
   logic [1:0] polarity;
   logic gaussian;
@@ -189,7 +189,7 @@ module npu #(
   logic [2:0] a_elements, a_sat_low, a_sat_high;
   logic [6:0] u_elements, u_updated, u_zero, u_clipped;
   logic [7:0] u_random;
-  logic s_element, l_element;
+  logic s_element, l_element, l_random;
 
   // ADD reads its second addend through client RES, which is the core's otherwise.
   npu_add #(.BUS_BYTES(BUS_BYTES)) u_add (
@@ -223,7 +223,8 @@ module npu #(
       .rd_rsp_data_i(rd_rsp_data[5*DATA +: DATA]),
       .wr_valid_o(l_wr_valid), .wr_ready_i(wr_ready[1]), .wr_addr_o(l_wr_addr),
       .wr_data_o(l_wr_data), .wr_strb_o(l_wr_strb),
-      .loss_sum_o(loss_sum), .loss_correct_o(loss_correct), .loss_examples_o(loss_examples), .cnt_elements_o(l_element)
+      .loss_sum_o(loss_sum), .loss_correct_o(loss_correct), .loss_examples_o(loss_examples), .seed_i(seed), .cnt_elements_o(l_element),
+      .cnt_random_o(l_random)
     );
     npu_update #(.BUS_BYTES(BUS_BYTES)) u_update (
       .clk_i, .rst_ni, .clear_i(abort), .start_i(start[npu_pkg::OPCODE_UPDATE[2:0]]), .desc_i(desc),
@@ -243,7 +244,7 @@ module npu #(
     assign unused_training = ^{rd_rsp_last[5], pairs, pair_seed, pair_coef, step, step_shift};
     assign {l_busy, l_done, l_progress, l_req_valid, l_rsp_ready, l_wr_valid, l_req_addr, l_req_bytes, l_wr_addr, l_wr_data, l_wr_strb} = '0;
     assign {u_busy, u_done, u_progress, u_req_valid, u_rsp_ready, u_wr_valid, u_req_addr, u_req_bytes, u_wr_addr, u_wr_data, u_wr_strb} = '0;
-    assign {loss_we, loss_sum, loss_correct, loss_examples, l_element} = '0;
+    assign {loss_we, loss_sum, loss_correct, loss_examples, l_element, l_random} = '0;
     assign {u_elements, u_updated, u_zero, u_clipped, u_random} = '0;
   end
 
@@ -315,7 +316,7 @@ module npu #(
       inc[npu_pkg::CNT_ELEMENT_CYCLES*INC +: INC] = INC'(1'b1);
       inc[npu_pkg::CNT_ELEMENT_OPS*INC +: INC] = a_busy ? INC'(a_elements) : s_busy ? INC'(s_element) : l_busy ? INC'(l_element) : INC'(u_elements);
       inc[npu_pkg::CNT_SAT_LOW*INC +: INC] = INC'(a_sat_low);
-      inc[npu_pkg::CNT_RANDOM_WORDS*INC +: INC] = INC'(u_random);
+      inc[npu_pkg::CNT_RANDOM_WORDS*INC +: INC] = l_busy ? INC'(l_random) : INC'(u_random);
       inc[npu_pkg::CNT_SAT_HIGH*INC +: INC] = INC'(a_sat_high);
       inc[npu_pkg::CNT_UPDATE_ZERO*INC +: INC] = INC'(u_zero);
       inc[npu_pkg::CNT_UPDATED*INC +: INC] = INC'(u_updated);

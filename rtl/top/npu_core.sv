@@ -18,7 +18,7 @@ module npu_core #(
   input  logic                          rst_ni,
   input  logic                          clear_i,
   input  logic                          start_i,
-  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  input  npu_pkg::desc_t desc_i,
   input  logic [1:0]                    polarity_i,
   input  logic                          dist_i,
   input  logic [63:0]                   seed_i,
@@ -64,6 +64,8 @@ module npu_core #(
 );
 
   localparam int unsigned AW = $clog2(ACT_BYTES);
+  localparam int unsigned LINE = (ROWS > COLS) ? ROWS : COLS;  // weights of a row or a column of the array
+  localparam int unsigned LL = $clog2(LINE);
   localparam int unsigned PW = $clog2(ACC_DEPTH);
   localparam int unsigned GROUPS = (COLS > RQ_LANES) ? COLS / RQ_LANES : 1;
   localparam int unsigned GB = (GROUPS > 1) ? $clog2(GROUPS) : 1;
@@ -74,7 +76,7 @@ module npu_core #(
 
   // Command in progress.
   logic pool, run_q, ended_q, end_drain, end_pool, store_busy;
-  assign pool = (desc_i[npu_pkg::F_OPCODE +: 8] == npu_pkg::OPCODE_POOL);
+  assign pool = (desc_i.opcode == npu_pkg::OPCODE_POOL);
   assign busy_o = run_q;
   assign done_o = ended_q && !store_busy;
   always_ff @(posedge clk_i or negedge rst_ni) begin
@@ -153,7 +155,7 @@ module npu_core #(
     .clk_i, .rst_ni, .wr_valid_i(wr_valid), .wr_half_i(wr_half), .wr_addr_i(wr_addr), .wr_mask_i(wr_mask), .wr_data_i(wr_data),
     .rd_valid_i(a_rd_valid || q_rd_valid), .rd_half_i(pool ? q_rd_half : a_rd_half), .rd_packed_i(kt_packed && !pool),
     .rd_base_i(pool ? q_rd_base : a_rd_base), .rd_off_i(pool ? (ROWS*AW)'(q_rd_off) : a_rd_off), .rd_lanes_i(pool ? q_rd_lanes : a_rd_lanes),
-    .zero_point_i(pool ? 8'd0 : desc_i[npu_pkg::F_IN_ZP +: 8]), .act_o(act)
+    .zero_point_i(pool ? 8'd0 : desc_i.in_zp[7:0]), .act_o(act)
   );
   assign cnt_sram_read_o = a_rd_valid || q_rd_valid;
 
@@ -162,8 +164,9 @@ module npu_core #(
   logic [ROWS*AW-1:0] kt_off;
   logic [LR:0] kt_lanes;
   logic [MB-1:0] kt_weights;
-  logic [LC-1:0] shadow_col;
-  logic [ROWS*16-1:0] shadow;
+  logic shadow_across;
+  logic [LL-1:0] shadow_at;
+  logic [LINE*16-1:0] shadow;
   logic [6:0] w_perturbed, w_clipped, b_perturbed, b_clipped;
   logic [5:0] w_random, b_random;
   npu_weight #(.ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .TRAINING(TRAINING)) u_weight (
@@ -174,7 +177,7 @@ module npu_core #(
     .rd_rsp_valid_i(rd_rsp_valid_i[1]), .rd_rsp_ready_o(rd_rsp_ready_o[1]), .rd_rsp_data_i(rd_rsp_data_i[2*DATA-1:DATA]), .rd_rsp_last_i(rd_rsp_last_i[1]),
     .kt_valid_o(kt_valid), .kt_ready_i(kt_ready), .kt_off_o(kt_off), .kt_lanes_o(kt_lanes), .kt_weights_o(kt_weights), .kt_first_o(kt_first),
     .kt_last_o(kt_last), .kt_load_o(kt_load), .kt_unload_o(kt_unload), .kt_tile_o(kt_tile), .kt_end_o(kt_end), .kt_packed_o(kt_packed),
-    .shadow_we_o(shadow_we), .shadow_col_o(shadow_col), .shadow_o(shadow), .swap_i(swap),
+    .shadow_we_o(shadow_we), .shadow_across_o(shadow_across), .shadow_at_o(shadow_at), .shadow_o(shadow), .swap_i(swap),
     .cnt_perturbed_o(w_perturbed), .cnt_clipped_o(w_clipped), .cnt_random_o(w_random)
   );
 
@@ -192,7 +195,7 @@ module npu_core #(
     .rd_valid_o(a_rd_valid), .rd_half_o(a_rd_half), .rd_base_o(a_rd_base), .rd_off_o(a_rd_off), .rd_lanes_o(a_rd_lanes), .act_i(act),
     .kt_valid_i(kt_valid), .kt_ready_o(kt_ready), .kt_off_i(kt_off), .kt_lanes_i(kt_lanes), .kt_weights_i(kt_weights), .kt_first_i(kt_first),
     .kt_last_i(kt_last), .kt_load_i(kt_load), .kt_unload_i(kt_unload), .kt_tile_i(kt_tile), .kt_end_i(kt_end),
-    .shadow_we_i(shadow_we), .shadow_col_i(shadow_col), .shadow_i(shadow), .swap_o(swap),
+    .shadow_we_i(shadow_we), .shadow_across_i(shadow_across), .shadow_at_i(shadow_at), .shadow_i(shadow), .swap_o(swap),
     .block_valid_o(block_valid), .block_last_o(block_last), .block_free_i(block_free),
     .dr_read_i(dr_read), .dr_half_i(dr_half), .dr_pos_i(dr_pos), .dr_select_i(dr_select), .dr_group_i(dr_group),
     .dr_select_half_i(dr_select_half), .dr_acc_o(dr_acc),

@@ -2,6 +2,8 @@
 // UPDATE: reads a tensor row by row, moves its elements along the sum of the seed pairs' directions, and writes it back
 // (CONTRACT.md, Update). BUS_BYTES / 2 elements at a time: a bus word of int16 or int32 is one group, of int8 two. A group takes one cycle
 // per pair (pass j draws z_j; pass 0 also the rounding bits, pass 1 the mask), so with one pair and no mask words stream at bus speed.
+// GRADIENT: the direction is not drawn but read: chunks of the tensor and of its int32 gradient come in turn. A word of the gradient is a
+// group, of half as many elements; the tensor's words wait, and so do the rounding bits in front of the direction's register, drawn ahead.
 module npu_update #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned HASH_STAGES = 8
@@ -10,7 +12,7 @@ module npu_update #(
   input  logic                             rst_ni,
   input  logic                             clear_i,
   input  logic                             start_i,
-  input  logic [npu_pkg::DESC_BITS-1:0]    desc_i,
+  input  npu_pkg::desc_t    desc_i,
   input  logic                             dist_i,
   input  logic [63:0]                      mask_seed_i,
   input  logic [3:0]                       pairs_i,        // 1..MAX_PAIRS
@@ -47,7 +49,8 @@ module npu_update #(
   localparam int unsigned LANES = BUS_BYTES / 2;
   localparam int unsigned ZU = LANES / 4;         // hash units for z, and as many for rounding and mask
   localparam int unsigned H = HASH_STAGES;
-  localparam int unsigned TAG = 15;               // what travels beside the hash
+  localparam int unsigned TAG = 16;               // what travels beside the hash
+  localparam int unsigned CHUNK = 8 * BUS_BYTES;  // bytes of the tensor between pieces of its gradient
 
   // Stages: H registers of the hash, z, g, product, quotient, result.
   localparam int unsigned SZ = H;
@@ -57,18 +60,16 @@ module npu_update #(
   localparam int unsigned SW = H + 4;
 
   // Fields.
-  logic [23:0] flags;
   logic [31:0] in_c, out_c, pitch;
   logic [15:0] tensor;
   logic [8:0] keep_below;
   logic [1:0] width_in;
-  assign flags = desc_i[npu_pkg::F_FLAGS +: 24];
-  assign in_c = desc_i[npu_pkg::F_IN_C +: 32];
-  assign out_c = desc_i[npu_pkg::F_OUT_C +: 32];
-  assign pitch = desc_i[npu_pkg::F_W_PITCH +: 32];
-  assign tensor = desc_i[npu_pkg::F_W_TENSOR +: 16];
-  assign keep_below = desc_i[npu_pkg::F_W_KEEP +: 9];
-  assign width_in = flags[npu_pkg::FLAG_W8] ? 2'd0 : flags[npu_pkg::FLAG_W32] ? 2'd2 : 2'd1;
+  assign in_c = desc_i.in_c;
+  assign out_c = desc_i.out_c;
+  assign pitch = desc_i.w_pitch;
+  assign tensor = desc_i.w_tensor;
+  assign keep_below = desc_i.w_keep[8:0];
+  assign width_in = desc_i.flags.w8 ? 2'd0 : desc_i.flags.w32 ? 2'd2 : 2'd1;
 
   // Constants of the command.
   logic [31:0] product;
@@ -77,22 +78,29 @@ module npu_update #(
   logic [5:0] shift_q;
   logic [3:0] passes_q;
   logic [17:0] row_bytes_q;
-  logic [1:0] width_q;
+  logic [1:0] width_q, last_part_q;  // groups of a bus word, less one
   logic masked_q, row_huge_q;
+  logic gradient_q;                  // the direction is read
+  logic short_q;                     // groups have half as many elements as there are lanes
   logic busy_q;
+  logic gradient_in;
+  assign gradient_in = desc_i.flags.gradient;
   always_comb begin
     product = '0;
-    if (start_i) product = 32'(desc_i[npu_pkg::F_STEP +: 16]) * 32'(step_i);
+    if (start_i) product = 32'(desc_i.step) * 32'(step_i);
     rounded = 17'((33'(product) + 33'h8000) >> 16);
   end
   assign busy_o = busy_q;
   always_ff @(posedge clk_i) begin
     if (start_i) begin
       s_q <= rounded[16] ? 16'hffff : rounded[15:0];
-      shift_q <= 6'(desc_i[npu_pkg::F_STEP_SHIFT +: 8]) + step_shift_i;
+      shift_q <= 6'(desc_i.step_shift) + step_shift_i;
       width_q <= width_in;
       masked_q <= keep_below < 9'd256;
-      passes_q <= (keep_below < 9'd256 && pairs_i == 4'd1) ? 4'd2 : pairs_i;
+      passes_q <= (keep_below < 9'd256 && (gradient_in || pairs_i == 4'd1)) ? 4'd2 : gradient_in ? 4'd1 : pairs_i;
+      gradient_q <= gradient_in;
+      short_q <= gradient_in || (width_in == 2'd2);
+      last_part_q <= (width_in == 2'd0) ? (gradient_in ? 2'd3 : 2'd1) : {1'b0, gradient_in && (width_in == 2'd1)};
       row_huge_q <= (width_in == 2'd2) && in_c[16];  // 65,536 int32 columns are 2^18 bytes: one more bit than fits
       row_bytes_q <= (width_in == 2'd0) ? 18'(in_c[16:0]) : (width_in == 2'd1) ? {in_c[16:0], 1'b0} : {in_c[15:0], 2'b00};
     end
@@ -100,12 +108,34 @@ module npu_update #(
   logic [18:0] row_bytes;
   assign row_bytes = {row_huge_q, row_bytes_q};
 
-  // One read request per row.
+  // One read request per row; with a gradient one per chunk, then one for the chunk's gradient.
   logic [16:0] req_left_q;
-  logic req_take;
+  logic [18:0] req_byte_q, req_rest, req_chunk;  // of the chunk in its row; bytes from there on, of the chunk
+  logic [31:0] w_addr_q, g_addr_q, hop;          // next addresses; from this chunk to the next
+  logic [24:0] g_pitch;
+  logic [1:0] g_shift;                           // bytes of gradient per byte of the tensor
+  logic req_gradient_q, req_row_end, req_take;
+  assign g_pitch = {19'(in_c[22:4]) + 19'(in_c[3:0] != '0), 6'd0};
+  assign g_shift = 2'd2 - width_q;
   assign rd_req_valid_o = busy_q && (req_left_q != '0);
-  assign rd_req_bytes_o = 24'(row_bytes);
   assign req_take = rd_req_valid_o && rd_req_ready_i;
+  always_comb begin
+    req_rest = '0;
+    req_chunk = '0;
+    req_row_end = 1'b0;
+    hop = '0;
+    rd_req_bytes_o = '0;
+    rd_req_addr_o = '0;
+    if (rd_req_valid_o) begin
+      req_rest = row_bytes - req_byte_q;
+      req_row_end = !gradient_q || (req_rest <= 19'(CHUNK));
+      req_chunk = req_row_end ? req_rest : 19'(CHUNK);
+      rd_req_bytes_o = req_gradient_q ? 24'(req_chunk) << g_shift : 24'(req_chunk);
+      rd_req_addr_o = req_gradient_q ? g_addr_q : w_addr_q;
+      if (req_gradient_q) hop = req_row_end ? 32'(g_pitch) - (32'(req_byte_q) << g_shift) : 32'(CHUNK) << g_shift;
+      else hop = req_row_end ? pitch - 32'(req_byte_q) : 32'(CHUNK);
+    end
+  end
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       req_left_q <= '0;
@@ -113,17 +143,30 @@ module npu_update #(
       req_left_q <= '0;
     end else if (start_i) begin
       req_left_q <= out_c[16:0];
-    end else if (req_take) begin
+    end else if (req_take && req_row_end && (req_gradient_q || !gradient_q)) begin
       req_left_q <= req_left_q - 17'd1;
     end
   end
   always_ff @(posedge clk_i) begin
-    if (req_take) rd_req_addr_o <= rd_req_addr_o + pitch;
-    else if (start_i) rd_req_addr_o <= desc_i[npu_pkg::F_W_ADDR +: 32];
+    if (req_take) begin
+      if (gradient_q) req_gradient_q <= !req_gradient_q;
+      if (req_gradient_q) begin
+        g_addr_q <= g_addr_q + hop;
+        req_byte_q <= req_row_end ? '0 : req_byte_q + 19'(CHUNK);
+      end else begin
+        w_addr_q <= w_addr_q + hop;
+      end
+    end else if (start_i) begin
+      req_gradient_q <= 1'b0;
+      req_byte_q <= '0;
+      w_addr_q <= desc_i.w_addr;
+      g_addr_q <= desc_i.in_addr;
+    end
   end
 
   // Walk over rows, words, groups and passes.
-  logic advance, issue, first_pass, last_pass, half_q, last_half, leave_word, row_end, z_on, g_last_q;
+  logic advance, front, issue, first_pass, last_pass, last_part, leave_word, row_end, z_on, g_last_q;
+  logic [1:0] part_q;         // the group in its word
   logic [3:0] pass_q;
   logic [16:0] row_q, rows_left_q;
   logic [18:0] byte_q;        // of the word in its row
@@ -131,22 +174,26 @@ module npu_update #(
   logic [16:0] column;
   logic [18:0] bytes_left;
   logic [BUS_BYTES-1:0] strb;
-  logic fifo_room, r_on, finished;
+  logic fifo_room, word_room, r_on, finished;
+  logic answer_gradient_q;    // what comes is gradient
+  logic word_take, z_last;
   logic out_whole_q, low_take;  // the result register holds the word's last group; gives away an int8 word's first
   logic [3:0] pass_next;
   logic [SW:0] valid_q, en;
   logic g_done;  // the group's last pass has been added
   logic [H-1:0] z_en, r_en;
   logic [H-2:0] z_run_q, r_run_q;
-  assign row_end = rd_rsp_last_i;
+  assign row_end = gradient_q ? (bytes_left <= 19'(BUS_BYTES)) : rd_rsp_last_i;
   // an idle engine evaluates nothing of this
   always_comb begin
     pass_next = '0;
     advance = 1'b0;
+    front = 1'b0;
+    word_take = 1'b0;
     issue = 1'b0;
     first_pass = 1'b0;
     last_pass = 1'b0;
-    last_half = 1'b0;
+    last_part = 1'b0;
     leave_word = 1'b0;
     finished = 1'b0;
     rd_rsp_ready_o = 1'b0;
@@ -159,20 +206,27 @@ module npu_update #(
     r_en = '0;
     if (busy_q) begin
       advance = !wr_valid_o || wr_ready_i;
-      issue = rd_rsp_valid_i && advance && fifo_room;
+      // a group whose direction is missing waits, and what is behind it; what is ahead goes on
+      front = advance && !(gradient_q && valid_q[SZ] && z_last && !(rd_rsp_valid_i && answer_gradient_q));
+      issue = gradient_q ? front && fifo_room && (rows_left_q != '0) : rd_rsp_valid_i && advance && fifo_room;
+      word_take = gradient_q && rd_rsp_valid_i && !answer_gradient_q && word_room;
       first_pass = pass_q == '0;
       pass_next = pass_q + 4'd1;
       last_pass = pass_next == passes_q;
-      last_half = (width_q != 2'd0) || half_q;
-      leave_word = issue && last_pass && last_half;
-      rd_rsp_ready_o = advance && fifo_room && last_pass && last_half;
+      last_part = part_q == last_part_q;
+      leave_word = issue && last_pass && last_part;
+      if (gradient_q) rd_rsp_ready_o = answer_gradient_q ? advance && valid_q[SZ] && z_last : word_room;
+      else rd_rsp_ready_o = advance && fifo_room && last_pass && last_part;
       finished = (rows_left_q == '0) && (valid_q == '0);
-      z_on = pass_q < pairs_i;
+      z_on = !gradient_q && (pass_q < pairs_i);
       r_on = first_pass || (masked_q && (pass_q == 4'd1));
       g_done = valid_q[SG] && g_last_q;
       if (advance) begin
         low_take = valid_q[SW] && !out_whole_q;
-        en = {valid_q[SD:SM], g_done, valid_q[SZ:0], issue};
+        en[SW:SM] = {valid_q[SD:SM], g_done};
+      end
+      if (front) begin
+        en[SG:0] = {valid_q[SZ:0], issue};
         z_en = {z_run_q, issue && z_on};
         r_en = {r_run_q, issue && r_on};
       end
@@ -186,7 +240,8 @@ module npu_update #(
     strb = '0;
     if (issue) begin
       bytes_left = row_bytes - byte_q;
-      column = ((width_q == 2'd0) ? byte_q[16:0] : (width_q == 2'd1) ? byte_q[17:1] : byte_q[18:2]) + (half_q ? 17'(LANES) : 17'd0);
+      column = ((width_q == 2'd0) ? byte_q[16:0] : (width_q == 2'd1) ? byte_q[17:1] : byte_q[18:2]) +
+               (gradient_q ? 17'(part_q) * 17'(LANES / 2) : part_q[0] ? 17'(LANES) : 17'd0);
       word_addr = row_addr_q + 32'(byte_q);
       for (int unsigned i = 0; i < BUS_BYTES; i++) strb[i] = 19'(i) < bytes_left;
     end
@@ -201,7 +256,7 @@ module npu_update #(
   always_ff @(posedge clk_i) begin
     if (issue) begin
       pass_q <= last_pass ? '0 : pass_next;
-      if (last_pass) half_q <= !last_half;
+      if (last_pass) part_q <= last_part ? '0 : part_q + 2'd1;
       if (leave_word) begin
         byte_q <= row_end ? '0 : byte_q + 19'(BUS_BYTES);
         if (row_end) begin
@@ -211,10 +266,10 @@ module npu_update #(
       end
     end else if (start_i) begin
       pass_q <= '0;
-      half_q <= 1'b0;
+      part_q <= '0;
       row_q <= '0;
       byte_q <= '0;
-      row_addr_q <= desc_i[npu_pkg::F_W_ADDR +: 32];
+      row_addr_q <= desc_i.w_addr;
     end
   end
 
@@ -229,17 +284,25 @@ module npu_update #(
       z_run_q <= '0;
       r_run_q <= '0;
     end else if (busy_q && advance) begin
-      valid_q <= en;
-      z_run_q <= z_en[H-2:0];
-      r_run_q <= r_en[H-2:0];
+      valid_q[SW:SG] <= en[SW:SG];
+      if (front) begin
+        valid_q[SZ:0] <= en[SZ:0];
+        z_run_q <= z_en[H-2:0];
+        r_run_q <= r_en[H-2:0];
+      end
     end
   end
+  // Requests of the tensor and of its gradient are answered in turn.
+  always_ff @(posedge clk_i) begin
+    if (start_i) answer_gradient_q <= 1'b0;
+    else if (gradient_q && rd_rsp_valid_i && rd_rsp_ready_o && rd_rsp_last_i) answer_gradient_q <= !answer_gradient_q;
+  end
 
-  // Beside the hash: pass, first, last, z drawn, group, column. All of it moves at once: one vector, one enable.
+  // Beside the hash: pass, first, last, z drawn, mask, group, column. All of it moves at once: one vector, one enable.
   logic [H*TAG-1:0] tag_q;
   logic [TAG-1:0] tag_in, tag_hash;
-  assign tag_in = {pass_q, first_pass, last_pass, z_on, masked_q && (pass_q == 4'd1), half_q, column[5:0]};
-  always_ff @(posedge clk_i) if (busy_q && advance) tag_q <= {tag_q[(H-1)*TAG-1:0], tag_in};
+  assign tag_in = {pass_q, first_pass, last_pass, z_on, masked_q && (pass_q == 4'd1), part_q, column[5:0]};
+  always_ff @(posedge clk_i) if (front) tag_q <= {tag_q[(H-1)*TAG-1:0], tag_in};
   assign tag_hash = tag_q[(H-1)*TAG +: TAG];
 
   // Hash units.
@@ -257,7 +320,7 @@ module npu_update #(
     logic [H-1:0] z_go, r_go;
     logic [63:0] z_ctr, r_ctr;
     logic [15:0] z_block, r_block;
-    // signs come from one word; an int32 word has half as many elements as there are lanes
+    // signs come from one word; a short group has half as many elements as there are lanes
     if (j == 0) begin : gen_first
       assign z_go = z_en;
       assign r_go = r_en;
@@ -265,7 +328,7 @@ module npu_update #(
       always_comb begin
         z_go = '0;
         r_go = '0;
-        if (busy_q && ((width_q != 2'd2) || (j < ZU / 2))) begin
+        if (busy_q && (!short_q || (j < ZU / 2))) begin
           z_go = dist_i ? z_en : '0;
           r_go = r_en;
         end
@@ -309,7 +372,7 @@ module npu_update #(
       gauss_bits = (LANES < 8) ? z_words >> {col_hash[1:0], 4'd0} : z_words;
       round_bits = (LANES < 8) ? r_words >> {col_hash[1:0], 4'd0} : r_words;
       // four int32 per word of 16 bytes begin in the middle of a mask word every other time
-      if (tag_hash[7]) mask_bits = (LANES <= 8) ? r_words >> col_shift : r_words;
+      if (tag_hash[8]) mask_bits = (LANES <= 8) ? r_words >> col_shift : r_words;
     end
   end
 
@@ -318,46 +381,51 @@ module npu_update #(
   always_ff @(posedge clk_i) begin
     if (en[SZ]) begin
       tag_z_q <= tag_hash;
-      if (tag_hash[10]) r_bits_q <= round_bits;
+      if (tag_hash[11]) r_bits_q <= round_bits;
     end
   end
 
-  logic z_first, z_last, z_drawn, z_mask;
+  logic z_first, z_drawn, z_mask;
   logic signed [7:0] coef;
-  assign z_first = tag_z_q[10];
-  assign z_last = tag_z_q[9];
-  assign z_drawn = tag_z_q[8];
-  assign z_mask = tag_z_q[7];
+  assign z_first = tag_z_q[11];
+  assign z_last = tag_z_q[10];
+  assign z_drawn = tag_z_q[9];
+  assign z_mask = tag_z_q[8];
   always_comb begin
     coef = '0;
-    if (en[SG] && z_drawn) coef = pair_coef_i[tag_z_q[13:11]*8 +: 8];
+    if (en[SG] && z_drawn) coef = pair_coef_i[tag_z_q[14:12]*8 +: 8];
   end
 
-  logic half_g_q, half_m_q, half_d_q;
+  logic [1:0] part_g_q, part_m_q, part_d_q;
   always_ff @(posedge clk_i) begin
     if (en[SG]) begin
       g_last_q <= z_last;
-      half_g_q <= tag_z_q[6];
+      part_g_q <= tag_z_q[7:6];
     end
     if (busy_q && advance) begin
-      half_m_q <= half_g_q;
-      half_d_q <= half_m_q;
+      part_m_q <= part_g_q;
+      part_d_q <= part_m_q;
     end
   end
 
-  // Words wait for their directions.
-  logic fifo_valid, fifo_pop;
+  // Words wait for their directions; their places are known when they are issued, which with a gradient is before they come.
+  logic fifo_valid, word_valid, fifo_pop;
   logic [DATA-1:0] old_data;
   logic [31:0] old_addr;
   logic [BUS_BYTES-1:0] old_strb;
-  logic [4:0] unused_count;
+  logic [4:0] unused_count, unused_words;
   logic word_done;  // the result register is to hold the word's last group
-  assign word_done = (width_q != 2'd0) || half_d_q;
+  assign word_done = part_d_q == last_part_q;
   assign fifo_pop = en[SW] && word_done;
-  npu_fifo #(.WIDTH(DATA + 32 + BUS_BYTES), .DEPTH(16)) u_words (
-    .clk_i, .rst_ni, .clear_i, .in_valid_i(issue && first_pass && !half_q), .in_ready_o(fifo_room),
-    .in_data_i({strb, word_addr, rd_rsp_data_i}), .out_valid_o(fifo_valid), .out_ready_i(fifo_pop),
-    .out_data_o({old_strb, old_addr, old_data}), .count_o(unused_count)
+  logic word_issue;
+  assign word_issue = issue && first_pass && (part_q == '0);
+  npu_fifo #(.WIDTH(32 + BUS_BYTES), .DEPTH(16)) u_places (
+    .clk_i, .rst_ni, .clear_i, .in_valid_i(word_issue), .in_ready_o(fifo_room), .in_data_i({strb, word_addr}),
+    .out_valid_o(fifo_valid), .out_ready_i(fifo_pop), .out_data_o({old_strb, old_addr}), .count_o(unused_count)
+  );
+  npu_fifo #(.WIDTH(DATA), .DEPTH(16)) u_words (
+    .clk_i, .rst_ni, .clear_i, .in_valid_i(gradient_q ? word_take : word_issue), .in_ready_o(word_room), .in_data_i(rd_rsp_data_i),
+    .out_valid_o(word_valid), .out_ready_i(fifo_pop), .out_data_o(old_data), .count_o(unused_words)
   );
 
   // g + coef * z
@@ -372,60 +440,82 @@ module npu_update #(
   logic [LANES-1:0] updated, zero, clipped;
   logic [LANES-1:0] present;
   logic [LANES*32-1:0] w_old;
+  logic [DATA-1:0] group_data;
+  logic [BUS_BYTES-1:0] group_strb;
   always_comb begin
+    group_data = '0;
+    group_strb = '0;
     present = '0;
     w_old = '0;
     if (en[SW]) begin
+      // a group begins at lane 0
+      group_data = old_data;
+      group_strb = old_strb;
+      if (gradient_q && (width_q == 2'd0)) begin
+        group_data = old_data >> (9'(part_d_q) * 9'(DATA / 4));
+        group_strb = old_strb >> (7'(part_d_q) * 7'(BUS_BYTES / 4));
+      end else if (part_d_q[0]) begin
+        group_data = old_data >> (DATA / 2);
+        group_strb = old_strb >> (BUS_BYTES / 2);
+      end
       for (int unsigned i = 0; i < LANES; i++) begin
         case (width_q)
           2'd0: begin
-            present[i] = half_d_q ? old_strb[LANES+i] : old_strb[i];
-            w_old[i*32 +: 32] = half_d_q ? 32'($signed(old_data[(LANES+i)*8 +: 8])) : 32'($signed(old_data[i*8 +: 8]));
+            present[i] = group_strb[i];
+            w_old[i*32 +: 32] = 32'($signed(group_data[i*8 +: 8]));
           end
           2'd1: begin
-            present[i] = old_strb[i*2];
-            w_old[i*32 +: 32] = 32'($signed(old_data[i*16 +: 16]));
+            present[i] = group_strb[i*2];
+            w_old[i*32 +: 32] = 32'($signed(group_data[i*16 +: 16]));
           end
           default: begin
-            present[i] = (i < LANES / 2) && old_strb[(i*4)%BUS_BYTES];
-            w_old[i*32 +: 32] = old_data[(i*32)%DATA +: 32];
+            present[i] = group_strb[(i*4)%BUS_BYTES];
+            w_old[i*32 +: 32] = group_data[(i*32)%DATA +: 32];
           end
         endcase
+        if (short_q && (i >= LANES / 2)) present[i] = 1'b0;
       end
     end
   end
+  // -2^31 has no magnitude of 31 bits.
+  function automatic logic signed [31:0] read(input logic [31:0] g);
+    read = (g == 32'h8000_0000) ? 32'h8000_0001 : g;
+  endfunction
+  logic [LANES*32-1:0] w_new;  // results
   for (genvar i = 0; i < LANES; i++) begin : gen_lane
     localparam int unsigned B = (i < LANES / 2) ? 32 : 16;
+    localparam int unsigned G = (i < LANES / 2) ? 32 : 18;  // lanes of a short group can take a gradient
     logic take_q, keep_q, z_neg_q;
     logic [6:0] z_mag_q;
-    logic signed [17:0] g_q;
+    logic signed [G-1:0] g_q;
     logic [15:0] round_q;
-    logic [7:0] low_q;  // result of an int8 word's first group
-    logic [B-1:0] w_new;
 
     npu_gaussian u_gaussian (
-      .clk_i, .en_i(en[SZ]), .gaussian_i(dist_i), .bits_i(gauss_bits[i*16 +: 16]), .sign_i(sign_bits[i]), .flip_i(1'b0),
+      .clk_i, .en_i(en[SZ] && !gradient_q), .gaussian_i(dist_i), .bits_i(gauss_bits[i*16 +: 16]), .sign_i(sign_bits[i]), .flip_i(1'b0),
       .negative_o(z_neg_q), .magnitude_o(z_mag_q)
     );
     always_ff @(posedge clk_i) begin
       if (busy_q) begin
         if (en[SZ] && tag_hash[7]) keep_q <= {1'b0, mask_bits[i*8 +: 8]} < keep_below;
         if (en[SG]) begin
-          g_q <= accumulate(g_q, coef, z_mag_q, z_neg_q, z_first);
+          if (!gradient_q) g_q <= G'(accumulate(g_q[17:0], coef, z_mag_q, z_neg_q, z_first));
+          else if (G == 32) g_q <= G'(read(rd_rsp_data_i[(i*32)%DATA +: 32]));
           if (z_first) round_q <= r_bits_q[i*16 +: 16];
           if (z_mask || !masked_q) take_q <= !masked_q || keep_q;
         end
-        if (low_take) low_q <= w_new[7:0];
       end
     end
 
-    npu_update_lane #(.BITS(B)) u_lane (
+    npu_update_lane #(.BITS(B), .G_BITS(G)) u_lane (
       .clk_i, .en_i({en[SW], en[SD], en[SM]}), .step_i(s_q), .shift_i(shift_q), .width_i(width_q), .g_i(g_q), .round_i(round_q),
-      .take_i(take_q), .present_i(present[i]), .w_i(w_old[i*32 +: B]), .w_o(w_new), .updated_o(updated[i]), .zero_o(zero[i]), .clipped_o(clipped[i])
+      .take_i(take_q), .present_i(present[i]), .w_i(w_old[i*32 +: B]), .w_o(w_new[i*32 +: B]), .updated_o(updated[i]), .zero_o(zero[i]), .clipped_o(clipped[i])
     );
+    if (B < 32) begin : gen_narrow
+      assign w_new[i*32+B +: 32-B] = '0;
+    end
   end
 
-  // Result register and write port.
+  // Result register and write port. A word's groups but the last wait until it is there.
   always_ff @(posedge clk_i) begin
     if (en[SW]) begin
       out_whole_q <= word_done;
@@ -434,23 +524,34 @@ module npu_update #(
     end
   end
   assign wr_valid_o = valid_q[SW] && out_whole_q;
-  for (genvar k = 0; k < LANES / 2; k++) begin : gen_out
-    logic [31:0] bytes;
-    if (k < LANES / 4) begin : gen_low
-      assign bytes = {gen_lane[4*k+3].low_q, gen_lane[4*k+2].low_q, gen_lane[4*k+1].low_q, gen_lane[4*k].low_q};
-    end else begin : gen_high
-      localparam int unsigned L = 4 * (k - LANES / 4);
-      assign bytes = {gen_lane[L+3].w_new[7:0], gen_lane[L+2].w_new[7:0], gen_lane[L+1].w_new[7:0], gen_lane[L].w_new[7:0]};
-    end
-    always_comb begin
-      wr_data_o[k*32 +: 32] = '0;
-      if (wr_valid_o) begin
-        case (width_q)
-          2'd0: wr_data_o[k*32 +: 32] = bytes;
-          2'd1: wr_data_o[k*32 +: 32] = {gen_lane[2*k+1].w_new[15:0], gen_lane[2*k].w_new[15:0]};
-          default: wr_data_o[k*32 +: 32] = gen_lane[k].w_new;
-        endcase
+  logic [DATA/2-1:0] new8;  // of each lane
+  logic [DATA-1:0] new16;
+  logic [3*DATA/4-1:0] early_q;
+  always_comb begin
+    new8 = '0;
+    new16 = '0;
+    if (valid_q[SW]) begin
+      for (int unsigned i = 0; i < LANES; i++) begin
+        new8[i*8 +: 8] = w_new[i*32 +: 8];
+        new16[i*16 +: 16] = w_new[i*32 +: 16];
       end
+    end
+  end
+  always_ff @(posedge clk_i) begin
+    if (low_take) begin
+      if (!gradient_q) early_q[DATA/2-1:0] <= new8;
+      else if (width_q == 2'd0) early_q <= {new8[DATA/4-1:0], early_q[3*DATA/4-1:DATA/4]};
+      else early_q[DATA/2-1:0] <= new16[DATA/2-1:0];
+    end
+  end
+  always_comb begin
+    wr_data_o = '0;
+    if (wr_valid_o) begin
+      case (width_q)
+        2'd0: wr_data_o = gradient_q ? {new8[DATA/4-1:0], early_q} : {new8, early_q[DATA/2-1:0]};
+        2'd1: wr_data_o = gradient_q ? {new16[DATA/2-1:0], early_q[DATA/2-1:0]} : new16;
+        default: wr_data_o = w_new[DATA-1:0];
+      endcase
     end
   end
 
@@ -468,7 +569,7 @@ module npu_update #(
       done_o <= finished;
     end
   end
-  assign progress_o = issue || (wr_valid_o && wr_ready_i) || req_take;
+  assign progress_o = issue || word_take || (wr_valid_o && wr_ready_i) || req_take;
 
   // Events.
   function automatic logic [6:0] ones(input logic [LANES-1:0] v);
@@ -498,20 +599,23 @@ module npu_update #(
       m_count = (width_q == 2'd0) ? 8'(BUS_BYTES / 8) : (width_q == 2'd1) ? 8'((BUS_BYTES + 15) / 16) : 8'((BUS_BYTES + 31) / 32);
       z_count = dist_i ? r_count : 8'd1;
       elements = (bytes_left >= 19'(BUS_BYTES)) ? 7'(BUS_BYTES) : 7'(bytes_left);
-      cnt_random_o = 8'(z_count * 8'(pairs_i)) + r_count + (masked_q ? m_count : 8'd0);
+      cnt_random_o = (gradient_q ? 8'd0 : 8'(z_count * 8'(pairs_i))) + r_count + (masked_q ? m_count : 8'd0);
       cnt_elements_o = (width_q == 2'd0) ? elements : (width_q == 2'd1) ? {1'b0, elements[6:1]} : {2'b0, elements[6:2]};
     end
   end
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) start_i |-> !busy_q);
-  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) en[SW] |-> fifo_valid);
-  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) leave_word |-> (rd_rsp_last_i == (bytes_left <= 19'(BUS_BYTES))));
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) en[SW] |-> fifo_valid && word_valid);
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
+                   leave_word && !gradient_q |-> (rd_rsp_last_i == (bytes_left <= 19'(BUS_BYTES))));
+  // the last word of a row is the last of a request, and so is the last word of its gradient
+  assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) busy_q && gradient_q && finished |-> !answer_gradient_q);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                    wr_valid_o && !wr_ready_i |=> wr_valid_o && $stable(wr_data_o) && $stable(wr_addr_o) && $stable(wr_strb_o));
 `else
   logic unused_valid;
-  assign unused_valid = fifo_valid;
+  assign unused_valid = fifo_valid && word_valid;
 `endif
   logic unused;
   assign unused = ^{desc_i, mask_bits, round_bits, gauss_bits, sign_bits, tag_z_q, in_c[31:17], out_c[31:17], row_q[16], col_shift, bytes_left, w_old};

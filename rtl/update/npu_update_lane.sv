@@ -2,7 +2,8 @@
 // Update of one element from its direction g: three registers (CONTRACT.md, Update). Rounding acts on the magnitude:
 // q = (|g| * S * 2^STEP_PRESHIFT + (2 r + 1) * 2^(shift - 17)) >> shift, then w - sign(g) * q, saturated symmetrically.
 module npu_update_lane #(
-  parameter int unsigned BITS = 16  // 16, or 32 for a lane that also serves int32
+  parameter int unsigned BITS = 16,   // 16, or 32 for a lane that also serves int32
+  parameter int unsigned G_BITS = 18  // of the direction: 18, or 32 for a lane that also serves a gradient (never -2^31)
 ) (
   input  logic               clk_i,
   input  logic [2:0]         en_i,       // enable of product, quotient, result
@@ -11,7 +12,7 @@ module npu_update_lane #(
   input  logic [5:0]         shift_i,
   input  logic [1:0]         width_i,    // 0: int8, 1: int16, 2: int32
   // with the product
-  input  logic signed [17:0] g_i,
+  input  logic signed [G_BITS-1:0] g_i,
   input  logic [15:0]        round_i,
   input  logic               take_i,     // the mask lets the element take part
   // with the result
@@ -25,14 +26,16 @@ module npu_update_lane #(
 
   localparam int unsigned SUM = BITS + 3;
 
-  function automatic logic [32:0] scale(input logic signed [17:0] g, input logic [15:0] mantissa);
-    logic [17:0] mag;
-    mag = g[17] ? 18'(-g) : 18'(g);
-    scale = 33'(mag) * 33'(mantissa);
+  localparam int unsigned PRODUCT = G_BITS + 15;
+
+  function automatic logic [PRODUCT-1:0] scale(input logic signed [G_BITS-1:0] g, input logic [15:0] mantissa);
+    logic [G_BITS-1:0] mag;
+    mag = g[G_BITS-1] ? G_BITS'(-g) : G_BITS'(g);
+    scale = PRODUCT'(mag) * PRODUCT'(mantissa);
   endfunction
 
   // The quotient, or all ones if it moves any element beyond its limits.
-  function automatic logic [BITS:0] divide(input logic [32:0] p, input logic [15:0] random, input logic [5:0] shift);
+  function automatic logic [BITS:0] divide(input logic [PRODUCT-1:0] p, input logic [15:0] random, input logic [5:0] shift);
     logic [63:0] dither, quotient;
     dither = {47'd0, random, 1'b1};
     dither = (shift >= 6'd17) ? (dither << (shift - 6'd17)) : (dither >> (6'd17 - shift));
@@ -53,14 +56,14 @@ module npu_update_lane #(
     else move = {1'b0, moved[BITS-1:0]};
   endfunction
 
-  logic [32:0] p_q;
+  logic [PRODUCT-1:0] p_q;
   logic [15:0] round_q;
   logic [BITS:0] q_q;
   logic neg_q, neg2_q, take_q, take2_q;
   always_ff @(posedge clk_i) begin
     if (en_i[0]) begin
       p_q <= scale(g_i, step_i);
-      neg_q <= g_i[17];
+      neg_q <= g_i[G_BITS-1];
       round_q <= round_i;
       take_q <= take_i;
     end

@@ -4,6 +4,7 @@
 // The requester walks the loops and runs ahead of the data by up to META_DEPTH rows and KT_DEPTH k-tiles; so do the perturbation unit's
 // random numbers, which are there when the words arrive.
 // DEPTHWISE: a k-tile is one tap; its weights are one memory row, and column j gets its weight in the lane of its input channel.
+// W_TRANSPOSED: a k-tile's memory rows are its lanes; each goes across all columns of the shadow registers, less the weights' zero point.
 module npu_weight #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
@@ -13,12 +14,14 @@ module npu_weight #(
   localparam int unsigned AW = $clog2(ACT_BYTES),
   localparam int unsigned LR = $clog2(ROWS),
   localparam int unsigned LC = $clog2(COLS),
-  localparam int unsigned MB = LR + LC + 1
+  localparam int unsigned MB = LR + LC + 1,
+  localparam int unsigned LINE = (ROWS > COLS) ? ROWS : COLS,  // elements of a column or of a row
+  localparam int unsigned LL = $clog2(LINE)
 ) (
   input  logic                          clk_i,
   input  logic                          rst_ni,
   input  logic                          clear_i,
-  input  logic [npu_pkg::DESC_BITS-1:0] desc_i,
+  input  npu_pkg::desc_t desc_i,
   input  logic [1:0]                    polarity_i,
   input  logic                          dist_i,
   input  logic [63:0]                   seed_i,
@@ -55,8 +58,9 @@ module npu_weight #(
   output logic                          kt_end_o,
   output logic                          kt_packed_o,
   output logic                          shadow_we_o,
-  output logic [LC-1:0]                 shadow_col_o,
-  output logic [ROWS*16-1:0]            shadow_o,
+  output logic                          shadow_across_o,  // a row, not a column
+  output logic [LL-1:0]                 shadow_at_o,      // which
+  output logic [LINE*16-1:0]            shadow_o,
   input  logic                          swap_i,
   // events
   output logic [6:0]                    cnt_perturbed_o,
@@ -70,25 +74,25 @@ module npu_weight #(
   localparam int unsigned KT_DEPTH = 4;
 
   // Fields.
-  logic depthwise, w8, packed_k, chunked;
-  logic [23:0] flags;
+  logic depthwise, transposed, across, w8, packed_k, chunked;
   logic [31:0] in_c, cin_group, tile_c, pitch;
   logic [16:0] cout_group, out_c;
   logic [15:0] groups, kernel_h, kernel_w;
-  assign flags = desc_i[npu_pkg::F_FLAGS +: 24];
-  assign depthwise = (desc_i[npu_pkg::F_OPCODE +: 8] == npu_pkg::OPCODE_DEPTHWISE);
-  assign w8 = flags[npu_pkg::FLAG_W8];
-  assign packed_k = flags[npu_pkg::FLAG_PACKED] && !depthwise;
-  assign in_c = desc_i[npu_pkg::F_IN_C +: 32];
-  assign out_c = desc_i[npu_pkg::F_OUT_C +: 17];
-  assign tile_c = desc_i[npu_pkg::F_TILE_C +: 32];
+  assign depthwise = (desc_i.opcode == npu_pkg::OPCODE_DEPTHWISE);
+  assign transposed = desc_i.flags.w_transposed;
+  assign across = depthwise || transposed;  // memory rows run over output channels
+  assign w8 = desc_i.flags.w8;
+  assign packed_k = desc_i.flags.packed_ && !depthwise;
+  assign in_c = desc_i.in_c;
+  assign out_c = desc_i.out_c[16:0];
+  assign tile_c = desc_i.tile_c;
   assign chunked = (tile_c < in_c) && !depthwise;
-  assign cin_group = desc_i[npu_pkg::F_CIN_GROUP +: 32];
-  assign cout_group = desc_i[npu_pkg::F_COUT_GROUP +: 17];
-  assign groups = depthwise ? 16'd1 : desc_i[npu_pkg::F_GROUPS +: 16];
-  assign kernel_h = desc_i[npu_pkg::F_KERNEL_H +: 16];
-  assign kernel_w = desc_i[npu_pkg::F_KERNEL_W +: 16];
-  assign pitch = desc_i[npu_pkg::F_W_PITCH +: 32];
+  assign cin_group = desc_i.cin_group;
+  assign cout_group = desc_i.cout_group[16:0];
+  assign groups = depthwise ? 16'd1 : desc_i.groups;
+  assign kernel_h = desc_i.kernel_h;
+  assign kernel_w = desc_i.kernel_w;
+  assign pitch = desc_i.w_pitch;
 
   // ---- Requester -------------------------------------------------------------------------------------------------------------
   localparam logic [2:0] R_TILE = 3'd0, R_BLOCK = 3'd1, R_LANES = 3'd2, R_KT = 3'd3, R_ROWS = 3'd4;
@@ -101,7 +105,8 @@ module npu_weight #(
   logic [15:0] ky_q, kx_q;
   logic [AW-1:0] group_off_q, row_off_q, tap_off_q;
   logic [31:0] block_addr_q, row_addr_q, tap_addr_q;
-  logic [LC:0] nc_q, row_q;
+  logic [LC:0] nc_q;
+  logic [LL:0] row_q;
   logic [16:0] mod_q, lane_mod_q;   // depthwise: first channel modulo the multiplier; running
   logic [LR:0] lane_q;              // lanes that a depthwise block reads
   logic [LC:0] lane_count_q;
@@ -145,23 +150,24 @@ module npu_weight #(
   assign first_k = (k_q == '0);
 
   logic [31:0] k_bytes;
-  assign k_bytes = depthwise ? (w8 ? 32'(o_q) : {14'd0, o_q, 1'b0}) : (w8 ? 32'(k_q) : {14'd0, k_q, 1'b0});
+  assign k_bytes = across ? (w8 ? 32'(o_q) : {14'd0, o_q, 1'b0}) : (w8 ? 32'(k_q) : {14'd0, k_q, 1'b0});
 
   // Requests: the rows of the block. A row's metadata waits for its data.
-  localparam int unsigned META = LB + (LR + 1) + LC + 2;  // {column in its word, run, j, last row of the k-tile, count}
+  localparam int unsigned META = LB + (LL + 1) + LL + 2;  // {column in its word, run, j, last row of the k-tile, count}
   logic meta_push_ready, meta_valid, meta_pop, row_fire, row_last;
   logic [META-1:0] meta, meta_in;
   logic [15:0] tap_index_q;
-  logic [LR:0] width;
-  assign width = depthwise ? (LR + 1)'(nc_q) : run;
+  logic [LL:0] width, rows;
+  assign width = across ? (LL + 1)'(nc_q) : (LL + 1)'(run);
+  assign rows = transposed ? (LL + 1)'(run) : (LL + 1)'(nc_q);
   assign rd_req_valid_o = (state_q == R_ROWS) && meta_push_ready;
   assign rd_req_addr_o = row_addr_q;
   assign rd_req_bytes_o = w8 ? 24'(width) : {23'(width), 1'b0};
   assign row_fire = rd_req_valid_o && rd_req_ready_i;
-  assign row_last = depthwise || (row_q + (LC + 1)'(1) == nc_q);
+  assign row_last = depthwise || (row_q + (LL + 1)'(1) == rows);
   always_comb begin
     meta_in = '0;
-    if (rd_req_valid_o) meta_in = {depthwise ? o_q[LB-1:0] : k_q[LB-1:0], width, row_q[LC-1:0], row_last, first_tile_q};
+    if (rd_req_valid_o) meta_in = {across ? o_q[LB-1:0] : k_q[LB-1:0], width, row_q[LL-1:0], row_last, first_tile_q};
   end
   npu_queue #(.WIDTH(META), .DEPTH(META_DEPTH)) u_meta (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(row_fire), .push_ready_o(meta_push_ready),
@@ -238,11 +244,11 @@ module npu_weight #(
   // rows of a k-tile
   always_ff @(posedge clk_i) begin
     if (row_fire) begin
-      row_q <= row_q + (LC + 1)'(1);
+      row_q <= row_q + (LL + 1)'(1);
       row_addr_q <= next_row_addr;
     end else if (state_q == R_KT && kt_push_ready) begin
       row_q <= '0;
-      row_addr_q <= tap_addr_q + k_bytes;
+      if (!transposed || first_k) row_addr_q <= tap_addr_q + k_bytes;  // transposed: a block's rows follow each other
     end
   end
   // k-tiles of a block
@@ -286,7 +292,7 @@ module npu_weight #(
   always_ff @(posedge clk_i) begin
     if (block_step) begin
       if (depthwise) c0_q <= c0_q + 32'(lane_q) - ((lane_mod_q == '0) ? 32'd0 : 32'd1);
-      else block_addr_q <= next_row_addr - k_bytes;
+      else if (!transposed) block_addr_q <= next_row_addr - k_bytes;
       o_q <= o_q + 17'(nc_q);
       ob_q <= block_last_in_group ? '0 : ob_q + 17'(nc_q);
       if (block_last_in_group) begin
@@ -300,7 +306,7 @@ module npu_weight #(
       o_q <= '0;
       ob_q <= '0;
       group_off_q <= '0;
-      block_addr_q <= desc_i[npu_pkg::F_W_ADDR +: 32];
+      block_addr_q <= desc_i.w_addr;
       mod_q <= '0;
       c0_q <= '0;
     end
@@ -325,18 +331,18 @@ module npu_weight #(
 
   // ---- Words through the perturbation unit -------------------------------------------------------------------------------------
   logic [LB-1:0] m_col;
-  logic [LR:0] m_run;
-  logic [LC-1:0] m_j;
+  logic [LL:0] m_run;
+  logic [LL-1:0] m_j;
   logic m_last_row, m_count;
   assign {m_col, m_run, m_j, m_last_row, m_count} = meta;
 
   localparam int unsigned EB = LB + 1;
   logic word_first_q;
-  logic [LR:0] w_lane_q;       // lane of this word's first element of the run
+  logic [LL:0] w_lane_q;       // lane of this word's first element of the run
   logic [LB:0] per_word;
   logic [EB-1:0] sh;
-  logic [LR:0] w_lane, left;
-  logic [LR:0] take;
+  logic [LL:0] w_lane, left;
+  logic [LL:0] take;
   logic [LB:0] room;
   logic [BUS_BYTES-1:0] lanes;
   logic p_in_valid, p_in_ready, p_out_valid, p_out_ready, p_busy;
@@ -354,7 +360,7 @@ module npu_weight #(
       w_lane = word_first_q ? '0 : w_lane_q;
       left = m_run - w_lane;
       room = per_word - (LB + 1)'(sh);
-      take = (32'(left) > 32'(room)) ? (LR + 1)'(room) : left;
+      take = (32'(left) > 32'(room)) ? (LL + 1)'(room) : left;
       lanes = ({BUS_BYTES{1'b1}} << sh) & ~({BUS_BYTES{1'b1}} << (32'(sh) + 32'(take)));
     end
   end
@@ -378,7 +384,7 @@ module npu_weight #(
   logic [LR:0] a_columns;
   logic [15:0] a_first_row, a_row;
   logic [LC:0] a_rows, a_row_q;
-  assign perturb = (TRAINING != 0) && polarity_i != 2'd0 && flags[npu_pkg::FLAG_W_TRAIN];
+  assign perturb = (TRAINING != 0) && polarity_i != 2'd0 && desc_i.flags.w_train;
   always_comb begin
     ahead_in = '0;
     if (kt_push && perturb) begin
@@ -421,17 +427,17 @@ module npu_weight #(
   npu_perturb #(.BUS_BYTES(BUS_BYTES), .BIAS(0), .TRAINING(TRAINING)) u_perturb (
     .clk_i, .rst_ni, .clear_i,
     .active_i(perturb), .minus_i(polarity_i == 2'd2), .gaussian_i(dist_i), .w8_i(w8),
-    .eps_i({8'd0, desc_i[npu_pkg::F_W_EPS +: 16]}), .shift_i(desc_i[npu_pkg::F_W_EPS_SHIFT +: 5]), .keep_i(desc_i[npu_pkg::F_W_KEEP +: 9]),
-    .seed_i, .mask_seed_i, .tensor_i(desc_i[npu_pkg::F_W_TENSOR +: 16]),
+    .eps_i({8'd0, desc_i.w_eps}), .shift_i(desc_i.w_eps_shift[4:0]), .keep_i(desc_i.w_keep[8:0]),
+    .seed_i, .mask_seed_i, .tensor_i(desc_i.w_tensor),
     .ahead_valid_i(ahead_valid), .ahead_ready_o(ahead_ready), .ahead_row_i(a_row), .ahead_col_i(a_col[15:0]),
     .in_valid_i(p_in_valid), .in_ready_o(p_in_ready), .in_data_i(rd_rsp_data_i), .in_lanes_i(lanes), .in_count_i(m_count),
     .out_valid_o(p_out_valid), .out_ready_i(p_out_ready), .out_data_o(p_data), .busy_o(p_busy),
     .cnt_perturbed_o, .cnt_clipped_o, .cnt_random_o
   );
 
-  // ---- Columns: elements of a row's words gathered by lane ----------------------------------------------------------------------
+  // ---- Lines: elements of a row's words gathered by lane, or by column ----------------------------------------------------------
   // Word as 16-bit elements, the run's first one moved to its lane.
-  localparam int unsigned WIDE = ((BUS_BYTES > ROWS) ? BUS_BYTES : ROWS) * 16;
+  localparam int unsigned WIDE = ((BUS_BYTES > LINE) ? BUS_BYTES : LINE) * 16;
   logic [WIDE-1:0] elements, up;
   logic gather;
   always_comb begin
@@ -447,8 +453,8 @@ module npu_weight #(
   end
 
   logic col_valid_q, col_last_q, col_go, placing_q, busy_q, taken_q;
-  logic [LC-1:0] col_q;
-  logic [ROWS*16-1:0] gather_q;
+  logic [LL-1:0] col_q;
+  logic [LINE*16-1:0] gather_q;
   logic shadow_free;
   // A depthwise row spreads over the diagonal, one column per cycle.
   logic [LR:0] pl_lane_q;
@@ -469,8 +475,8 @@ module npu_weight #(
   end
   always_ff @(posedge clk_i) begin
     if (gather) begin
-      for (int unsigned i = 0; i < ROWS; i++) begin
-        if ((LR + 1)'(i) >= w_lane && (LR + 1)'(i) < w_lane + take) gather_q[i*16 +: 16] <= up[i*16 +: 16];
+      for (int unsigned i = 0; i < LINE; i++) begin
+        if ((LL + 1)'(i) >= w_lane && (LL + 1)'(i) < w_lane + take) gather_q[i*16 +: 16] <= up[i*16 +: 16];
         else if (word_first_q) gather_q[i*16 +: 16] <= 16'd0;
       end
       col_q <= m_j;
@@ -505,14 +511,24 @@ module npu_weight #(
     end
   end
 
+  // int8 less their zero point: nine bits of each element.
+  function automatic logic [LINE*16-1:0] centred(input logic [LINE*16-1:0] line, input logic [7:0] zero_point);
+    logic signed [8:0] element;
+    for (int unsigned i = 0; i < LINE; i++) begin
+      element = 9'($signed(line[i*16 +: 8])) - 9'($signed(zero_point));
+      centred[i*16 +: 16] = 16'(element);
+    end
+  endfunction
+
   logic last_col;
   always_comb begin
     shadow_we_o = depthwise ? place_fire : col_go;
-    shadow_col_o = depthwise ? pl_j_q : col_q;
+    shadow_at_o = depthwise ? LL'(pl_j_q) : col_q;
     shadow_o = '0;
-    if (depthwise && place_fire) shadow_o = (ROWS * 16)'(gather_q[pl_j_q*16 +: 16]) << {pl_lane_q, 4'd0};
-    else if (shadow_we_o) shadow_o = gather_q;
+    if (depthwise && place_fire) shadow_o = (LINE * 16)'(gather_q[pl_j_q*16 +: 16]) << {pl_lane_q, 4'd0};
+    else if (shadow_we_o) shadow_o = (transposed && w8) ? centred(gather_q, desc_i.w_zp) : gather_q;
   end
+  assign shadow_across_o = transposed;
   assign last_col = shadow_we_o && (depthwise ? pl_last : col_last_q);
 
   // ---- The k-tile whose weights are in the shadow registers ---------------------------------------------------------------------

@@ -1,6 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
 """rtl/pkg/npu_pkg.sv: the package that every module reads. One function per section, in the order of the file."""
+import textwrap
+
 from .source import HEAD, SPDX
+
+LIMIT = 100  # columns of a line
+# Names of npu.toml that SystemVerilog keeps for itself get a trailing underscore.
+KEYWORDS = {"bit", "byte", "case", "packed", "rand", "reg", "repeat", "signed", "static", "table", "type", "wait", "with"}
+
+
+def comment(text, indent="  "):
+    """`text` as comment lines."""
+    return textwrap.wrap(text, LIMIT, initial_indent=f"{indent}// ", subsequent_indent=f"{indent}// ", break_on_hyphens=False)
+
+
+def line(code, doc=""):
+    """A line of code with its comment behind it, or above it where that is too long."""
+    if not doc:
+        return [code]
+    if len(code) + len(doc) + 5 <= LIMIT:
+        return [f"{code}  // {doc}"]
+    return [*comment(doc, code[:len(code) - len(code.lstrip())]), code]
+
+
+def lines(items):
+    """Of (code, doc) pairs."""
+    return [text for code, doc in items for text in line(code, doc)]
+
+
+def member(name):
+    """The name of a field or flag as a member of a struct."""
+    return f"{name.lower()}_" if name.lower() in KEYWORDS else name.lower()
+
+
+def struct(name, width, members):
+    """A packed struct; members are (name, lowest bit, width, type, doc). What they leave free is `reserved_<lowest bit>`."""
+    text, at = [], 0
+    for n, bit, bits, kind, doc in sorted(members, key=lambda m: m[1]):
+        if at < bit:
+            text.append([f"    logic [{bit - at - 1}:0] reserved_{at};"])
+        text.append(line(f"    {kind} {member(n)};", doc))
+        at = bit + bits
+    if at < width:
+        text.append([f"    logic [{width - at - 1}:0] reserved_{at};"])
+    return ["  typedef struct packed {", *(t for part in reversed(text) for t in part), f"  }} {name};"]
 
 
 def identity(spec):
@@ -10,34 +53,39 @@ def identity(spec):
 
 def parameters(spec):
     o = ["  // Defaults of the hardware parameters; modules take parameters of the same name."]
-    o += [f"  localparam int unsigned {n}_DEFAULT = {p['value']};  // {p['doc']}" for n, p in spec.parameters.items()]
+    o += lines((f"  localparam int unsigned {n}_DEFAULT = {p['value']};", p["doc"]) for n, p in spec.parameters.items())
     return o + [""]
 
 
 def constants(spec):
-    return [f"  localparam int unsigned {n} = {c['value']};  // {c['doc']}" for n, c in spec.constants.items()] + [""]
+    return lines((f"  localparam int unsigned {n} = {c['value']};", c["doc"]) for n, c in spec.constants.items()) + [""]
 
 
 def enums(spec):
     o = []
     for e in spec.enums.values():
-        o.append(f"  // {e.doc}")
-        for k, v in e.values.items():
-            comment = f"  // {e.docs[k]}" if k in e.docs else ""
-            o.append(f"  localparam logic [7:0] {e.name.upper()}_{k} = 8'd{v};{comment}")
-        o.append("")
+        o += [*comment(e.doc), "  typedef enum logic [7:0] {"]
+        for i, (k, v) in enumerate(e.values.items(), 1):
+            o += line(f"    {e.name.upper()}_{k} = 8'd{v}{',' if i < len(e.values) else ''}", e.docs.get(k, ""))
+        o += [f"  }} {e.name}_t;", ""]
     return o
 
 
 def flags(spec):
     o = ["  // Bit of field `flags`."]
-    o += [f"  localparam int unsigned FLAG_{n} = {f['bit']};  // {f['doc']}" for n, f in spec.flags.items()]
-    return o + [f"  localparam logic [23:0] KNOWN_FLAGS = 24'h{spec.known_flags:06x};", ""]
+    o += lines((f"  localparam int unsigned FLAG_{n} = {f['bit']};", f["doc"]) for n, f in spec.flags.items())
+    o += [f"  localparam logic [23:0] KNOWN_FLAGS = 24'h{spec.known_flags:06x};", "", "  // Field `flags`, highest bit first."]
+    return o + struct("flags_t", 24, [(n, f["bit"], 1, "logic", f["doc"]) for n, f in spec.flags.items()]) + [""]
 
 
 def descriptor(spec):
-    o = ["  // Position of a field in the descriptor (bit 0 = bit 0 of word 0) and its width.",
-         f"  localparam int unsigned DESC_BITS = {spec.descriptor_bits};"]
+    o = [f"  localparam int unsigned DESC_BITS = {spec.descriptor_bits};", "",
+         "  // A command: its words as one vector, the last word's highest bits first."]
+    typed = {"opcode": "opcode_t", "flags": "flags_t"}
+    o += struct("desc_t", spec.descriptor_bits,
+                [(f.name, f.bit, f.width, typed.get(f.name, f"logic {'signed ' if f.signed else ''}[{f.width - 1}:0]"), f.doc)
+                 for f in spec.fields])
+    o += ["", "  // Lowest bit of a field in the descriptor, its width, and its id in ERROR_INFO."]
     for f in spec.fields:
         n = f.name.upper()
         o.append(f"  localparam int unsigned F_{n} = {f.bit}, W_{n} = {f.width}, ID_{n} = {f.id};")
@@ -52,34 +100,38 @@ def literal(f, value):
 
 
 def field_check(spec):
-    o = ["  // First field (in order of id) outside its range for this command, 0 if none; a fused addition adds its fields.",
-         f"  function automatic logic [7:0] field_out_of_range(input logic [{spec.descriptor_bits - 1}:0] d, "
-         "input logic with_add);",
-         "    logic [7:0] op;", "    op = d[7:0];", "    field_out_of_range = 8'd0;"]
+    o = [*comment("First field (in order of id) outside its range for this command, 0 if none; a fused addition adds its fields. "
+                  "`d` is a desc_t: Yosys 0.23 reads no struct inside a function, and an enum's names there only with their package."),
+         "  function automatic logic [7:0] field_out_of_range(input logic [DESC_BITS-1:0] d,",
+         "                                                    input logic with_add);",
+         "    logic [7:0] op;", "    op = d[F_OPCODE +: W_OPCODE];", "    field_out_of_range = 8'd0;"]
     # Backwards, so that the field with the lowest id has the last word.
     for f in reversed(spec.fields):
         if not f.checked:
             continue
-        conds = [f"op == OPCODE_{op}" for op in f.commands] + (["with_add"] if f.in_fused_add else [])
-        value = f"d[{f.bit + f.width - 1}:{f.bit}]"
+        n = f.name.upper()
+        conds = [f"op == npu_pkg::OPCODE_{op}" for op in f.commands] + (["with_add"] if f.in_fused_add else [])
+        value = f"d[F_{n} +: W_{n}]"
         value = f"$signed({value})" if f.signed else value
         bad = [f"{value} {relation} {literal(f, bound)}"
                for bound, relation in ((f.low_bound, "<"), (f.high_bound, ">")) if bound is not None]
-        o.append(f"    if (({' || '.join(conds)}) && ({' || '.join(bad)})) field_out_of_range = 8'd{f.id};")
+        o += textwrap.wrap(f"if (({' || '.join(conds)}) && ({' || '.join(bad)}))", LIMIT, initial_indent=" " * 4,
+                           subsequent_indent=" " * 8)
+        o.append(f"      field_out_of_range = 8'(ID_{n});")
     return o + ["  endfunction", ""]
 
 
 def registers(spec):
     o = ["  // Register byte offsets."]
-    o += [f"  localparam logic [11:0] REG_{n} = 12'h{r['offset']:03x};  // {r['access']}: {r['doc']}"
-          for n, r in spec.registers.items()]
+    o += lines((f"  localparam logic [11:0] REG_{n} = 12'h{r['offset']:03x};", f"{r['access']}: {r['doc']}")
+               for n, r in spec.registers.items())
     return o + [""]
 
 
 def counters(spec):
     o = [f"  localparam int unsigned COUNTERS = {len(spec.counters)};"]
-    o += [f"  localparam int unsigned CNT_{n} = {i};  // {c['kind']}: {c['doc']}"
-          for i, (n, c) in enumerate(spec.counters.items())]
+    o += lines((f"  localparam int unsigned CNT_{n} = {i};", f"{c['kind']}: {c['doc']}")
+               for i, (n, c) in enumerate(spec.counters.items()))
     return o
 
 
