@@ -5,6 +5,8 @@
 #include <array>
 #include <cstring>
 
+#include "cmodel/npu/validate.hpp"
+
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
@@ -92,15 +94,16 @@ void Positions::fill(const spec::Descriptor& d, const BlockPlan& plan, const Blo
   const std::uint64_t rows = plan.region_rows(block.rows);
   const std::uint64_t columns = plan.region_columns(block.columns);
   const std::size_t step = std::size_t{d.stride_w} * d.in_c;
+  const std::uint64_t image = output_image_elements(d);
   std::size_t at = 0;
   for (std::uint64_t i = 0; i < block.images; ++i) {
     for (std::uint64_t y = 0; y < block.rows; ++y) {
       const std::size_t from = (i * rows + y * d.stride_h) * columns * d.in_c;
-      const std::uint64_t to =
-          ((block.image + i) * d.out_h + block.row + y) * d.out_w + block.column;
+      const std::uint64_t to = (block.image + i) * image +
+                               ((block.row + y) * d.out_w + block.column) * d.out_c;
       for (std::uint64_t x = 0; x < block.columns; ++x, ++at) {
         input[at] = static_cast<std::int32_t>(from + x * step);
-        output[at] = to + x;
+        output[at] = to + x * d.out_c;
       }
     }
   }

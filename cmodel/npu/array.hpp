@@ -15,8 +15,8 @@
 
 namespace lastmile::npu {
 
-// Output positions of a block: where each reads in the input region, and its index over (image,
-// row, column) of the output.
+// Output positions of a block: where each reads in the input region, and the element of the output
+// that its first channel is.
 struct Positions {
   void fill(const spec::Descriptor& d, const BlockPlan& plan, const Block& block);
   std::vector<std::int32_t> input;

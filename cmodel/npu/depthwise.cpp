@@ -66,7 +66,7 @@ MatrixCount Depthwise::run(Memory& memory, const spec::Descriptor& d, const Pert
   const std::int64_t widest = std::max(127 - d.in_zp, d.in_zp + 128);
   for (std::size_t t = 0; t < taps; ++t) {
     const std::span<std::int16_t> row(weights_.data() + t * channels, channels);
-    read_weight_row(memory, d, static_cast<std::uint32_t>(t), row);
+    read_weights(memory, d, static_cast<std::uint32_t>(t), 0, row);
     perturber.row(static_cast<std::uint32_t>(t), row);
     for (std::size_t c = 0; c < channels; ++c) bound[c] += widest * (row[c] < 0 ? -row[c] : row[c]);
   }

@@ -24,6 +24,8 @@ Drain::Drain(const Memory& memory, const spec::Descriptor& d, const Perturbation
     perturber.row(0, values);
     bias_count_ = perturber.count();
   }
+  raw_ = d.has(spec::kFlagOut32);
+  if (raw_) return;
   std::vector<std::uint32_t> table(2 * channels);
   memory.copy_out(d.rq_addr, std::span<std::uint32_t>(table));
   for (std::size_t c = 0; c < channels; ++c) {
@@ -49,6 +51,15 @@ bool Drain::narrow(std::size_t first, std::size_t count,
 
 void Drain::rows(Memory& memory, std::span<const std::uint64_t> positions, std::size_t first,
                  std::size_t count, const std::int32_t* sums, Saturations& s) const {
+  if (raw_) {  // sums with bias fit 32 bits where narrow() holds
+    for (std::size_t p = 0; p < positions.size(); ++p) {
+      for (std::size_t c = 0; c < count; ++c) {
+        memory.store(d_.out_addr + 4 * (positions[p] + first + c),
+                     sums[p * kDrainLanes + c] + bias_[first + c]);
+      }
+    }
+    return;
+  }
   for (std::size_t c = 0; c < count; c += kLanes) {
     const Lanes bias = Lanes::load(&bias_[first + c]);
     const Rescale rescale(Lanes::load(&multiplier_[first + c]), Lanes::load(&right_[first + c]));
@@ -58,18 +69,17 @@ void Drain::rows(Memory& memory, std::span<const std::uint64_t> positions, std::
       const Clamp clamp = clamp_;
       Saturations counted;
       std::int8_t* const to = memory.int8(d_.out_addr + first + c);
-      const std::uint64_t channels = d_.out_c;
       for (std::size_t p = 0; p < positions.size(); ++p) {
         const Lanes sum = Lanes::load(sums + p * kDrainLanes + c) + bias;
         const std::uint64_t bytes = pack_bytes(clamp(rescale(sum), 0xff, counted));
-        std::memcpy(to + positions[p] * channels, &bytes, kLanes);
+        std::memcpy(to + positions[p], &bytes, kLanes);
       }
       s += counted;
       continue;
     }
     for (std::size_t p = 0; p < positions.size(); ++p) {
       const Lanes sum = Lanes::load(sums + p * kDrainLanes + c) + bias;
-      store(memory, positions[p] * d_.out_c + first + c, used, rescale(sum), s);
+      store(memory, positions[p] + first + c, used, rescale(sum), s);
     }
   }
 }
@@ -77,6 +87,16 @@ void Drain::rows(Memory& memory, std::span<const std::uint64_t> positions, std::
 void Drain::rows(Memory& memory, std::span<const std::uint64_t> positions, std::size_t first,
                  std::size_t count, const std::int64_t* sums, Saturations& s) const {
   for (std::size_t p = 0; p < positions.size(); ++p, sums += kDrainLanes) {
+    if (raw_) {
+      for (std::size_t c = 0; c < count; ++c) {
+        const std::int64_t v = sums[c] + bias_[first + c];
+        const std::int64_t out = std::clamp<std::int64_t>(v, INT32_MIN, INT32_MAX);
+        s.low += out > v ? 1 : 0;
+        s.high += out < v ? 1 : 0;
+        memory.store(d_.out_addr + 4 * (positions[p] + first + c), static_cast<std::int32_t>(out));
+      }
+      continue;
+    }
     for (std::size_t c = 0; c < count; c += kLanes) {
       const std::size_t used = std::min(kLanes, count - c);
       std::array<std::int32_t, kLanes> y{};
@@ -86,7 +106,7 @@ void Drain::rows(Memory& memory, std::span<const std::uint64_t> positions, std::
             numeric::rescale(sums[c + i] + bias_[o], multiplier_[o], exponent_[o]);
         y[i] = static_cast<std::int32_t>(std::clamp(v, -kClampFirst, kClampFirst));
       }
-      store(memory, positions[p] * d_.out_c + first + c, used, Lanes::load(y.data()), s);
+      store(memory, positions[p] + first + c, used, Lanes::load(y.data()), s);
     }
   }
 }

@@ -31,7 +31,7 @@ class Drain {
                             std::span<const std::int64_t> bound) const;
 
   // Finishes channels first .. first + count - 1 (count <= kDrainLanes) of `positions.size()`
-  // output positions (indices over n, row, column). sums: kDrainLanes per position, without bias.
+  // output positions (each the element of its first channel). sums: kDrainLanes per position, without bias.
   // 32-bit sums only where narrow() holds; lanes behind `count` may hold anything.
   void rows(Memory& memory, std::span<const std::uint64_t> positions, std::size_t first,
             std::size_t count, const std::int32_t* sums, Saturations& s) const;
@@ -49,6 +49,7 @@ class Drain {
   std::vector<std::int32_t> bias_, multiplier_, exponent_, right_;  // padded to whole lanes
   spec::Descriptor d_;
   bool plain_ = false;  // int8 outputs without addition
+  bool raw_ = false;    // OUT32: accumulators as they are
 };
 
 }  // namespace lastmile::npu

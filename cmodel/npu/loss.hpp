@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// LOSS: softmax cross-entropy of a batch of logits. CONTRACT.md, section Loss.
+// LOSS: softmax cross-entropy of a batch of logits, and the errors of its outputs. CONTRACT.md, section Loss.
 #pragma once
 
 #include "cmodel/npu/control.hpp"
@@ -9,7 +9,8 @@
 
 namespace lastmile::npu {
 
-// One LOSS; addresses resolved.
-[[nodiscard]] LossResult run_loss(Memory& memory, const spec::Descriptor& d, Workers& workers);
+// One LOSS; addresses resolved. seed: of the rounding of errors (flag ERRORS).
+[[nodiscard]] LossResult run_loss(Memory& memory, const spec::Descriptor& d, std::uint64_t seed,
+                                  Workers& workers);
 
 }  // namespace lastmile::npu

@@ -127,7 +127,7 @@ void Npu::State::compute(const Descriptor& d) {
       run_softmax(memory, d, workers);
       break;
     case Opcode::loss_:
-      regs.loss = run_loss(memory, d, workers);
+      regs.loss = run_loss(memory, d, regs.seed(), workers);
       break;
     case Opcode::update_: {
       const UpdateCount c = run_update(memory, d, regs, workers);

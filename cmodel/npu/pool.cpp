@@ -6,6 +6,8 @@
 #include <cstring>
 #include <vector>
 
+#include "cmodel/npu/validate.hpp"
+
 namespace lastmile::npu {
 namespace {
 
@@ -117,7 +119,8 @@ void run_pool(Memory& memory, const spec::Descriptor& d, Workers& workers) {
           w.first =
               memory.int8(d.in_addr + static_cast<std::uint64_t>((y * d.in_w + x) * channels));
         }
-        std::int8_t* to = memory.int8(d.out_addr + (line * d.out_w + column) * d.in_c);
+        std::int8_t* to = memory.int8(d.out_addr + line / d.out_h * output_image_elements(d) +
+                                      (line % d.out_h * d.out_w + column) * d.in_c);
         pool_position(d.has(spec::kFlagMax), w, d.in_c, d.act_min, d.act_max, to);
       }
     }

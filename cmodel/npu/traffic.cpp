@@ -133,6 +133,17 @@ class Traffic {
     return sum;
   }
 
+  // Words that the channel runs of all output positions of CONV2D, DEPTHWISE and POOL touch.
+  [[nodiscard]] U tile_output_words(U element, U channels, const std::vector<Run>& blocks) const {
+    const U image = U{d_.out_h} * d_.out_w;
+    if (d_.out_pitch == 0)
+      return output_words(d_.out_addr, element, d_.n * image, channels, blocks);
+    U sum = 0;
+    for (U n = 0; n < d_.n; ++n)
+      sum += output_words(d_.out_addr + n * d_.out_pitch, element, image, channels, blocks);
+    return sum;
+  }
+
   // Words that the channel runs of all output positions touch, each run by itself; a position's
   // alignment repeats after 64.
   [[nodiscard]] U output_words(U address, U element, U positions, U channels,
@@ -169,9 +180,9 @@ class Traffic {
         }
       }
     }
-    const U element = d_.has(spec::kFlagOut16) ? 2 : 1;
+    const U element = output_bytes(d_);
     c_[Counter::act_write_bytes_] = positions * channels * element;
-    c_[Counter::bus_write_beats_] = output_words(d_.out_addr, element, positions, channels, blocks);
+    c_[Counter::bus_write_beats_] = tile_output_words(element, channels, blocks);
     if (op_ == Opcode::pool_) {
       c_[Counter::element_ops_] = positions * channels * taps;
       c_[Counter::sram_reads_] = positions * taps * blocks.size();
@@ -192,6 +203,11 @@ class Traffic {
       k = taps * d_.cin_group;
       for (const Run& r : runs) weight_words += words(r.first * bytes, r.count * bytes);
       weight_words *= d_.out_c;
+      if (d_.has(spec::kFlagWTransposed)) {
+        weight_words = 0;
+        for (const Run& b : blocks) weight_words += words(b.first * bytes, b.count * bytes);
+        weight_words *= k;
+      }
     } else {
       for (const Run& b : blocks) weight_words += words(b.first * bytes, b.count * bytes);
       weight_words *= taps;
@@ -199,7 +215,7 @@ class Traffic {
     U bias_words = 0, table_words = 0;  // of one tile
     for (const Run& b : blocks) {
       if (d_.has(spec::kFlagHasBias)) bias_words += words(b.first * 4, b.count * 4);
-      table_words += words(b.first * 8, b.count * 8);
+      if (!d_.has(spec::kFlagOut32)) table_words += words(b.first * 8, b.count * 8);
     }
     c_[Counter::macs_] = positions * d_.out_c * k;
     c_[Counter::weight_read_bytes_] = tiles * weight_words * bus_;
@@ -239,8 +255,14 @@ class Traffic {
   void loss() {
     const std::vector<Run> row{{0, d_.in_c}};
     c_[Counter::element_ops_] = U{d_.n} * d_.in_c;
+    const bool errors = d_.has(spec::kFlagErrors);
     c_[Counter::act_read_bytes_] =
-        (2 * output_words(d_.in_addr, 2, d_.n, d_.in_c, row) + d_.n) * bus_;
+        ((errors ? 3 : 2) * output_words(d_.in_addr, 2, d_.n, d_.in_c, row) + d_.n) * bus_;
+    if (errors) {
+      c_[Counter::act_write_bytes_] = U{d_.n} * d_.in_c;
+      c_[Counter::bus_write_beats_] = output_words(d_.out_addr, 1, d_.n, d_.in_c, row);
+      c_[Counter::random_words_] = d_.n * ((U{d_.in_c} + 3) / 4);
+    }
     if (!d_.has(spec::kFlagLosses)) return;
     c_[Counter::act_write_bytes_] = U{d_.n} * 4;
     c_[Counter::bus_write_beats_] = d_.n;
@@ -251,10 +273,12 @@ class Traffic {
     const U row_words = words(0, d_.in_c * bytes);
     const U all = d_.out_c * row_words;
     const U columns = bus_ / bytes;
-    const U z = draws(bytes, 256) * mode_.pairs;
+    const bool given = d_.has(spec::kFlagGradient);
+    const U z = given ? 0 : draws(bytes, 256) * mode_.pairs;
     const U mask = draws(bytes, d_.w_keep) - draws(bytes, 256);
     c_[Counter::element_ops_] = U{d_.out_c} * d_.in_c;
-    c_[Counter::update_read_bytes_] = all * bus_;
+    const U gradient = given ? d_.out_c * words(0, U{d_.in_c} * 4) : 0;
+    c_[Counter::update_read_bytes_] = (all + gradient) * bus_;
     c_[Counter::update_write_bytes_] = U{d_.out_c} * d_.in_c * bytes;
     c_[Counter::bus_write_beats_] = all;
     c_[Counter::random_words_] = all * (z + mask + std::max<U>(1, columns / 4));

@@ -86,6 +86,7 @@ UpdateCount run_update(Memory& memory, const spec::Descriptor& d, const Register
   const numeric::Step step =
       numeric::combine_step(d.step, static_cast<int>(d.step_shift), regs.step_mantissa(),
                             static_cast<int>(regs.step_shift()));
+  const bool given = d.has(spec::kFlagGradient);
   std::vector<UpdateCount> parts(static_cast<std::size_t>(workers.threads()));
   workers.split(d.out_c, [&](int part, std::uint64_t begin, std::uint64_t end) {
     RowDraw z, mask, rounding;
@@ -93,8 +94,14 @@ UpdateCount run_update(Memory& memory, const spec::Descriptor& d, const Register
     UpdateCount& count = parts[static_cast<std::size_t>(part)];
     for (std::uint64_t r = begin; r < end; ++r) {
       const auto row = static_cast<std::uint32_t>(r);
-      std::fill(gradient.begin(), gradient.end(), 0);
-      for (std::uint32_t j = 0; j < regs.pairs(); ++j) {
+      const std::uint32_t pairs = given ? 0 : regs.pairs();
+      if (given) {
+        memory.copy_out(d.in_addr + r * gradient_pitch(d), std::span<std::int32_t>(gradient));
+        for (std::int32_t& g : gradient) g = std::max(g, -0x7fffffff);
+      } else {
+        std::fill(gradient.begin(), gradient.end(), 0);
+      }
+      for (std::uint32_t j = 0; j < pairs; ++j) {
         z.draw(regs.pair_seed(j),
                distribution == Distribution::sign_ ? Domain::sign_ : Domain::gaussian_, d.w_tensor,
                row, d.in_c);

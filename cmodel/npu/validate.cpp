@@ -21,24 +21,34 @@ Fault check_flags(const Descriptor& d, Opcode op) {
   const bool bad =
       (d.flags & ~spec::kKnownFlags) != 0 || (d.has(spec::kFlagW8) && d.has(spec::kFlagW32)) ||
       (d.has(spec::kFlagW32) && op != Opcode::update_) || (d.has(spec::kFlagOut16) && !matrix) ||
-      (d.has(spec::kFlagResAdd) && (!matrix || d.has(spec::kFlagOut16)));
+      (d.has(spec::kFlagResAdd) && (!matrix || d.has(spec::kFlagOut16))) ||
+      (d.has(spec::kFlagWTransposed) && (op != Opcode::conv2d_ || d.has(spec::kFlagWTrain))) ||
+      (d.has(spec::kFlagWBatch) && !d.has(spec::kFlagWTransposed)) ||
+      (d.has(spec::kFlagOut32) &&
+       (op != Opcode::conv2d_ || d.has(spec::kFlagOut16) || d.has(spec::kFlagResAdd))) ||
+      (d.has(spec::kFlagErrors) && (op != Opcode::loss_ || d.has(spec::kFlagLosses))) ||
+      (d.has(spec::kFlagGradient) && op != Opcode::update_);
   return bad ? shape_fault(ShapeRule::flags_) : Fault{};
 }
 
 Fault check_registers(const Descriptor& d, const RegisterFile& regs, Opcode op) {
   const bool train = d.has(spec::kFlagWTrain) || d.has(spec::kFlagBTrain);
   const bool update = op == Opcode::update_;
-  if ((train || update) && regs.polarity() > 2) return {Error::register_, spec::reg::kPolarity};
-  if ((train || update) && regs.distribution() > 1)
+  const bool draws = train || (update && !d.has(spec::kFlagGradient));
+  if (draws && regs.polarity() > 2) return {Error::register_, spec::reg::kPolarity};
+  if (draws && regs.distribution() > 1)
     return {Error::register_, spec::reg::kDistribution};
-  if (update && (regs.pairs() < 1 || regs.pairs() > spec::kMaxPairs))
+  if (update && draws && (regs.pairs() < 1 || regs.pairs() > spec::kMaxPairs))
     return {Error::register_, spec::reg::kPairs};
   if (update && regs.step_shift() > 16) return {Error::register_, spec::reg::kStep};
   return {};
 }
 
 bool range_ok(const Descriptor& d, Opcode op) {
-  if (uses_tiles(op)) {
+  if (op == Opcode::conv2d_ && d.w_zp != 0 &&
+      !(d.has(spec::kFlagWTransposed) && d.has(spec::kFlagW8)))
+    return false;
+  if (uses_tiles(op) && !d.has(spec::kFlagOut32)) {
     const std::int32_t low = d.has(spec::kFlagOut16) ? -32768 : -128;
     const std::int32_t high = d.has(spec::kFlagOut16) ? 32767 : 127;
     if (d.act_min > d.act_max || d.act_min < low || d.act_max > high) return false;
@@ -60,7 +70,8 @@ bool pack_ok(const Descriptor& d, const spec::HardwareParams& hw, Opcode op) {
 Fault check_shape(const Descriptor& d, const spec::HardwareParams& hw, Opcode op) {
   const U taps = U{d.kernel_h} * d.kernel_w;
   if (op == Opcode::conv2d_ &&
-      (U{d.groups} * d.cin_group != d.in_c || U{d.groups} * d.cout_group != d.out_c))
+      (U{d.groups} * d.cin_group != d.in_c || U{d.groups} * d.cout_group != d.out_c ||
+       (d.has(spec::kFlagWTransposed) && d.groups != 1)))
     return shape_fault(ShapeRule::groups_);
   if (op == Opcode::depthwise_ && U{d.in_c} * d.cout_group != d.out_c)
     return shape_fault(ShapeRule::groups_);
@@ -69,6 +80,7 @@ Fault check_shape(const Descriptor& d, const spec::HardwareParams& hw, Opcode op
     case Opcode::conv2d_:
       row_elements = taps * d.cin_group;
       if (row_elements > spec::kMaxK) return shape_fault(ShapeRule::k_);
+      if (d.has(spec::kFlagWTransposed)) row_elements = d.out_c;
       break;
     case Opcode::depthwise_:
       row_elements = d.out_c;
@@ -87,6 +99,10 @@ Fault check_shape(const Descriptor& d, const spec::HardwareParams& hw, Opcode op
       break;
   }
   if (row_elements * weight_bytes(d) > d.w_pitch && row_elements != 0)
+    return shape_fault(ShapeRule::pitch_);
+  if (uses_tiles(op) && d.out_pitch != 0 &&
+      (d.has(spec::kFlagResAdd) || d.out_pitch % output_bytes(d) != 0 ||
+       d.out_pitch < Wide{d.out_h} * d.out_w * output_channels(d) * output_bytes(d)))
     return shape_fault(ShapeRule::pitch_);
   if (!range_ok(d, op)) return shape_fault(ShapeRule::range_);
   if (!pack_ok(d, hw, op)) return shape_fault(ShapeRule::pack_);
@@ -122,23 +138,29 @@ std::array<Region, 6> regions(const Descriptor& d) {
   const bool tiled = uses_tiles(op);
   const bool matrix = uses_weights(op);
   const Wide flat = Wide{d.n} * d.in_c;
-  const Wide outputs = Wide{d.n} * d.out_h * d.out_w * (matrix ? d.out_c : d.in_c);
+  const Wide image = Wide{d.out_h} * d.out_w * (matrix ? d.out_c : d.in_c);
+  const Wide outputs = d.n * image;
   Engine self = Engine::none_;
   if (op == Opcode::add_) self = Engine::add_;
   if (op == Opcode::softmax_) self = Engine::softmax_;
   if (op == Opcode::loss_) self = Engine::loss_;
   if (op == Opcode::update_) self = Engine::update_;
   const bool loss = op == Opcode::loss_;
+  const bool gradient = op == Opcode::update_ && d.has(spec::kFlagGradient);
+  const bool errors = loss && d.has(spec::kFlagErrors);
 
   r[0] = {Field::in_addr,
           d.in_addr,
-          tiled  ? Wide{d.n} * d.in_h * d.in_w * d.in_c
-          : loss ? flat * 2
-                 : flat,
-          loss ? 2u : 1u,
+          tiled      ? Wide{d.n} * d.in_h * d.in_w * d.in_c
+          : loss     ? flat * 2
+          : gradient ? gradient_bytes(d)
+                     : flat,
+          loss       ? 2u
+          : gradient ? std::uint32_t{spec::kAlign}
+                     : 1u,
           false,
           tiled ? (op == Opcode::pool_ ? Engine::pool_ : Engine::load_) : self,
-          op != Opcode::update_};
+          op != Opcode::update_ || gradient};
   const bool fused = matrix && d.has(spec::kFlagResAdd);
   r[1] = {Field::in2_addr,
           d.in2_addr,
@@ -149,19 +171,23 @@ std::array<Region, 6> regions(const Descriptor& d) {
           false,
           fused ? Engine::drain_ : self,
           fused || loss || op == Opcode::add_};
-  const bool wide = matrix && d.has(spec::kFlagOut16);
+  const bool losses = loss && !errors;
+  const Wide pitch = d.out_pitch != 0 ? Wide{d.out_pitch} : image * output_bytes(d);
   r[2] = {Field::out_addr,
           d.out_addr,
-          tiled  ? outputs * (wide ? 2u : 1u)
-          : loss ? Wide{d.n} * 4u
-                 : flat,
-          loss   ? 4u
-          : wide ? 2u
-                 : 1u,
+          tiled    ? (Wide{d.n} - 1) * pitch + image * output_bytes(d)
+          : losses ? Wide{d.n} * 4u
+                   : flat,
+          losses  ? 4u
+          : tiled ? output_bytes(d)
+                  : 1u,
           true,
           tiled ? (op == Opcode::pool_ ? Engine::pool_ : Engine::store_) : self,
-          op != Opcode::update_ && (!loss || d.has(spec::kFlagLosses))};
-  const Wide rows = op == Opcode::depthwise_ ? Wide{d.kernel_h} * d.kernel_w : Wide{d.out_c};
+          op != Opcode::update_ && (!loss || errors || d.has(spec::kFlagLosses))};
+  const Wide taps = Wide{d.kernel_h} * d.kernel_w;
+  const Wide rows = op == Opcode::depthwise_            ? taps
+                    : d.has(spec::kFlagWTransposed) ? taps * d.cin_group
+                                                    : Wide{d.out_c};
   r[3] = {Field::w_addr,
           d.w_addr,
           rows * d.w_pitch,
@@ -177,7 +203,7 @@ std::array<Region, 6> regions(const Descriptor& d) {
           Engine::param_,
           matrix && d.has(spec::kFlagHasBias)};
   r[5] = {Field::rq_addr, d.rq_addr, Wide{d.out_c} * 8, spec::kAlign, false,
-          Engine::param_, matrix};
+          Engine::param_, matrix && !d.has(spec::kFlagOut32)};
   return r;
 }
 
@@ -215,6 +241,7 @@ Fault validate(const Descriptor& d, const RegisterFile& regs, const spec::Hardwa
   if (d.has(spec::kFlagInBatch)) used[0].address += regs.raw(spec::reg::kBatchAddr);
   if (d.has(spec::kFlagIn2Label)) used[1].address += regs.raw(spec::reg::kLabelAddr);
   if (d.has(spec::kFlagOutBatch)) used[2].address += regs.raw(spec::reg::kOutAddr);
+  if (d.has(spec::kFlagWBatch)) used[3].address += regs.raw(spec::reg::kBatchAddr);
   const U limit = regs.raw(spec::reg::kMemLimit);
   for (const Region& r : used) {
     if (!r.used) continue;
@@ -226,6 +253,7 @@ Fault validate(const Descriptor& d, const RegisterFile& regs, const spec::Hardwa
   resolved.in_addr = static_cast<std::uint32_t>(used[0].address);
   resolved.in2_addr = static_cast<std::uint32_t>(used[1].address);
   resolved.out_addr = static_cast<std::uint32_t>(used[2].address);
+  resolved.w_addr = static_cast<std::uint32_t>(used[3].address);
   return {};
 }
 

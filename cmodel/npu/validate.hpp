@@ -54,6 +54,26 @@ struct Region {
 [[nodiscard]] constexpr std::uint32_t weight_bytes(const spec::Descriptor& d) {
   return d.has(spec::kFlagW8) ? 1 : d.has(spec::kFlagW32) ? 4 : 2;
 }
+// Bytes of one element of the output of CONV2D, DEPTHWISE or POOL, and its channels.
+[[nodiscard]] constexpr std::uint32_t output_bytes(const spec::Descriptor& d) {
+  return d.has(spec::kFlagOut32) ? 4 : d.has(spec::kFlagOut16) ? 2 : 1;
+}
+[[nodiscard]] constexpr std::uint32_t output_channels(const spec::Descriptor& d) {
+  return uses_weights(static_cast<spec::Opcode>(d.opcode)) ? d.out_c : d.in_c;
+}
+// Elements from one output image to the next.
+[[nodiscard]] constexpr std::uint64_t output_image_elements(const spec::Descriptor& d) {
+  return d.out_pitch != 0 ? d.out_pitch / output_bytes(d)
+                          : std::uint64_t{d.out_h} * d.out_w * output_channels(d);
+}
+// UPDATE with GRADIENT: bytes from one row of the gradient to the next, and of all.
+[[nodiscard]] constexpr std::uint64_t gradient_pitch(const spec::Descriptor& d) {
+  constexpr auto kTo = static_cast<std::uint64_t>(spec::kAlign);
+  return (std::uint64_t{d.in_c} * 4 + kTo - 1) / kTo * kTo;
+}
+[[nodiscard]] constexpr unsigned __int128 gradient_bytes(const spec::Descriptor& d) {
+  return static_cast<unsigned __int128>(d.out_c - 1) * gradient_pitch(d) + std::uint64_t{d.in_c} * 4;
+}
 [[nodiscard]] constexpr std::uint32_t label_bytes(const spec::Descriptor& d) {
   return d.in_c > 255 ? 2 : 1;
 }

@@ -7,9 +7,10 @@
 
 namespace lastmile::npu {
 
-void read_weight_row(const Memory& memory, const spec::Descriptor& d, std::uint32_t row,
-                     std::span<std::int16_t> to) {
-  const std::uint64_t address = d.w_addr + std::uint64_t{row} * d.w_pitch;
+void read_weights(const Memory& memory, const spec::Descriptor& d, std::uint32_t row,
+                  std::uint32_t column, std::span<std::int16_t> to) {
+  const std::uint64_t address =
+      d.w_addr + std::uint64_t{row} * d.w_pitch + std::uint64_t{column} * (d.has(spec::kFlagW8) ? 1 : 2);
   if (d.has(spec::kFlagW8)) {
     const std::int8_t* from = memory.int8(address);
     for (std::size_t i = 0; i < to.size(); ++i) to[i] = std::int16_t{from[i]};
@@ -35,6 +36,37 @@ PairWalk::PairWalk(const spec::Descriptor& d, std::uint64_t columns) : run(run_l
     }
   }
 }
+
+namespace {
+
+// One panel of W_TRANSPOSED: memory row k holds element k of all output channels. Returns the sums of
+// the magnitudes.
+std::array<std::int64_t, 16> pack_transposed(const Memory& memory, const spec::Descriptor& d,
+                                             const Panel& panel, std::uint32_t runs,
+                                             std::uint32_t run, std::int16_t* to) {
+  std::array<std::int64_t, 16> sums{};
+  std::array<std::int16_t, 16> row{};
+  const std::span<std::int16_t> used(row.data(), panel.count);
+  const auto zero_point = static_cast<std::int16_t>(d.w_zp);
+  for (std::uint32_t r = 0; r < runs; ++r) {
+    for (std::uint32_t j = 0; j < run + run % 2; ++j) {
+      std::int16_t* const at = to + std::size_t{j / 2} * panel.lanes * 2 + j % 2;
+      row.fill(0);
+      if (j < run) {
+        read_weights(memory, d, r * run + j, panel.first, used);
+        for (std::int16_t& w : used) w = static_cast<std::int16_t>(w - zero_point);
+      }
+      for (std::uint32_t lane = 0; lane < panel.lanes; ++lane) {
+        at[std::size_t{lane} * 2] = row[lane];
+        sums[lane] += row[lane] < 0 ? -row[lane] : row[lane];
+      }
+    }
+    to += std::size_t{(run + 1) / 2} * panel.lanes * 2;
+  }
+  return sums;
+}
+
+}  // namespace
 
 void WeightPanels::pack(const Memory& memory, const spec::Descriptor& d, const Perturbation& p,
                         const Drain& drain, Workers& workers) {
@@ -68,6 +100,12 @@ void WeightPanels::pack(const Memory& memory, const spec::Descriptor& d, const P
       Panel& panel = panels_[i];
       std::int16_t* to = values_.data() + panel.at;
       std::array<std::int64_t, 16> bound{};
+      if (d.has(spec::kFlagWTransposed)) {
+        bound = pack_transposed(memory, d, panel, runs, run, to);
+        for (std::int64_t& b : bound) b *= widest;
+        panel.narrow = drain.narrow(panel.first, panel.count, bound);
+        continue;
+      }
       for (std::uint32_t lane = 0; lane < panel.lanes; ++lane) {
         if (lane >= panel.count) {
           for (std::uint32_t pair = 0; pair < pairs_; ++pair)
@@ -75,7 +113,7 @@ void WeightPanels::pack(const Memory& memory, const spec::Descriptor& d, const P
           continue;
         }
         const std::span<std::int16_t> weights(row.data(), k);
-        read_weight_row(memory, d, panel.first + lane, weights);
+        read_weights(memory, d, panel.first + lane, 0, weights);
         perturber.row(panel.first + lane, weights);
         std::int64_t sum = 0;
         for (const std::int16_t w : weights) sum += w < 0 ? -w : w;

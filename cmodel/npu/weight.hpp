@@ -15,9 +15,9 @@
 
 namespace lastmile::npu {
 
-// Reads one row of an int8 or int16 tensor, widened to int16.
-void read_weight_row(const Memory& memory, const spec::Descriptor& d, std::uint32_t row,
-                     std::span<std::int16_t> to);
+// Reads columns column .. of a row of an int8 or int16 tensor, widened to int16.
+void read_weights(const Memory& memory, const spec::Descriptor& d, std::uint32_t row,
+                  std::uint32_t column, std::span<std::int16_t> to);
 
 // The order in which the array walks K: pairs of neighbours in the input region. A run is a stretch
 // of K that is contiguous there: one kernel row, or one tap with groups or dilation; a run of odd

@@ -3,6 +3,7 @@
 // Update.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -55,11 +56,13 @@ struct Updated {
 };
 
 // w - g * step, stochastically rounded in the magnitude with 16 random bits: symmetric in the sign
-// of g, unbiased to 2^-17 LSB. g = sum of coefficient times z over the pairs, at most 18 bits.
+// of g, unbiased to 2^-17 LSB. g = sum of coefficient times z over the pairs, at most 18 bits, or an
+// element of a gradient in memory; |g| counts as 2^31 - 1 at most.
 [[nodiscard]] constexpr Updated update(std::int32_t w, std::int32_t g, Step s, std::uint32_t r16,
                                        std::int32_t limit) {
-  const std::int64_t p = (static_cast<std::int64_t>(g < 0 ? -g : g) * s.mantissa)
-                         << spec::kStepPreshift;
+  const std::int64_t wide = g;
+  const std::int64_t magnitude = std::min<std::int64_t>(wide < 0 ? -wide : wide, 0x7fffffff);
+  const std::int64_t p = (magnitude * s.mantissa) << spec::kStepPreshift;
   const std::int64_t odd = 2 * static_cast<std::int64_t>(r16) + 1;
   const std::int64_t dither = s.shift >= 17 ? odd << (s.shift - 17) : odd >> (17 - s.shift);
   const std::int64_t q = (p + dither) >> s.shift;

@@ -31,7 +31,7 @@ U Params::block(const Run& block, bool tile_start, U token) {
     ++request;
   };
   if (bias) part(d.bias_addr + block.first * 4, block.count);
-  part(d.rq_addr + block.first * 8, block.count * 2);
+  if (!d.has(spec::kFlagOut32)) part(d.rq_addr + block.first * 8, block.count * 2);
   c_.t.engine(spec::Engine::param_).add(begin, at, busy);
   next_ = at + 1;
   buffer_ ^= 1;

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "cmodel/npu/validate.hpp"
+
 namespace lastmile::timing {
 
 using spec::Descriptor;
@@ -49,11 +51,17 @@ std::vector<KTile> k_tiles_of(const Context& c, const std::vector<Run>& blocks) 
         all.push_back(
             {b, 0, 1, c.words(blocks[b].first * bytes, blocks[b].count * bytes), blocks[b].count});
     } else {
+      const bool transposed = d.has(spec::kFlagWTransposed);
       const auto cut = [&](U first, U count, U chunk) {
         for (U at = 0; at < count; at += c.rows) {
           const U run = std::min(c.rows, count - at);
-          all.push_back({b, chunk, blocks[b].count, c.words((first + at) * bytes, run * bytes),
-                         blocks[b].count});
+          if (transposed) {  // a memory row per element of K
+            all.push_back({b, chunk, run, c.words(blocks[b].first * bytes, blocks[b].count * bytes),
+                           blocks[b].count});
+          } else {
+            all.push_back({b, chunk, blocks[b].count, c.words((first + at) * bytes, run * bytes),
+                           blocks[b].count});
+          }
           all.back().load = chunked && at == 0;
           all.back().unload = chunked && at + c.rows >= count;
         }
@@ -78,7 +86,7 @@ std::vector<KTile> k_tiles_of(const Context& c, const std::vector<Run>& blocks) 
 }
 
 OutputRuns output_runs(const Context& c, const Run& block, U channels, U positions, U segment) {
-  const U element = c.d.has(spec::kFlagOut16) ? 2 : 1;
+  const U element = npu::output_bytes(c.d);
   const U bytes = block.count * element;
   OutputRuns out;
   // a position's place in a bus word repeats

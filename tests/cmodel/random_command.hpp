@@ -135,8 +135,17 @@ class Generator {
     }
     d.out_c = op == Opcode::conv2d_ ? d.groups * d.cout_group : d.in_c * d.cout_group;
     const std::uint32_t taps = d.kernel_h * d.kernel_w;
-    const std::uint32_t rows = op == Opcode::conv2d_ ? d.out_c : taps;
-    const std::uint32_t columns = op == Opcode::conv2d_ ? taps * d.cin_group : d.out_c;
+    const bool transposed = op == Opcode::conv2d_ && d.groups == 1 && rarely();
+    if (transposed) {
+      d.flags |= spec::kFlagWTransposed;
+      d.flags &= ~std::uint32_t{spec::kFlagWTrain};
+      if (coin()) d.flags |= spec::kFlagW8;
+      if (d.has(spec::kFlagW8)) d.w_zp = coin() ? -128 : between(-128, 127);
+      if (coin()) d.flags |= spec::kFlagWBatch;  // BATCH_ADDR is 0, or the queue moves w_addr
+    }
+    const bool by_rows = op == Opcode::conv2d_ && !transposed;
+    const std::uint32_t rows = by_rows ? d.out_c : taps * (transposed ? d.cin_group : 1);
+    const std::uint32_t columns = by_rows ? taps * d.cin_group : d.out_c;
     const std::uint32_t bytes = d.has(spec::kFlagW8) ? 1 : 2;
     d.w_pitch = (columns * bytes + 63) / 64 * 64;
     d.in_zp = coin() ? -128 : between(-128, 127);
@@ -151,6 +160,10 @@ class Generator {
     d.b_keep = keep();
     if (rarely()) d.flags |= spec::kFlagOut16;
     if (!d.has(spec::kFlagOut16) && rarely()) d.flags |= spec::kFlagResAdd;
+    if (op == Opcode::conv2d_ && !d.has(spec::kFlagOut16) && !d.has(spec::kFlagResAdd) &&
+        (transposed ? coin() : rarely()))
+      d.flags |= spec::kFlagOut32;
+    const bool raw = d.has(spec::kFlagOut32);
     const bool wide = d.has(spec::kFlagOut16);
     d.act_min = coin() ? (wide ? -32768 : -128) : between(-128, 0);
     d.act_max = coin() ? (wide ? 32767 : 127) : between(0, 127);
@@ -174,7 +187,34 @@ class Generator {
       write(c, d.rq_addr + 8 * o, static_cast<std::int32_t>(multiplier()));
       write(c, d.rq_addr + 8 * o + 4, std::min(30, typical + between(-4, 3) + (wide ? 8 : 0)));
     }
-    d.out_addr = place(c, outputs * (wide ? 2 : 1), wide ? 2 : 1);
+    const std::uint32_t element = raw ? 4 : wide ? 2 : 1;
+    d.out_addr = place(c, output_bytes(d, d.out_c, element), element);
+  }
+
+  // Sometimes images lie apart. Bytes of the whole output.
+  std::uint64_t output_bytes(Descriptor& d, std::uint64_t channels, std::uint32_t element) {
+    const std::uint64_t image = std::uint64_t{d.out_h} * d.out_w * channels * element;
+    std::uint64_t pitch = image;
+    if (!d.has(spec::kFlagResAdd) && rarely()) {
+      pitch += element * in(0, 70);
+      d.out_pitch = static_cast<std::uint32_t>(pitch);
+    }
+    return (d.n - 1) * pitch + image;
+  }
+
+  // The direction of an update in memory: any bits, small values, or extremes.
+  void gradient(Case& c) {
+    Descriptor& d = c.d;
+    d.flags |= spec::kFlagGradient;
+    const std::uint32_t pitch = (d.in_c * 4 + 63) / 64 * 64;
+    d.in_addr = place(c, std::uint64_t{d.out_c - 1} * pitch + d.in_c * 4, 64);
+    if (coin()) d.step_shift = in(20, 39);
+    if (rarely()) return;
+    for (std::uint32_t r = 0; r < d.out_c; ++r) {
+      for (std::uint32_t i = 0; i < d.in_c; ++i)
+        write(c, d.in_addr + r * pitch + 4 * i,
+              rarely() ? (coin() ? INT32_MIN : INT32_MAX) : between(-100000, 100000));
+    }
   }
 
   void small_weights(Case& c, std::uint32_t rows) {
@@ -207,7 +247,7 @@ class Generator {
         d.act_min = coin() ? -128 : between(-128, 20);
         d.act_max = coin() ? 127 : between(20, 127);
         d.in_addr = place(c, std::uint64_t{d.n} * d.in_h * d.in_w * d.in_c, 1);
-        d.out_addr = place(c, std::uint64_t{d.n} * d.out_h * d.out_w * d.in_c, 1);
+        d.out_addr = place(c, output_bytes(d, d.in_c, 1), 1);
         break;
       case Opcode::add_:
         d.n = in(1, 4);
@@ -233,7 +273,8 @@ class Generator {
         d.in_c = rarely() ? in(250, 300) : in(1, 30);
         d.m1 = in(1, 65535);
         d.e1 = between(-20, 0);
-        if (coin()) d.flags |= spec::kFlagLosses;
+        d.w_tensor = in(0, 65535);
+        if (coin()) d.flags |= coin() ? spec::kFlagLosses : spec::kFlagErrors;
         d.in_addr = place(c, std::uint64_t{d.n} * d.in_c * 2, 2);
         d.in2_addr = place(c, std::uint64_t{d.n} * 2, 2);
         if (d.in_c <= 255) {
@@ -251,7 +292,8 @@ class Generator {
             std::memcpy(c.memory.data() + d.in_addr + 2 * i, &logit, 2);
           }
         }
-        d.out_addr = place(c, std::uint64_t{d.n} * 4, 4);
+        d.out_addr = d.has(spec::kFlagErrors) ? place(c, std::uint64_t{d.n} * d.in_c, 1)
+                                              : place(c, std::uint64_t{d.n} * 4, 4);
         break;
       case Opcode::update_: {
         d.out_c = in(1, 12);
@@ -268,6 +310,7 @@ class Generator {
         d.step_shift = rarely() ? 0 : in(0, 39);
         if (rarely()) c.regs.step_shift = 0;
         d.w_addr = place(c, std::uint64_t{d.out_c} * d.w_pitch, 64);
+        if (coin()) gradient(c);
         break;
       }
       case Opcode::end_:

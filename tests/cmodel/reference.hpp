@@ -110,6 +110,11 @@ class Model {
     c_.clipped += p.clipped ? 1 : 0;
     return p.value;
   }
+  // Weight of output channel o and element k of K.
+  std::int32_t conv_weight(const Descriptor& d, std::uint32_t o, std::uint32_t k) {
+    if (!d.has(spec::kFlagWTransposed)) return weight(d, o, k);
+    return weight(d, k, o) - (d.has(spec::kFlagW8) ? d.w_zp : 0);
+  }
   std::int32_t weight(const Descriptor& d, std::uint32_t row, std::uint32_t col) {
     const std::uint64_t at = d.w_addr + std::uint64_t{row} * d.w_pitch;
     const bool w8 = d.has(spec::kFlagW8);
@@ -140,6 +145,16 @@ class Model {
                     d.add_act_max);
   }
 
+  // Byte of an output element of CONV2D, DEPTHWISE or POOL behind out_addr.
+  static std::uint64_t output_at(const Descriptor& d, std::uint64_t n, std::uint64_t y,
+                                 std::uint64_t x, std::uint64_t channel) {
+    const bool pool = d.opcode == static_cast<std::uint32_t>(Opcode::pool_);
+    const std::uint64_t channels = pool ? d.in_c : d.out_c;
+    const std::uint64_t bytes = d.has(spec::kFlagOut32) ? 4 : d.has(spec::kFlagOut16) ? 2 : 1;
+    const std::uint64_t image = d.out_pitch != 0 ? d.out_pitch : d.out_h * d.out_w * channels * bytes;
+    return n * image + ((y * d.out_w + x) * channels + channel) * bytes;
+  }
+
   void matrix(const Descriptor& d) {
     const bool depthwise = d.opcode == static_cast<std::uint32_t>(Opcode::depthwise_);
     const std::uint32_t per_group = depthwise ? 1 : d.cin_group;
@@ -150,16 +165,15 @@ class Model {
       for (std::uint32_t t = 0; t < taps; ++t) {
         for (std::uint32_t c = 0; c < per_group; ++c) {
           w[(std::size_t{o} * taps + t) * per_group + c] =
-              depthwise ? weight(d, t, o) : weight(d, o, t * per_group + c);
+              depthwise ? weight(d, t, o) : conv_weight(d, o, t * per_group + c);
         }
       }
     }
     std::vector<std::int64_t> b(d.out_c);
     for (std::uint32_t o = 0; o < d.out_c; ++o) b[o] = bias(d, o);
-    std::uint64_t position = 0;
     for (std::uint32_t n = 0; n < d.n; ++n) {
       for (std::uint32_t y = 0; y < d.out_h; ++y) {
-        for (std::uint32_t x = 0; x < d.out_w; ++x, ++position) {
+        for (std::uint32_t x = 0; x < d.out_w; ++x) {
           for (std::uint32_t o = 0; o < d.out_c; ++o) {
             std::int64_t acc = b[o];
             for (std::uint32_t ky = 0; ky < d.kernel_h; ++ky) {
@@ -182,13 +196,17 @@ class Model {
                 }
               }
             }
+            const std::uint64_t at = output_at(d, n, y, x, o);
+            if (d.has(spec::kFlagOut32)) {
+              put(d.out_addr + at, saturate(acc, INT32_MIN, INT32_MAX, INT32_MIN, INT32_MAX));
+              continue;
+            }
             const std::uint64_t rq = d.rq_addr + 8 * std::uint64_t{o};
             const std::int64_t multiplier = get<std::uint32_t>(rq) & 0x7fffffff;
             const int exponent = std::clamp<int>(get<std::int8_t>(rq + 4), -40, 30);
             const std::int64_t value = requantize(acc, multiplier, exponent) + d.out_zp;
-            const std::uint64_t at = position * d.out_c + o;
             if (d.has(spec::kFlagOut16)) {
-              put(d.out_addr + 2 * at,
+              put(d.out_addr + at,
                   static_cast<std::int16_t>(saturate(value, -32768, 32767, d.act_min, d.act_max)));
               continue;
             }
@@ -203,7 +221,6 @@ class Model {
   }
 
   void pool(const Descriptor& d) {
-    std::uint64_t at = d.out_addr;
     for (std::uint32_t n = 0; n < d.n; ++n) {
       for (std::uint32_t y = 0; y < d.out_h; ++y) {
         for (std::uint32_t x = 0; x < d.out_w; ++x) {
@@ -231,7 +248,8 @@ class Model {
             } else if (count != 0) {
               v = total > 0 ? (total + count / 2) / count : (total - count / 2) / count;
             }
-            put(at++, static_cast<std::int8_t>(std::clamp(v, d.act_min, d.act_max)));
+            put(d.out_addr + output_at(d, n, y, x, c),
+                static_cast<std::int8_t>(std::clamp(v, d.act_min, d.act_max)));
           }
         }
       }
@@ -271,6 +289,35 @@ class Model {
         ++c_.examples;
       }
       if (d.has(spec::kFlagLosses)) put(d.out_addr + 4 * std::uint64_t{n}, value);
+      if (d.has(spec::kFlagErrors)) errors(d, n, label);
+    }
+  }
+
+  // Output errors of one example, from the definition: the sum and its logarithm once more.
+  void errors(const Descriptor& d, std::uint32_t n, std::uint32_t label) {
+    const bool ignored = label >= d.in_c || label == (d.in_c > 255 ? 65535u : 255u);
+    std::vector<std::int32_t> logits(d.in_c);
+    for (std::uint32_t c = 0; c < d.in_c; ++c)
+      logits[c] = get<std::int16_t>(d.in_addr + 2 * (std::uint64_t{n} * d.in_c + c));
+    const std::int32_t top = *std::max_element(logits.begin(), logits.end());
+    const auto distance = [&](std::uint32_t c) {
+      return numeric::logit_distance(static_cast<std::uint32_t>(top - logits[c]), d.m1, -d.e1);
+    };
+    std::uint64_t total = 0;
+    for (std::uint32_t c = 0; c < d.in_c; ++c) total += numeric::exp2_neg(distance(c));
+    const std::uint64_t log_total = numeric::log2_sum(total);
+    for (std::uint32_t c = 0; c < d.in_c; ++c) {
+      std::int64_t e = 0;
+      if (!ignored) {
+        const std::uint64_t u = std::min<std::uint64_t>(distance(c) + log_total, 0x7fffffff);
+        const std::int64_t exact = std::int64_t{numeric::exp2_neg(static_cast<std::uint32_t>(u))} -
+                                   (c == label ? 16777216 : 0);
+        const std::int64_t r =
+            numeric::hash_element(r_.seed, numeric::Domain::round_, d.w_tensor, n, c);
+        e = std::min<std::int64_t>(127, ((exact < 0 ? -exact : exact) + 2 * r + 1) / 131072);
+        if (exact < 0) e = -e;
+      }
+      put(d.out_addr + std::uint64_t{n} * d.in_c + c, static_cast<std::int8_t>(e));
     }
   }
 
@@ -282,7 +329,12 @@ class Model {
       for (std::uint32_t col = 0; col < d.in_c; ++col) {
         if (!numeric::kept(r_.mask_seed, d.w_tensor, row, col, d.w_keep)) continue;
         std::int32_t g = 0;
-        for (std::uint32_t j = 0; j < r_.pairs; ++j) {
+        const bool given = d.has(spec::kFlagGradient);
+        if (given) {
+          const std::uint64_t pitch = (std::uint64_t{d.in_c} * 4 + 63) / 64 * 64;
+          g = get<std::int32_t>(d.in_addr + row * pitch + 4 * std::uint64_t{col});
+        }
+        for (std::uint32_t j = 0; j < (given ? 0 : r_.pairs); ++j) {
           g += r_.pair_coef[j] *
                numeric::draw_z(r_.pair_seed[j], static_cast<numeric::Distribution>(r_.distribution),
                                d.w_tensor, row, col);
