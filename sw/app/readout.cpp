@@ -355,6 +355,32 @@ class BackpropSearch {
   BackpropOptions options_;
 };
 
+// A step is a forward pass, the weights' gradients of what trains, and the errors of what lies
+// above the lowest of it. Scratch, in float32: every layer's output of a batch, gradients and
+// momentum.
+AdaptCost backprop_cost(const Network& net, const std::vector<bool>& trainable, int batch,
+                        std::uint64_t steps) {
+  std::int64_t macs_of_example = macs(net), stored = net.input.elements(), trained = 0;
+  bool above = false;
+  for (std::size_t i = 0; i < net.layers.size(); ++i) {
+    const Layer& l = net.layers[i];
+    const bool trains = has_weights(l) && trainable[i];
+    if (above) macs_of_example += macs(l);
+    if (trains) macs_of_example += macs(l);
+    if (trains) trained += weight_count(l) + (l.bias ? l.filters : 0);
+    above = above || trains;
+    stored += l.out.elements();
+  }
+  AdaptCost cost;
+  const auto n = static_cast<std::uint64_t>(batch);
+  cost.macs = steps * n * static_cast<std::uint64_t>(macs_of_example);
+  cost.passes = static_cast<double>(steps) * static_cast<double>(macs_of_example) /
+                static_cast<double>(macs(net));
+  cost.scratch_bytes =
+      4 * (n * static_cast<std::uint64_t>(stored) + 2 * static_cast<std::uint64_t>(trained));
+  return cost;
+}
+
 }  // namespace
 
 BackpropResult adapt_backprop_search(const Network& folded, const FloatParams<float>& start,
@@ -419,11 +445,8 @@ BackpropResult adapt_backprop_search(const Network& folded, const FloatParams<fl
     if (!result.curve.empty()) result.curve.back().accuracy = result.after.percent();
   }
   result.seconds = seconds_since(begin);
-  const auto batch_macs =
-      static_cast<std::uint64_t>(macs(folded)) * static_cast<std::uint64_t>(batch);
-  result.cost.macs = 3 * steps * batch_macs;
-  result.cost.passes = 3.0 * static_cast<double>(steps);
-  result.forward_passes = 3 * steps;
+  result.cost = backprop_cost(folded, trainable_layers(folded, layers), batch, steps);
+  result.forward_passes = static_cast<std::uint64_t>(std::llround(result.cost.passes));
   return result;
 }
 

@@ -17,6 +17,9 @@ namespace {
 using spec::Descriptor;
 using spec::Opcode;
 
+// Sums over a batch are large, so their steps may be small: 8 bits of mantissa are left.
+constexpr double kLeastReadoutStep = 0x1p-24;
+
 std::uint32_t u32(std::int64_t value) { return static_cast<std::uint32_t>(value); }
 
 class Lowering {
@@ -533,8 +536,8 @@ class Lowering {
 
     emit_gradient(head, k);
     const TensorPlace& w = *p_.find_tensor(weight_tensor(head));
-    const ScaledStep scaled =
-        encode_step(o_.readout->step_lsb, "compiler: step of the readouts in LSBs");
+    const ScaledStep scaled = encode_step(
+        o_.readout->step_lsb, "compiler: step of the readouts in LSBs", kLeastReadoutStep);
     Step& update = push(Opcode::update_, head, "learn " + tensor_name(net_.network, w.tensor),
                         kGradient, kNone, kNone);
     Descriptor& u = update.command.descriptor;
