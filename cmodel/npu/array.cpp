@@ -99,8 +99,8 @@ void Positions::fill(const spec::Descriptor& d, const BlockPlan& plan, const Blo
   for (std::uint64_t i = 0; i < block.images; ++i) {
     for (std::uint64_t y = 0; y < block.rows; ++y) {
       const std::size_t from = (i * rows + y * d.stride_h) * columns * d.in_c;
-      const std::uint64_t to = (block.image + i) * image +
-                               ((block.row + y) * d.out_w + block.column) * d.out_c;
+      const std::uint64_t to =
+          (block.image + i) * image + ((block.row + y) * d.out_w + block.column) * d.out_c;
       for (std::uint64_t x = 0; x < block.columns; ++x, ++at) {
         input[at] = static_cast<std::int32_t>(from + x * step);
         output[at] = to + x * d.out_c;

@@ -31,8 +31,8 @@ class Drain {
                             std::span<const std::int64_t> bound) const;
 
   // Finishes channels first .. first + count - 1 (count <= kDrainLanes) of `positions.size()`
-  // output positions (each the element of its first channel). sums: kDrainLanes per position, without bias.
-  // 32-bit sums only where narrow() holds; lanes behind `count` may hold anything.
+  // output positions (each the element of its first channel). sums: kDrainLanes per position,
+  // without bias. 32-bit sums only where narrow() holds; lanes behind `count` may hold anything.
   void rows(Memory& memory, std::span<const std::uint64_t> positions, std::size_t first,
             std::size_t count, const std::int32_t* sums, Saturations& s) const;
   void rows(Memory& memory, std::span<const std::uint64_t> positions, std::size_t first,

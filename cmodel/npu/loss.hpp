@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// LOSS: softmax cross-entropy of a batch of logits, and the errors of its outputs. CONTRACT.md, section Loss.
+// LOSS: softmax cross-entropy of a batch of logits, and the errors of its outputs. CONTRACT.md,
+// section Loss.
 #pragma once
 
 #include "cmodel/npu/control.hpp"

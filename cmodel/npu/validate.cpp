@@ -36,8 +36,7 @@ Fault check_registers(const Descriptor& d, const RegisterFile& regs, Opcode op) 
   const bool update = op == Opcode::update_;
   const bool draws = train || (update && !d.has(spec::kFlagGradient));
   if (draws && regs.polarity() > 2) return {Error::register_, spec::reg::kPolarity};
-  if (draws && regs.distribution() > 1)
-    return {Error::register_, spec::reg::kDistribution};
+  if (draws && regs.distribution() > 1) return {Error::register_, spec::reg::kDistribution};
   if (update && draws && (regs.pairs() < 1 || regs.pairs() > spec::kMaxPairs))
     return {Error::register_, spec::reg::kPairs};
   if (update && regs.step_shift() > 16) return {Error::register_, spec::reg::kStep};
@@ -185,7 +184,7 @@ std::array<Region, 6> regions(const Descriptor& d) {
           tiled ? (op == Opcode::pool_ ? Engine::pool_ : Engine::store_) : self,
           op != Opcode::update_ && (!loss || errors || d.has(spec::kFlagLosses))};
   const Wide taps = Wide{d.kernel_h} * d.kernel_w;
-  const Wide rows = op == Opcode::depthwise_            ? taps
+  const Wide rows = op == Opcode::depthwise_        ? taps
                     : d.has(spec::kFlagWTransposed) ? taps * d.cin_group
                                                     : Wide{d.out_c};
   r[3] = {Field::w_addr,
@@ -202,8 +201,13 @@ std::array<Region, 6> regions(const Descriptor& d) {
           false,
           Engine::param_,
           matrix && d.has(spec::kFlagHasBias)};
-  r[5] = {Field::rq_addr, d.rq_addr, Wide{d.out_c} * 8, spec::kAlign, false,
-          Engine::param_, matrix && !d.has(spec::kFlagOut32)};
+  r[5] = {Field::rq_addr,
+          d.rq_addr,
+          Wide{d.out_c} * 8,
+          spec::kAlign,
+          false,
+          Engine::param_,
+          matrix && !d.has(spec::kFlagOut32)};
   return r;
 }
 

@@ -72,7 +72,8 @@ struct Region {
   return (std::uint64_t{d.in_c} * 4 + kTo - 1) / kTo * kTo;
 }
 [[nodiscard]] constexpr unsigned __int128 gradient_bytes(const spec::Descriptor& d) {
-  return static_cast<unsigned __int128>(d.out_c - 1) * gradient_pitch(d) + std::uint64_t{d.in_c} * 4;
+  return static_cast<unsigned __int128>(d.out_c - 1) * gradient_pitch(d) +
+         std::uint64_t{d.in_c} * 4;
 }
 [[nodiscard]] constexpr std::uint32_t label_bytes(const spec::Descriptor& d) {
   return d.in_c > 255 ? 2 : 1;

@@ -9,8 +9,8 @@ namespace lastmile::npu {
 
 void read_weights(const Memory& memory, const spec::Descriptor& d, std::uint32_t row,
                   std::uint32_t column, std::span<std::int16_t> to) {
-  const std::uint64_t address =
-      d.w_addr + std::uint64_t{row} * d.w_pitch + std::uint64_t{column} * (d.has(spec::kFlagW8) ? 1 : 2);
+  const std::uint64_t address = d.w_addr + std::uint64_t{row} * d.w_pitch +
+                                std::uint64_t{column} * (d.has(spec::kFlagW8) ? 1 : 2);
   if (d.has(spec::kFlagW8)) {
     const std::int8_t* from = memory.int8(address);
     for (std::size_t i = 0; i < to.size(); ++i) to[i] = std::int16_t{from[i]};
@@ -39,8 +39,8 @@ PairWalk::PairWalk(const spec::Descriptor& d, std::uint64_t columns) : run(run_l
 
 namespace {
 
-// One panel of W_TRANSPOSED: memory row k holds element k of all output channels. Returns the sums of
-// the magnitudes.
+// One panel of W_TRANSPOSED: memory row k holds element k of all output channels. Returns the sums
+// of the magnitudes.
 std::array<std::int64_t, 16> pack_transposed(const Memory& memory, const spec::Descriptor& d,
                                              const Panel& panel, std::uint32_t runs,
                                              std::uint32_t run, std::int16_t* to) {

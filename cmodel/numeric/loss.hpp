@@ -45,24 +45,24 @@ namespace lastmile::numeric {
   return (static_cast<std::uint32_t>(msb - 24) << 20) + ((l24 + 8) >> 4);
 }
 
-// Error of one output, softmax - onehot, in 2^-7, -127..127. t: the logit's distance to the largest,
-// log_sum: log2 of the sum of all 2^-t, both with 20 fraction bits, so that 2^-(t + log_sum) is the
-// softmax. Rounded in the magnitude with 16 random bits: unbiased to 2^-24, but for the limit of 127.
+// Error of one output, softmax - onehot, in 2^-7, -127..127. t: the logit's distance to the
+// largest, log_sum: log2 of the sum of all 2^-t, both with 20 fraction bits, so that 2^-(t +
+// log_sum) is the softmax. Rounded in the magnitude with 16 random bits: unbiased to 2^-24, but for
+// the limit of 127.
 [[nodiscard]] constexpr std::int32_t output_error(std::uint32_t t, std::uint32_t log_sum,
                                                   bool is_label, std::uint32_t r16) {
   const std::uint64_t u = std::min<std::uint64_t>(std::uint64_t{t} + log_sum, 0x7fffffff);
-  const std::int32_t e = static_cast<std::int32_t>(exp2_neg(static_cast<std::uint32_t>(u))) -
-                         (is_label ? 1 << 24 : 0);
+  const std::int32_t e =
+      static_cast<std::int32_t>(exp2_neg(static_cast<std::uint32_t>(u))) - (is_label ? 1 << 24 : 0);
   const std::int32_t magnitude = e < 0 ? -e : e;
-  const std::int32_t q =
-      std::min((magnitude + 2 * static_cast<std::int32_t>(r16) + 1) >> 17, 127);
+  const std::int32_t q = std::min((magnitude + 2 * static_cast<std::int32_t>(r16) + 1) >> 17, 127);
   return e < 0 ? -q : q;
 }
 
 struct ExampleLoss {
-  std::uint32_t loss = 0;  // -log2 softmax(label), 20 fraction bits, saturated to 31 bits
-  bool correct = false;    // the first largest logit is the label
-  std::int32_t top = 0;    // the largest logit
+  std::uint32_t loss = 0;     // -log2 softmax(label), 20 fraction bits, saturated to 31 bits
+  bool correct = false;       // the first largest logit is the label
+  std::int32_t top = 0;       // the largest logit
   std::uint32_t log_sum = 0;  // log2 of the sum of 2^-t, 20 fraction bits
 };
 

@@ -56,8 +56,8 @@ struct Updated {
 };
 
 // w - g * step, stochastically rounded in the magnitude with 16 random bits: symmetric in the sign
-// of g, unbiased to 2^-17 LSB. g = sum of coefficient times z over the pairs, at most 18 bits, or an
-// element of a gradient in memory; |g| counts as 2^31 - 1 at most.
+// of g, unbiased to 2^-17 LSB. g = sum of coefficient times z over the pairs, at most 18 bits, or
+// an element of a gradient in memory; |g| counts as 2^31 - 1 at most.
 [[nodiscard]] constexpr Updated update(std::int32_t w, std::int32_t g, Step s, std::uint32_t r16,
                                        std::int32_t limit) {
   const std::int64_t wide = g;

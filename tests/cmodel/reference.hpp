@@ -151,7 +151,8 @@ class Model {
     const bool pool = d.opcode == static_cast<std::uint32_t>(Opcode::pool_);
     const std::uint64_t channels = pool ? d.in_c : d.out_c;
     const std::uint64_t bytes = d.has(spec::kFlagOut32) ? 4 : d.has(spec::kFlagOut16) ? 2 : 1;
-    const std::uint64_t image = d.out_pitch != 0 ? d.out_pitch : d.out_h * d.out_w * channels * bytes;
+    const std::uint64_t image =
+        d.out_pitch != 0 ? d.out_pitch : d.out_h * d.out_w * channels * bytes;
     return n * image + ((y * d.out_w + x) * channels + channel) * bytes;
   }
 

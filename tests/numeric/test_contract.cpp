@@ -299,6 +299,89 @@ std::string pool(const Call& c) {
   return show(machine(d, in, {}, 0));
 }
 
+// A command on little tensors: what it leaves at kOut.
+constexpr std::uint32_t kOut = 3072;
+std::vector<std::byte> executed(Descriptor d,
+                                std::span<const std::pair<std::uint32_t, Numbers>> bytes) {
+  std::vector<std::byte> memory(4096);
+  for (const auto& [at, values] : bytes) {
+    for (std::size_t i = 0; i < values.size(); ++i)
+      memory[at + i] = static_cast<std::byte>(values[i]);
+  }
+  Npu npu(spec::HardwareParams{}, memory);
+  d.out_addr = kOut;
+  bench::queue(npu, memory, kOut + 512, std::array{d});
+  if (bench::run(npu).code != spec::Error::none_)
+    throw std::invalid_argument("the command is refused");
+  return {memory.begin() + kOut, memory.end()};
+}
+std::int32_t word_at(const std::vector<std::byte>& memory, std::size_t i) {
+  std::int32_t v = 0;
+  std::memcpy(&v, memory.data() + 4 * i, sizeof v);
+  return v;
+}
+
+// A column of pixels under a kernel of its height: all of them are one sum.
+Descriptor column_of(std::size_t rows) {
+  Descriptor d;
+  d.opcode = static_cast<std::uint32_t>(Opcode::conv2d_);
+  d.flags = spec::kFlagOut32;
+  d.n = d.tile_n = d.groups = d.in_w = d.in_c = d.tile_c = d.cin_group = d.out_c = d.cout_group = 1;
+  d.out_h = d.out_w = d.tile_h = d.tile_w = d.kernel_w = d.row_pitch = 1;
+  d.stride_h = d.stride_w = d.dilation_h = d.dilation_w = 1;
+  d.in_h = d.kernel_h = static_cast<std::uint32_t>(rows);
+  d.w_addr = 512, d.w_pitch = 64;
+  return d;
+}
+
+std::string conv_raw(const Call& c) {
+  const Numbers in = c.list(0), weights = c.list(1);
+  Descriptor d = column_of(in.size());
+  d.in_zp = static_cast<std::int32_t>(c.get("zero_point", 0));
+  Numbers bytes;  // int16
+  for (const std::int64_t w : weights) bytes.insert(bytes.end(), {w & 255, w >> 8});
+  return std::to_string(word_at(executed(d, std::array{std::pair{0u, in}, std::pair{512u, bytes}}), 0));
+}
+
+std::string conv_transposed(const Call& c) {
+  const Numbers in = c.list(0), rows = c.list(1);
+  Descriptor d = column_of(in.size());
+  d.flags |= spec::kFlagWTransposed | spec::kFlagW8;
+  d.w_zp = static_cast<std::int32_t>(c.get("w_zp", 0));
+  const std::size_t outputs = rows.size() / in.size();
+  d.out_c = d.cout_group = static_cast<std::uint32_t>(outputs);
+  std::vector<std::pair<std::uint32_t, Numbers>> bytes{{0, in}};
+  for (std::size_t k = 0; k < in.size(); ++k) {
+    const auto from = rows.begin() + static_cast<std::ptrdiff_t>(k * outputs);
+    bytes.emplace_back(512 + 64 * k, Numbers(from, from + static_cast<std::ptrdiff_t>(outputs)));
+  }
+  const std::vector<std::byte> out = executed(d, bytes);
+  Numbers sums(outputs);
+  for (std::size_t o = 0; o < outputs; ++o) sums[o] = word_at(out, o);
+  return show(sums);
+}
+
+std::string pool_apart(const Call& c) {
+  const Numbers in = c.list(0);
+  Descriptor d = column_of(1);
+  d.opcode = static_cast<std::uint32_t>(Opcode::pool_);
+  d.flags = spec::kFlagMax;
+  d.n = d.tile_n = 2;
+  d.in_w = d.out_w = d.tile_w = d.row_pitch = static_cast<std::uint32_t>(in.size() / 2);
+  d.act_min = -128, d.act_max = 127;
+  d.out_pitch = static_cast<std::uint32_t>(c.get("out_pitch", 0));
+  const std::vector<std::byte> out = executed(d, std::array{std::pair{0u, in}});
+  Numbers shown;
+  for (std::size_t i = 0; i < d.out_pitch + d.out_w; ++i)
+    shown.push_back(static_cast<std::int8_t>(out[i]));
+  return show(shown);
+}
+
+std::string output_error(const Call& c) {
+  return std::to_string(numeric::output_error(c.natural(0), c.natural(1), c.get("label", 0) != 0,
+                                              static_cast<std::uint32_t>(c.get("r", 0))));
+}
+
 std::string add_in_place(const Call& c) {
   const Numbers a = c.list(0), b = c.list(1);
   std::vector<std::byte> memory(1024);
@@ -417,6 +500,10 @@ const std::map<std::string, std::function<std::string(const Call&)>>& functions(
                             std::ldexp(static_cast<double>(c.at(0)), -spec::kLossFraction));
        }},
       {"accumulate", accumulate},
+      {"conv_raw", conv_raw},
+      {"conv_transposed", conv_transposed},
+      {"pool_apart", pool_apart},
+      {"output_error", output_error},
       {"lowest_sum",
        [](const Call&) {
          const std::int64_t sum =
