@@ -134,7 +134,8 @@ TEST_CASE(
   // d 3x2x10, s 7x5x6, a 13x9x6 = 60, 210, 702 elements, beside 10 features and the constant.
   CHECK(with_taps(base, "auto", 10 + 1 + 972).taps == Taps{{"a", 13}, {"s", 7}, {"d", 3}});
   CHECK(with_taps(base, "auto", 10 + 1 + 971).taps == Taps{{"a", 7}, {"s", 7}, {"d", 3}});
-  CHECK(with_taps(base, "auto", 10 + 1 + 60 + 30).taps == Taps{{"s", 2}, {"d", 3}});
+  CHECK(with_taps(base, "auto", 10 + 1 + 60 + 29).taps == Taps{{"s", 2}, {"d", 3}});
+  CHECK(with_taps(base, "auto", 10 + 1 + 60 + 30).taps == Taps{{"a", 1}, {"s", 2}, {"d", 3}});
   CHECK(with_taps(base, "auto", 10).taps.empty());
   CHECK(with_taps(base, "none").taps.empty());
 }
