@@ -348,37 +348,4 @@ AdaptResult adapt_float(const QuantizedNetwork& network, std::span<const TensorT
   return result;
 }
 
-AdaptResult adapt_backprop(const Network& folded, FloatParams<float> params,
-                           const Dataset& train_data, const Dataset& test, const AdaptOptions& o,
-                           const BackpropAdaptOptions& backprop, const ProgressOptions& progress) {
-  const Golden<float> golden(folded, o.fixed.threads);
-  AdaptResult result;
-  result.before = evaluate_float(golden, params, test);
-  BackpropOptions b;
-  b.learning_rate = backprop.learning_rate;
-  b.epochs = backprop.epochs;
-  b.batch = std::min(o.forward.batch, static_cast<int>(train_data.size()));
-  b.seed = o.forward.seed;
-  b.threads = o.fixed.threads;
-  b.trainable = trainable_layers(folded, o.layers);
-  const auto examples = static_cast<std::int64_t>(train_data.size());
-  Progress bar("adapting (backpropagation)", b.epochs * (examples / b.batch), progress);
-  TrainCallbacks callbacks;
-  callbacks.on_step = [&](std::int64_t, std::int64_t, const BatchLoss&) { bar.add(); };
-  callbacks.on_epoch = [&](const EpochReport& r) {
-    result.curve.push_back(
-        {static_cast<std::uint32_t>(r.epoch * (examples / b.batch)),
-         static_cast<std::uint64_t>(r.epoch) * static_cast<std::uint64_t>(examples / b.batch),
-         r.loss, std::numeric_limits<double>::quiet_NaN()});
-  };
-  const Clock::time_point begin = Clock::now();
-  train<float>(folded, params, examples, memory_source<float>(train_data.x, train_data.y), b,
-               callbacks);
-  result.seconds = seconds_since(begin);
-  bar.finish();
-  result.after = evaluate_float(golden, params, test);
-  if (!result.curve.empty()) result.curve.back().accuracy = result.after.percent();
-  return result;
-}
-
 }  // namespace lastmile

@@ -107,14 +107,4 @@ struct FixedResult : AdaptResult {
                                       const Dataset& test, const AdaptOptions& options,
                                       const ProgressOptions& progress);
 
-struct BackpropAdaptOptions {
-  double learning_rate = 0.01;
-  int epochs = 10;
-};
-[[nodiscard]] AdaptResult adapt_backprop(const Network& folded, FloatParams<float> start,
-                                         const Dataset& train, const Dataset& test,
-                                         const AdaptOptions& options,
-                                         const BackpropAdaptOptions& backprop,
-                                         const ProgressOptions& progress);
-
 }  // namespace lastmile

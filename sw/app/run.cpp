@@ -66,6 +66,60 @@ struct Sum {
 
 std::string percent(double v) { return fmt::format("{:.2f} %", v); }
 
+json cost_json(const AdaptCost& c, double accuracy) {
+  return {{"accuracy", accuracy},
+          {"passes", c.passes},
+          {"mmac", static_cast<double>(c.macs) / 1e6},
+          {"scratch_bytes", c.scratch_bytes},
+          {"record_bytes", c.record_bytes}};
+}
+
+json readout_json(const ReadoutResult& r) {
+  json taps = json::array();
+  for (const ReadoutTap& t : r.taps) taps.push_back({{"layer", t.layer}, {"grid", t.grid}});
+  json j = cost_json(r.cost, r.after.percent());
+  j.update({{"taps", taps},
+            {"record", r.record},
+            {"trained_weights", r.trained},
+            {"rate", r.rate},
+            {"rates", r.rates},
+            {"held_losses", r.rate_losses},
+            {"held_examples", r.held},
+            {"best_step", r.best_step},
+            {"peak_bytes", r.peak_bytes},
+            {"host_bytes_per_step", r.host_bytes_per_step},
+            {"seconds", r.seconds},
+            {"memory", r.memory_text}});
+  return j;
+}
+
+json backprop_json(const BackpropResult& r) {
+  json losses = json::array();  // null: that rate diverged
+  for (const double l : r.choice.losses) losses.push_back(std::isnan(l) ? json() : json(l));
+  json j = cost_json(r.cost, r.after.percent());
+  j.update({{"rate", r.choice.rate},
+            {"rates", r.choice.rates},
+            {"held_losses", losses},
+            {"epochs", r.choice.epochs},
+            {"diverged", r.choice.diverged}});
+  return j;
+}
+
+// Multiply-accumulates of an adaptation by forward gradients: frozen layers once per example.
+AdaptCost forward_cost(const QuantizedNetwork& q, const std::vector<TensorTraining>& plan,
+                       std::size_t examples, int batch, const FixedResult& r) {
+  const int cut = frozen_prefix(q.network, plan);
+  std::int64_t below = 0;
+  for (int i = 0; i <= cut; ++i) below += macs(q.network.layers[static_cast<std::size_t>(i)]);
+  AdaptCost c;
+  c.passes = static_cast<double>(r.forward_passes);
+  c.macs = static_cast<std::uint64_t>(below) * examples +
+           r.forward_passes * static_cast<std::uint64_t>(batch) *
+               static_cast<std::uint64_t>(macs(q.network) - below);
+  c.scratch_bytes = r.peak_activation_bytes;
+  return c;
+}
+
 }  // namespace
 
 RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const Say& say,
@@ -96,7 +150,8 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
                    weight_count(network), name_of(quantized.weight_type)));
 
   const FloatParams<float> folded = fold_params(network, pretrained.params);
-  Sum shifted, fixed, floating, backprop, float_shifted;
+  Sum shifted, fixed, floating, backprop, readout, readout_float;
+  json methods = json::object();  // of the first domain
   json per_domain = json::array();
   FixedResult first;
   std::int64_t trained = 0;
@@ -109,33 +164,70 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
     const std::vector<TensorTraining> plan = plan_training(quantized, adapt, domain.train, open);
     if (d == 0) trained = trained_weights(quantized, plan);
     const std::string suffix = domains.size() == 1 ? "" : "-" + domain.name;
-    FixedResult f =
-        adapt_fixed(quantized, plan, domain.train, domain.test, adapt, open,
-                    o.out / ("journal" + suffix + ".lmj"), false, progress, d == 0 ? say : Say{});
-    save_quantized(o.out / ("adapted" + suffix + ".lmq"), f.network);
-    fixed_seconds += f.seconds;
-    shifted.add(f.before);
-    fixed.add(f.after);
+    FixedResult f;
     json j = {{"name", domain.name},
               {"adapt_examples", domain.train.size()},
               {"test_examples", domain.test.size()},
-              {"accuracy", {{"shifted", f.before.percent()}, {"fixed", f.after.percent()}}},
-              {"curves", {{"fixed", curve_json(f.curve)}}}};
-    std::string line = fmt::format("{}: shifted {}, adapted: fixed point {}", domain.name,
-                                   percent(f.before.percent()), percent(f.after.percent()));
-    if (o.with_float) {
+              {"accuracy", json::object()},
+              {"curves", json::object()}};
+    std::string line;
+    const auto report_before = [&](const Accuracy& a) {
+      if (!line.empty()) return;
+      shifted.add(a);
+      j["accuracy"]["shifted"] = a.percent();
+      line = fmt::format("{}: shifted {}, adapted:", domain.name, percent(a.percent()));
+    };
+    if (o.with_forward) {
+      f = adapt_fixed(quantized, plan, domain.train, domain.test, adapt, open,
+                      o.out / ("journal" + suffix + ".lmj"), false, progress, d == 0 ? say : Say{});
+      save_quantized(o.out / ("adapted" + suffix + ".lmq"), f.network);
+      fixed_seconds += f.seconds;
+      report_before(f.before);
+      fixed.add(f.after);
+      j["accuracy"]["fixed"] = f.after.percent();
+      j["curves"]["fixed"] = curve_json(f.curve);
+      line += fmt::format(" fixed point {}", percent(f.after.percent()));
+      if (d == 0)
+        methods["forward_gradient"] =
+            cost_json(forward_cost(quantized, plan, domain.train.size(), adapt.forward.batch, f),
+                      f.after.percent());
+    }
+    if (o.with_readout) {
+      ReadoutAdaptOptions r = o.readout;
+      r.fixed = adapt.fixed;
+      const ReadoutResult got =
+          adapt_readout(quantized, domain.train, domain.test, r, open,
+                        o.out / ("readout" + suffix + ".lmj"), false, progress, Say{});
+      save_quantized(o.out / ("readout" + suffix + ".lmq"), got.network);
+      report_before(got.before);
+      readout.add(got.after);
+      j["accuracy"]["readout"] = got.after.percent();
+      j["curves"]["readout"] = curve_json(got.curve);
+      line += fmt::format(" readouts {}", percent(got.after.percent()));
+      if (d == 0) methods["readout"] = readout_json(got);
+      if (o.with_float) {
+        const AdaptResult exact =
+            adapt_readout_float(quantized, folded, domain.train, domain.test, r, got, progress);
+        readout_float.add(exact.after);
+        j["accuracy"]["readout_float"] = exact.after.percent();
+        line += fmt::format(" (float {})", percent(exact.after.percent()));
+      }
+    }
+    if (o.with_float && o.with_forward) {
       const AdaptResult r =
           adapt_float(quantized, plan, folded, domain.train, domain.test, adapt, progress);
       floating.add(r.after);
-      float_shifted.add(r.before);
       j["accuracy"]["float"] = r.after.percent();
       j["curves"]["float"] = curve_json(r.curve);
       line += fmt::format(", float {}", percent(r.after.percent()));
     }
     if (o.with_backprop) {
-      const AdaptResult r = adapt_backprop(quantized.network, folded, domain.train, domain.test,
-                                           adapt, o.backprop, progress);
+      const BackpropResult r = adapt_backprop_search(
+          quantized.network, folded, domain.train, domain.test, adapt.layers, o.backprop,
+          adapt.forward.batch, adapt.forward.seed, adapt.fixed.threads, progress);
       backprop.add(r.after);
+      report_before(r.before);
+      if (d == 0) methods["backprop"] = backprop_json(r);
       j["accuracy"]["backprop"] = r.after.percent();
       j["curves"]["backprop"] = curve_json(r.curve);
       line += fmt::format(", backpropagation {}", percent(r.after.percent()));
@@ -147,9 +239,11 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
 
   json accuracy = {{"float_source", float_source.percent()},
                    {"source", source.percent()},
-                   {"shifted", shifted.percent()},
-                   {"fixed", fixed.percent()}};
-  if (o.with_float) accuracy["float"] = floating.percent();
+                   {"shifted", shifted.percent()}};
+  if (o.with_forward) accuracy["fixed"] = fixed.percent();
+  if (o.with_forward && o.with_float) accuracy["float"] = floating.percent();
+  if (o.with_readout) accuracy["readout"] = readout.percent();
+  if (o.with_readout && o.with_float) accuracy["readout_float"] = readout_float.percent();
   if (o.with_backprop) accuracy["backprop"] = backprop.percent();
   json report = {
       {"schema", 1},
@@ -172,6 +266,7 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
       {"distribution", spec::to_string(o.adapt.fixed.distribution)},
       {"seed", o.adapt.forward.seed},
       {"accuracy", accuracy},
+      {"methods", methods},
       {"forward_passes", first.forward_passes},
       {"peak_bytes", first.peak_bytes},
       {"peak_activation_bytes", first.peak_activation_bytes},
@@ -179,7 +274,7 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
       {"batch_bytes_per_step", first.batch_bytes_per_step},
       {"adapt_seconds", fixed_seconds},
       {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()},
-      {"loss_curve", per_domain[0]["curves"]["fixed"]},
+      {"loss_curve", per_domain[0]["curves"][o.with_forward ? "fixed" : "readout"]},
       {"domains", per_domain},
       {"memory", first.memory_text},
   };
@@ -187,6 +282,35 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
   write_file_atomic(o.reports / "run.html", run_page(report));
   return {std::move(report)};
 }
+
+namespace {
+
+// What each method cost, on the first domain; how the rates were found.
+void methods_section(html::Page& page, const json& methods) {
+  std::vector<std::vector<std::string>> rows;
+  const auto row = [&](const char* name, const char* key) {
+    if (!methods.contains(key)) return;
+    const json& m = methods.at(key);
+    std::string rate = "-";
+    if (m.contains("rate"))
+      rate = fmt::format("{:.3g} of {} tried", m.at("rate").get<double>(), m.at("rates").size());
+    if (m.contains("epochs")) rate += fmt::format(", {} epochs", m.at("epochs").get<int>());
+    if (m.value("diverged", false)) rate += ", diverged";
+    rows.push_back({name, fmt::format("{:.2f}", m.at("accuracy").get<double>()),
+                    fmt::format("{:.0f}", m.at("passes").get<double>()),
+                    fmt::format("{:.0f}", m.at("mmac").get<double>()),
+                    fmt::format("{}", m.at("scratch_bytes").get<std::uint64_t>()),
+                    fmt::format("{}", m.at("record_bytes").get<std::uint64_t>()), rate});
+  };
+  row("fixed-point forward gradient", "forward_gradient");
+  row("fixed-point readouts", "readout");
+  row("float backpropagation", "backprop");
+  page.heading("Methods").table({"", "per cent", "passes", "MMAC", "scratch bytes",
+                                 "kept records, bytes", "rate found on held-out examples"},
+                                rows);
+}
+
+}  // namespace
 
 std::string run_page(const json& r) {
   html::Page page(fmt::format("Lastmile: {} on {}", r.at("network").get<std::string>(),
@@ -208,9 +332,12 @@ std::string run_page(const json& r) {
   row("shifted domain, not adapted", "shifted");
   row("adapted: fixed-point forward gradient", "fixed");
   row("adapted: float forward gradient, same seeds", "float");
+  row("adapted: fixed-point readouts", "readout");
+  row("adapted: float readouts, same batches", "readout_float");
   row("adapted: float backpropagation", "backprop");
   page.heading("Accuracy").table({"", "per cent"}, rows);
 
+  methods_section(page, r.at("methods"));
   for (const json& d : r.at("domains")) {
     Chart loss{.title = "Training loss: " + d.at("name").get<std::string>(),
                .x_label = "forward passes of a batch",
@@ -251,7 +378,9 @@ std::string run_page(const json& r) {
               {"batch per step, bytes",
                fmt::format("{:.1f}", r.at("batch_bytes_per_step").get<double>())}});
   page.raw("<pre>" + html::escape(r.at("memory").get<std::string>()) + "</pre>");
-  page.note("Backpropagation's curve counts batches, each a forward and a backward pass.");
+  page.note(
+      "A backward pass counts as two forward passes, a step of readouts by its "
+      "multiply-accumulates.");
   return page.str();
 }
 

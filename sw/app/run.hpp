@@ -11,6 +11,7 @@
 
 #include "sw/app/adapt.hpp"
 #include "sw/app/pipeline.hpp"
+#include "sw/app/readout.hpp"
 
 namespace lastmile {
 
@@ -21,8 +22,11 @@ struct RunOptions {
   PretrainOptions pretrain;
   QuantizeStageOptions quantize;
   AdaptOptions adapt;
-  BackpropAdaptOptions backprop;
-  bool with_float = true;      // also adapt by forward gradients in float
+  ReadoutAdaptOptions readout;
+  BackpropSearchOptions backprop;
+  bool with_forward = true;    // adapt by forward gradients
+  bool with_readout = true;    // adapt by readouts
+  bool with_float = true;      // also in float, each of them
   bool with_backprop = true;   // also adapt by backpropagation in float
   std::optional<int> speaker;  // audio: only this held-out speaker (index); else each in turn
   std::filesystem::path out = "build/run";          // checkpoint, quantized networks, journal

@@ -26,6 +26,7 @@ struct State {
   CommonOptions common;
   RunOptions run;
   std::filesystem::path input, output, journal, checkpoint;
+  std::string method = "forward-gradient";
   bool resume = false;
   std::optional<std::uint32_t> steps;
 };
@@ -37,6 +38,22 @@ json accuracy_json(const Accuracy& a) {
           {"correct", a.correct},
           {"examples", a.examples},
           {"loss", a.loss}};
+}
+
+// The result of `adapt`, by either method.
+template <class Result>
+void print_adapted(const State& s, const Result& r) {
+  if (!s.output.empty()) save_quantized(s.output, r.network);
+  if (s.common.json) {
+    print({{"before", accuracy_json(r.before)},
+           {"after", accuracy_json(r.after)},
+           {"forward_passes", r.forward_passes},
+           {"seconds", r.seconds},
+           {"weights_hash", fmt::format("{:016x}", weights_hash(r.network))}});
+  } else {
+    fmt::print("shifted test: {:.2f} % before, {:.2f} % after {} forward passes; weights {:016x}\n",
+               r.before.percent(), r.after.percent(), r.forward_passes, weights_hash(r.network));
+  }
 }
 
 // The data an `adapt` trains and tests on: the shifted sets, or one speaker's.
@@ -74,7 +91,12 @@ Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
   add_adapt(*sub, s->run);
   sub->add_option("--checkpoint", s->run.checkpoint,
                   "float weights to start from instead of pre-training");
-  sub->add_flag("!--no-float", s->run.with_float, "skip the float forward gradient");
+  add_readout(*sub, s->run);
+  s->method = "all";
+  sub->add_option("--method", s->method, "what adapts: forward-gradient, readout, or all")
+      ->check(CLI::IsMember({"forward-gradient", "readout", "all"}))
+      ->capture_default_str();
+  sub->add_flag("!--no-float", s->run.with_float, "skip the float references");
   sub->add_flag("!--no-backprop", s->run.with_backprop, "skip the backpropagation baseline");
   sub->add_option("--out", s->run.out, "folder for checkpoint, quantized networks and journals")
       ->capture_default_str();
@@ -83,6 +105,8 @@ Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
   return {sub, [s, sub, model] {
             audio_defaults(*sub, s->run);
             settle(s->run, s->common);
+            s->run.with_forward = s->method != "readout";
+            s->run.with_readout = s->method != "forward-gradient";
             const RunOutcome outcome = run_experiment(s->run, find_backend(s->common, model),
                                                       s->common.say(), s->common.progress());
             const json& r = outcome.report;
@@ -102,7 +126,13 @@ Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
             line("shifted domain, before", "shifted");
             line("adapted: fixed-point forward gradient", "fixed");
             line("adapted: float forward gradient", "float");
+            line("adapted: fixed-point readouts", "readout");
+            line("adapted: float readouts", "readout_float");
             line("adapted: float backpropagation", "backprop");
+            for (const auto& [name, m] : r.at("methods").items())
+              fmt::print("{:<20} {:>9.0f} passes, {:>11.0f} MMAC, {:>9} scratch bytes\n", name,
+                         m.at("passes").get<double>(), m.at("mmac").get<double>(),
+                         m.at("scratch_bytes").get<std::uint64_t>());
             fmt::print(
                 "{} forward passes, {:.0f} host bytes per step, NPU memory {} bytes, {:.1f} "
                 "s\nreport: {}\n",
@@ -171,44 +201,43 @@ Subcommand quantize_command(CLI::App& app) {
 Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
   auto* sub = app.add_subcommand(
       "adapt",
-      "adapt a quantized network by forward gradients, with a journal that survives being killed");
+      "adapt a quantized network by forward gradients or readouts, with a journal that survives "
+      "being killed");
   auto s = std::make_shared<State>();
   add_common(*sub, s->common);
   add_task(*sub, s->run);
   add_adapt(*sub, s->run);
+  add_readout(*sub, s->run);
+  sub->add_option("--method", s->method, "forward-gradient or readout")
+      ->check(CLI::IsMember({"forward-gradient", "readout"}))
+      ->capture_default_str();
   sub->add_option("--input", s->input, "quantized network to start from")->required();
   sub->add_option("--journal", s->journal, "journal to write")->required();
   sub->add_option("--output", s->output, "adapted network to write");
   sub->add_flag("--resume", s->resume,
                 "continue the journal if it exists (it must be of the same run)");
-  return {
-      sub, [s, sub, model] {
-        audio_defaults(*sub, s->run);
-        settle(s->run, s->common);
-        require_writable(s->journal);
-        require_writable(s->output);
-        const QuantizedNetwork start = load_quantized(s->input);
-        const Task task = load_task(s->run.task);
-        const SpeakerData data = adaptation_data(task, s->run);
-        AdaptOptions adapt = s->run.adapt;
-        const DeviceOpener open = find_backend(s->common, model);
-        const FixedResult r =
-            adapt_fixed(start, plan_training(start, adapt, data.adapt, open), data.adapt, data.test,
-                        adapt, open, s->journal, s->resume, s->common.progress(), s->common.say());
-        if (!s->output.empty()) save_quantized(s->output, r.network);
-        if (s->common.json) {
-          print({{"before", accuracy_json(r.before)},
-                 {"after", accuracy_json(r.after)},
-                 {"forward_passes", r.forward_passes},
-                 {"seconds", r.seconds},
-                 {"weights_hash", fmt::format("{:016x}", weights_hash(r.network))}});
-        } else {
-          fmt::print(
-              "shifted test: {:.2f} % before, {:.2f} % after {} forward passes; weights {:016x}\n",
-              r.before.percent(), r.after.percent(), r.forward_passes, weights_hash(r.network));
-        }
-        return 0;
-      }};
+  return {sub, [s, sub, model] {
+            audio_defaults(*sub, s->run);
+            settle(s->run, s->common);
+            require_writable(s->journal);
+            require_writable(s->output);
+            const QuantizedNetwork start = load_quantized(s->input);
+            const Task task = load_task(s->run.task);
+            const SpeakerData data = adaptation_data(task, s->run);
+            AdaptOptions adapt = s->run.adapt;
+            const DeviceOpener open = find_backend(s->common, model);
+            if (s->method == "readout") {
+              print_adapted(
+                  *s, adapt_readout(start, data.adapt, data.test, s->run.readout, open, s->journal,
+                                    s->resume, s->common.progress(), s->common.say()));
+              return 0;
+            }
+            const FixedResult r = adapt_fixed(start, plan_training(start, adapt, data.adapt, open),
+                                              data.adapt, data.test, adapt, open, s->journal,
+                                              s->resume, s->common.progress(), s->common.say());
+            print_adapted(*s, r);
+            return 0;
+          }};
 }
 
 Subcommand replay_command(CLI::App& app, const DeviceOpener& model) {
@@ -224,8 +253,10 @@ Subcommand replay_command(CLI::App& app, const DeviceOpener& model) {
             require_writable(s->output);
             const QuantizedNetwork base = load_quantized(s->input);
             const QuantizedNetwork q =
-                replay_journal(base, s->journal, s->steps, find_backend(s->common, model),
-                               s->common.thread_count(), s->common.progress());
+                is_readout_journal(s->journal)
+                    ? replay_readout_journal(base, s->journal, s->steps)
+                    : replay_journal(base, s->journal, s->steps, find_backend(s->common, model),
+                                     s->common.thread_count(), s->common.progress());
             if (!s->output.empty()) save_quantized(s->output, q);
             const std::string hash = fmt::format("{:016x}", weights_hash(q));
             if (s->common.json) {

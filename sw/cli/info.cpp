@@ -15,6 +15,7 @@
 #include "sw/graph/reader.hpp"
 #include "sw/quantizer/file.hpp"
 #include "sw/trainer/journal.hpp"
+#include "sw/trainer/readout.hpp"
 
 namespace lastmile {
 namespace {
@@ -57,6 +58,17 @@ json describe(const State& s) {
     return j;
   }
   if (extension == ".lmj") {
+    if (is_readout_journal(s.file)) {
+      const ReadoutJournal r = read_readout_journal(s.file);
+      json steps = json::array();
+      for (const ReadoutSnapshot& n : r.snapshots) steps.push_back(n.step);
+      return {{"snapshots", steps},
+              {"torn", r.torn},
+              {"bytes", r.valid_bytes},
+              {"rate", r.choice ? json(r.choice->rate) : json()},
+              {"end", r.end ? json(*r.end) : json()},
+              {"config", r.header}};
+    }
     const Journal journal = read_journal(s.file);
     return {{"steps", journal.records.size()}, {"torn", journal.torn},
             {"seed", journal.header.seed},     {"pairs", journal.header.pairs},
@@ -102,7 +114,11 @@ Subcommand info_command(CLI::App& app) {
               o.batch = s->run.adapt.forward.batch;
               AdaptOptions adapt = s->run.adapt;
               adapt.unit = AmplitudeUnit::rms;  // the other unit is measured on data
-              o.training = plan_training(q, adapt, {}, {});
+              if (record_layer(q.network) >= 0) {
+                o.readout = ReadoutTraining{1, 0};  // the step, too
+              } else {
+                o.training = plan_training(q, adapt, {}, {});
+              }
               o.distribution = s->run.adapt.fixed.distribution;
               fmt::print("{}", to_text(compile(q, s->run.adapt.fixed.hardware, o), q.network));
               return 0;

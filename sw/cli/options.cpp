@@ -36,6 +36,29 @@ void choice(CLI::App& app, const std::string& option, T& value,
       ->default_str(current);
 }
 
+// "w8", "w16" or "w8,head=w16,...".
+void parse_weights(const std::string& text, QuantizeOptions& q) {
+  const auto bad = [&](const std::string& part) {
+    throw CLI::ValidationError(
+        "--weights", fmt::format("\"{}\", expected w8 or w16, then layer=w8 or layer=w16", part));
+  };
+  const auto width = [&](const std::string& name, const std::string& part) {
+    if (name != "w8" && name != "w16") bad(part);
+    return name == "w8" ? WeightType::w8 : WeightType::w16;
+  };
+  q.layer_weights.clear();
+  bool first = true;
+  for (const std::string& part : CLI::detail::split(text, ',')) {
+    const std::size_t equals = part.find('=');
+    if (first != (equals == std::string::npos)) bad(part);
+    if (first)
+      q.weight_type = width(part, part);
+    else
+      q.layer_weights[part.substr(0, equals)] = width(part.substr(equals + 1), part);
+    first = false;
+  }
+}
+
 }  // namespace
 
 void require_writable(const std::filesystem::path& path) {
@@ -105,8 +128,10 @@ void add_pretrain(CLI::App& app, RunOptions& o) {
 
 void add_quantize(CLI::App& app, RunOptions& o) {
   QuantizeOptions& q = o.quantize.quantize;
-  choice<WeightType>(app, "--weights", q.weight_type,
-                     {{"w8", WeightType::w8}, {"w16", WeightType::w16}}, "weight width");
+  app.add_option_function<std::string>(
+         "--weights", [&q](const std::string& text) { parse_weights(text, q); },
+         "weight width: w8 or w16, then layers of another one, such as w8,head=w16")
+      ->default_str(name_of(q.weight_type));
   choice<CalibrationMethod>(app, "--calibration", q.method,
                             {{"minmax", CalibrationMethod::min_max},
                              {"percentile", CalibrationMethod::percentile},
@@ -168,11 +193,25 @@ void add_adapt(CLI::App& app, RunOptions& o) {
       ->capture_default_str();
   app.add_option("--speaker", o.speaker,
                  "audio: adapt to this held-out speaker only (index; default: each in turn)");
-  app.add_option("--backprop-rate", o.backprop.learning_rate,
-                 "learning rate of the backpropagation baseline")
-      ->capture_default_str();
+  app.add_option_function<double>(
+      "--backprop-rate", [&o](double rate) { o.backprop.rates = {rate}; },
+      "learning rate of the backpropagation baseline (default: found on held-out examples)");
   app.add_option("--backprop-epochs", o.backprop.epochs, "epochs of the backpropagation baseline")
       ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+}
+
+void add_readout(CLI::App& app, RunOptions& o) {
+  app.add_option("--taps", o.readout.readout.taps,
+                 "inner activations that readouts read: auto, none, or layer[:grid],...")
+      ->capture_default_str();
+  app.add_option("--record-bytes", o.readout.readout.record_bytes,
+                 "with --taps auto: bytes of an example that readouts read, at most")
+      ->capture_default_str();
+  app.add_option("--memory", o.readout.memory_bytes,
+                 "bytes of the NPU's memory; what is left keeps records (same bits without)")
+      ->capture_default_str();
+  app.add_option("--readout-steps", o.readout.run.steps, "steps of readouts")
       ->capture_default_str();
 }
 
@@ -187,7 +226,7 @@ void audio_defaults(const CLI::App& app, RunOptions& o) {
   if (absent("--layers")) o.adapt.layers = {"head"};
   if (absent("--batch")) o.adapt.forward.batch = 24;
   if (absent("--steps")) o.adapt.forward.steps = 1000;
-  if (absent("--backprop-rate")) o.backprop.learning_rate = 0.03;
+  if (absent("--readout-steps")) o.readout.run.steps = 400;
   if (absent("--backprop-epochs")) o.backprop.epochs = 100;
 }
 
@@ -197,6 +236,9 @@ void settle(RunOptions& o, const CommonOptions& c) {
   o.adapt.forward.seed = c.seed;
   o.adapt.fixed.threads = c.thread_count();
   o.adapt.fixed.hardware = parse_hardware(c.hardware);
+  o.readout.run.seed = c.seed;
+  o.readout.run.batch = o.adapt.forward.batch;
+  o.readout.fixed = o.adapt.fixed;
 }
 
 spec::HardwareParams parse_hardware(const std::string& text) {

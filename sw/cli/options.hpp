@@ -31,6 +31,7 @@ void add_task(CLI::App& app, RunOptions& o);
 void add_pretrain(CLI::App& app, RunOptions& o);
 void add_quantize(CLI::App& app, RunOptions& o);
 void add_adapt(CLI::App& app, RunOptions& o);
+void add_readout(CLI::App& app, RunOptions& o);
 // What commands that adapt take for options that were not given when the data are audio: a
 // speaker's few dozen examples want the head trained with a small batch, and few steps.
 void audio_defaults(const CLI::App& app, RunOptions& o);

@@ -16,9 +16,13 @@ namespace lastmile {
 namespace {
 
 using lowering::align_up;
+using lowering::is_constants;
 using lowering::kBatch;
 using lowering::kBatchCopy;
+using lowering::kErrors;
+using lowering::kGradient;
 using lowering::kNone;
+using lowering::kRecords;
 using lowering::Step;
 using spec::Descriptor;
 using spec::Opcode;
@@ -27,7 +31,13 @@ using spec::Opcode;
 class Layout {
  public:
   Layout(const QuantizedNetwork& net, const CompileOptions& o, lowering::Lowered lowered)
-      : net_(net), o_(o), p_(std::move(lowered.program)), steps_(std::move(lowered.steps)) {}
+      : net_(net),
+        o_(o),
+        p_(std::move(lowered.program)),
+        steps_(std::move(lowered.steps)),
+        extract_(std::move(lowered.extract)),
+        score_(std::move(lowered.score)),
+        learn_(std::move(lowered.learn)) {}
 
   Program run() {
     place_parameters();
@@ -60,6 +70,14 @@ class Layout {
     at = align_up(steps_.size() * spec::kDescBytes);
     p_.update_address = address(at);
     at += align_up(updates * spec::kDescBytes);
+    if (p_.readout) {
+      for (const auto& [queue, from] : {std::pair{&extract_, &p_.readout->extract_address},
+                                        {&score_, &p_.readout->score_address},
+                                        {&learn_, &p_.readout->learn_address}}) {
+        *from = address(at);
+        at += align_up(queue->size() * spec::kDescBytes);
+      }
+    }
     p_.memory.command_bytes = at;
     const std::uint64_t weights_at = at;
     for (TensorPlace& t : p_.tensors) {
@@ -80,6 +98,14 @@ class Layout {
       at += align_up(static_cast<std::uint64_t>(layer(t.layer).filters) * 8);
     }
     p_.memory.parameter_bytes = at - parameters_at;
+    const std::uint64_t constants_at = at;
+    for (const Step& step : steps_) {
+      if (!is_constants(step.in)) continue;
+      constant_address_[lowering::concat_of(step.in)] = address(at);
+      at += align_up(std::uint64_t{step.command.descriptor.in_c} *
+                     static_cast<std::uint64_t>(o_.batch));
+    }
+    p_.memory.constant_bytes = at - constants_at;
     image_bytes_ = at;
   }
 
@@ -92,13 +118,14 @@ class Layout {
     if (o_.reuse_memory) share_adds();
     place_buffers();
     for (const auto& [id, t] : tensors_) {
-      if (id != kBatchCopy) p_.activations.push_back(describe(id, t));
+      if (id >= 0) p_.activations.push_back(describe(id, t));
     }
   }
 
   // Tensors that live in the arena.
   [[nodiscard]] bool in_arena(int tensor) const {
-    return tensor != kNone && tensor != kBatch && (p_.has_loss || tensor != p_.output_layer);
+    return tensor != kNone && tensor != kBatch && tensor != kRecords && !is_constants(tensor) &&
+           (p_.has_loss || tensor != p_.output_layer);
   }
 
   void collect_tensors() {
@@ -106,8 +133,12 @@ class Layout {
     for (int s = 0; s < end; ++s) {
       const Step& step = steps_[static_cast<std::size_t>(s)];
       for (const int in : {step.in, step.in2})
-        if (in != kNone && in != kBatch) tensors_.at(in).last = s;
+        if (in != kNone && in != kBatch && !is_constants(in)) tensors_.at(in).last = s;
       if (step.out == kNone) continue;
+      if (const auto known = tensors_.find(step.out); known != tensors_.end()) {
+        known->second.last = s;  // another part of a concat
+        continue;
+      }
       Tensor t;
       t.bits = step.command.descriptor.has(spec::kFlagOut16) ? 16 : 8;
       const Shape& shape = step.out == kBatchCopy ? p_.input : layer(step.out).out;
@@ -121,6 +152,11 @@ class Layout {
     }
     // What the host reads after a pass stays to its end.
     if (p_.has_loss) tensors_.at(p_.output_layer).last = end;
+    if (!p_.readout) return;
+    // The learning queue runs by itself: of the tensors of a pass it has the logits alone.
+    const auto classes = static_cast<std::uint64_t>(p_.classes);
+    tensors_[kErrors] = {classes * static_cast<std::uint64_t>(o_.batch), 8, end, end, kNone};
+    tensors_[kGradient] = {4 * classes * p_.readout->pitch, 32, end, end, kNone};
   }
 
   // An add may overwrite an addend that dies there. Fused, the convolution must not read that
@@ -155,6 +191,12 @@ class Layout {
         buffers.push_back({t.bytes, t.first, t.last});
       }
     }
+    for (const int id : {kErrors, kGradient}) {
+      const auto at = tensors_.find(id);
+      if (at == tensors_.end()) continue;
+      buffer_of[id] = buffers.size();
+      buffers.push_back({at->second.bytes, at->second.first, at->second.last});
+    }
     const ArenaPlan plan = plan_arena(buffers, spec::kAlign);
     arena_at_ = align_up(image_bytes_);
     p_.memory.activation_bytes = align_up(plan.bytes);
@@ -169,8 +211,7 @@ class Layout {
       const auto [at, fresh] = live.emplace(b, id);
       if (!fresh && tensors_.at(at->second).first < t.first) at->second = id;
     }
-    for (const auto& [b, id] : live)
-      p_.memory.peak_layers.push_back(id == kBatchCopy ? kNetworkInput : id);
+    for (const auto& [b, id] : live) p_.memory.peak_layers.push_back(id < 0 ? kNetworkInput : id);
     std::sort(p_.memory.peak_layers.begin(), p_.memory.peak_layers.end());
   }
 
@@ -187,7 +228,8 @@ class Layout {
     if (!a.at_output) {
       a.address = tensor_address_.at(id);
       for (const auto& [other, u] : tensors_) {
-        if (!in_arena(other) || u.first <= t.first) continue;
+        if (!in_arena(other) || u.first <= t.first || other == kErrors || other == kGradient)
+          continue;
         const std::uint64_t from = tensor_address_.at(other);
         const bool overlaps = from < a.address + a.bytes && a.address < from + u.bytes;
         if (overlaps && (a.overwritten_by < 0 || u.first < a.overwritten_by))
@@ -228,6 +270,14 @@ class Layout {
       m.output_bytes = static_cast<std::uint64_t>(p_.output.elements()) * batch;
       place(m.output_bytes, slots, p_.output_address, p_.output_stride);
     }
+    if (p_.readout) {
+      ReadoutQueues& r = *p_.readout;
+      const std::uint64_t records = static_cast<std::uint64_t>(r.kept) + batch;
+      const std::uint64_t labels = records * static_cast<std::uint64_t>(p_.label_bytes);
+      place(records * r.pitch, 1, r.record_address, unused);
+      place(labels, 1, r.label_address, unused);
+      m.record_bytes = records * r.pitch + labels;
+    }
     m.total_bytes = end;
     m.on_chip_bytes = 2 * static_cast<std::uint64_t>(p_.hardware.act_bytes) +
                       2 * static_cast<std::uint64_t>(p_.hardware.acc_depth) *
@@ -238,37 +288,52 @@ class Layout {
           fmt::format(
               "memory is {} bytes, expected at least {} (commands {}, weights {}, biases and "
               "requantization {}, "
-              "activations {}, {} slots of batch and output {})",
+              "activations {}, {} slots of batch and output {}{})",
               o_.memory_bytes, m.total_bytes, m.command_bytes, m.weight_bytes, m.parameter_bytes,
-              m.activation_bytes, slots, m.batch_bytes + m.output_bytes));
+              m.activation_bytes, slots, m.batch_bytes + m.output_bytes,
+              p_.readout ? fmt::format(", records {}", m.record_bytes) : std::string()));
     }
   }
 
   [[nodiscard]] std::uint32_t address_of(int tensor) const {
     // Relative to a register: the batch, and the program's output.
-    if (tensor == kNone || tensor == kBatch || (!p_.has_loss && tensor == p_.output_layer))
+    if (tensor == kNone || tensor == kBatch || tensor == kRecords ||
+        (!p_.has_loss && tensor == p_.output_layer))
       return 0;
+    if (is_constants(tensor)) return constant_address_.at(lowering::concat_of(tensor));
     return tensor_address_.at(tensor);
   }
 
-  void finish() {
-    for (Step& step : steps_) {
+  void finish(std::vector<Step>& steps, std::vector<Command>& to) const {
+    for (Step& step : steps) {
       Descriptor& d = step.command.descriptor;
       d.in_addr = address_of(step.in);
       d.in2_addr = address_of(step.in2);
-      d.out_addr = address_of(step.out);
+      d.out_addr = address_of(step.out) + step.out_offset;
       const auto op = static_cast<Opcode>(d.opcode);
-      if (op == Opcode::loss_ && p_.example_losses) d.out_addr = p_.loss_address;
-      if (op == Opcode::conv2d_ || op == Opcode::depthwise_) {
+      if (d.has(spec::kFlagLosses)) d.out_addr = p_.loss_address;
+      if (op == Opcode::update_) d.w_addr = p_.find_tensor(d.w_tensor)->address;
+      if ((op == Opcode::conv2d_ || op == Opcode::depthwise_) && !d.has(spec::kFlagWTransposed)) {
         d.w_addr = p_.find_tensor(d.w_tensor)->address;
         if (d.has(spec::kFlagHasBias)) d.bias_addr = p_.find_tensor(d.b_tensor)->address;
         d.rq_addr = requant_address_.at(step.command.layer);
       }
-      p_.forward.push_back(step.command);
+      to.push_back(step.command);
+    }
+  }
+
+  void finish() {
+    finish(steps_, p_.forward);
+    std::vector<const std::vector<Command>*> streams{&p_.forward, &p_.update};
+    if (p_.readout) {
+      finish(extract_, p_.readout->extract);
+      finish(score_, p_.readout->score);
+      finish(learn_, p_.readout->learn);
+      streams.insert(streams.end(), {&p_.readout->extract, &p_.readout->score, &p_.readout->learn});
     }
     for (Command& c : p_.update)
       c.descriptor.w_addr = p_.find_tensor(c.descriptor.w_tensor)->address;
-    for (const std::vector<Command>* stream : {&p_.forward, &p_.update}) {
+    for (const std::vector<Command>* stream : streams) {
       for (const Command& c : *stream) {
         const spec::Field bad =
             spec::field_out_of_range(c.descriptor, c.descriptor.has(spec::kFlagResAdd));
@@ -285,12 +350,25 @@ class Layout {
     std::memcpy(p_.image.data() + at, &value, sizeof value);
   }
 
+  void put_queue(const std::vector<Command>& queue, std::uint32_t at) {
+    for (std::size_t i = 0; i < queue.size(); ++i)
+      put(at + i * spec::kDescBytes, spec::encode(queue[i].descriptor));
+  }
+
   void write_image() {
     p_.image.assign(image_bytes_, std::byte{0});
-    for (const auto& [stream, at] :
-         {std::pair{&p_.forward, p_.forward_address}, std::pair{&p_.update, p_.update_address}}) {
-      for (std::size_t i = 0; i < stream->size(); ++i)
-        put(at + i * spec::kDescBytes, spec::encode((*stream)[i].descriptor));
+    put_queue(p_.forward, p_.forward_address);
+    put_queue(p_.update, p_.update_address);
+    if (p_.readout) {
+      put_queue(p_.readout->extract, p_.readout->extract_address);
+      put_queue(p_.readout->score, p_.readout->score_address);
+      put_queue(p_.readout->learn, p_.readout->learn_address);
+    }
+    for (const auto& [layer, at] : constant_address_) {
+      const std::vector<std::int8_t>& constants = quantized(layer).constants;
+      for (std::size_t b = 0; b < static_cast<std::size_t>(o_.batch); ++b)
+        std::memcpy(p_.image.data() + at + b * constants.size(), constants.data(),
+                    constants.size());
     }
     for (const TensorPlace& t : p_.tensors) {
       const QuantizedLayer& q = quantized(t.layer);
@@ -321,9 +399,10 @@ class Layout {
   const QuantizedNetwork& net_;
   const CompileOptions& o_;
   Program p_;
-  std::vector<Step> steps_;
-  std::map<int, Tensor> tensors_;                 // by name
-  std::map<int, std::uint32_t> requant_address_;  // by layer
+  std::vector<Step> steps_, extract_, score_, learn_;
+  std::map<int, std::uint32_t> constant_address_;  // by concat
+  std::map<int, Tensor> tensors_;                  // by name
+  std::map<int, std::uint32_t> requant_address_;   // by layer
   std::map<int, std::uint32_t> tensor_address_;
   std::uint64_t image_bytes_ = 0, arena_at_ = 0;
 };

@@ -36,9 +36,9 @@ double ScaledStep::value() const {
   return std::ldexp(mantissa, spec::kStepPreshift - static_cast<int>(shift));
 }
 
-ScaledStep encode_step(double value, const std::string& what) {
+ScaledStep encode_step(double value, const std::string& what, double low) {
   constexpr int kMaxShift = 39;
-  const double low = 0x1p-16, high = 65535.0 * (1 << spec::kStepPreshift);
+  const double high = 65535.0 * (1 << spec::kStepPreshift);
   if (!(value >= low && value <= high))
     throw Error(ErrorKind::input,
                 fmt::format("{} is {}, expected {} to {}", what, value, low, high));

@@ -28,8 +28,8 @@ struct ScaledStep {
   [[nodiscard]] double value() const;
   friend bool operator==(const ScaledStep&, const ScaledStep&) = default;
 };
-// value > 0. Error(input) naming `what` for a value outside 2^-16 .. 2^24 - 2^8, the steps that
-// shifts 0..39 express in 16 bits.
-[[nodiscard]] ScaledStep encode_step(double value, const std::string& what);
+// value > 0. Error(input) naming `what` for a value outside `low` .. 2^24 - 2^8. From 2^-16 on
+// shifts 0..39 express it in 16 bits; below, each halving costs a bit of the mantissa.
+[[nodiscard]] ScaledStep encode_step(double value, const std::string& what, double low = 0x1p-16);
 
 }  // namespace lastmile

@@ -17,6 +17,9 @@ namespace {
 using spec::Descriptor;
 using spec::Opcode;
 
+// Sums over a batch are large, so their steps may be small: 8 bits of mantissa are left.
+constexpr double kLeastReadoutStep = 0x1p-24;
+
 std::uint32_t u32(std::int64_t value) { return static_cast<std::uint32_t>(value); }
 
 class Lowering {
@@ -30,10 +33,16 @@ class Lowering {
     choose_layers();
     choose_fusions();
     program_header();
-    for (const int layer : layers_) emit(layer);
+    choose_places();
+    Lowered out;
+    to_ = &out.steps;
+    emit_copies(o_.input_layer);
+    for (const int layer : layers_) emit_all(layer);
     if (p_.has_loss) emit_loss();
     emit_updates();
-    return {std::move(p_), std::move(steps_)};
+    if (o_.readout) emit_readout(out);
+    out.program = std::move(p_);
+    return out;
   }
 
  private:
@@ -77,6 +86,7 @@ class Lowering {
     if (!o_.output_layer && hw_.training == 0)
       usage("hardware parameter TRAINING is 0, expected 1 for a program with a loss");
     if (o_.example_losses && o_.output_layer) usage("per-example losses of a program without loss");
+    if (o_.readout) check_readout();
     for (std::size_t i = 0; i < o_.training.size(); ++i) {
       const TensorTraining& t = o_.training[i];
       const std::string name = tensor_name(net_.network, t.tensor);
@@ -84,6 +94,48 @@ class Lowering {
       for (std::size_t j = 0; j < i; ++j)
         if (o_.training[j].tensor == t.tensor)
           usage(name + " is listed twice to train, expected once");
+    }
+  }
+
+  void check_readout() const {
+    if (o_.output_layer) usage("readouts of a program without loss");
+    if (!(o_.readout->step_lsb > 0))
+      usage(fmt::format("step of the readouts is {} LSBs, expected more than 0",
+                        o_.readout->step_lsb));
+    if (o_.readout->kept < 0)
+      usage(fmt::format("kept records is {}, expected 0 or more", o_.readout->kept));
+    const int head = net_.network.logits_layer();
+    const Layer& l = layer(head);
+    const int record = l.inputs[0];
+    if (l.op != Op::fully_connected || record < 0 || layer(record).op != Op::concat)
+      fail(head, "the head of a network without readouts, expected fully_connected on a concat");
+    if (record <= o_.input_layer)
+      usage(
+          fmt::format("input layer {} is not before the record, layer {}", o_.input_layer, record));
+    if (l.in.c % spec::kAlign != 0)
+      fail(head, fmt::format("a record has {} elements, expected a multiple of {}", l.in.c,
+                             spec::kAlign));
+    check(head, "examples of a batch, the products that a sum over them has,", o_.batch, 1,
+          spec::kMaxK);
+    for (const TensorTraining& t : o_.training)
+      if (t.tensor == weight_tensor(head))
+        usage(tensor_name(net_.network, t.tensor) +
+              " is to train by perturbation, expected another tensor: readouts train it");
+  }
+
+  // Inputs of a concat that their producers can write where they belong.
+  void choose_places() {
+    for (const int c : layers_) {
+      if (layer(c).op != Op::concat) continue;
+      std::uint32_t offset = 0;
+      for (std::size_t k = 0; k < layer(c).parts.size(); ++k) {
+        const int in = layer(c).inputs[k];
+        const bool possible = o_.fuse_adds && in != o_.input_layer && layer(in).op != Op::add &&
+                              layer(in).op != Op::softmax && layer(in).op != Op::concat &&
+                              consumers(in) == 1;
+        if (possible) placed_[in] = {c, offset};
+        offset += u32(layer(c).parts[k].elements);
+      }
     }
   }
 
@@ -160,7 +212,10 @@ class Lowering {
   }
 
   // The tensor a layer reads, as its command sees it.
-  [[nodiscard]] int tensor_of(int in) const { return in == o_.input_layer ? kBatch : in; }
+  [[nodiscard]] int tensor_of(int in) const {
+    return in == o_.input_layer || (records_in_ && in == record()) ? kBatch : in;
+  }
+  [[nodiscard]] int record() const { return layer(net_.network.logits_layer()).inputs[0]; }
 
   Step& push(Opcode op, int owner, std::string name, int in, int in2, int out) {
     Step s;
@@ -173,9 +228,19 @@ class Lowering {
     s.in2 = in2;
     s.out = out;
     if (in == kBatch) s.command.descriptor.flags |= spec::kFlagInBatch;
-    if (out == p_.output_layer && !p_.has_loss) s.command.descriptor.flags |= spec::kFlagOutBatch;
-    steps_.push_back(std::move(s));
-    return steps_.back();
+    if (records_out_ && out == record()) s.out = kRecords;
+    if ((out == p_.output_layer && !p_.has_loss) || s.out == kRecords)
+      s.command.descriptor.flags |= spec::kFlagOutBatch;
+    to_->push_back(std::move(s));
+    return to_->back();
+  }
+
+  // A layer, and the copies of its output that concats want.
+  void emit_all(int i) {
+    emit(i);
+    if (fused_.contains(i)) return;  // came with its convolution
+    const auto fused = fused_into_.find(i);
+    emit_copies(fused == fused_into_.end() ? i : fused->second);
   }
 
   void emit(int i) {
@@ -183,6 +248,7 @@ class Lowering {
     if (fused_.contains(i)) return;
     if (l.op == Op::add) return emit_add(i);
     if (l.op == Op::softmax) return emit_softmax(i);
+    if (l.op == Op::concat) return emit_concat(i);
     const bool weighted = has_weights(l);
     const auto fused = fused_into_.find(i);
     const int result = fused == fused_into_.end() ? i : fused->second;
@@ -195,8 +261,15 @@ class Lowering {
                       : l.op == Op::depthwise_conv2d ? Opcode::depthwise_
                                                      : Opcode::conv2d_;
     const std::string name = result == i ? l.name : l.name + "+" + layer(result).name;
-    Step& step = push(op, i, name, tensor_of(l.inputs[0]), in2, result);
+    const auto place = placed_.find(result);
+    const bool placed = place != placed_.end();
+    Step& step =
+        push(op, i, name, tensor_of(l.inputs[0]), in2, placed ? place->second.concat : result);
     Descriptor& d = step.command.descriptor;
+    if (placed) {
+      step.out_offset = place->second.offset;
+      d.out_pitch = u32(layer(place->second.concat).out.c);
+    }
     window_fields(i, d);
     if (weighted) {
       weighted_fields(i, d);
@@ -245,7 +318,8 @@ class Lowering {
     const QuantizedLayer& q = quantized(i);
     const bool logits = p_.has_loss && i == p_.output_layer;
     check(i, "K, the number of products summed per output,", reduction(l), 1, spec::kMaxK);
-    if (net_.weight_type == WeightType::w8) d.flags |= spec::kFlagW8;
+    const int bits = bits_of(net_.weight_type_of(static_cast<std::size_t>(i)));
+    if (bits == 8) d.flags |= spec::kFlagW8;
     if (logits) d.flags |= spec::kFlagOut16;
     if (l.bias) d.flags |= spec::kFlagHasBias;
     d.in_zp = net_.quant_of(l.inputs[0]).zero_point;
@@ -256,8 +330,7 @@ class Lowering {
     d.b_tensor = bias_tensor(i);
     d.w_keep = d.b_keep = 256;
 
-    add_tensor(i, false, net_.weight_type == WeightType::w8 ? 8 : 16, q.rows, q.columns);
-    TensorPlace& w = p_.tensors.back();
+    const TensorPlace& w = add_tensor(i, false, bits, q.rows, q.columns);
     d.w_pitch = w.pitch;
     if (w.trainable) {
       d.flags |= spec::kFlagWTrain;
@@ -266,8 +339,7 @@ class Lowering {
       d.w_keep = u32(w.keep);
     }
     if (!l.bias) return;
-    add_tensor(i, true, 32, 1, l.filters);
-    const TensorPlace& b = p_.tensors.back();
+    const TensorPlace& b = add_tensor(i, true, 32, 1, l.filters);
     if (b.trainable) {
       d.flags |= spec::kFlagBTrain;
       d.b_eps = b.eps.mantissa;
@@ -276,9 +348,11 @@ class Lowering {
     }
   }
 
-  void add_tensor(int i, bool bias, int bits, int rows, int columns) {
+  // Its place; made on the first call.
+  const TensorPlace& add_tensor(int i, bool bias, int bits, int rows, int columns) {
     TensorPlace t;
     t.tensor = bias ? bias_tensor(i) : weight_tensor(i);
+    if (const TensorPlace* known = p_.find_tensor(t.tensor)) return *known;
     t.layer = i;
     t.bias = bias;
     t.bits = bits;
@@ -311,6 +385,7 @@ class Lowering {
       }
     }
     p_.tensors.push_back(t);
+    return p_.tensors.back();
   }
 
   // `swapped`: the addend that comes first in the descriptor is the layer's second input.
@@ -351,18 +426,53 @@ class Lowering {
     }
   }
 
-  // A maximum over one element.
+  // Copies of tensor `from` into its places in concats, as soon as it is there: it may die then.
+  void emit_copies(int from) {
+    if (placed_.contains(from)) return;
+    for (const int c : layers_) {
+      if (layer(c).op != Op::concat) continue;
+      std::uint32_t offset = 0;
+      for (std::size_t k = 0; k < layer(c).parts.size(); ++k) {
+        if (layer(c).inputs[k] == from) {
+          const std::string name = from == kNetworkInput ? "input" : layer(from).name;
+          emit_part(c, fmt::format("{} into {}", name, layer(c).name), tensor_of(from),
+                    net_.network.shape_of(from), offset);
+        }
+        offset += u32(layer(c).parts[k].elements);
+      }
+    }
+  }
+
+  void emit_part(int c, std::string name, int in, const Shape& shape, std::uint32_t offset) {
+    Step& step = push(Opcode::pool_, c, std::move(name), in, kNone, c);
+    step.out_offset = offset;
+    step.command.descriptor.out_pitch = u32(layer(c).out.c);
+    copy_fields(shape, step.command.descriptor);
+    tile(c, step.command.descriptor);
+  }
+
+  // Its inputs are in their places by now.
+  void emit_concat(int i) {
+    const Layer& l = layer(i);
+    if (!l.constants.empty())
+      emit_part(i, l.name + " constants", constants_of(i),
+                {1, 1, static_cast<int>(l.constants.size())}, u32(l.in.c));
+  }
+
   void emit_copy() {
     copied_ = true;
     Step& step = push(Opcode::pool_, kNetworkInput, "copy of the batch", kBatch, kNone, kBatchCopy);
-    Descriptor& d = step.command.descriptor;
-    const Shape s = p_.input;
+    copy_fields(p_.input, step.command.descriptor);
+    tile(kNone, step.command.descriptor);
+  }
+
+  // A maximum over one element.
+  static void copy_fields(const Shape& s, Descriptor& d) {
     d.flags |= spec::kFlagMax;
     d.in_h = d.out_h = u32(s.h), d.in_w = d.out_w = u32(s.w), d.in_c = d.out_c = u32(s.c);
     d.kernel_h = d.kernel_w = d.stride_h = d.stride_w = d.dilation_h = d.dilation_w = 1;
     d.groups = 1, d.cin_group = d.in_c, d.cout_group = 1;
     d.act_min = -128, d.act_max = 127;
-    tile(kNone, d);
   }
 
   void emit_softmax(int i) {
@@ -387,6 +497,78 @@ class Lowering {
     d.in_c = u32(p_.classes);
     d.m1 = net_.logits.loss_multiplier;
     d.e1 = -net_.logits.loss_shift;
+  }
+
+  // The three queues of readouts: the layers up to the record with it at OUT_ADDR; the head and the
+  // loss on records at BATCH_ADDR; the same and a step.
+  void emit_readout(Lowered& out) {
+    const int head = net_.network.logits_layer();
+    const Layer& l = layer(head);
+    const auto k = static_cast<std::int64_t>(l.in.c);
+    ReadoutQueues queues;
+    queues.layer = record();
+    queues.pitch = u32(k);
+    queues.kept = o_.readout->kept;
+    p_.readout = std::move(queues);
+
+    to_ = &out.extract;
+    records_out_ = true;
+    copied_ = false;
+    emit_copies(o_.input_layer);
+    for (const int i : layers_)
+      if (i != head) emit_all(i);
+    records_out_ = false;
+
+    records_in_ = true;
+    to_ = &out.score;
+    emit(head);
+    emit_loss();
+
+    to_ = &out.learn;
+    emit(head);
+    emit_loss();
+    Step& loss = to_->back();
+    loss.out = kErrors;
+    Descriptor& e = loss.command.descriptor;
+    e.flags = (e.flags & ~std::uint32_t{spec::kFlagLosses}) | spec::kFlagErrors;
+    e.w_tensor = bias_tensor(head);  // another stream than the update's
+    records_in_ = false;
+
+    emit_gradient(head, k);
+    const TensorPlace& w = *p_.find_tensor(weight_tensor(head));
+    const ScaledStep scaled = encode_step(
+        o_.readout->step_lsb, "compiler: step of the readouts in LSBs", kLeastReadoutStep);
+    Step& update = push(Opcode::update_, head, "learn " + tensor_name(net_.network, w.tensor),
+                        kGradient, kNone, kNone);
+    Descriptor& u = update.command.descriptor;
+    u.n = 0;
+    u.flags |= spec::kFlagGradient | (w.bits == 8 ? spec::kFlagW8 : 0U);
+    u.in_c = u32(w.columns);
+    u.out_c = u32(w.rows);
+    u.w_pitch = w.pitch;
+    u.w_tensor = w.tensor;
+    u.w_keep = 256;
+    u.step = scaled.mantissa;
+    u.step_shift = scaled.shift;
+  }
+
+  // Sum over the batch of error * (record - zero point): the errors are one image of batch rows,
+  // and the records are the weights.
+  void emit_gradient(int head, std::int64_t k) {
+    Step& step =
+        push(Opcode::conv2d_, head, "gradient of " + layer(head).name, kErrors, kNone, kGradient);
+    Descriptor& d = step.command.descriptor;
+    d.flags |= spec::kFlagWTransposed | spec::kFlagW8 | spec::kFlagOut32 | spec::kFlagWBatch;
+    d.n = 1;
+    d.in_h = d.kernel_h = u32(o_.batch);
+    d.in_w = d.out_w = u32(p_.classes);
+    d.in_c = d.out_h = d.kernel_w = 1;
+    d.stride_h = d.stride_w = d.dilation_h = d.dilation_w = 1;
+    d.groups = d.cin_group = 1;
+    d.out_c = d.cout_group = d.w_pitch = u32(k);
+    d.w_zp = net_.quant_of(record()).zero_point;
+    d.w_keep = d.b_keep = 256;
+    tile(head, d);
   }
 
   void tile(int i, Descriptor& d) const {
@@ -431,8 +613,14 @@ class Lowering {
   std::vector<int> layers_;        // needed, in order
   std::map<int, int> fused_into_;  // weighted layer -> the add that it performs
   std::set<int> fused_;            // adds performed by another command
+  struct Place {
+    int concat = 0;
+    std::uint32_t offset = 0;
+  };
+  std::map<int, Place> placed_;  // tensors that are written into their place in a concat
   bool copied_ = false;
-  std::vector<Step> steps_;
+  bool records_out_ = false, records_in_ = false;  // the record is at OUT_ADDR, at BATCH_ADDR
+  std::vector<Step>* to_ = nullptr;
 };
 
 }  // namespace

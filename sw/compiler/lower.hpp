@@ -16,16 +16,25 @@ inline constexpr int kBatch = kNetworkInput;  // the batch in its slot
 // The batch in the arena, for a second addend: in2_addr cannot be relative to BATCH_ADDR.
 inline constexpr int kBatchCopy = -2;
 inline constexpr int kNone = -3;
+inline constexpr int kErrors = -4;    // of the outputs: int8 [batch][classes]
+inline constexpr int kGradient = -5;  // of the head's weights: int32 [classes][record]
+inline constexpr int kRecords = -6;   // the records at register OUT_ADDR
+// The constants of concat `layer`, once per example: in the image.
+constexpr int constants_of(int layer) { return -16 - layer; }
+constexpr bool is_constants(int tensor) { return tensor <= -16; }
+constexpr int concat_of(int tensor) { return -16 - tensor; }
 
 // One forward command and the tensors behind its addresses.
 struct Step {
   Command command;
   int in = kNone, in2 = kNone, out = kNone;
+  std::uint32_t out_offset = 0;  // bytes from the start of `out`: a part of a concat
 };
 
 struct Lowered {
   Program program;  // all but forward, activations, addresses, image and memory map
   std::vector<Step> steps;
+  std::vector<Step> extract, score, learn;  // of a program with readouts
 };
 
 // Throws what compile() throws, but for memory.

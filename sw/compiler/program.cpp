@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 
 namespace lastmile {
 namespace {
@@ -32,7 +33,12 @@ std::string flags_text(const Descriptor& d) {
       {spec::kFlagPacked, "packed"},
       {spec::kFlagMax, "max"},
       {spec::kFlagLosses, "losses"},
-      {spec::kFlagOutBatch, "out=output"}};
+      {spec::kFlagOutBatch, "out=output"},
+      {spec::kFlagWTransposed, "w-transposed"},
+      {spec::kFlagOut32, "out32"},
+      {spec::kFlagErrors, "errors"},
+      {spec::kFlagGradient, "gradient"},
+      {spec::kFlagWBatch, "w=batch"}};
   std::string out;
   for (const auto& [flag, name] : kNames)
     if (d.has(flag)) out += fmt::format(" {}", name);
@@ -53,6 +59,7 @@ std::string command_text(std::size_t index, const Command& c) {
   std::string out =
       fmt::format("{:4} {:<9} {}{}\n", index, spec::to_string(op), c.name, flags_text(d));
   if (op == Opcode::update_) {
+    if (d.has(spec::kFlagGradient)) out += fmt::format("      gradient 0x{:06x}\n", d.in_addr);
     return out +
            fmt::format("      tensor {} at 0x{:06x}: {} x {}, pitch {}, step {}*2^{}, keep {}\n",
                        d.w_tensor, d.w_addr, d.out_c, d.in_c, d.w_pitch, d.step,
@@ -69,6 +76,7 @@ std::string command_text(std::size_t index, const Command& c) {
   out += fmt::format(" kernel {}x{} stride {}x{} dilation {}x{} pad {},{}", d.kernel_h, d.kernel_w,
                      d.stride_h, d.stride_w, d.dilation_h, d.dilation_w, d.pad_top, d.pad_left);
   if (d.groups > 1) out += fmt::format(" groups {}", d.groups);
+  if (d.out_pitch != 0) out += fmt::format(" out pitch {}", d.out_pitch);
   out += fmt::format(" clamp {}..{}\n      tile n {} h {} w {} c {} row pitch {}\n", d.act_min,
                      d.act_max, d.tile_n, d.tile_h, d.tile_w, d.tile_c, d.row_pitch);
   if (op == Opcode::pool_) return out;
@@ -110,9 +118,12 @@ std::string memory_report(const Program& p, const Network& network) {
        fmt::format("{} forward, {} update", p.forward.size(), p.update.size()));
   line("weights", m.weight_bytes, "rows padded to 64");
   line("biases and requantization", m.parameter_bytes, "");
+  if (m.constant_bytes != 0) line("constants of records", m.constant_bytes, "");
   line("activations", m.activation_bytes,
        fmt::format("{} live at once at command {} ({})", m.activation_live_peak, m.peak_command,
-                   p.forward[static_cast<std::size_t>(m.peak_command)].name));
+                   static_cast<std::size_t>(m.peak_command) < p.forward.size()
+                       ? p.forward[static_cast<std::size_t>(m.peak_command)].name
+                       : "learn"));
   for (const int layer : m.peak_layers) {
     const ActivationPlace* a = p.find_activation(layer);
     if (a == nullptr) continue;
@@ -123,6 +134,10 @@ std::string memory_report(const Program& p, const Network& network) {
   line("batch and labels", m.batch_bytes * slots, fmt::format("{} slots", p.slots));
   if (m.output_bytes != 0)
     line("outputs", m.output_bytes * slots, fmt::format("{} slots", p.slots));
+  if (p.readout)
+    line(
+        "kept records", m.record_bytes,
+        fmt::format("{} of {} bytes kept, {} passing", p.readout->kept, p.readout->pitch, p.batch));
   line("total", m.total_bytes, "with alignment");
   line("on chip", m.on_chip_bytes, "activation and accumulator memories, both halves");
   return out;
@@ -157,6 +172,15 @@ std::string to_text(const Program& p, const Network& network) {
   for (std::size_t i = 0; i < p.forward.size(); ++i) out += command_text(i, p.forward[i]);
   if (!p.update.empty()) out += fmt::format("update at 0x{:06x}:\n", p.update_address);
   for (std::size_t i = 0; i < p.update.size(); ++i) out += command_text(i, p.update[i]);
+  if (p.readout) {
+    const ReadoutQueues& r = *p.readout;
+    for (const auto& [name, queue, at] : {std::tuple{"extract", &r.extract, r.extract_address},
+                                          {"score", &r.score, r.score_address},
+                                          {"learn", &r.learn, r.learn_address}}) {
+      out += fmt::format("{} at 0x{:06x}:\n", name, at);
+      for (std::size_t i = 0; i < queue->size(); ++i) out += command_text(i, (*queue)[i]);
+    }
+  }
   for (const std::string& note : p.notes) out += "note: " + note + "\n";
   return out;
 }

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -65,11 +66,27 @@ struct MemoryMap {
   std::uint64_t output_bytes = 0;          // one output slot of a program that ends in a layer
   std::uint64_t loss_bytes = 0;            // per-example losses
   std::uint64_t batch_bytes = 0;           // one slot: examples and labels
+  std::uint64_t constant_bytes = 0;        // what concats append, once per example of a batch
+  std::uint64_t record_bytes = 0;          // records with their labels, kept and passing ones
   std::uint64_t total_bytes =
       0;  // memory that the device must have; all of the above, slots times slots
   std::uint64_t on_chip_bytes = 0;  // scratchpads and accumulators of the hardware, both halves
   int peak_command = 0;             // where activation_live_peak is reached
   std::vector<int> peak_layers;     // whose outputs are live there
+};
+
+// What a program with readouts has beside its two queues. Records are the rows of a concat, `pitch`
+// bytes each; those of memory number 0 to kept + batch - 1 lie one after another, and so do their
+// labels. A queue works on `batch` of them, from any record on.
+struct ReadoutQueues {
+  int layer = 0;            // the concat
+  std::uint32_t pitch = 0;  // bytes of a record, a multiple of 64
+  int kept = 0;             // records with a place of their own; the last `batch` are for others
+  std::vector<Command> extract;  // batch of examples (BATCH_ADDR) -> records at OUT_ADDR
+  std::vector<Command> score;    // records at BATCH_ADDR, labels at LABEL_ADDR -> logits and loss
+  std::vector<Command> learn;    // the same, and a step of the head's weights
+  std::uint32_t extract_address = 0, score_address = 0, learn_address = 0;  // first descriptors
+  std::uint32_t record_address = 0, label_address = 0;                      // of record 0
 };
 
 struct Program {
@@ -93,6 +110,7 @@ struct Program {
   std::vector<Command> update;        // empty: nothing trains
   std::uint32_t forward_address = 0;  // of the first descriptor
   std::uint32_t update_address = 0;
+  std::optional<ReadoutQueues> readout;
   std::vector<TensorPlace> tensors;          // by tensor id
   std::vector<ActivationPlace> activations;  // by layer; tensors that fusion removed are absent
   std::uint32_t loss_address = 0;            // int32 [batch]

@@ -175,6 +175,20 @@ int Driver::checked_slot(int slot) const {
   return slot;
 }
 
+// `count` labels as the NPU reads them; those that are not given are ignored by the loss.
+std::vector<std::byte> Driver::label_bytes(std::span<const int> labels, std::size_t count) const {
+  const auto width = static_cast<std::size_t>(program_.label_bytes);
+  std::vector<std::byte> bytes(count * width, std::byte{0xff});
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] < -1 || labels[i] >= program_.classes)
+      bad_input(fmt::format("label of example {} is {}, expected 0 to {}, or -1 to ignore it", i,
+                            labels[i], program_.classes - 1));
+    const auto label = static_cast<std::uint16_t>(labels[i]);  // -1: all ones
+    std::memcpy(bytes.data() + i * width, &label, width);
+  }
+  return bytes;
+}
+
 void Driver::load_batch(std::span<const std::int8_t> examples, std::span<const int> labels,
                         int slot) {
   const auto each = static_cast<std::size_t>(program_.input.elements());
@@ -186,17 +200,8 @@ void Driver::load_batch(std::span<const std::int8_t> examples, std::span<const i
   const auto s = static_cast<std::uint32_t>(checked_slot(slot));
   if (program_.has_loss ? labels.size() != count : !labels.empty())
     bad_input(fmt::format("{} labels, expected {}", labels.size(), program_.has_loss ? count : 0));
-  std::vector<std::byte> bytes(
-      static_cast<std::size_t>(program_.batch) * static_cast<std::size_t>(program_.label_bytes),
-      std::byte{0xff});
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    if (labels[i] < -1 || labels[i] >= program_.classes)
-      bad_input(fmt::format("label of example {} is {}, expected 0 to {}, or -1 to ignore it", i,
-                            labels[i], program_.classes - 1));
-    const auto label = static_cast<std::uint16_t>(labels[i]);  // -1: all ones
-    const auto width = static_cast<std::size_t>(program_.label_bytes);
-    std::memcpy(bytes.data() + i * width, &label, width);
-  }
+  const std::vector<std::byte> bytes =
+      label_bytes(labels, static_cast<std::size_t>(program_.batch));
   write_memory(program_.batch_address + s * program_.batch_stride, std::as_bytes(examples),
                Traffic::batch);
   if (program_.has_loss)
@@ -241,24 +246,94 @@ void Driver::fail(const std::vector<Command>& commands, const std::string& phase
                            name_of_info(code, info)));
 }
 
-ForwardResult Driver::forward(spec::Polarity polarity, std::uint64_t seed) {
+void Driver::set_polarity(spec::Polarity polarity, std::uint64_t seed) {
   set(reg::kPolarity, static_cast<std::uint32_t>(polarity), Traffic::step);
-  if (polarity != spec::Polarity::none_) {
-    set(reg::kSeedLo, static_cast<std::uint32_t>(seed), Traffic::step);
-    set(reg::kSeedHi, static_cast<std::uint32_t>(seed >> 32), Traffic::step);
-  }
-  const char* sign = polarity == spec::Polarity::plus_    ? "+"
-                     : polarity == spec::Polarity::minus_ ? "-"
-                                                          : "";
-  run(program_.forward_address, program_.forward, fmt::format("forward{}", sign));
+  if (polarity == spec::Polarity::none_) return;
+  set(reg::kSeedLo, static_cast<std::uint32_t>(seed), Traffic::step);
+  set(reg::kSeedHi, static_cast<std::uint32_t>(seed >> 32), Traffic::step);
+}
+
+ForwardResult Driver::result() {
   ForwardResult r;
-  if (!program_.has_loss) return r;
   const std::uint64_t low = read(reg::kLossLo, Traffic::step);
   const std::uint64_t high = read(reg::kLossHi, Traffic::step);
   r.loss_sum = static_cast<std::int64_t>(high << 32 | low);
   r.correct = read(reg::kCorrect, Traffic::step);
   r.examples = read(reg::kExamples, Traffic::step);
   return r;
+}
+
+ForwardResult Driver::forward(spec::Polarity polarity, std::uint64_t seed) {
+  set_polarity(polarity, seed);
+  const char* sign = polarity == spec::Polarity::plus_    ? "+"
+                     : polarity == spec::Polarity::minus_ ? "-"
+                                                          : "";
+  run(program_.forward_address, program_.forward, fmt::format("forward{}", sign));
+  return program_.has_loss ? result() : ForwardResult{};
+}
+
+const ReadoutQueues& Driver::readout() const {
+  if (!program_.readout) usage("the program has no readouts");
+  return *program_.readout;
+}
+
+void Driver::select_records(int first) {
+  const ReadoutQueues& r = readout();
+  if (first < 0 || first > r.kept)
+    usage(fmt::format("first record is {}, expected 0 to {}", first, r.kept));
+  const auto at = static_cast<std::uint32_t>(first);
+  set(reg::kBatchAddr, r.record_address + at * r.pitch, Traffic::step);
+  set(reg::kLabelAddr, r.label_address + at * static_cast<std::uint32_t>(program_.label_bytes),
+      Traffic::step);
+}
+
+void Driver::extract(int first, spec::Polarity polarity, std::uint64_t seed) {
+  const ReadoutQueues& r = readout();
+  if (first < 0 || first > r.kept)
+    usage(fmt::format("first record is {}, expected 0 to {}", first, r.kept));
+  set_polarity(polarity, seed);
+  select_batch(0);
+  set(reg::kOutAddr, r.record_address + static_cast<std::uint32_t>(first) * r.pitch, Traffic::step);
+  run(r.extract_address, r.extract, "extract");
+}
+
+void Driver::set_labels(std::span<const int> labels, int first) {
+  const ReadoutQueues& r = readout();
+  const auto room = static_cast<std::size_t>(r.kept) + static_cast<std::size_t>(program_.batch);
+  if (first < 0 || static_cast<std::size_t>(first) + labels.size() > room)
+    usage(fmt::format("labels of records {} to {}, expected at most {} records", first,
+                      static_cast<std::size_t>(first) + labels.size(), room));
+  write_memory(r.label_address + static_cast<std::uint32_t>(first) *
+                                     static_cast<std::uint32_t>(program_.label_bytes),
+               label_bytes(labels, labels.size()), Traffic::batch);
+}
+
+ForwardResult Driver::score(int first) {
+  set_polarity(spec::Polarity::none_, 0);
+  select_records(first);
+  run(readout().score_address, readout().score, "score");
+  return result();
+}
+
+ForwardResult Driver::learn(std::uint32_t step_register, std::uint64_t seed, int first) {
+  static_cast<void>(readout());
+  set_step(step_register);
+  set_polarity(spec::Polarity::none_, 0);
+  select_records(first);
+  set(reg::kSeedLo, static_cast<std::uint32_t>(seed), Traffic::step);
+  set(reg::kSeedHi, static_cast<std::uint32_t>(seed >> 32), Traffic::step);
+  set(reg::kPairSeedLo, static_cast<std::uint32_t>(seed), Traffic::step);
+  set(reg::kPairSeedHi, static_cast<std::uint32_t>(seed >> 32), Traffic::step);
+  run(readout().learn_address, readout().learn, "learn");
+  return result();
+}
+
+void Driver::set_step(std::uint32_t step_register) {
+  if (step_register >> 16 > 16)
+    usage(fmt::format(
+        "step register is 0x{:x}, expected a 16-bit mantissa and a shift of 0 to 16 above it",
+        step_register));
+  set(reg::kStep, step_register, Traffic::step);
 }
 
 void Driver::update(std::span<const std::uint64_t> seeds, std::span<const std::int8_t> coefficients,
@@ -269,15 +344,11 @@ void Driver::update(std::span<const std::uint64_t> seeds, std::span<const std::i
   if (coefficients.size() != seeds.size())
     usage(fmt::format("{} coefficients for {} seeds, expected as many", coefficients.size(),
                       seeds.size()));
-  const std::uint32_t shift = step_register >> 16;
-  if (shift > 16)
-    usage(fmt::format(
-        "step register is 0x{:x}, expected a 16-bit mantissa and a shift of 0 to 16 above it",
-        step_register));
   for (std::size_t j = 0; j < seeds.size(); ++j) {
     if (coefficients[j] < -127)
       usage(fmt::format("coefficient {} is {}, expected -127 to 127", j, coefficients[j]));
   }
+  set_step(step_register);
   for (std::size_t j = 0; j < seeds.size(); ++j) {
     const auto at = static_cast<std::uint32_t>(j);
     set(reg::kPairSeedLo + at * reg::kPairSeedLoStride, static_cast<std::uint32_t>(seeds[j]),
@@ -288,7 +359,6 @@ void Driver::update(std::span<const std::uint64_t> seeds, std::span<const std::i
         Traffic::step);
   }
   set(reg::kPairs, static_cast<std::uint32_t>(seeds.size()), Traffic::step);
-  set(reg::kStep, step_register, Traffic::step);
   run(program_.update_address, program_.update, "update");
 }
 

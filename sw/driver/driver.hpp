@@ -75,6 +75,18 @@ class Driver {
   void update(std::span<const std::uint64_t> seeds, std::span<const std::int8_t> coefficients,
               std::uint32_t step_register);
 
+  // Readouts (Error(usage) for a program without them). Records are numbered from 0; the last
+  // `batch` of kept + batch are a place for records that are not kept.
+  // Records of the selected batch of examples, into places first to first + batch - 1.
+  void extract(int first, spec::Polarity polarity = spec::Polarity::none_, std::uint64_t seed = 0);
+  // Labels of records from `first` on, -1 = ignore. Error(input) naming the record for a wrong one.
+  void set_labels(std::span<const int> labels, int first);
+  // The head and the loss on records first to first + batch - 1.
+  ForwardResult score(int first);
+  // The same, and a step of the head by the errors of its outputs; the result is of before the
+  // step. `seed` draws how errors and weights are rounded. Error(usage) for a bad step register.
+  ForwardResult learn(std::uint32_t step_register, std::uint64_t seed, int first);
+
   // Of the last pass.
   [[nodiscard]] std::vector<std::int32_t>
   example_losses();  // Error(usage) unless compiled with example_losses
@@ -111,6 +123,12 @@ class Driver {
   [[noreturn]] void fail(const std::vector<Command>& commands, const std::string& phase);
   const TensorPlace& place(std::uint32_t tensor) const;
   int checked_slot(int slot) const;
+  const ReadoutQueues& readout() const;
+  void select_records(int first);
+  void set_step(std::uint32_t step_register);
+  void set_polarity(spec::Polarity polarity, std::uint64_t seed);
+  std::vector<std::byte> label_bytes(std::span<const int> labels, std::size_t count) const;
+  ForwardResult result();
 
   Device& device_;
   Program program_;

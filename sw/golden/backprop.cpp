@@ -72,16 +72,14 @@ template <class T>
 void Backprop<T>::forward_layer(Pass& pass, std::size_t i) {
   const Layer& l = network_.layers[i];
   const bool norm = l.batch_norm && pass.trains[i];
-  const std::int64_t in = l.in.elements();
   const std::int64_t out = l.out.elements();
   std::vector<T>& y = norm ? sums_[i] : output_[i];
   y.resize(static_cast<std::size_t>(pass.examples * out));
   const auto source = [&](std::size_t k, std::int64_t example) -> const T* {
-    if (k >= l.inputs.size()) return nullptr;
     const int from = l.inputs[k];
     return (from == kNetworkInput ? pass.x.data()
                                   : output_[static_cast<std::size_t>(from)].data()) +
-           example * in;
+           example * input_elements(l, k);
   };
   const LayerParams<T>& p = pass.effective.layers[i];
   workers_.parallel_for(pass.chunks, [&](std::int64_t begin, std::int64_t end) {
@@ -95,7 +93,9 @@ void Backprop<T>::forward_layer(Pass& pass, std::size_t i) {
                                   p.bias.empty() ? nullptr : p.bias.data(),
                                   norm ? Activation::none : l.activation, to, scratch);
       } else {
-        kernels::plain_forward(l, chunk.count, a, source(1, chunk.first), to);
+        std::vector<const T*> inputs{a};
+        for (std::size_t k = 1; k < l.inputs.size(); ++k) inputs.push_back(source(k, chunk.first));
+        kernels::plain_forward<T>(l, chunk.count, inputs, to);
         kernels::activate(l.activation, to, to, static_cast<std::size_t>(chunk.count * out));
       }
     }
@@ -254,20 +254,19 @@ void Backprop<T>::backward_layer(Pass& pass, std::size_t i) {
   const bool norm = l.batch_norm && pass.trains[i];
   const bool weights = has_weights(l) && pass.trains[i];
   const bool bias = weights && !pass.gradients.layers[i].bias.empty();
-  const std::int64_t in = l.in.elements();
   const std::int64_t out = l.out.elements();
   if (norm) norm_backward(pass, i);
   // Where an input's gradient goes; null where nothing below needs it.
   const auto target = [&](std::size_t k, std::int64_t example) -> T* {
-    if (k >= l.inputs.size() || l.inputs[k] == kNetworkInput) return nullptr;
+    if (l.inputs[k] == kNetworkInput) return nullptr;
     const auto from = static_cast<std::size_t>(l.inputs[k]);
-    return pass.flows[from] ? gradient_[from].data() + example * in : nullptr;
+    return pass.flows[from] ? gradient_[from].data() + example * input_elements(l, k) : nullptr;
   };
   const auto source = [&](std::int64_t example) -> const T* {
     const int from = l.inputs[0];
     return (from == kNetworkInput ? pass.x.data()
                                   : output_[static_cast<std::size_t>(from)].data()) +
-           example * in;
+           example * input_elements(l, 0);
   };
   if (weights) {
     weight_parts_.resize(static_cast<std::size_t>(pass.chunks));
@@ -285,8 +284,10 @@ void Backprop<T>::backward_layer(Pass& pass, std::size_t i) {
       }
       const T* a = source(chunk.first);
       if (!has_weights(l)) {
-        kernels::plain_backward<T>(l, chunk.count, a, d, target(0, chunk.first),
-                                   target(1, chunk.first));
+        std::vector<T*> gradients;
+        for (std::size_t k = 0; k < l.inputs.size(); ++k)
+          gradients.push_back(target(k, chunk.first));
+        kernels::plain_backward<T>(l, chunk.count, a, d, gradients);
         continue;
       }
       T* dw = nullptr;

@@ -22,8 +22,9 @@ void expect_size(const char* what, std::size_t found, std::size_t expected) {
 // One layer on n examples, activation included unless `pre` is given: then `pre` receives the
 // values before it.
 template <class T>
-void run(const Layer& l, const LayerParams<T>& p, int n, const T* a, const T* b, T* pre, T* y,
-         kernels::Scratch<T>& scratch) {
+void run(const Layer& l, const LayerParams<T>& p, int n, std::span<const T* const> inputs, T* pre,
+         T* y, kernels::Scratch<T>& scratch) {
+  const T* a = inputs[0];
   const auto count = static_cast<std::size_t>(n) * static_cast<std::size_t>(l.out.elements());
   if (has_weights(l)) {
     const T* bias = p.bias.empty() ? nullptr : p.bias.data();
@@ -33,7 +34,7 @@ void run(const Layer& l, const LayerParams<T>& p, int n, const T* a, const T* b,
     }
     kernels::weighted_forward(l, n, a, p.weights.data(), bias, Activation::none, pre, scratch);
   } else {
-    kernels::plain_forward(l, n, a, b, y);
+    kernels::plain_forward(l, n, inputs, y);
     if (pre != nullptr) std::copy_n(l.op == Op::softmax ? a : y, count, pre);
     if (pre == nullptr || l.op == Op::softmax) {
       if (l.activation != Activation::none) kernels::activate<T>(l.activation, y, y, count);
@@ -141,10 +142,12 @@ void Golden<T>::forward_chunk(const FloatParams<T>& params, int n, const T* x, T
   const auto output = [&](int i) -> T* { return slots[slot_[static_cast<std::size_t>(i)]].data(); };
   const auto input = [&](int i) -> const T* { return i == kNetworkInput ? x : output(i); };
   const int last = network_.logits_layer();
+  std::vector<const T*> inputs;
   for (int i = 0; i <= last; ++i) {
     const Layer& l = network_.layers[static_cast<std::size_t>(i)];
-    const T* b = l.inputs.size() > 1 ? input(l.inputs[1]) : nullptr;
-    run<T>(l, params.layers[static_cast<std::size_t>(i)], n, input(l.inputs[0]), b, nullptr,
+    inputs.clear();
+    for (const int from : l.inputs) inputs.push_back(input(from));
+    run<T>(l, params.layers[static_cast<std::size_t>(i)], n, inputs, nullptr,
            i == last ? logits : output(i), scratch);
   }
 }
@@ -205,11 +208,11 @@ LayerTrace<T> Golden<T>::run_layer(int layer, const FloatParams<T>& params,
   const FloatParams<T>& p = folded(params, storage);
   const Layer& l = network_.layers.at(static_cast<std::size_t>(layer));
   expect_size("input list", inputs.size(), l.inputs.size());
-  const std::int64_t in = l.in.elements();
   const std::int64_t out = l.out.elements();
-  const std::int64_t n = static_cast<std::int64_t>(inputs[0].size()) / in;
-  for (const auto& input : inputs)
-    expect_size("layer input", input.size(), static_cast<std::size_t>(n * in));
+  const std::int64_t n = static_cast<std::int64_t>(inputs[0].size()) / input_elements(l, 0);
+  for (std::size_t k = 0; k < inputs.size(); ++k)
+    expect_size("layer input", inputs[k].size(),
+                static_cast<std::size_t>(n * input_elements(l, k)));
   LayerTrace<T> result;
   result.pre.resize(static_cast<std::size_t>(n * out));
   result.post.resize(result.pre.size());
@@ -219,9 +222,11 @@ LayerTrace<T> Golden<T>::run_layer(int layer, const FloatParams<T>& params,
         for (std::int64_t c = begin; c < end; ++c) {
           const std::int64_t first = c * kernels::kChunk;
           const int count = static_cast<int>(std::min<std::int64_t>(kernels::kChunk, n - first));
-          const T* b = inputs.size() > 1 ? inputs[1].data() + first * in : nullptr;
-          run<T>(l, p.layers[static_cast<std::size_t>(layer)], count, inputs[0].data() + first * in,
-                 b, result.pre.data() + first * out, result.post.data() + first * out, scratch);
+          std::vector<const T*> from;
+          for (std::size_t k = 0; k < inputs.size(); ++k)
+            from.push_back(inputs[k].data() + first * input_elements(l, k));
+          run<T>(l, p.layers[static_cast<std::size_t>(layer)], count, from,
+                 result.pre.data() + first * out, result.post.data() + first * out, scratch);
         }
       });
   return result;

@@ -425,6 +425,34 @@ void softmax_forward(const Layer& l, int n, const T* x, T* y) {
   }
 }
 
+template <class T>
+void concat_forward(const Layer& l, int n, std::span<const T* const> inputs, T* y) {
+  for (int b = 0; b < n; ++b) {
+    for (std::size_t k = 0; k < l.parts.size(); ++k) {
+      const auto count = static_cast<Index>(l.parts[k].elements);
+      const auto gain = static_cast<T>(l.parts[k].gain);
+      const T* from = inputs[k] + b * count;
+      for (Index i = 0; i < count; ++i) y[i] = gain * from[i];
+      y += count;
+    }
+    for (const double c : l.constants) *y++ = static_cast<T>(c);
+  }
+}
+
+template <class T>
+void concat_backward(const Layer& l, int n, const T* dy, std::span<T* const> gradients) {
+  for (int b = 0; b < n; ++b) {
+    for (std::size_t k = 0; k < l.parts.size(); ++k) {
+      const auto count = static_cast<Index>(l.parts[k].elements);
+      const auto gain = static_cast<T>(l.parts[k].gain);
+      T* to = gradients[k] == nullptr ? nullptr : gradients[k] + b * count;
+      for (Index i = 0; to != nullptr && i < count; ++i) to[i] += gain * dy[i];
+      dy += count;
+    }
+    dy += static_cast<Index>(l.constants.size());
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -453,7 +481,8 @@ void weighted_backward(const Layer& l, int n, const T* x, const T* weights, cons
 }
 
 template <class T>
-void plain_forward(const Layer& l, int n, const T* a, const T* b, T* y) {
+void plain_forward(const Layer& l, int n, std::span<const T* const> inputs, T* y) {
+  const T* a = inputs[0];
   switch (l.op) {
     case Op::max_pool2d:
       return max_pool_forward(l, n, a, y);
@@ -462,9 +491,11 @@ void plain_forward(const Layer& l, int n, const T* a, const T* b, T* y) {
       return mean_forward(l, n, a, y);
     case Op::add: {
       const Index count = n * static_cast<Index>(l.in.elements());
-      for (Index i = 0; i < count; ++i) y[i] = a[i] + b[i];
+      for (Index i = 0; i < count; ++i) y[i] = a[i] + inputs[1][i];
       return;
     }
+    case Op::concat:
+      return concat_forward(l, n, inputs, y);
     case Op::softmax:
       return softmax_forward(l, n, a, y);
     case Op::conv2d:
@@ -475,11 +506,14 @@ void plain_forward(const Layer& l, int n, const T* a, const T* b, T* y) {
 }
 
 template <class T>
-void plain_backward(const Layer& l, int n, const T* a, const T* dy, T* da, T* db) {
+void plain_backward(const Layer& l, int n, const T* a, const T* dy, std::span<T* const> gradients) {
+  T* da = gradients[0];
   if (l.op == Op::add) {
     const Index count = n * static_cast<Index>(l.in.elements());
-    if (da != nullptr) add_run(dy, count, da);
-    if (db != nullptr) add_run(dy, count, db);
+    for (T* to : gradients)
+      if (to != nullptr) add_run(dy, count, to);
+  } else if (l.op == Op::concat) {
+    concat_backward(l, n, dy, gradients);
   } else if (da != nullptr && l.op == Op::max_pool2d) {
     max_pool_backward(l, n, a, dy, da);
   } else if (da != nullptr && (l.op == Op::average_pool2d || l.op == Op::global_average_pool)) {
@@ -506,8 +540,8 @@ void activate_backward(Activation activation, const T* y, T* dy, std::size_t cou
                                     T*, Scratch<T>&);                                             \
   template void weighted_backward<T>(const Layer&, int, const T*, const T*, const T*, T*, T*, T*, \
                                      Scratch<T>&);                                                \
-  template void plain_forward<T>(const Layer&, int, const T*, const T*, T*);                      \
-  template void plain_backward<T>(const Layer&, int, const T*, const T*, T*, T*);                 \
+  template void plain_forward<T>(const Layer&, int, std::span<const T* const>, T*);               \
+  template void plain_backward<T>(const Layer&, int, const T*, const T*, std::span<T* const>);    \
   template void activate<T>(Activation, const T*, T*, std::size_t);                               \
   template void activate_backward<T>(Activation, const T*, T*, std::size_t);
 // NOLINTEND(bugprone-macro-parentheses)

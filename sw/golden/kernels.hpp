@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "sw/graph/network.hpp"
@@ -30,13 +31,14 @@ template <class T>
 void weighted_backward(const Layer& layer, int n, const T* x, const T* weights, const T* dy, T* dx,
                        T* dweights, T* dbias, Scratch<T>& scratch);
 
-// The pools, add (b is its second input; null for the others) and softmax, without activation.
+// The pools, add, concat and softmax, without activation. `inputs`: one pointer per input.
 template <class T>
-void plain_forward(const Layer& layer, int n, const T* a, const T* b, T* y);
-// Adds to da and db (each may be null; they may be the same). Softmax has no backward here: the
-// loss is taken from its input.
+void plain_forward(const Layer& layer, int n, std::span<const T* const> inputs, T* y);
+// Adds to what `gradients` points to, one per input (each may be null; they may be the same). `a`:
+// the first input. Softmax has no backward here: the loss is taken from its input.
 template <class T>
-void plain_backward(const Layer& layer, int n, const T* a, const T* dy, T* da, T* db);
+void plain_backward(const Layer& layer, int n, const T* a, const T* dy,
+                    std::span<T* const> gradients);
 
 template <class T>
 void activate(Activation activation, const T* x, T* y, std::size_t count);

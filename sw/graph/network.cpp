@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <set>
 
 #include "sw/base/error.hpp"
@@ -68,25 +69,58 @@ void check_name(const std::string& origin, const Layer& layer, std::size_t index
   }
 }
 
+void check_input(const std::string& origin, const Network& network, std::size_t index,
+                 std::size_t k, std::vector<bool>& used) {
+  const Layer& l = network.layers[index];
+  const int input = l.inputs[k];
+  if (input < kNetworkInput || input >= static_cast<int>(index))
+    fail(origin, l, fmt::format("input {} is not an earlier layer", input));
+  if (input >= 0) used[static_cast<std::size_t>(input)] = true;
+  const Shape& s = network.shape_of(input);
+  if (l.op == Op::concat) {
+    if (s.elements() != l.parts[k].elements)
+      fail(origin, l,
+           fmt::format("input {} has {} elements, expected {}", k, s.elements(),
+                       l.parts[k].elements));
+  } else if (s != l.in) {
+    fail(origin, l,
+         fmt::format("an input has shape {}x{}x{}, expected {}x{}x{}", s.h, s.w, s.c, l.in.h,
+                     l.in.w, l.in.c));
+  }
+}
+
+// What only a concat has, and its sum of parts in the dimensions of its input.
+void check_concat(const std::string& origin, const Layer& l) {
+  if (l.op != Op::concat) {
+    if (!l.parts.empty() || !l.constants.empty())
+      fail(origin, l, "it has gains or constants, expected none for this op");
+    return;
+  }
+  check_range(origin, l, "number of inputs", static_cast<std::int64_t>(l.parts.size()), 1,
+              kMaxLayers);
+  std::int64_t sum = 0;
+  for (const ConcatPart& p : l.parts) {
+    if (!(std::isfinite(p.gain) && p.gain > 0))
+      fail(origin, l, fmt::format("gain is {}, expected a number above 0", p.gain));
+    check_range(origin, l, "elements of an input", p.elements, 1, kMaxDimension);
+    sum += p.elements;
+  }
+  for (const double c : l.constants)
+    if (!std::isfinite(c)) fail(origin, l, fmt::format("constant is {}, expected a number", c));
+  if (l.in.h != 1 || l.in.w != 1 || l.in.c != sum)
+    fail(origin, l,
+         fmt::format("input shape is {}x{}x{}, expected 1x1x{}, the sum of the inputs", l.in.h,
+                     l.in.w, l.in.c, sum));
+}
+
 void check_layer(const std::string& origin, const Network& network, std::size_t index,
                  std::vector<bool>& used) {
   const Layer& l = network.layers[index];
-  const std::size_t arity = l.op == Op::add ? 2 : 1;
+  const std::size_t arity = l.op == Op::add ? 2 : l.op == Op::concat ? l.parts.size() : 1;
   if (l.inputs.size() != arity) {
     fail(origin, l, fmt::format("{} inputs, expected {}", l.inputs.size(), arity));
   }
-  for (const int input : l.inputs) {
-    if (input < kNetworkInput || input >= static_cast<int>(index)) {
-      fail(origin, l, fmt::format("input {} is not an earlier layer", input));
-    }
-    if (input >= 0) used[static_cast<std::size_t>(input)] = true;
-    const Shape& s = network.shape_of(input);
-    if (s != l.in) {
-      fail(origin, l,
-           fmt::format("an input has shape {}x{}x{}, expected {}x{}x{}", s.h, s.w, s.c, l.in.h,
-                       l.in.w, l.in.c));
-    }
-  }
+  for (std::size_t k = 0; k < l.inputs.size(); ++k) check_input(origin, network, index, k, used);
 
   const Shape out = output_shape(l, origin);
   if (l.out != out) {
@@ -113,10 +147,11 @@ Shape output_shape(const Layer& l, const std::string& origin) {
   if (l.bias && !has_weights(l)) fail(origin, l, "bias is true, expected false for this op");
   if (l.batch_norm && !l.bias) fail(origin, l, "bias is false, expected true with batch_norm");
   if (l.activation != Activation::none &&
-      (l.op == Op::softmax || l.op == Op::global_average_pool)) {
+      (l.op == Op::softmax || l.op == Op::global_average_pool || l.op == Op::concat)) {
     fail(origin, l,
          fmt::format("activation is {}, expected none for this op", name_of(l.activation)));
   }
+  check_concat(origin, l);
   if (l.op != Op::conv2d && l.groups != 1)
     fail(origin, l, fmt::format("groups is {}, expected 1", l.groups));
   if (l.op != Op::depthwise_conv2d && l.multiplier != 1) {
@@ -182,6 +217,10 @@ Shape output_shape(const Layer& l, const std::string& origin) {
     out.c = l.filters;
   } else if (l.op == Op::fully_connected) {
     out = {1, 1, l.filters};
+  } else if (l.op == Op::concat) {
+    check_range(origin, l, "elements of the output",
+                l.in.c + static_cast<std::int64_t>(l.constants.size()), 1, kMaxDimension);
+    out.c = l.in.c + static_cast<int>(l.constants.size());
   }
   check_range(origin, l, "K, the number of products summed per output,", reduction(l), 0,
               kMaxReduction);
@@ -210,6 +249,7 @@ std::int64_t reduction(const Layer& layer) {
     case Op::fully_connected:
       return layer.in.elements();
     case Op::add:
+    case Op::concat:
     case Op::softmax:
       break;
   }
@@ -252,6 +292,8 @@ const char* name_of(Op op) {
       return "global_average_pool";
     case Op::add:
       return "add";
+    case Op::concat:
+      return "concat";
     case Op::softmax:
       return "softmax";
   }

@@ -26,6 +26,8 @@ enum class Op {
                    // Lite)
   global_average_pool,  // kernel = the whole input plane
   add,                  // two inputs of the same shape
+  concat,               // inputs of any shapes, flattened and laid side by side, then constants:
+                        // a row vector
   softmax,              // last layer only; the loss is taken from its input
 };
 
@@ -41,6 +43,13 @@ inline constexpr int kMaxDimension =
     65535;  // any height, width, channel count, kernel, stride or dilation
 inline constexpr std::int64_t kMaxElements = 0x7fffffff;  // of one tensor
 inline constexpr int kMaxLayers = 4096;
+
+// One input of a concat: its elements in NHWC order, each times `gain`.
+struct ConcatPart {
+  std::int64_t elements = 0;
+  double gain = 1;
+  friend bool operator==(const ConcatPart&, const ConcatPart&) = default;
+};
 
 struct Layer {
   std::string name;
@@ -59,8 +68,11 @@ struct Layer {
   bool batch_norm = false;  // between the sum and the activation; folded into weights and bias
                             // before quantization
   bool bias =
-      false;      // the folded layer has a bias: always so with batch_norm, whose beta becomes it
-  Shape in, out;  // `in` is the shape of every input (an add has two alike)
+      false;  // the folded layer has a bias: always so with batch_norm, whose beta becomes it
+  std::vector<ConcatPart> parts;  // concat only: one per input
+  std::vector<double> constants;  // concat only: values behind the inputs
+  Shape in, out;  // `in` is the shape of every input (an add has two alike); of a concat 1 x 1 x
+                  // the sum of its parts
   friend bool operator==(const Layer&, const Layer&) = default;
 };
 
@@ -97,6 +109,11 @@ struct Network {
 // layers without weights.
 [[nodiscard]] std::int64_t macs(const Layer& layer);
 [[nodiscard]] std::int64_t macs(const Network& network);
+
+// Elements of one example of input `index` of the layer.
+[[nodiscard]] inline std::int64_t input_elements(const Layer& layer, std::size_t index) {
+  return layer.op == Op::concat ? layer.parts[index].elements : layer.in.elements();
+}
 
 [[nodiscard]] const char* name_of(Op op);
 [[nodiscard]] const char* name_of(Activation activation);

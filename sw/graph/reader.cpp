@@ -121,6 +121,19 @@ class Table {
     return static_cast<int>(v.as_integer());
   }
 
+  // An array of numbers; empty where the key is missing.
+  std::vector<double> numbers(const std::string& key, const std::string& expected) {
+    const toml::value* v = find(key);
+    std::vector<double> out;
+    if (v == nullptr) return out;
+    if (!v->is_array()) wrong(key, expected);
+    for (const toml::value& e : v->as_array()) {
+      if (!e.is_integer() && !e.is_floating()) wrong(key, expected);
+      out.push_back(e.is_integer() ? static_cast<double>(e.as_integer()) : e.as_floating());
+    }
+    return out;
+  }
+
   bool has(const std::string& key) const { return value_->as_table().count(key) != 0; }
 
   void finish(const std::string& expected) const {
@@ -154,10 +167,11 @@ constexpr const char* kPairText = "an integer of 1 to 65535 or [height, width]";
 Op read_op(Table& table) {
   const char* expected =
       "conv2d, depthwise_conv2d, fully_connected, max_pool2d, average_pool2d, global_average_pool, "
-      "add or softmax";
+      "add, concat or softmax";
   const std::string text = table.text("op", expected, nullptr);
-  for (const Op op : {Op::conv2d, Op::depthwise_conv2d, Op::fully_connected, Op::max_pool2d,
-                      Op::average_pool2d, Op::global_average_pool, Op::add, Op::softmax}) {
+  for (const Op op :
+       {Op::conv2d, Op::depthwise_conv2d, Op::fully_connected, Op::max_pool2d, Op::average_pool2d,
+        Op::global_average_pool, Op::add, Op::concat, Op::softmax}) {
     if (text == name_of(op)) return op;
   }
   table.wrong("op", expected);
@@ -229,6 +243,7 @@ void read_inputs(Table& table, const Network& network, Layer& layer) {
   } else {
     layer.inputs = {previous};
   }
+  if (layer.op == Op::concat && !layer.inputs.empty()) return;
   const std::size_t arity = layer.op == Op::add ? 2 : 1;
   if (layer.inputs.size() != arity) {
     if (many != nullptr)
@@ -236,6 +251,22 @@ void read_inputs(Table& table, const Network& network, Layer& layer) {
     table.missing("inputs", "two names for op add");
   }
   layer.in = network.shape_of(layer.inputs[0]);
+}
+
+// Gains and constants of a concat; its shape.
+void read_concat(Table& table, const Network& network, Layer& layer) {
+  const std::vector<double> gains =
+      table.numbers("gains", fmt::format("{} numbers, one per input", layer.inputs.size()));
+  if (!gains.empty() && gains.size() != layer.inputs.size())
+    table.wrong("gains", fmt::format("{} numbers, one per input", layer.inputs.size()));
+  layer.constants = table.numbers("constants", "an array of numbers");
+  std::int64_t sum = 0;
+  for (std::size_t k = 0; k < layer.inputs.size(); ++k) {
+    const std::int64_t elements = network.shape_of(layer.inputs[k]).elements();
+    layer.parts.push_back({elements, gains.empty() ? 1.0 : gains[k]});
+    sum += elements;
+  }
+  layer.in = {1, 1, static_cast<int>(std::min<std::int64_t>(sum, kMaxDimension + 1))};
 }
 
 void read_weights(Table& table, Layer& layer, int classes) {
@@ -297,14 +328,16 @@ Layer read_layer(const toml::value& value, const std::string& file, const Networ
     table.wrong("name", "a name that no earlier layer has");
   layer.op = read_op(table);
   read_inputs(table, network, layer);
-  if (layer.op == Op::global_average_pool) {
+  if (layer.op == Op::concat) {
+    read_concat(table, network, layer);
+  } else if (layer.op == Op::global_average_pool) {
     layer.kernel_h = layer.in.h;
     layer.kernel_w = layer.in.w;
   } else if (layer.op != Op::fully_connected && layer.op != Op::add && layer.op != Op::softmax) {
     read_window(table, layer);
   }
   if (has_weights(layer)) read_weights(table, layer, network.classes);
-  if (layer.op != Op::global_average_pool && layer.op != Op::softmax)
+  if (layer.op != Op::global_average_pool && layer.op != Op::softmax && layer.op != Op::concat)
     layer.activation = read_activation(table);
   table.finish(table.known());
   layer.out = output_shape(layer, fmt::format("{}:{}", file, value.location().line()));
@@ -454,7 +487,15 @@ std::string to_toml(const Network& network) {
     if (l.op == Op::fully_connected) text += fmt::format("units = {}\n", l.filters);
     if (has_weights(l))
       text += l.batch_norm ? "batch_norm = true\n" : fmt::format("bias = {}\n", l.bias);
-    if (l.op != Op::global_average_pool && l.op != Op::softmax) {
+    if (l.op == Op::concat) {
+      std::string gains, constants;
+      for (const ConcatPart& p : l.parts)
+        gains += fmt::format("{}{}", gains.empty() ? "" : ", ", p.gain);
+      for (const double c : l.constants)
+        constants += fmt::format("{}{}", constants.empty() ? "" : ", ", c);
+      text += fmt::format("gains = [{}]\nconstants = [{}]\n", gains, constants);
+    }
+    if (l.op != Op::global_average_pool && l.op != Op::softmax && l.op != Op::concat) {
       text += fmt::format("activation = \"{}\"\n", name_of(l.activation));
     }
   }

@@ -66,7 +66,7 @@ class Backward {
         hw_(hw),
         o_(o),
         batch_(u32(batch)),
-        weight_bytes_(q.weight_type == WeightType::w8 ? 1 : 2),
+        q_(q),
         keep_(variant == Variant::sparse ? 26.0 / 256 : 1) {}
 
   std::vector<PlannedCommand> run() {
@@ -94,6 +94,9 @@ class Backward {
   }
 
  private:
+  [[nodiscard]] std::uint64_t weight_bytes(int i) const {
+    return q_.weight_type_of(Shape::index(i)) == WeightType::w8 ? 1 : 2;
+  }
   void put(const std::string& what, int layer, const Descriptor& d, bool partial = false) {
     out_.push_back({"backward", fmt::format("{} {}", what, shape_.layer(layer).name),
                     shape_.layer(layer).name, d, partial});
@@ -160,7 +163,7 @@ class Backward {
           d.cin_group = d.in_c / d.groups;
           d.cout_group = depthwise ? 1 : d.out_c / d.groups;
         }
-        if (weight_bytes_ == 1) d.flags |= spec::kFlagW8;
+        if (weight_bytes(i) == 1) d.flags |= spec::kFlagW8;
         if (shape_.masked(l.inputs[0])) d.flags |= spec::kFlagResAdd;
         finish_descriptor(d, hw_);
         put("input error of", i, d);
@@ -268,7 +271,7 @@ class Backward {
   void optimize(int i) {
     const Layer& l = shape_.layer(i);
     const auto weights = static_cast<double>(weight_count(l)) * keep_;
-    const auto bytes = static_cast<std::uint64_t>(std::llround(weights)) * weight_bytes_ +
+    const auto bytes = static_cast<std::uint64_t>(std::llround(weights)) * weight_bytes(i) +
                        (l.bias ? 4 * static_cast<std::uint64_t>(l.filters) : 0);
     for (int k = 0; k < (o_.momentum ? 2 : 1); ++k) {
       PlannedCommand c{"optimizer",
@@ -286,7 +289,7 @@ class Backward {
   const spec::HardwareParams& hw_;
   const BackpropOptions& o_;
   std::uint32_t batch_;
-  std::uint64_t weight_bytes_;
+  const QuantizedNetwork& q_;
   double keep_;
   std::vector<PlannedCommand> out_;
 };

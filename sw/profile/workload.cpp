@@ -43,6 +43,7 @@ QuantizedNetwork shapes_only(const Network& described, WeightType type) {
       if (l.bias) out.bias.assign(filters, 0);
       out.requant.assign(filters, {1 << 30, -20});
     }
+    out.constants.assign(l.constants.size(), 1);
     if (l.op == Op::add) out.add = encode_add(out.out, out.out, out.out, l.activation);
     if (l.op == Op::softmax) {
       out.softmax = encode_softmax(1, l.name);

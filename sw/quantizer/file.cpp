@@ -23,7 +23,7 @@ static_assert(std::endian::native == std::endian::little,
               "the file is written as it lies in memory");
 
 constexpr std::string_view kMagic = "LMQUANT\n";
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 1, kMixedVersion = 2;
 constexpr std::size_t kPrefix = 24;
 constexpr std::uint32_t kLargestHeader = 1U << 24;
 
@@ -39,6 +39,8 @@ json quant_json(const TensorQuant& q) {
 
 json layer_json(const Layer& layer, const QuantizedLayer& q) {
   json j = {{"name", layer.name}, {"out", quant_json(q.out)}, {"clamp", {q.act_min, q.act_max}}};
+  if (q.weight_type) j["weight_type"] = name_of(*q.weight_type);
+  if (layer.op == Op::concat) j["constants"] = q.constants;
   if (layer.op == Op::add) {
     const numeric::AddParams& a = q.add;
     j["add"] = {{"zero_points", {a.zp1, a.zp2, a.zp_out}},
@@ -53,6 +55,13 @@ json layer_json(const Layer& layer, const QuantizedLayer& q) {
                     {"diff_min", q.softmax.diff_min}};
   }
   return j;
+}
+
+// Whether the file needs what version 1 does not have.
+bool is_mixed(const QuantizedNetwork& net) {
+  for (std::size_t i = 0; i < net.layers.size(); ++i)
+    if (net.layers[i].weight_type || net.network.layers[i].op == Op::concat) return true;
+  return false;
 }
 
 // The arrays of a file, in order, as bytes. Weights of w8 are stored as int8.
@@ -74,7 +83,7 @@ std::vector<Blob> blobs_of(const QuantizedNetwork& net) {
     const QuantizedLayer& q = net.layers[i];
     const std::string& name = net.network.layers[i].name;
     if (!has_weights(net.network.layers[i])) continue;
-    if (net.weight_type == WeightType::w8) {
+    if (net.weight_type_of(i) == WeightType::w8) {
       const std::vector<std::int8_t> narrow(q.weights.begin(), q.weights.end());
       out.push_back(blob_of(name + ".weights", std::span(narrow)));
     } else {
@@ -105,9 +114,7 @@ class Reader {
     QuantizedNetwork net;
     const std::string toml = text(header, "network", "header");
     net.network = parse_network(toml, origin_ + ": header.network");
-    const std::string width = text(header, "weight_type", "header");
-    if (width != "w8" && width != "w16") fail("header.weight_type", "'" + width + "'", "w8 or w16");
-    net.weight_type = width == "w8" ? WeightType::w8 : WeightType::w16;
+    net.weight_type = width(header, "header");
     net.input = quant(member(header, "input", "header"), "header.input");
     const json& layers = member(header, "layers", "header");
     if (!layers.is_array() || layers.size() != net.network.layers.size())
@@ -136,7 +143,9 @@ class Reader {
     if (std::memcmp(bytes_.data(), kMagic.data(), kMagic.size()) != 0)
       fail("magic", "something else", "LMQUANT, the mark of a quantized network");
     const auto version = value<std::uint32_t>(8);
-    if (version != kVersion) fail("version", std::to_string(version), std::to_string(kVersion));
+    if (version != kVersion && version != kMixedVersion)
+      fail("version", std::to_string(version), fmt::format("{} or {}", kVersion, kMixedVersion));
+    mixed_ = version == kMixedVersion;
     const auto size = value<std::uint32_t>(12);
     if (size > kLargestHeader || size > bytes_.size() - kPrefix)
       fail("header size", std::to_string(size),
@@ -204,6 +213,11 @@ class Reader {
       out[i] = static_cast<std::int32_t>(check_integer(v[i], field, INT32_MIN, INT32_MAX));
     return out;
   }
+  WeightType width(const json& j, const std::string& in) const {
+    const std::string name = text(j, "weight_type", in);
+    if (name != "w8" && name != "w16") fail(in + ".weight_type", "'" + name + "'", "w8 or w16");
+    return name == "w8" ? WeightType::w8 : WeightType::w16;
+  }
   TensorQuant quant(const json& j, const std::string& in) const {
     return {real(j, "scale", in),
             static_cast<std::int32_t>(integer(j, "zero_point", in, -128, 127))};
@@ -215,6 +229,14 @@ class Reader {
     const auto clamp = integers<2>(j, "clamp", in);
     q.act_min = clamp[0];
     q.act_max = clamp[1];
+    if (mixed_ && j.contains("weight_type")) q.weight_type = width(j, in);
+    if (layer.op == Op::concat) {
+      const json& values = member(j, "constants", in);
+      if (!values.is_array()) fail(in + ".constants", values.type_name(), "a list of integers");
+      for (const json& v : values)
+        q.constants.push_back(
+            static_cast<std::int8_t>(check_integer(v, in + ".constants", -128, 127)));
+    }
     if (layer.op == Op::add) {
       const json& a = member(j, "add", in);
       const std::string where = in + ".add";
@@ -265,7 +287,7 @@ class Reader {
       const auto elements = static_cast<std::size_t>(weight_count(layer));
       q.rows = shape.rows;
       q.columns = shape.columns;
-      if (net.weight_type == WeightType::w8) {
+      if (net.weight_type_of(i) == WeightType::w8) {
         const auto narrow = array<std::int8_t>(layer.name + ".weights", elements);
         q.weights.assign(narrow.begin(), narrow.end());
       } else {
@@ -293,6 +315,7 @@ class Reader {
   std::span<const std::uint8_t> bytes_;
   const std::string& origin_;
   std::size_t at_ = 0;
+  bool mixed_ = false;
   json arrays_;
   std::size_t next_array_ = 0;
 };
@@ -325,7 +348,7 @@ std::vector<std::uint8_t> serialize(const QuantizedNetwork& net) {
                             net.network.name, text.size(), kLargestHeader));
   }
   std::vector<std::uint8_t> out(kMagic.begin(), kMagic.end());
-  append(out, kVersion);
+  append(out, is_mixed(net) ? kMixedVersion : kVersion);
   append(out, static_cast<std::uint32_t>(text.size()));
   append(out, xxh64(bytes_of(std::span(text))));
   out.insert(out.end(), text.begin(), text.end());

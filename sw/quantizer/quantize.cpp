@@ -25,6 +25,22 @@ constexpr double kLn2 = 0.69314718055994531;
   throw Error(ErrorKind::input, "quantizer: " + text);
 }
 
+// The width of each layer that has one of its own.
+void choose_widths(const QuantizeOptions& o, QuantizedNetwork& out) {
+  for (const auto& [name, type] : o.layer_weights) {
+    const int i = name == "head" && find_layer(out.network, name) < 0
+                      ? out.network.logits_layer()
+                      : find_layer(out.network, name);
+    if (i < 0 || !has_weights(out.network.layers[static_cast<std::size_t>(i)]))
+      throw Error(
+          ErrorKind::usage,
+          fmt::format("quantizer: weights of layer '{}', expected \"head\" or the name of a "
+                      "layer with weights of network '{}'",
+                      name, out.network.name));
+    if (type != out.weight_type) out.layers[static_cast<std::size_t>(i)].weight_type = type;
+  }
+}
+
 void check_options(const QuantizeOptions& o) {
   const auto check = [](const char* name, double value, double low, double high) {
     if (!(value >= low && value <= high))
@@ -39,7 +55,7 @@ void check_options(const QuantizeOptions& o) {
 
 // One scale per output channel from the largest weight and the bias of each.
 std::vector<float> weight_scales(const Layer& layer, const LayerParams<float>& params,
-                                 double in_scale, const QuantizeOptions& o) {
+                                 double in_scale, const QuantizeOptions& o, WeightType type) {
   const auto filters = static_cast<std::size_t>(layer.filters);
   const MatrixShape shape = matrix_shape(layer);
   std::vector<double> largest(filters, 0);
@@ -53,14 +69,12 @@ std::vector<float> weight_scales(const Layer& layer, const LayerParams<float>& p
   }
   const double widest = *std::max_element(largest.begin(), largest.end());
   const double floor =
-      o.per_channel
-          ? o.channel_floor.value_or(o.weight_type == WeightType::w16 ? 1.0 / 8 : 1.0 / 64)
-          : 1.0;
+      o.per_channel ? o.channel_floor.value_or(type == WeightType::w16 ? 1.0 / 8 : 1.0 / 64) : 1.0;
   std::vector<double> scales(filters);
   for (std::size_t i = 0; i < filters; ++i) {
     const double range = std::max(largest[i], floor * widest) * o.weight_headroom;
     // A layer of zeros gets the range of a typical initial weight.
-    scales[i] = (range > 0 ? range : 1.0) / weight_limit(o.weight_type);
+    scales[i] = (range > 0 ? range : 1.0) / weight_limit(type);
     if (layer.bias)
       scales[i] = std::max(scales[i], std::abs(params.bias[i]) / (in_scale * kBiasRoom));
     scales[i] = std::max(scales[i], kSmallestScale);
@@ -72,11 +86,12 @@ std::vector<float> weight_scales(const Layer& layer, const LayerParams<float>& p
 
 void quantize_weights(const Layer& layer, const LayerParams<float>& params, double in_scale,
                       const QuantizeOptions& o, QuantizedLayer& q) {
+  const WeightType type = q.weight_type.value_or(o.weight_type);
   const MatrixShape shape = matrix_shape(layer);
   q.rows = shape.rows;
   q.columns = shape.columns;
-  q.weight_scale = weight_scales(layer, params, in_scale, o);
-  const double limit = weight_limit(o.weight_type);
+  q.weight_scale = weight_scales(layer, params, in_scale, o, type);
+  const double limit = weight_limit(type);
   q.weights.resize(params.weights.size());
   for (int r = 0; r < shape.rows; ++r) {
     for (int c = 0; c < shape.columns; ++c) {
@@ -96,7 +111,7 @@ void quantize_weights(const Layer& layer, const LayerParams<float>& params, doub
   }
 }
 
-std::vector<Requant> requant_table(const Layer& layer, const std::vector<float>& weight_scale,
+std::vector<Requant> requant_table(const Layer& layer, std::span<const float> weight_scale,
                                    double in_scale, double out_scale) {
   std::vector<Requant> table;
   for (std::size_t i = 0; i < weight_scale.size(); ++i) {
@@ -105,32 +120,6 @@ std::vector<Requant> requant_table(const Layer& layer, const std::vector<float>&
                        fmt::format("layer '{}', channel {}: scale ratio", layer.name, i)));
   }
   return table;
-}
-
-LogitQuant quantize_logits(const Layer& layer, const QuantizedLayer& q, double in_scale,
-                           const TensorRange& range, double headroom) {
-  LogitQuant out;
-  const double largest =
-      std::max({std::abs(static_cast<double>(range.min())),
-                static_cast<double>(std::abs(range.max())), kSmallestLogitRange});
-  out.scale = static_cast<float>(largest * headroom / 32767);
-  if (layer.activation != Activation::none) out.act_min = 0;
-  if (layer.activation == Activation::relu6)
-    out.act_max = static_cast<std::int32_t>(std::min(32767.0, std::round(6.0 / out.scale)));
-  out.requant = requant_table(layer, q.weight_scale, in_scale, out.scale);
-
-  // factor = f * 2^e, f in [1/2, 1): 16 bits of f, and shift 16 - e.
-  int e = 0;
-  const double f = std::frexp(static_cast<double>(out.scale) / kLn2 * 0x1p20, &e);
-  auto m = static_cast<std::uint32_t>(std::lround(f * 65536));
-  if (m == 65536) m = 32768, ++e;
-  out.loss_multiplier = m;
-  out.loss_shift = 16 - e;
-  if (out.loss_shift < 0 || out.loss_shift > 31) {
-    fail(fmt::format("layer '{}': logits reach {}, expected at most {:.0f}", layer.name, largest,
-                     0x1p16 * 0x1p-20 * kLn2 * 32767 / headroom));
-  }
-  return out;
 }
 
 }  // namespace
@@ -247,6 +236,30 @@ Requant encode_requant(double factor, const std::string& what) {
   return {static_cast<std::int32_t>(m), e};
 }
 
+LogitQuant encode_logits(const Layer& layer, std::span<const float> weight_scale, double in_scale,
+                         double largest, double headroom) {
+  LogitQuant out;
+  largest = std::max(largest, kSmallestLogitRange);
+  out.scale = static_cast<float>(largest * headroom / 32767);
+  if (layer.activation != Activation::none) out.act_min = 0;
+  if (layer.activation == Activation::relu6)
+    out.act_max = static_cast<std::int32_t>(std::min(32767.0, std::round(6.0 / out.scale)));
+  out.requant = requant_table(layer, weight_scale, in_scale, out.scale);
+
+  // factor = f * 2^e, f in [1/2, 1): 16 bits of f, and shift 16 - e.
+  int e = 0;
+  const double f = std::frexp(static_cast<double>(out.scale) / kLn2 * 0x1p20, &e);
+  auto m = static_cast<std::uint32_t>(std::lround(f * 65536));
+  if (m == 65536) m = 32768, ++e;
+  out.loss_multiplier = m;
+  out.loss_shift = 16 - e;
+  if (out.loss_shift < 0 || out.loss_shift > 31) {
+    fail(fmt::format("layer '{}': logits reach {}, expected at most {:.0f}", layer.name, largest,
+                     0x1p16 * 0x1p-20 * kLn2 * 32767 / headroom));
+  }
+  return out;
+}
+
 TensorQuant choose_quant(double low, double high) {
   low = std::min(low, 0.0);
   high = std::max(high, 0.0);
@@ -321,6 +334,7 @@ QuantizedNetwork quantize(const Network& network, const FloatParams<float>& para
   };
   out.input = quant_of_range(ranges.input);
   out.layers.resize(network.layers.size());
+  choose_widths(o, out);
   for (std::size_t i = 0; i < out.layers.size(); ++i) {
     const Layer& layer = out.network.layers[i];
     QuantizedLayer& q = out.layers[i];
@@ -337,6 +351,14 @@ QuantizedNetwork quantize(const Network& network, const FloatParams<float>& para
       q.add = encode_add(in, out.quant_of(layer.inputs[1]), q.out, layer.activation);
       continue;
     }
+    if (layer.op == Op::concat) {
+      // The bytes of the inputs are taken over: what the output's quantization has to be follows.
+      q.out = {static_cast<float>(in.scale * layer.parts[0].gain), in.zero_point};
+      for (const double c : layer.constants)
+        q.constants.push_back(static_cast<std::int8_t>(
+            std::clamp(std::round(c / q.out.scale) + q.out.zero_point, -128.0, 127.0)));
+      continue;
+    }
     const auto clamp = activation_clamp(layer.activation, q.out);
     q.act_min = clamp[0];
     q.act_max = clamp[1];
@@ -347,8 +369,11 @@ QuantizedNetwork quantize(const Network& network, const FloatParams<float>& para
   const auto head = static_cast<std::size_t>(out.network.logits_layer());
   const Layer& layer = out.network.layers[head];
   if (has_weights(layer)) {
-    out.logits = quantize_logits(layer, out.layers[head], out.quant_of(layer.inputs[0]).scale,
-                                 ranges.layers[head], o.logit_headroom);
+    const TensorRange& range = ranges.layers[head];
+    const double largest = std::max(std::abs(static_cast<double>(range.min())),
+                                    std::abs(static_cast<double>(range.max())));
+    out.logits = encode_logits(layer, out.layers[head].weight_scale,
+                               out.quant_of(layer.inputs[0]).scale, largest, o.logit_headroom);
   }
   validate(out, "quantizer");
   return out;

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -62,6 +63,8 @@ struct CalibrationRanges {
 
 struct QuantizeOptions {
   WeightType weight_type = WeightType::w16;
+  std::map<std::string, WeightType> layer_weights;  // layers of another width, by name; "head": the
+                                                    // logits' layer
   CalibrationMethod method = CalibrationMethod::min_max;
   double percentile = 99.99;
   // Room for weights that will move: a channel's range is its largest weight times this.
@@ -87,6 +90,10 @@ struct QuantizeOptions {
 // TensorFlow Lite's asymmetric int8 of an interval that contains 0; {0, 0} gives scale 1, zero
 // point 0.
 [[nodiscard]] TensorQuant choose_quant(double low, double high);
+// The int16 logits of a layer whose largest output is `largest` in magnitude. `in_scale`: of the
+// layer's input.
+[[nodiscard]] LogitQuant encode_logits(const Layer& layer, std::span<const float> weight_scale,
+                                       double in_scale, double largest, double headroom);
 // Clamp that an activation means on a quantized tensor.
 [[nodiscard]] std::array<std::int32_t, 2> activation_clamp(Activation activation,
                                                            const TensorQuant& quant);

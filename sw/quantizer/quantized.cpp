@@ -79,7 +79,33 @@ void check_weights(const Checker& check, const Layer& layer, const QuantizedLaye
   check.requant("requantization", q.requant);
 }
 
+// Scales are float32, so products of them agree to that.
+constexpr double kGainTolerance = 1e-5;
+
+void check_concat(const Checker& check, const QuantizedNetwork& net, std::size_t i) {
+  const Layer& layer = net.network.layers[i];
+  const QuantizedLayer& q = net.layers[i];
+  check.count("constants", q.constants.size(), layer.constants.size());
+  if (layer.op != Op::concat) return;
+  for (std::size_t k = 0; k < layer.parts.size(); ++k) {
+    const TensorQuant& in = net.quant_of(layer.inputs[k]);
+    check.range(fmt::format("zero point of input {}", k), in.zero_point, q.out.zero_point,
+                q.out.zero_point);
+    const double scale = layer.parts[k].gain * in.scale;
+    if (!(std::abs(scale / q.out.scale - 1) < kGainTolerance))
+      check.fail(fmt::format("gain * scale of input {}", k), fmt::format("{}", scale),
+                 fmt::format("{}, the output's scale", q.out.scale));
+  }
+}
+
 }  // namespace
+
+WeightType QuantizedNetwork::widest_weights() const {
+  bool wide = false;
+  for (std::size_t i = 0; i < layers.size(); ++i)
+    wide = wide || (has_weights(network.layers[i]) && weight_type_of(i) == WeightType::w16);
+  return wide ? WeightType::w16 : WeightType::w8;
+}
 
 const char* name_of(WeightType type) { return type == WeightType::w8 ? "w8" : "w16"; }
 
@@ -113,7 +139,10 @@ void validate(const QuantizedNetwork& net, const std::string& origin) {
     if (layer.batch_norm) check.fail("batch_norm", "true", "false (folded)");
     check.quant("activation", q.out);
     check.clamp("activation clamp", q.act_min, q.act_max, -128, 127);
-    check_weights(check, layer, q, net.weight_type);
+    check_weights(check, layer, q, net.weight_type_of(i));
+    if (q.weight_type && !has_weights(layer))
+      check.fail("weight type", name_of(*q.weight_type), "none for a layer without weights");
+    check_concat(check, net, i);
     if (layer.op == Op::add) {
       const numeric::AddParams& a = q.add;
       check.requant("add", {{a.m1, a.e1}, {a.m2, a.e2}, {a.mo, a.eo}});

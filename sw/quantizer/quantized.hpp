@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@ struct FloatParams;  // sw/golden/params.hpp
 
 enum class WeightType { w8, w16 };
 [[nodiscard]] const char* name_of(WeightType type);
+[[nodiscard]] constexpr int bits_of(WeightType type) { return type == WeightType::w8 ? 8 : 16; }
 // Largest weight in magnitude: 127 or 32767. Its negative less one is legal input, but never
 // produced.
 [[nodiscard]] constexpr std::int32_t weight_limit(WeightType type) {
@@ -58,14 +60,18 @@ struct QuantizedLayer {
   // conv2d, depthwise_conv2d, fully_connected. Weights: rows x columns. conv2d and fully_connected:
   // row = output channel, column = (ky, kx, c); depthwise: row = (ky, kx), column = output channel.
   int rows = 0, columns = 0;
-  std::vector<std::int16_t> weights;  // w8: -128..127
-  std::vector<float> weight_scale;    // one per output channel, > 0
+  std::optional<WeightType> weight_type;  // without a value: the network's
+  std::vector<std::int16_t> weights;      // w8: -128..127
+  std::vector<float> weight_scale;        // one per output channel, > 0
   std::vector<std::int32_t>
       bias;  // one per output channel, scale = input scale * weight scale; empty: none
   std::vector<Requant>
       requant;  // one per output channel: input scale * weight scale / output scale
   numeric::AddParams add;
   SoftmaxQuant softmax;
+  // concat: the bytes of every input as they are (all have the zero point of `out`, and gain *
+  // scale is the scale of `out`), then these.
+  std::vector<std::int8_t> constants;
   friend bool operator==(const QuantizedLayer&, const QuantizedLayer&) = default;
 };
 
@@ -82,13 +88,18 @@ struct LogitQuant {
 };
 
 struct QuantizedNetwork {
-  Network network;  // without batch norm
-  WeightType weight_type = WeightType::w16;
+  Network network;                           // without batch norm
+  WeightType weight_type = WeightType::w16;  // of the layers that do not state their own
   TensorQuant input;
   std::vector<QuantizedLayer> layers;  // one per layer of the network
   LogitQuant logits;  // requant empty: the network has no int16 logits (then it can be compiled
                       // without loss only)
 
+  [[nodiscard]] WeightType weight_type_of(std::size_t layer) const {
+    return layers[layer].weight_type.value_or(weight_type);
+  }
+  // The widest of any layer.
+  [[nodiscard]] WeightType widest_weights() const;
   [[nodiscard]] const TensorQuant& quant_of(int layer) const {
     return layer == kNetworkInput ? input : layers[static_cast<std::size_t>(layer)].out;
   }

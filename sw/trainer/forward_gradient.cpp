@@ -46,6 +46,10 @@ std::uint32_t step_register(const ForwardGradientOptions& o, std::uint32_t step)
     const double t = (static_cast<double>(step) + 0.5) / static_cast<double>(o.steps);
     factor = o.final_factor + (1 - o.final_factor) * 0.5 * (1 + det_sincos(kPi * t).cos);
   }
+  return encode_step_factor(factor);
+}
+
+std::uint32_t encode_step_factor(double factor) {
   std::uint32_t shift = 0;
   while (shift < 16 && factor < 0.5) factor *= 2, ++shift;
   const auto mantissa = static_cast<std::uint32_t>(std::clamp(factor * 65536 + 0.5, 1.0, 65535.0));

@@ -59,6 +59,8 @@ void validate(const ForwardGradientOptions& options, std::size_t examples);
 // our own cosine: equal on every machine.
 [[nodiscard]] std::uint32_t step_register(const ForwardGradientOptions& options,
                                           std::uint32_t step);
+// A factor in (0, 1] as register STEP holds it; smaller than 2^-33 becomes 2^-32.
+[[nodiscard]] std::uint32_t encode_step_factor(double factor);
 [[nodiscard]] double step_factor(std::uint32_t step_register);
 
 // Coefficients of one step from its loss differences L+ - L-; `scale` is D, ignored by the sign

@@ -90,6 +90,17 @@ ContractOutput ContractNetwork::run(int layer,
     r.sat_low = drain.low, r.sat_high = drain.high;
     return r;
   }
+  if (l.op == Op::concat) {
+    const std::size_t n = inputs[0].size() / at(l.parts[0].elements);
+    for (std::size_t b = 0; b < n; ++b) {
+      for (std::size_t k = 0; k < inputs.size(); ++k) {
+        const auto part = inputs[k].subspan(b * at(l.parts[k].elements), at(l.parts[k].elements));
+        r.out.insert(r.out.end(), part.begin(), part.end());
+      }
+      r.out.insert(r.out.end(), q.constants.begin(), q.constants.end());
+    }
+    return r;
+  }
   if (!has_weights(l)) {
     r.out = pool(l, q, inputs[0]);
     return r;
@@ -153,13 +164,13 @@ FloatParams<T> simulated_params(const QuantizedNetwork& network, const FloatPara
                                 int weight_bits, const std::vector<bool>& quantized) {
   FloatParams<T> out = from;
   if (weight_bits == 0) return out;
-  const int own = network.weight_type == WeightType::w8 ? 8 : 16;
   for (std::size_t i = 0; i < network.layers.size(); ++i) {
     const Layer& l = network.network.layers[i];
     if (!has_weights(l) || (!quantized.empty() && !quantized[i])) continue;
     const QuantizedLayer& q = network.layers[i];
-    const std::vector<std::int32_t> codes = narrow_weights(q.weights, own, weight_bits);
-    const double unit = 1 << (own - weight_bits);
+    const int own = bits_of(network.weight_type_of(i)), bits = std::min(own, weight_bits);
+    const std::vector<std::int32_t> codes = narrow_weights(q.weights, own, bits);
+    const double unit = 1 << (own - bits);
     std::size_t k = 0;
     for (int r = 0; r < q.rows; ++r)
       for (int c = 0; c < q.columns; ++c, ++k)

@@ -187,7 +187,6 @@ EmulatedTarget<T>::EmulatedTarget(const Network& folded, const FloatParams<T>& p
                        false,
                        1}) {
   State& s = *state_;
-  const int own = network.weight_type == WeightType::w8 ? 8 : 16;
   for (const Directions::Tensor& t : s.directions.tensors()) {
     typename State::Codes c;
     if (widths.weights != 0) {
@@ -196,9 +195,11 @@ EmulatedTarget<T>::EmulatedTarget(const Network& folded, const FloatParams<T>& p
         c.values = q.bias;
         c.limit = numeric::kBiasMax;
       } else {
-        c.values = narrow_weights(q.weights, own, widths.weights);
-        c.limit = (1 << (widths.weights - 1)) - 1;
-        c.coarse = 1 << (own - widths.weights);
+        const int own = bits_of(network.weight_type_of(t.layer));
+        const int bits = std::min(own, widths.weights);
+        c.values = narrow_weights(q.weights, own, bits);
+        c.limit = (1 << (bits - 1)) - 1;
+        c.coarse = 1 << (own - bits);
       }
       c.step = encode_step(std::max(t.step / c.coarse, 0x1p-16), "emulated step");
     }

@@ -135,7 +135,7 @@ class Judge {
       const std::size_t i = at(r.layer);
       const Op op = layer(i).op;
       if (r.layer == net_.logits_layer() || op == Op::max_pool2d || op == Op::average_pool2d ||
-          op == Op::global_average_pool)
+          op == Op::global_average_pool || op == Op::concat)
         continue;
       const TensorQuant& quant = q_.layers[i].out;
       const double range = a_.golden_high[i] - a_.golden_low[i];

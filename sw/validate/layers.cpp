@@ -150,7 +150,7 @@ void sensitivity(const Network& folded, const FloatParams<float>& params,
                  std::span<const std::uint8_t> y, int threads, bool each, LayerAnalysis& a) {
   const Golden<float> golden(folded, threads);
   const auto n = static_cast<double>(y.size());
-  const int own = network.weight_type == WeightType::w8 ? 8 : 16;
+  constexpr int own = 16;  // every layer as wide as it is
   const std::vector<float> snapped = simulated_input<float>(network, x, 8);
   const auto run = [&](const std::vector<bool>& quantized, bool input, double& loss,
                        double& accuracy) {
@@ -191,14 +191,13 @@ LayerAnalysis analyse_layers(const Network& folded, const FloatParams<float>& pa
   const Golden<double> golden(folded, fixed.threads);
   const Golden<float> golden32(folded, fixed.threads);
   const auto params64 = convert_params<double>(params);
-  const int own = network.weight_type == WeightType::w8 ? 8 : 16;
+  constexpr int own = 16;  // every layer as wide as it is
   const auto stated = simulated_params<double>(network, params64, own);
   const ContractNetwork contract(executed, fixed.threads);
   const Session session =
       open_session(readable_program(executed, static_cast<int>(batch), fixed), open, fixed.threads);
 
   const auto layers = at(head + 1);
-  const std::int32_t limit = weight_limit(network.weight_type);
   std::vector<CodeUse> codes;
   std::vector<ChannelRange> channels;
   std::vector<double> largest_value(layers, 0);
@@ -220,7 +219,8 @@ LayerAnalysis analyse_layers(const Network& folded, const FloatParams<float>& pa
     r.reduction = has_weights(l) ? reduction(l) : 0;
     r.total = r.injected = r.inherited = r.alone = ErrorStats(lsb);
     if (has_weights(l)) {
-      audit_weights(l, params.layers[i], q, limit, network.quant_of(l.inputs[0]), r);
+      audit_weights(l, params.layers[i], q, weight_limit(network.weight_type_of(i)),
+                    network.quant_of(l.inputs[0]), r);
       a.channel_error[i].assign(at(l.filters), 0);
       channel_count[i].assign(at(l.filters), 0);
       a.channel_zero_point[i] = input_shift(golden, network, stated, r);

@@ -484,7 +484,7 @@ SignalReport measure_signal(const Network& folded, const FloatParams<float>& par
       r.by_batch.push_back(p);
     }
   }
-  const int own = network.weight_type == WeightType::w8 ? 8 : 16;
+  const int own = bits_of(network.widest_weights());
   std::vector<std::pair<std::string, Widths>> widths;
   for (const int bits : {8, 10, 12, 14, 16})
     if (bits <= own) widths.push_back({fmt::format("w{} a8 l16", bits), {bits, 8, 16}});

@@ -56,8 +56,8 @@ def run_all(folder, jobs, workers):
     def one(item):
         key, args = item
         return key, once(folder, key, lambda: json.loads(lastmile(
-            "run", "--json", "--quiet", "--threads", 1, "--out", folder / "work" / key, "--reports",
-            folder / "work" / key, *args)))
+            "run", "--json", "--quiet", "--threads", 1, "--method", "forward-gradient", "--out", folder / "work" / key,
+            "--reports", folder / "work" / key, *args)))
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         return dict(pool.map(one, jobs.items()))
 

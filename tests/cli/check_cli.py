@@ -115,8 +115,13 @@ class Suite:
                 ("--shift", "twist=4", "twist"), ("--shift", "rotate=x", "rotate"), ("--seed", "x", "--seed"),
                 ("--hardware", "rows=5", "--hardware.*ROWS"), ("--hardware", "rows", "--hardware.*rows"),
                 ("--hardware", "rows=16x", "--hardware"), ("--hardware", "wheels=4", "--hardware.*wheels"),
-                ("--hardware", "training=0", "TRAINING is 0")):
+                ("--hardware", "training=0", "TRAINING is 0"), ("--method", "guess", "--method"),
+                ("--taps", "nobody", "tap 'nobody'"),
+                ("--taps", "conv1:99", "grid is '99', expected 1 to 14"), ("--readout-steps", "0", "steps is 0"),
+                ("--memory", "1000", "memory is 1000 bytes")):
             args = ["adapt", *ADAPT, "--journal", "new.lmj", "--output", "new.lmq"]
+            if option in ("--taps", "--readout-steps", "--memory"):
+                args += ["--method", "readout"]
             if option in [str(a) for a in args]:
                 at = args.index(option)
                 args[at:at + 2] = []
@@ -126,8 +131,9 @@ class Suite:
             "--learning-rate=nan")
         bad("pretrain: negative epochs", USAGE, ["epochs"], "pretrain", *DATA, "--adapt-examples", 32, "--output",
             "x.lmc", "--epochs=-1")
-        for option, value in (("--weights", "w4"), ("--calibration", "guess"), ("--percentile", "0"),
-                              ("--percentile", "nan"),
+        for option, value in (("--weights", "w4"), ("--weights", "w8,fc"), ("--weights", "w8,fc=w4"),
+                              ("--weights", "fc=w8"), ("--weights", "w8,nobody=w16"), ("--calibration", "guess"),
+                              ("--percentile", "0"), ("--percentile", "nan"),
                               ("--headroom", "0"), ("--headroom", "nan"), ("--calibration-examples", "0")):
             extra = ["--calibration", "percentile"] if option == "--percentile" else []
             bad(f"quantize {option} {value}", USAGE, [option[2:].split("-")[0]], "quantize", *DATA,
@@ -616,11 +622,37 @@ class Suite:
                                cwd=self.dir)["weights_hash"] == start
         self.checks.case("replay", replayed)
 
+        def readouts():
+            args = ["adapt", *ADAPT, "--method", "readout", "--readout-steps", 40, "--journal", "ro.lmj",
+                    "--output", "ro.lmq"]
+            r = self.p.json(*args, cwd=self.dir)
+            start = self.p.json("info", "q.lmq", cwd=self.dir)
+            end = self.p.json("info", "ro.lmq", cwd=self.dir)
+            assert end["weights_hash"] == r["weights_hash"] != start["weights_hash"]
+            ops = {layer["name"]: layer for layer in end["layers"]}
+            assert ops["readout.record"]["op"] == "concat"
+            assert ops["fc"]["weights"] == 10 * ops["readout.record"]["out"][2]
+            assert ops["readout.record"]["out"][2] % 64 == 0
+            journal = self.p.json("info", "ro.lmj", cwd=self.dir)
+            assert journal["snapshots"][0] == 0 and journal["snapshots"][-1] == 40, journal
+            assert journal["end"] in journal["snapshots"], journal
+            again = self.p.json("replay", "--base", "q.lmq", "--journal", "ro.lmj", "--output", "ro2.lmq", cwd=self.dir)
+            assert again["weights_hash"] == r["weights_hash"] and self.read("ro2.lmq") == self.read("ro.lmq")
+            evaluated = self.p.json("eval", *DATA, "--adapt-examples", 32, "--input", "ro.lmq", cwd=self.dir)
+            assert evaluated["shifted"]["correct"] == r["after"]["correct"]
+            listing = self.p.ok("info", "ro.lmq", "--listing", cwd=self.dir).stdout
+            assert "kept records" in listing and "learn fc.weights" in listing and "w-transposed" in listing
+            few = self.p.json(*args, "--memory", 60000, cwd=self.dir)  # room for some records only: the same bits
+            assert few["weights_hash"] == r["weights_hash"], few
+            for file in ("ro.lmj", "ro.lmq", "ro2.lmq"):
+                (self.dir / file).unlink()
+        self.checks.case("readouts", readouts)
+
         def experiment():
             before = state(self.dir)
             r = self.p.run("run", *DATA, "--adapt-examples", 32, "--epochs", 2, "--steps", 6, "--batch", 8,
                            "--backprop-epochs", 1,
-                           "--out", "out", "--reports", "rep", "--json", cwd=self.dir)
+                           "--readout-steps", 40, "--out", "out", "--reports", "rep", "--json", cwd=self.dir)
             assert r.returncode == 0, r.stderr
             report = json.loads((self.dir / "rep/run.json").read_text())
             assert json.loads(r.stdout) == report
@@ -628,15 +660,20 @@ class Suite:
                         "peak_bytes",
                         "host_bytes_per_step", "seconds", "loss_curve"):
                 assert key in report, f"run.json has no {key}"
-            assert set(report["accuracy"]) >= {"source", "shifted", "fixed", "float", "backprop"}
+            assert set(report["accuracy"]) >= {"source", "shifted", "fixed", "float", "readout", "readout_float",
+                                               "backprop"}
+            assert set(report["methods"]) == {"forward_gradient", "readout", "backprop"}
+            assert all(m["mmac"] > 0 and m["scratch_bytes"] > 0 for m in report["methods"].values())
+            assert report["methods"]["backprop"]["rate"] in report["methods"]["backprop"]["rates"]
+            assert report["methods"]["readout"]["rate"] in report["methods"]["readout"]["rates"]
             assert all(0 <= v <= 100 for v in report["accuracy"].values())
             assert report["forward_passes"] == 2 * report["steps"] * report["pairs"] and len(report["loss_curve"]) == 6
             page = (self.dir / "rep/run.html").read_text()
             assert "<svg" in page and not re.search(r"(src|href)\s*=\s*[\"']?(https?:|//)",
                                                     page), "run.html is not self-contained"
             new = sorted(set(state(self.dir)) - set(before))
-            assert new == ["out", "out/adapted.lmq", "out/float.lmc", "out/journal.lmj", "out/quantized.lmq", "rep",
-                           "rep/run.html",
+            assert new == ["out", "out/adapted.lmq", "out/float.lmc", "out/journal.lmj", "out/quantized.lmq",
+                           "out/readout.lmj", "out/readout.lmq", "rep", "rep/run.html",
                            "rep/run.json"], new
         self.checks.case("run", experiment)
 

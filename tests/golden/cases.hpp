@@ -107,6 +107,14 @@ inline std::vector<Network> operator_cases() {
           layer_text("h", "fully_connected", "units = 12\nactivation = \"relu\"") +
           layer_text("fc", "fully_connected", "units = 3") + layer_text("p", "softmax", ""),
       "softmax"));
+  cases.push_back(make_network(
+      "concat", "[6, 5, 2]",
+      layer_text("a", "conv2d",
+                 "filters = 5\nkernel = 3\npadding = \"same\"\nactivation = \"relu\"") +
+          layer_text("b", "average_pool2d", "kernel = 3\npadding = [0, 0, 0, 1]") +
+          layer_text("c", "max_pool2d", "input = \"a\"\nkernel = 2\nstride = 1") +
+          layer_text("d", "global_average_pool", "input = \"c\"") +
+          layer_text("e", "concat", "inputs = [\"d\", \"a\", \"b\"]\nconstants = [0.5, 0, 0]")));
   cases.push_back(norm_case());
   return cases;
 }

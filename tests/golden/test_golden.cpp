@@ -21,6 +21,14 @@ double element(const Layer& l, const LayerParams<double>& p, const std::vector<c
     return t[(iy * l.in.w + ix) * l.in.c + c];
   };
   if (l.op == Op::add) return at(in[0], y, x, o) + at(in[1], y, x, o);
+  if (l.op == Op::concat) {
+    std::int64_t from = o;
+    for (std::size_t k = 0; k < in.size(); ++k) {
+      if (from < l.parts[k].elements) return l.parts[k].gain * in[k][from];
+      from -= l.parts[k].elements;
+    }
+    return l.constants[static_cast<std::size_t>(from)];
+  }
   if (l.op == Op::softmax) {
     double sum = 0;
     for (int c = 0; c < l.in.c; ++c) sum += std::exp(at(in[0], y, x, c) - at(in[0], y, x, o));
@@ -89,7 +97,7 @@ TEST_CASE("golden: every operator equals its definition, in float64") {
           in.push_back((from == kNetworkInput
                             ? x.data()
                             : traces[static_cast<std::size_t>(from)].post.data()) +
-                       n * l.in.elements());
+                       n * input_elements(l, in.size()));
         }
         std::size_t at = static_cast<std::size_t>(n * l.out.elements());
         for (int y = 0; y < l.out.h; ++y) {

@@ -114,6 +114,44 @@ TEST_CASE("graph: canonical text reads back to the same network") {
   CHECK(fingerprint(other) != fingerprint(n));
 }
 
+TEST_CASE("graph: a concat lays its inputs of any shapes and its constants side by side") {
+  const auto concat = [](const std::string& rest) {
+    return kHead +
+           "[[layer]]\nname = \"p\"\nop = \"max_pool2d\"\nkernel = 2\n"
+           "[[layer]]\nname = \"c\"\nop = \"concat\"\n" +
+           rest + "[[layer]]\nname = \"fc\"\nop = \"fully_connected\"\nunits = 3\n";
+  };
+  const std::string inputs = "inputs = [\"p\", \"input\", \"p\"]\n";
+  const Network n =
+      parse_network(concat(inputs + "gains = [0.1, 2, 1e-3]\nconstants = [1, 0.25]\n"), "n");
+  const Layer& c = n.layers[1];
+  CHECK(c.in == Shape{1, 1, 64 + 256 + 64});
+  CHECK(c.out == Shape{1, 1, 386});
+  CHECK(c.parts == std::vector<ConcatPart>{{64, 0.1}, {256, 2}, {64, 1e-3}});
+  CHECK(c.constants == std::vector<double>{1, 0.25});
+  CHECK(weight_count(n.layers[2]) == 3 * 386);
+  CHECK(reduction(c) == 0);
+  CHECK(parse_network(to_toml(n), "again") == n);
+  const Network plain = parse_network(concat(inputs), "n");
+  CHECK(plain.layers[1].parts[2].gain == 1);
+  CHECK(parse_network(to_toml(plain), "again") == plain);
+
+  CHECK(has(refusal(concat(inputs + "gains = [1, 2]\n")), {"gains is [1, 2]", "3 numbers"}));
+  CHECK(has(refusal(concat(inputs + "gains = [1, 2, \"x\"]\n")), {"gains", "3 numbers"}));
+  CHECK(has(refusal(concat(inputs + "gains = [1, 0, 1]\n")), {"'c' (concat)", "gain is 0"}));
+  CHECK(has(refusal(concat(inputs + "constants = [nan]\n")), {"constant is nan"}));
+  CHECK(has(refusal(concat(inputs + "activation = \"relu\"\n")), {"unknown key 'activation'"}));
+  Network bad = n;
+  bad.layers[1].parts[1].elements = 255;
+  CHECK_THROWS_WITH_AS(validate(bad, "o"), doctest::Contains("input 1 has 256 elements"), Error);
+  bad = n;
+  bad.layers[1].in.c = 383;
+  CHECK_THROWS_WITH_AS(validate(bad, "o"), doctest::Contains("expected 1x1x384"), Error);
+  bad = n;
+  bad.layers[0].constants = {1};
+  CHECK_THROWS_WITH_AS(validate(bad, "o"), doctest::Contains("expected none"), Error);
+}
+
 TEST_CASE("graph: errors name file, layer, field, value and what was expected") {
   const std::string k3 = "filters = 4\nkernel = 3\n";
   CHECK(refusal(conv(k3)) == "");

@@ -169,6 +169,16 @@ inline Result run(const QuantizedNetwork& net, std::span<const std::int8_t> x,
       for (std::size_t k = 0; k < a.size(); ++k)
         out.push_back(static_cast<std::int8_t>(std::clamp<std::int64_t>(
             numeric::add_unclamped(a[k], b[k], q.add), q.add.act_min, q.add.act_max)));
+    } else if (l.op == Op::concat) {
+      for (int b = 0; b < n; ++b) {
+        for (std::size_t k = 0; k < l.parts.size(); ++k) {
+          const auto part = tensor(l.inputs[k]);
+          const auto count = at(l.parts[k].elements);
+          out.insert(out.end(), part.begin() + static_cast<std::ptrdiff_t>(at(b) * count),
+                     part.begin() + static_cast<std::ptrdiff_t>(at(b + 1) * count));
+        }
+        out.insert(out.end(), q.constants.begin(), q.constants.end());
+      }
     } else if (l.op == Op::softmax) {
       const auto a = tensor(l.inputs[0]);
       out.resize(a.size());

@@ -64,9 +64,9 @@ TEST_CASE("quantizer: errors of a file name the field") {
   bad[0] = 'X';
   CHECK(mentions(error_of([&] { (void)parse_quantized(bad, "q"); }), {"magic"}));
   bad = bytes;
-  bad[8] = 2;
-  CHECK(
-      mentions(error_of([&] { (void)parse_quantized(bad, "q"); }), {"version is 2", "expected 1"}));
+  bad[8] = 3;
+  CHECK(mentions(error_of([&] { (void)parse_quantized(bad, "q"); }),
+                 {"version is 3", "expected 1 or 2"}));
   bad = bytes;
   bad.back() ^= 1;
   CHECK(
@@ -88,4 +88,42 @@ TEST_CASE("quantizer: saving replaces the file as a whole, loading names it") {
   CHECK(mentions(error_of([&] { save_quantized(path, broken); }), {"weights", "conv"}));
   CHECK(load_quantized(path) == q);
   CHECK(mentions(error_of([&] { (void)load_quantized(dir.path() / "none.q"); }), {"none.q"}));
+}
+
+TEST_CASE("quantizer: layers of another width, in files of version 2; files of version 1 stay") {
+  const auto version = [](const std::vector<std::uint8_t>& bytes) { return bytes[8]; };
+  QuantizeOptions o;
+  o.weight_type = WeightType::w8;
+  CHECK(version(serialize(quantize_random(norm_case(), 36, o))) == 1);
+  o.layer_weights = {{"head", WeightType::w16}, {"dw", WeightType::w16}, {"conv", WeightType::w8}};
+  const QuantizedNetwork q = quantize_random(norm_case(), 36, o);
+  CHECK(!q.layers[0].weight_type.has_value());  // as the network's
+  CHECK(q.weight_type_of(0) == WeightType::w8);
+  CHECK(q.weight_type_of(1) == WeightType::w16);
+  CHECK(q.weight_type_of(3) == WeightType::w16);
+  const auto largest = [](const QuantizedLayer& l) {
+    std::int32_t m = 0;
+    for (const std::int16_t w : l.weights) m = std::max<std::int32_t>(m, std::abs(w));
+    return m;
+  };
+  CHECK(largest(q.layers[0]) <= 127);
+  CHECK(largest(q.layers[1]) > 127);
+  CHECK(largest(q.layers[3]) > 127);
+  const auto bytes = serialize(q);
+  CHECK(version(bytes) == 2);
+  CHECK(parse_quantized(bytes, "f") == q);
+  QuantizedNetwork wide = q;
+  wide.layers[0].weights[0] = 128;
+  CHECK(mentions(error_of([&] { validate(wide, "w"); }), {"conv", "weight 0", "128", "127"}));
+  o.layer_weights = {{"pool", WeightType::w16}};
+  CHECK(mentions(error_of([&] { (void)quantize_random(norm_case(), 36, o); }), {"'pool'", "head"}));
+}
+
+TEST_CASE("quantizer: a concat of inputs whose scales do not fit is refused by name") {
+  const std::string text =
+      layer_text("a", "conv2d", "filters = 3\nkernel = 1\nactivation = \"relu\"") +
+      layer_text("b", "conv2d", "filters = 3\nkernel = 1\nactivation = \"relu\"") +
+      layer_text("c", "concat", "inputs = [\"a\", \"b\"]");
+  CHECK(mentions(error_of([&] { (void)quantize_random(make_network("n", "[2, 2, 2]", text), 3); }),
+                 {"layer 'c'", "gain * scale of input 1"}));
 }

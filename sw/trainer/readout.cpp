@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sw/trainer/readout.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+#include "sw/base/detmath.hpp"
+#include "sw/base/error.hpp"
+#include "sw/base/rng.hpp"
+
+namespace lastmile {
+namespace {
+
+constexpr double kPi = 3.14159265358979323846;
+constexpr std::uint64_t kSplitStream = 0x73706c6974, kEpochStream = 0x65706f6368,
+                        kRoundStream = 0x726f756e64;
+
+[[noreturn]] void usage(const std::string& what) { throw Error(ErrorKind::usage, what); }
+
+// Cosine from 1 to `last`, at the middle of each step.
+double schedule(std::uint32_t step, std::uint32_t steps, double last) {
+  const double t = (static_cast<double>(step) + 0.5) / static_cast<double>(steps);
+  return last + (1 - last) * 0.5 * (1 + det_sincos(kPi * t).cos);
+}
+
+class Training {
+ public:
+  Training(ReadoutTarget& target, const ReadoutSplit& split, const ReadoutRunOptions& options,
+           ReadoutJournalWriter* journal, const ReadoutCallbacks& callbacks)
+      : target_(target),
+        split_(split),
+        o_(options),
+        journal_(journal),
+        callbacks_(callbacks),
+        sampler_(options.seed, split.train, options.batch) {}
+
+  ReadoutOutcome run(const ReadoutJournal& from) {
+    const ReadoutWeights base = target_.weights();
+    out_.choice = from.choice ? *from.choice : search(base);
+    if (!from.choice && journal_ != nullptr) journal_->append(out_.choice);
+    std::uint32_t step = 0;
+    target_.set_weights(base);
+    for (const ReadoutSnapshot& s : from.snapshots) {
+      target_.set_weights(s.weights);
+      note(s);
+      step = s.step;
+    }
+    if (from.snapshots.empty()) snapshot(0, 0);
+    const double rate = rate_of(out_.choice.rate);
+    const auto count = static_cast<std::uint64_t>(o_.snapshots);
+    while (step < o_.steps) {
+      const double loss = learn(step, o_.steps, rate);
+      ++step;
+      if (step == o_.steps || step * count / o_.steps != (step - 1) * count / o_.steps)
+        snapshot(step, loss);
+    }
+    finish(from.end.has_value());
+    return std::move(out_);
+  }
+
+ private:
+  // Candidate `index` as a part of the largest.
+  static double rate_of(int index) {
+    double rate = 1;
+    for (int i = 0; i < index; ++i) rate /= kRateRatio;
+    return rate;
+  }
+
+  double learn(std::uint32_t step, std::uint32_t steps, double rate) {
+    const double factor = rate * schedule(step, steps, o_.final_factor);
+    const double loss =
+        target_.learn(sampler_.first(step), learn_seed(o_.seed, step), encode_step_factor(factor));
+    if (callbacks_.on_step) callbacks_.on_step({step + 1, loss});
+    return loss;
+  }
+
+  [[nodiscard]] Accuracy held() {
+    return target_.score(static_cast<std::uint32_t>(split_.train),
+                         static_cast<std::uint32_t>(split_.held()));
+  }
+
+  // Without examples held out there is nothing to choose by: the second largest rate.
+  ReadoutChoice search(const ReadoutWeights& base) {
+    ReadoutChoice choice;
+    choice.rate = std::min(1, o_.rates - 1);
+    if (split_.held() == 0 || o_.rates == 1) return choice;
+    const std::uint32_t steps = std::max<std::uint32_t>(1, o_.steps / kSearchShare);
+    for (int i = 0; i < o_.rates; ++i) {
+      target_.set_weights(base);
+      for (std::uint32_t step = 0; step < steps; ++step) learn(step, steps, rate_of(i));
+      out_.search_steps += steps;
+      choice.losses.push_back(held().loss);
+    }
+    choice.rate = static_cast<int>(std::min_element(choice.losses.begin(), choice.losses.end()) -
+                                   choice.losses.begin());
+    return choice;
+  }
+
+  void snapshot(std::uint32_t step, double loss) {
+    ReadoutSnapshot s;
+    s.step = step;
+    s.loss = loss;
+    if (split_.held() != 0) {
+      const Accuracy a = held();
+      s.held_loss = a.loss;
+      s.held_correct = a.correct;
+    }
+    s.weights = target_.weights();
+    if (journal_ != nullptr) journal_->append(s);
+    note(s);
+  }
+
+  void note(const ReadoutSnapshot& s) {
+    if (callbacks_.on_snapshot) callbacks_.on_snapshot(s);
+    const bool better =
+        out_.snapshots.empty() || split_.held() == 0 || s.held_loss < out_.held_loss;
+    if (better) {
+      out_.best_step = s.step;
+      out_.held_loss = s.held_loss;
+      best_ = s.weights;
+    }
+    out_.snapshots.push_back({s.step, s.loss, s.held_loss, s.held_correct, {}});
+  }
+
+  void finish(bool known) {
+    target_.set_weights(best_);
+    if (journal_ != nullptr && !known) journal_->append_end(out_.best_step);
+    if (split_.held() == 0) out_.held_loss = std::numeric_limits<double>::quiet_NaN();
+  }
+
+  ReadoutTarget& target_;
+  const ReadoutSplit& split_;
+  const ReadoutRunOptions& o_;
+  ReadoutJournalWriter* journal_;
+  const ReadoutCallbacks& callbacks_;
+  RecordSampler sampler_;
+  ReadoutWeights best_;
+  ReadoutOutcome out_;
+};
+
+}  // namespace
+
+void validate(const ReadoutRunOptions& o, std::size_t examples) {
+  if (o.steps < 1) usage(fmt::format("steps is {}, expected at least 1", o.steps));
+  if (o.batch < 1 || static_cast<std::size_t>(o.batch) > examples)
+    usage(fmt::format("batch is {}, expected 1..{} (the examples to adapt on)", o.batch, examples));
+  if (o.rates < 1 || o.rates > 4) usage(fmt::format("rates is {}, expected 1..4", o.rates));
+  if (!(o.largest_rate > 0 && std::isfinite(o.largest_rate)))
+    usage(fmt::format("largest rate is {}, expected a number above 0", o.largest_rate));
+  if (o.snapshots < 1) usage(fmt::format("snapshots is {}, expected at least 1", o.snapshots));
+  if (!(o.final_factor >= 0 && o.final_factor <= 1))
+    usage(fmt::format("final factor is {}, expected 0..1", o.final_factor));
+}
+
+ReadoutSplit split_records(std::span<const std::uint8_t> labels, std::uint64_t seed) {
+  std::vector<std::uint32_t> all(labels.size());
+  std::iota(all.begin(), all.end(), 0U);
+  Rng rng(sub_seed(seed, kSplitStream), 0);
+  rng.shuffle(std::span(all));
+  // Class by class, every tenth of the whole row is held out: a tenth of each class, give or take
+  // one example.
+  std::vector<std::uint32_t> by_class = all;
+  std::stable_sort(by_class.begin(), by_class.end(),
+                   [&](std::uint32_t a, std::uint32_t b) { return labels[a] < labels[b]; });
+  std::vector<bool> is_held(labels.size(), false);
+  for (std::size_t i = kHeldShare / 2; i < by_class.size(); i += kHeldShare)
+    is_held[by_class[i]] = labels.size() >= kHeldShare;
+  ReadoutSplit out;
+  for (const std::uint32_t i : all)
+    if (!is_held[i]) out.order.push_back(i);
+  out.train = out.order.size();
+  for (const std::uint32_t i : all)
+    if (is_held[i]) out.order.push_back(i);
+  return out;
+}
+
+RecordSampler::RecordSampler(std::uint64_t seed, std::size_t train, int batch)
+    : seed_(sub_seed(seed, kEpochStream)), train_(train), batch_(static_cast<std::size_t>(batch)) {}
+
+std::uint32_t RecordSampler::first(std::uint32_t step) {
+  const std::size_t batches = std::max<std::size_t>(1, train_ / batch_);
+  const std::uint64_t epoch = step / batches;
+  if (epoch != epoch_) {
+    epoch_ = epoch;
+    Rng rng(seed_, epoch);
+    const std::size_t rest = train_ > batches * batch_ ? train_ - batches * batch_ : 0;
+    offset_ = static_cast<std::uint32_t>(rng.below(rest + 1));
+    order_.resize(batches);
+    std::iota(order_.begin(), order_.end(), 0U);
+    rng.shuffle(std::span(order_));
+  }
+  return offset_ + order_[step % batches] * static_cast<std::uint32_t>(batch_);
+}
+
+std::uint64_t learn_seed(std::uint64_t seed, std::uint32_t step) {
+  return sub_seed(seed, kRoundStream) + step;
+}
+
+ReadoutOutcome train_readout(ReadoutTarget& target, const ReadoutSplit& split,
+                             const ReadoutRunOptions& options, ReadoutJournalWriter* journal,
+                             const ReadoutJournal& from, const ReadoutCallbacks& callbacks) {
+  validate(options, split.train);
+  return Training(target, split, options, journal, callbacks).run(from);
+}
+
+int record_layer(const Network& network) {
+  const Layer& head = network.layers[static_cast<std::size_t>(network.logits_layer())];
+  const int in = head.inputs[0];
+  return head.op == Op::fully_connected && in >= 0 &&
+                 network.layers[static_cast<std::size_t>(in)].op == Op::concat
+             ? in
+             : -1;
+}
+
+}  // namespace lastmile

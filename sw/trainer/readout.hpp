@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// Training of readouts (sw/quantizer/readout.hpp): only the last layer trains, by the errors of its
+// outputs, on records that are computed once per example. The loop is the same for the NPU and for
+// its float reference. It finds its rate and its end on a tenth of the examples that it does not
+// train on:
+//
+//   1. every candidate rate, a factor of 3 apart, trains for a sixteenth of the steps;
+//   2. the one with the smallest loss on the tenth trains for all steps;
+//   3. of that run's snapshots, the one with the smallest loss on the tenth is the result.
+//
+// A step depends on the weights before it and on its number alone, so a run continues from any
+// snapshot in the same bits.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "sw/trainer/readout_journal.hpp"
+#include "sw/trainer/targets.hpp"
+
+namespace lastmile {
+
+struct ReadoutRunOptions {
+  std::uint32_t steps = 2000;
+  int batch = 64;
+  std::uint64_t seed = 1;
+  int rates = 4;            // candidates, a factor kRateRatio apart; the search takes rates / 16 of
+                            // the steps, so at most 4
+  double largest_rate = 9;  // in units of 1 / (mean squared length of a record)
+  int snapshots = 20;       // of the run, evenly spaced, the end included
+  double final_factor = 0;  // of the rate at the last step: cosine schedule
+};
+inline constexpr double kRateRatio = 3;
+inline constexpr std::uint32_t kSearchShare = 16;  // a candidate trains for 1/16 of the steps
+inline constexpr std::size_t kHeldShare = 10;      // one example in 10 is held out
+
+// Error(usage) naming the option.
+void validate(const ReadoutRunOptions& options, std::size_t examples);
+
+// In which order the records lie: those to train on, shuffled, then those held out, a tenth of
+// every class (of fewer than 10 examples none).
+struct ReadoutSplit {
+  std::vector<std::uint32_t> order;  // example of each record
+  std::size_t train = 0;             // records that train
+  [[nodiscard]] std::size_t held() const { return order.size() - train; }
+};
+[[nodiscard]] ReadoutSplit split_records(std::span<const std::uint8_t> labels, std::uint64_t seed);
+
+// First record of the batch of a step: consecutive records; every epoch begins at another one and
+// takes the batches in another order.
+class RecordSampler {
+ public:
+  RecordSampler(std::uint64_t seed, std::size_t train, int batch);
+  [[nodiscard]] std::uint32_t first(std::uint32_t step);
+
+ private:
+  std::uint64_t seed_;
+  std::size_t train_, batch_;
+  std::uint64_t epoch_ = UINT64_MAX;
+  std::uint32_t offset_ = 0;
+  std::vector<std::uint32_t> order_;
+};
+
+// Seed of the rounding of a step.
+[[nodiscard]] std::uint64_t learn_seed(std::uint64_t seed, std::uint32_t step);
+
+// Records in the order of a ReadoutSplit, and the weights that train on them.
+class ReadoutTarget {
+ public:
+  ReadoutTarget() = default;
+  ReadoutTarget(const ReadoutTarget&) = delete;
+  ReadoutTarget& operator=(const ReadoutTarget&) = delete;
+  virtual ~ReadoutTarget() = default;
+  // A step on `batch` records from `first` on at rate largest_rate * step_factor(register); the
+  // mean loss before it, nats.
+  virtual double learn(std::uint32_t first, std::uint64_t seed, std::uint32_t step_register) = 0;
+  virtual Accuracy score(std::uint32_t first, std::uint32_t count) = 0;
+  [[nodiscard]] virtual ReadoutWeights weights() = 0;
+  virtual void set_weights(const ReadoutWeights& weights) = 0;
+};
+
+struct ReadoutReport {
+  std::uint32_t step = 0;  // steps done
+  double loss = 0;         // of the last batch, nats
+};
+struct ReadoutCallbacks {
+  std::function<void(const ReadoutReport&)> on_step = {};  // of search and run
+  // After a snapshot of the run (also one that a journal brought): the target has its weights.
+  std::function<void(const ReadoutSnapshot&)> on_snapshot = {};
+};
+
+struct ReadoutOutcome {
+  ReadoutChoice choice;
+  std::uint32_t best_step = 0;             // the result has the weights after so many steps
+  double held_loss = 0;                    // nats; of the result; NaN without held-out examples
+  std::vector<ReadoutSnapshot> snapshots;  // without weights
+  std::uint32_t search_steps = 0;          // of all candidates together
+};
+
+// Runs the three parts; the target ends with the result's weights. `journal` may be null. `from`:
+// what a journal of the same run already has.
+ReadoutOutcome train_readout(ReadoutTarget& target, const ReadoutSplit& split,
+                             const ReadoutRunOptions& options, ReadoutJournalWriter* journal,
+                             const ReadoutJournal& from = {},
+                             const ReadoutCallbacks& callbacks = {});
+
+// What the rate is relative to: 1 / (mean squared length of a record), measured on the first
+// `batch` examples by one pass on a device. network: with readouts.
+[[nodiscard]] double readout_rate_unit(const QuantizedNetwork& network, const Dataset& data,
+                                       const DeviceOpener& open, const FixedOptions& options);
+
+// On a device: records stay in its memory, as many as fit into `memory_bytes`; the others are
+// computed again each time they are used, which gives the same bits.
+class FixedReadout final : public ReadoutTarget {
+ public:
+  // largest_rate: real, at STEP factor 1.
+  FixedReadout(const QuantizedNetwork& network, const Dataset& data, const ReadoutSplit& split,
+               double largest_rate, const DeviceOpener& open, const FixedOptions& options,
+               std::uint64_t memory_bytes = std::uint64_t{64} << 20);
+  ~FixedReadout() override;
+
+  double learn(std::uint32_t first, std::uint64_t seed, std::uint32_t step_register) override;
+  Accuracy score(std::uint32_t first, std::uint32_t count) override;
+  [[nodiscard]] ReadoutWeights weights() override;
+  void set_weights(const ReadoutWeights& weights) override;
+
+  [[nodiscard]] QuantizedNetwork network();
+  [[nodiscard]] Driver& driver();
+  [[nodiscard]] std::uint64_t passes() const;  // of a batch through the network below the record
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// The same batches and rates in float, with exact errors. `params` are of `network.network`.
+class FloatReadout final : public ReadoutTarget {
+ public:
+  FloatReadout(const Golden<float>& golden, FloatParams<float>& params, const Dataset& data,
+               const ReadoutSplit& split, int record, double largest_rate, int batch);
+  ~FloatReadout() override;
+
+  double learn(std::uint32_t first, std::uint64_t seed, std::uint32_t step_register) override;
+  Accuracy score(std::uint32_t first, std::uint32_t count) override;
+  [[nodiscard]] ReadoutWeights weights() override;
+  void set_weights(const ReadoutWeights& weights) override;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// The concat that the last layer reads; -1 for a network without readouts.
+[[nodiscard]] int record_layer(const Network& network);
+
+}  // namespace lastmile

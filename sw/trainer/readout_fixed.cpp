@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "sw/base/error.hpp"
+#include "sw/compiler/compile.hpp"
+#include "sw/trainer/readout.hpp"
+
+namespace lastmile {
+namespace {
+
+constexpr double kErrorUnit = 128;  // an error of 1 in the NPU's int8
+
+int checked_record(const QuantizedNetwork& network) {
+  const int record = record_layer(network.network);
+  if (record < 0)
+    throw Error(ErrorKind::usage, fmt::format("network '{}' has no readouts, expected a fully "
+                                              "connected last layer on a concat",
+                                              network.network.name));
+  return record;
+}
+
+}  // namespace
+
+double readout_rate_unit(const QuantizedNetwork& network, const Dataset& data,
+                         const DeviceOpener& open, const FixedOptions& options) {
+  const int record = checked_record(network);
+  CompileOptions compile_options;
+  compile_options.batch =
+      static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(options.batch), data.size()));
+  compile_options.output_layer = record;
+  const Session s =
+      open_session(compile(network, options.hardware, compile_options), open, options.threads);
+  const auto n = static_cast<std::size_t>(compile_options.batch);
+  std::vector<std::int8_t> x(n * static_cast<std::size_t>(data.shape.elements()));
+  quantize_activations(std::span(data.x).first(x.size()), network.input, x);
+  s->load_batch(x, {});
+  static_cast<void>(s->forward());
+  const TensorQuant& quant = network.quant_of(record);
+  std::int64_t squares = 0;
+  for (const std::int8_t v : s->output())
+    squares += std::int64_t{v - quant.zero_point} * (v - quant.zero_point);
+  const double scale = quant.scale;
+  return static_cast<double>(n) / (static_cast<double>(squares) * scale * scale);
+}
+
+struct FixedReadout::State {
+  QuantizedNetwork network;
+  Session session;
+  std::uint32_t head = 0;  // its weights' tensor
+  std::size_t batch = 0;
+  std::size_t kept = 0;        // records with a place of their own
+  std::size_t elements = 0;    // of an example
+  std::vector<std::int8_t> x;  // examples in the order of the records; empty if all are kept
+  std::vector<int> labels;     // of all records
+  std::uint64_t passes = 0;
+
+  // `batch` labels, -1 behind the last record.
+  [[nodiscard]] std::vector<int> labels_of(std::size_t first) const {
+    std::vector<int> out(batch, -1);
+    if (first < labels.size())
+      std::copy_n(labels.begin() + static_cast<std::ptrdiff_t>(first),
+                  std::min(batch, labels.size() - first), out.begin());
+    return out;
+  }
+  // Records of examples `x`, and their labels, into the places from `to` on.
+  void extract(std::span<const std::int8_t> examples, std::size_t first, std::size_t to) {
+    const std::size_t n = examples.size() / elements;
+    session->load_batch(examples, std::span(labels).subspan(first, n));
+    session->extract(static_cast<int>(to));
+    session->set_labels(labels_of(first), static_cast<int>(to));
+    ++passes;
+  }
+  // Where records first to first + batch - 1 are now: in their places, or just computed.
+  int place(std::size_t first) {
+    if (x.empty() || first + batch <= kept) return static_cast<int>(first);
+    const std::size_t n = std::min(batch, labels.size() - first);
+    extract(std::span(x).subspan(first * elements, n * elements), first, kept);
+    return static_cast<int>(kept);
+  }
+};
+
+FixedReadout::FixedReadout(const QuantizedNetwork& network, const Dataset& data,
+                           const ReadoutSplit& split, double largest_rate, const DeviceOpener& open,
+                           const FixedOptions& options, std::uint64_t memory_bytes)
+    : state_(std::make_unique<State>()) {
+  State& s = *state_;
+  const int record = checked_record(network);
+  const int head = network.network.logits_layer();
+  const QuantizedLayer& q = network.layers[static_cast<std::size_t>(head)];
+  for (const float scale : q.weight_scale) {
+    if (scale != q.weight_scale[0])
+      throw Error(
+          ErrorKind::usage,
+          fmt::format("network '{}': the last layer's weights have several scales, expected "
+                      "one: a step is one number",
+                      network.network.name));
+  }
+  s.network = network;
+  s.head = weight_tensor(head);
+  s.batch = static_cast<std::size_t>(options.batch);
+  s.elements = static_cast<std::size_t>(data.shape.elements());
+  for (const std::uint32_t i : split.order) s.labels.push_back(data.y[i]);
+
+  CompileOptions c;
+  c.batch = options.batch;
+  c.memory_bytes = memory_bytes;
+  c.readout =
+      ReadoutTraining{largest_rate * static_cast<double>(network.quant_of(record).scale) /
+                          (kErrorUnit * options.batch * static_cast<double>(q.weight_scale[0])),
+                      0};
+  const Program bare = compile(network, options.hardware, c);
+  // What is left of the memory keeps records; 128 bytes for the alignment of what follows.
+  const std::size_t each = bare.readout->pitch + static_cast<std::size_t>(bare.label_bytes);
+  const std::size_t left = memory_bytes - bare.memory.total_bytes;
+  const std::size_t room = left < 128 ? 0 : (left - 128) / each;
+  const std::size_t wanted = (s.labels.size() + s.batch - 1) / s.batch * s.batch;
+  s.kept = std::min(room / s.batch * s.batch, wanted);
+  c.readout->kept = static_cast<int>(s.kept);
+  s.session = open_session(compile(network, options.hardware, c), open, options.threads);
+  // Records behind the last one are never counted.
+  s.session->set_labels(std::vector<int>(s.batch, -1), static_cast<int>(s.kept));
+
+  std::vector<std::int8_t> x;
+  for (std::size_t first = 0; first < s.labels.size(); first += s.batch) {
+    const std::size_t n = std::min(s.batch, s.labels.size() - first);
+    x.resize(n * s.elements);
+    for (std::size_t i = 0; i < n; ++i)
+      quantize_activations(
+          std::span(data.x).subspan(split.order[first + i] * s.elements, s.elements), network.input,
+          std::span(x).subspan(i * s.elements, s.elements));
+    if (s.kept < wanted) s.x.insert(s.x.end(), x.begin(), x.end());
+    if (first < s.kept) s.extract(x, first, first);
+  }
+}
+
+FixedReadout::~FixedReadout() = default;
+
+double FixedReadout::learn(std::uint32_t first, std::uint64_t seed, std::uint32_t step_register) {
+  State& s = *state_;
+  const int place = s.place(first);
+  return s.session->learn(step_register, seed, place).mean_nats();
+}
+
+Accuracy FixedReadout::score(std::uint32_t first, std::uint32_t count) {
+  State& s = *state_;
+  if (first + count != s.labels.size())
+    throw Error(ErrorKind::usage, fmt::format("score of records {} to {}, expected the last ones",
+                                              first, first + count));
+  Accuracy out;
+  double loss = 0;
+  for (std::size_t at = first; at < s.labels.size(); at += s.batch) {
+    const int place = s.place(at);
+    const ForwardResult r = s.session->score(place);
+    out.correct += r.correct;
+    out.examples += r.examples;
+    loss += r.mean_nats() * r.examples;
+  }
+  if (out.examples != 0) out.loss = loss / static_cast<double>(out.examples);
+  return out;
+}
+
+ReadoutWeights FixedReadout::weights() { return state_->session->read_tensor(state_->head); }
+void FixedReadout::set_weights(const ReadoutWeights& weights) {
+  state_->session->write_tensor(state_->head, weights);
+}
+
+QuantizedNetwork FixedReadout::network() {
+  QuantizedNetwork out = state_->network;
+  state_->session->read_weights(out);
+  return out;
+}
+Driver& FixedReadout::driver() { return *state_->session.driver; }
+std::uint64_t FixedReadout::passes() const { return state_->passes; }
+
+}  // namespace lastmile
