@@ -84,10 +84,10 @@ class Training {
                          static_cast<std::uint32_t>(split_.held()));
   }
 
-  // Without examples held out there is nothing to choose by: the second largest rate.
+  // Without examples held out there is nothing to choose by: one from the middle.
   ReadoutChoice search(const ReadoutWeights& base) {
     ReadoutChoice choice;
-    choice.rate = std::min(1, o_.rates - 1);
+    choice.rate = o_.rates / 2;
     if (split_.held() == 0 || o_.rates == 1) return choice;
     const std::uint32_t steps = std::max<std::uint32_t>(1, o_.steps / kSearchShare);
     for (int i = 0; i < o_.rates; ++i) {
@@ -149,7 +149,7 @@ void validate(const ReadoutRunOptions& o, std::size_t examples) {
   if (o.steps < 1) usage(fmt::format("steps is {}, expected at least 1", o.steps));
   if (o.batch < 1 || static_cast<std::size_t>(o.batch) > examples)
     usage(fmt::format("batch is {}, expected 1..{} (the examples to adapt on)", o.batch, examples));
-  if (o.rates < 1 || o.rates > 4) usage(fmt::format("rates is {}, expected 1..4", o.rates));
+  if (o.rates < 1 || o.rates > 6) usage(fmt::format("rates is {}, expected 1..6", o.rates));
   if (!(o.largest_rate > 0 && std::isfinite(o.largest_rate)))
     usage(fmt::format("largest rate is {}, expected a number above 0", o.largest_rate));
   if (o.snapshots < 1) usage(fmt::format("snapshots is {}, expected at least 1", o.snapshots));

@@ -4,7 +4,7 @@
 // its float reference. It finds its rate and its end on a tenth of the examples that it does not
 // train on:
 //
-//   1. every candidate rate, a factor of 3 apart, trains for a sixteenth of the steps;
+//   1. every candidate rate, a factor of 3 apart, trains for a 24th of the steps;
 //   2. the one with the smallest loss on the tenth trains for all steps;
 //   3. of that run's snapshots, the one with the smallest loss on the tenth is the result.
 //
@@ -27,14 +27,14 @@ struct ReadoutRunOptions {
   std::uint32_t steps = 2000;
   int batch = 64;
   std::uint64_t seed = 1;
-  int rates = 4;            // candidates, a factor kRateRatio apart; the search takes rates / 16 of
-                            // the steps, so at most 4
-  double largest_rate = 9;  // in units of 1 / (mean squared length of a record)
-  int snapshots = 20;       // of the run, evenly spaced, the end included
-  double final_factor = 0;  // of the rate at the last step: cosine schedule
+  int rates = 6;  // candidates, a factor kRateRatio apart; the search takes rates / 24 of the
+                  // steps, so at most 6
+  double largest_rate = 243;  // in units of 1 / (mean squared length of a record)
+  int snapshots = 20;         // of the run, evenly spaced, the end included
+  double final_factor = 0;    // of the rate at the last step: cosine schedule
 };
 inline constexpr double kRateRatio = 3;
-inline constexpr std::uint32_t kSearchShare = 16;  // a candidate trains for 1/16 of the steps
+inline constexpr std::uint32_t kSearchShare = 24;  // a candidate trains for 1/24 of the steps
 inline constexpr std::size_t kHeldShare = 10;      // one example in 10 is held out
 
 // Error(usage) naming the option.

@@ -257,7 +257,7 @@ TEST_CASE("trainer: options of a run with readouts that are out of range are ref
   };
   CHECK(mentions(refused([](auto& o) { o.steps = 0; }), {"steps is 0"}));
   CHECK(mentions(refused([](auto& o) { o.batch = 101; }), {"batch is 101", "1..100"}));
-  CHECK(mentions(refused([](auto& o) { o.rates = 5; }), {"rates is 5"}));
+  CHECK(mentions(refused([](auto& o) { o.rates = 7; }), {"rates is 7"}));
   CHECK(mentions(refused([](auto& o) { o.largest_rate = NAN; }), {"largest rate is nan"}));
   CHECK(mentions(refused([](auto& o) { o.final_factor = 2; }), {"final factor is 2"}));
 }
