@@ -59,8 +59,8 @@ std::vector<int> errors_of(const std::vector<std::int16_t>& logits, std::uint32_
   for (std::uint32_t c = 0; c < logits.size(); ++c) {
     const std::uint64_t past = std::uint64_t{distance(logits[c])} + num::log2_sum(sum);
     const std::int64_t error =
-        std::int64_t{num::exp2_neg(
-            static_cast<std::uint32_t>(std::min<std::uint64_t>(past, 0x7fffffff)))} -
+        std::int64_t{
+            num::exp2_neg(static_cast<std::uint32_t>(std::min<std::uint64_t>(past, 0x7fffffff)))} -
         (c == label ? 1 << 24 : 0);
     const std::int64_t r =
         2 * std::int64_t{num::hash_element(seed, num::Domain::round_, d.w_tensor, row, c)} + 1;
@@ -250,15 +250,13 @@ int main() {
         e = num::cross_entropy(logits, label, d.m1, -d.e1);
         loss_sum += e.loss, correct += e.correct, ++examples;
       }
-      reads += (d.has(spec::kFlagErrors) ? 3 : 2) *
-                   words_of(d.in_addr + 2 * r * d.in_c, 2 * d.in_c) +
-               1;
+      reads +=
+          (d.has(spec::kFlagErrors) ? 3 : 2) * words_of(d.in_addr + 2 * r * d.in_c, 2 * d.in_c) + 1;
       if (d.has(spec::kFlagErrors)) {
         const bool counts = label < d.in_c && label != (label_bytes == 1 ? 0xffu : 0xffffu);
         const std::vector<int> e_of = errors_of(logits, label, d, seed, r);
         for (std::uint32_t c = 0; c < d.in_c; ++c)
-          expected[d.out_addr + r * d.in_c + c] =
-              static_cast<std::uint8_t>(counts ? e_of[c] : 0);
+          expected[d.out_addr + r * d.in_c + c] = static_cast<std::uint8_t>(counts ? e_of[c] : 0);
         writes += words_of(d.out_addr + r * d.in_c, d.in_c);
         random += (d.in_c + 3) / 4;
       }

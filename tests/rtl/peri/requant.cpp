@@ -17,8 +17,12 @@ int main() {
   t.eval();
   for (int round = 0; round < 300; ++round) {
     const bool whole = rnd.chance(25), wide = !whole && rnd.chance(40);
-    const std::int64_t lo = whole ? INT32_MIN : wide ? -32768 : -128,
-                       hi = whole ? INT32_MAX : wide ? 32767 : 127;
+    const std::int64_t lo = whole  ? INT32_MIN
+                            : wide ? -32768
+                                   : -128,
+                       hi = whole  ? INT32_MAX
+                            : wide ? 32767
+                                   : 127;
     const std::int64_t zp = rnd.between(-128, 127);
     t.whole_i = whole;
     const std::int64_t mn = rnd.chance(50) ? lo : rnd.between(lo, hi),
@@ -27,8 +31,7 @@ int main() {
     t.min_i = static_cast<std::uint16_t>(mn), t.max_i = static_cast<std::uint16_t>(mx);
     for (int i = 0; i < 500; ++i) {
       const int e = whole ? 1 : static_cast<int>(rnd.between(-40, 30));
-      const auto m =
-          static_cast<std::int32_t>(0x40000000 + (whole ? 0 : rnd.below(0x40000000)));
+      const auto m = static_cast<std::int32_t>(0x40000000 + (whole ? 0 : rnd.below(0x40000000)));
       std::int64_t acc = static_cast<std::int64_t>(rnd.bits()) >> rnd.between(24, 63);
       if (whole && rnd.chance(40)) acc = (rnd.chance(50) ? hi : lo) + rnd.between(-3, 3);
       if (!whole && rnd.chance(70) && e < 0)

@@ -63,9 +63,9 @@ int main() {
     d.in_addr = 0x100000 + 64 * static_cast<std::uint32_t>(rnd.below(100));
     if (gradient) {  // magnitudes of every size, the one without a positive counterpart too
       for (std::uint64_t i = 0; i < std::uint64_t{d.out_c} * g_pitch / 4; ++i) {
-        const std::int64_t g = rnd.chance(3) ? INT32_MIN
-                                             : static_cast<std::int64_t>(rnd.bits()) >>
-                                                   rnd.between(32, 63);
+        const std::int64_t g = rnd.chance(3)
+                                   ? INT32_MIN
+                                   : static_cast<std::int64_t>(rnd.bits()) >> rnd.between(32, 63);
         for (int k = 0; k < 4; ++k)
           memory[d.in_addr + 4 * i + k] = static_cast<std::uint8_t>(g >> (8 * k));
       }
@@ -118,8 +118,8 @@ int main() {
     const auto columns = kBus / bytes;
     const std::int64_t z_words = gaussian ? std::max(1, columns / 4) : 1;
     const std::int64_t random =
-        words * ((gradient ? 0 : z_words * pairs) + (d.w_keep < 256 ? std::max(1, columns / 8) : 0) +
-                 std::max(1, columns / 4));
+        words * ((gradient ? 0 : z_words * pairs) +
+                 (d.w_keep < 256 ? std::max(1, columns / 8) : 0) + std::max(1, columns / 4));
 
     const spec::DescriptorWords dw = spec::encode(d);
     std::copy_n(dw.begin(), 48, bench::words(t.desc_i));
