@@ -112,8 +112,8 @@ TEST_CASE("trainer: readouts learn what the base does not know, fixed point as w
   const Accuracy before = target.score(static_cast<std::uint32_t>(s.split.train),
                                        static_cast<std::uint32_t>(s.split.held()));
   const ReadoutOutcome out = train_readout(target, s.split, options(), nullptr);
-  CHECK(out.choice.losses.size() == 4);
-  CHECK(out.search_steps == 40);  // a quarter
+  CHECK(out.choice.losses.size() == 6);
+  CHECK(out.search_steps == 36);  // a quarter
   CHECK(out.choice.losses[static_cast<std::size_t>(out.choice.rate)] ==
         *std::min_element(out.choice.losses.begin(), out.choice.losses.end()));
   CHECK(out.snapshots.size() == 9);
