@@ -5,6 +5,7 @@
 usage: campaign.py fashion DATA [--seeds N]      fixed against float forward gradient and backpropagation, head and all
        campaign.py widths  [DATA]                w8 against w16 over the perturbation size
        campaign.py speakers DATA [--seeds N]     adaptation to each held-out speaker
+       campaign.py readouts DATA [--seeds N]     readouts of inner layers against backpropagation, on three shifts
 
 One run is one JSON file in build/campaign/NAME; a run that is there already is not repeated, so a campaign can be
 interrupted and continued. Summary: build/reports/campaign-NAME.json, from which readme.py makes the tables of the
@@ -51,13 +52,16 @@ def once(folder, key, make):
     return json.loads(path.read_text())
 
 
+FORWARD_GRADIENT = ["--method", "forward-gradient"]
+
+
 def run_all(folder, jobs, workers):
     """jobs: key -> arguments of `lastmile run`; results by key, in order."""
     def one(item):
         key, args = item
         return key, once(folder, key, lambda: json.loads(lastmile(
-            "run", "--json", "--quiet", "--threads", 1, "--method", "forward-gradient", "--out", folder / "work" / key,
-            "--reports", folder / "work" / key, *args)))
+            "run", "--json", "--quiet", "--threads", 1, *([] if "--method" in args else FORWARD_GRADIENT),
+            "--out", folder / "work" / key, "--reports", folder / "work" / key, *args)))
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         return dict(pool.map(one, jobs.items()))
 
@@ -118,6 +122,42 @@ def fashion(folder, options):
     return summary
 
 
+# Domains that image networks meet, and how many examples of them there are.
+READOUT_SHIFTS = ("rotate=25", "rotate=60", "blur=0.7,contrast=0.4,noise=0.15")
+READOUT_EXAMPLES = (4000, 200)
+
+
+def readouts(folder, options):
+    data = ["--data", options.data]
+    start = checkpoint(folder, data)
+    jobs = {}
+    for shift in READOUT_SHIFTS:
+        for examples in READOUT_EXAMPLES:
+            for seed in range(1, options.seeds + 1):
+                common = [*data, "--checkpoint", start, "--method", "readout", "--shift", shift, "--adapt-examples",
+                          examples, "--seed", seed]
+                jobs[f"{shift}-{examples}-head-{seed}"] = [*common, "--taps", "none", "--no-float", "--no-backprop"]
+                jobs[f"{shift}-{examples}-taps-{seed}"] = common
+    results = run_all(folder, jobs, options.workers)
+    rows = []
+    for shift in READOUT_SHIFTS:
+        for examples in READOUT_EXAMPLES:
+            head, taps = ([results[f"{shift}-{examples}-{kind}-{seed}"] for seed in range(1, options.seeds + 1)]
+                          for kind in ("head", "taps"))
+            accuracy = {key: statistic([r["accuracy"][key] for r in taps])
+                        for key in ("shifted", "readout", "readout_float", "backprop")}
+            accuracy["head"] = statistic([r["accuracy"]["readout"] for r in head])
+            accuracy["fixed_minus_float"] = statistic([r["accuracy"]["readout"] - r["accuracy"]["readout_float"]
+                                                       for r in taps])
+            accuracy["readout_minus_backprop"] = statistic([r["accuracy"]["readout"] - r["accuracy"]["backprop"]
+                                                            for r in taps])
+            work = {name: {key: mean([r["methods"][name][key] for r in taps]) for key in ("passes", "mmac")}
+                    for name in ("readout", "backprop")}
+            rows.append({"shift": shift, "examples": examples, "accuracy": accuracy, "work": work,
+                         "taps": taps[0]["methods"]["readout"]["taps"]})
+    return {"data": pathlib.Path(options.data).name, "seeds": options.seeds, "rows": rows}
+
+
 WIDTHS = {"steps": 1500, "eps": (0.001, 0.01, 0.05)}
 
 
@@ -165,17 +205,18 @@ def speakers(folder, options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=("fashion", "widths", "speakers"))
+    parser.add_argument("name", choices=("fashion", "widths", "speakers", "readouts"))
     parser.add_argument("data", nargs="?", default="")
     parser.add_argument("--seeds", type=int, default=0, help="0: as many as the campaign needs")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    options.seeds = options.seeds or {"fashion": 5, "widths": 3, "speakers": 1}[options.name]
+    options.seeds = options.seeds or {"fashion": 5, "widths": 3, "speakers": 1, "readouts": 5}[options.name]
     if options.name != "widths" and not options.data:
         parser.error(f"{options.name} needs the folder of its data set")
     folder = ROOT / "build" / "campaign" / options.name
     folder.mkdir(parents=True, exist_ok=True)
-    summary = {"fashion": fashion, "widths": widths, "speakers": speakers}[options.name](folder, options)
+    campaigns = {"fashion": fashion, "widths": widths, "speakers": speakers, "readouts": readouts}
+    summary = campaigns[options.name](folder, options)
     report = ROOT / "build" / "reports" / f"campaign-{options.name}.json"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(json.dumps(summary, indent=2) + "\n")

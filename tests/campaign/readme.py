@@ -30,10 +30,18 @@ def table(head, rows):
 
 def run_table(r):
     a = r["accuracy"]
-    names = {"source": "source domain, fixed point", "shifted": "shifted domain, not adapted",
-             "fixed": "adapted: fixed-point forward gradient",
-             "float": "adapted: float forward gradient, same seeds", "backprop": "adapted: float backpropagation"}
-    return table(["", "accuracy, %"], [[text, f"{a[key]:.2f}"] for key, text in names.items() if key in a]) + \
+    names = {"source": ("source domain, fixed point", ""), "shifted": ("shifted domain, not adapted", ""),
+             "fixed": ("adapted: fixed-point forward gradient", "forward_gradient"),
+             "float": ("adapted: float forward gradient, same seeds", ""),
+             "readout": ("adapted: fixed-point readouts", "readout"), "readout_float": ("adapted: float readouts", ""),
+             "backprop": ("adapted: float backpropagation", "backprop")}
+
+    def work(method):
+        m = r.get("methods", {}).get(method)
+        return [f"{m['passes']:.0f}", f"{m['mmac'] / 1000:.1f}"] if m else ["", ""]
+
+    return table(["", "accuracy, %", "passes of 64", "10^9 multiplications"],
+                 [[text, f"{a[key]:.2f}", *work(method)] for key, (text, method) in names.items() if key in a]) + \
         f"\n\n{r['forward_passes']} forward passes of {r['batch']} examples, {r['trained_weights']} trained weights, " \
         f"{r['host_bytes_per_step']:.0f} bytes over the host interface per step, {r['peak_bytes']} bytes of NPU memory."
 
@@ -52,6 +60,22 @@ def fashion_table(r):
             f"{p['accuracy']:.1f}" for p in points) + "."
         text += f" Settings: `{s['settings']}`."
     return text + f"\n\n{r['seeds']} seeds; mean ± standard error, per cent."
+
+
+def readouts_table(r):
+    rows = []
+    for x in r["rows"]:
+        a, w = x["accuracy"], x["work"]
+        rows.append([f"`{x['shift']}`", x["examples"],
+                     *(number(a[k]) for k in ("shifted", "head", "readout", "fixed_minus_float", "backprop",
+                                              "readout_minus_backprop")),
+                     f"{w['readout']['passes']:.0f}", f"{w['backprop']['passes']:.0f}",
+                     f"{100 * w['readout']['mmac'] / w['backprop']['mmac']:.1f}"])
+    taps = ", ".join(f"{t['layer']} {t['grid']} x {t['grid']}" for t in r["rows"][0]["taps"])
+    return table(["shift", "examples", "before", "head", "readouts", "readouts: fixed - float", "backpropagation",
+                  "readouts - backpropagation", "passes: readouts", "backpropagation", "multiplications, % of those"],
+                 rows) + (f"\n\n{r['seeds']} seeds; mean ± standard error, per cent. Taps: {taps}. Passes are of 64 "
+                          "examples, the search for rates included; a backward pass counts as two.")
 
 
 def widths_table(r):
@@ -225,6 +249,7 @@ TABLES = {
     "campaign": ("campaign.json", campaign_table),
     "bench": ("bench.json", bench_table),
     "fashion": ("campaign-fashion.json", fashion_table),
+    "readouts": ("campaign-readouts.json", readouts_table),
     "networks": ("validate-networks.json", networks_table),
     "profile": ("profile.json", profile_table),
     "run": ("run.json", run_table),
