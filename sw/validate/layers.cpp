@@ -175,197 +175,293 @@ void sensitivity(const Network& folded, const FloatParams<float>& params,
   }
 }
 
+// One batch on both sides: the float models' layers and what the device left of each.
+struct BatchRun {
+  std::vector<double> x64;
+  std::vector<LayerTrace<double>> trace;
+  std::vector<LayerTrace<float>> trace32;
+  std::vector<std::int8_t> input;               // on the grid of int8
+  std::vector<std::vector<std::int8_t>> chain;  // the device's activations; none of the last layer
+  std::vector<std::int16_t> logits;
+};
+
+// Inputs of one layer: golden ones on their int8 grid, and those that the device had.
+struct LayerInputs {
+  std::vector<std::vector<std::int8_t>> ideal;
+  std::vector<std::span<const std::int8_t>> chain;
+};
+
+// One layer by the integer contract in real units: alone on golden inputs, and again on the
+// device's.
+struct LayerRun {
+  ContractOutput alone, again;
+  std::vector<double> by_itself, got;  // alone; the device
+};
+
+// What is counted of a layer over all batches, besides its report.
+struct LayerTally {
+  CodeUse codes;
+  ChannelRange channels;
+  std::uint64_t low = 0, high = 0, outputs = 0;
+  std::vector<std::int64_t> channel_count = {};
+};
+
+class LayerStudy {
+ public:
+  LayerStudy(const Network& folded, const FloatParams<float>& params,
+             const QuantizedNetwork& network, const QuantizedNetwork& executed, int batch,
+             const DeviceOpener& open, const FixedOptions& fixed)
+      : folded_(folded),
+        params_(params),
+        network_(network),
+        head_(folded.logits_layer()),
+        golden_(folded, fixed.threads),
+        golden32_(folded, fixed.threads),
+        params64_(convert_params<double>(params)),
+        stated_(simulated_params<double>(network, params64_,
+                                         16)),  // every layer as wide as it is
+        contract_(executed, fixed.threads),
+        session_(open_session(readable_program(executed, batch, fixed), open, fixed.threads)) {
+    const auto layers = at(head_ + 1);
+    a_.channel_error.resize(layers);
+    a_.channel_zero_point.resize(layers);
+    a_.golden_low.assign(layers, 0);
+    a_.golden_high.assign(layers, 0);
+    for (std::size_t i = 0; i < layers; ++i) begin_layer(i);
+  }
+
+  // Adds one batch.
+  void batch(std::span<const float> x, std::span<const std::uint8_t> y) {
+    const BatchRun run = execute(x, y);
+    for (std::size_t i = 0; i < a_.layers.size(); ++i) layer(i, run);
+    a_.examples += y.size();
+  }
+
+  // The means over all batches.
+  LayerAnalysis finish() {
+    const auto n = static_cast<double>(a_.examples);
+    a_.float_loss /= n, a_.fixed_loss /= n;
+    a_.float_accuracy *= 100 / n, a_.fixed_accuracy *= 100 / n;
+    for (std::size_t i = 0; i < a_.layers.size(); ++i) finish_layer(i);
+    return std::move(a_);
+  }
+
+ private:
+  [[nodiscard]] bool last(std::size_t i) const { return static_cast<int>(i) == head_; }
+
+  void begin_layer(std::size_t i) {
+    const Layer& l = folded_.layers[i];
+    const QuantizedLayer& q = network_.layers[i];
+    LayerReport r;
+    r.layer = static_cast<int>(i);
+    r.name = l.name;
+    r.op = name_of(l.op);
+    r.reduction = has_weights(l) ? reduction(l) : 0;
+    r.total = r.injected = r.inherited = r.alone =
+        ErrorStats(last(i) ? network_.logits.scale : q.out.scale);
+    const bool add = l.op == Op::add;
+    const auto low = last(i) ? network_.logits.act_min : add ? q.add.act_min : q.act_min;
+    const auto high = last(i) ? network_.logits.act_max : add ? q.add.act_max : q.act_max;
+    tally_.push_back({CodeUse(low, high), ChannelRange(l.out.c)});
+    if (has_weights(l)) {
+      audit_weights(l, params_.layers[i], q, weight_limit(network_.weight_type_of(i)),
+                    network_.quant_of(l.inputs[0]), r);
+      a_.channel_error[i].assign(at(l.filters), 0);
+      tally_[i].channel_count.assign(at(l.filters), 0);
+      a_.channel_zero_point[i] = input_shift(golden_, network_, stated_, r);
+    }
+    a_.layers.push_back(std::move(r));
+  }
+
+  BatchRun execute(std::span<const float> x, std::span<const std::uint8_t> y) {
+    BatchRun run;
+    run.x64.assign(x.begin(), x.end());
+    run.trace = golden_.trace(params64_, run.x64);
+    run.trace32 = golden32_.trace(params_, x);
+    add_loss<double>(run.trace[at(head_)].post, y, a_.float_loss, a_.float_accuracy);
+
+    run.input.resize(x.size());
+    quantize_activations(x, network_.input, run.input);
+    session_->load_batch(run.input, std::vector<int>(y.begin(), y.end()));
+    const ForwardResult forward = session_->forward();
+    a_.fixed_loss += forward.mean_nats() * static_cast<double>(y.size());
+    a_.fixed_accuracy += forward.correct;
+    const auto counters = session_->counters();
+    a_.device_sat_low += counters[at(static_cast<std::int64_t>(spec::Counter::sat_low_))];
+    a_.device_sat_high += counters[at(static_cast<std::int64_t>(spec::Counter::sat_high_))];
+    run.chain.resize(a_.layers.size());
+    for (std::size_t i = 0; i + 1 < a_.layers.size(); ++i)
+      run.chain[i] = session_->activation(static_cast<int>(i));
+    run.logits = session_->logits();
+    return run;
+  }
+
+  void layer(std::size_t i, const BatchRun& run) {
+    const LayerInputs in = inputs(i, run);
+    const LayerRun out = contract_run(i, in, run);
+    errors(i, run, out);
+    ranges(i, run);
+    saturations(i, out, run.trace[i].post.size());
+    if (has_weights(folded_.layers[i])) accumulators(i, out, run.trace[i].post);
+    against_simulation(i, in, out);
+  }
+
+  [[nodiscard]] LayerInputs inputs(std::size_t i, const BatchRun& run) const {
+    LayerInputs out;
+    for (const int in : folded_.layers[i].inputs) {
+      const bool first = in == kNetworkInput;
+      out.ideal.push_back(first ? run.input
+                                : quantized(run.trace[at(in)].post, network_.quant_of(in)));
+      out.chain.emplace_back(first ? run.input : run.chain[at(in)]);
+    }
+    return out;
+  }
+
+  // Runs the contract, compares it with the device code by code, and counts the codes.
+  LayerRun contract_run(std::size_t i, const LayerInputs& in, const BatchRun& run) {
+    const int layer = static_cast<int>(i);
+    LayerRun out;
+    out.alone = contract_.run(layer, {in.ideal.begin(), in.ideal.end()});
+    out.again = contract_.run(layer, in.chain);
+    const auto compare = [&](const auto& device, const auto& expected) {
+      for (std::size_t k = 0; k < device.size(); ++k) {
+        a_.layers[i].contract_differences += device[k] != expected[k] ? 1 : 0;
+        tally_[i].codes.add(device[k]);
+      }
+    };
+    if (last(i)) {
+      out.got = real_values(run.logits, network_.logits.scale);
+      out.by_itself = real_values(out.alone.logits, network_.logits.scale);
+      compare(run.logits, out.again.logits);
+    } else {
+      out.got = real_values(run.chain[i], network_.layers[i].out);
+      out.by_itself = real_values(out.alone.out, network_.layers[i].out);
+      compare(run.chain[i], out.again.out);
+    }
+    return out;
+  }
+
+  // The layer's error in its parts: total, alone, injected, inherited.
+  void errors(std::size_t i, const BatchRun& run, const LayerRun& out) {
+    LayerReport& r = a_.layers[i];
+    const std::vector<double>& reference = run.trace[i].post;
+    r.total.add<double, double>(reference, out.got);
+    r.alone.add<double, double>(reference, out.by_itself);
+    std::vector<std::span<const double>> golden_in;
+    for (const int in : folded_.layers[i].inputs)
+      golden_in.emplace_back(in == kNetworkInput ? run.x64 : run.trace[at(in)].post);
+    const std::vector<double> by_rule =
+        simulate_layer(golden_, network_, stated_, static_cast<int>(i), golden_in);
+    r.injected.add<double, double>(reference, by_rule);
+    r.inherited.add<double, double>(by_rule, out.got);
+    tally_[i].channels.add(reference, out.got);
+  }
+
+  // Range of the float output, and what float32 makes of it.
+  void ranges(std::size_t i, const BatchRun& run) {
+    const std::vector<double>& reference = run.trace[i].post;
+    const auto [smallest, greatest] = std::minmax_element(reference.begin(), reference.end());
+    a_.golden_low[i] = std::min(a_.golden_low[i], *smallest);
+    a_.golden_high[i] = std::max(a_.golden_high[i], *greatest);
+    double& worst = a_.layers[i].float32_error;
+    for (std::size_t k = 0; k < reference.size(); ++k)
+      worst = std::max(worst, std::abs(static_cast<double>(run.trace32[i].post[k]) - reference[k]));
+  }
+
+  void saturations(std::size_t i, const LayerRun& out, std::size_t outputs) {
+    const Layer& l = folded_.layers[i];
+    const std::uint64_t low = last(i) ? out.again.logit_sat_low : out.again.sat_low;
+    const std::uint64_t high = last(i) ? out.again.logit_sat_high : out.again.sat_high;
+    a_.layers[i].counter_sat_low += low;
+    a_.layers[i].counter_sat_high += high;
+    const Ends ends = last(i) ? Ends{l.activation == Activation::none, true}
+                              : lossy_ends(l, network_.layers[i].out);
+    tally_[i].low += ends.low ? low : 0;
+    tally_[i].high += ends.high ? high : 0;
+    tally_[i].outputs += outputs;
+  }
+
+  // Of layers with weights: bits of the accumulators, and the mean error of each channel.
+  void accumulators(std::size_t i, const LayerRun& out, const std::vector<double>& reference) {
+    const Layer& l = folded_.layers[i];
+    LayerReport& r = a_.layers[i];
+    const int bits =
+        accumulator_bits(std::max(out.alone.largest_accumulator, out.again.largest_accumulator));
+    r.accumulator_bits = std::max(r.accumulator_bits, bits);
+    // Away from clamps: where an activation cut the value off, no offset shows.
+    const double lsb = r.total.lsb();
+    for (std::size_t k = 0; k < reference.size(); ++k) {
+      if (l.activation != Activation::none && reference[k] < 2 * lsb) continue;
+      a_.channel_error[i][k % at(l.filters)] += (out.by_itself[k] - reference[k]) / lsb;
+      ++tally_[i].channel_count[k % at(l.filters)];
+    }
+  }
+
+  // The contract against the simulation on the same inputs.
+  void against_simulation(std::size_t i, const LayerInputs& in, const LayerRun& out) {
+    const Layer& l = folded_.layers[i];
+    LayerReport& r = a_.layers[i];
+    std::vector<std::vector<double>> real_in;
+    for (std::size_t k = 0; k < in.ideal.size(); ++k)
+      real_in.push_back(real_values(in.ideal[k], network_.quant_of(l.inputs[k])));
+    const std::vector<double> simulated = simulate_layer(
+        golden_, network_, stated_, static_cast<int>(i), {real_in.begin(), real_in.end()});
+    for (std::size_t k = 0; k < simulated.size(); ++k) {
+      const double distance = std::abs(simulated[k] - out.by_itself[k]) / r.total.lsb();
+      r.simulation_lsb =
+          std::max(r.simulation_lsb, static_cast<int>(std::min(distance + 0.25, 1e6)));
+    }
+  }
+
+  void finish_layer(std::size_t i) {
+    LayerReport& r = a_.layers[i];
+    const LayerTally& t = tally_[i];
+    const auto seen = static_cast<double>(t.outputs);
+    r.sat_low = static_cast<double>(t.low) / seen;
+    r.sat_high = static_cast<double>(t.high) / seen;
+    a_.counted_sat_low += r.counter_sat_low;
+    a_.counted_sat_high += r.counter_sat_high;
+    r.code_share = t.codes.share();
+    r.effective_bits = t.codes.effective_bits();
+    r.stuck = t.channels.stuck(r.total.lsb());
+    const double scale = std::max(std::abs(a_.golden_low[i]), std::abs(a_.golden_high[i]));
+    r.float32_error = scale > 0 ? r.float32_error / scale : 0;
+    for (std::size_t o = 0; o < a_.channel_error[i].size(); ++o)
+      a_.channel_error[i][o] /= std::max<double>(1, static_cast<double>(t.channel_count[o]));
+  }
+
+  const Network& folded_;
+  const FloatParams<float>& params_;
+  const QuantizedNetwork& network_;
+  int head_;
+  Golden<double> golden_;
+  Golden<float> golden32_;
+  FloatParams<double> params64_, stated_;  // as given; as the quantized network states them
+  ContractNetwork contract_;
+  Session session_;
+  LayerAnalysis a_;
+  std::vector<LayerTally> tally_;
+};
+
 }  // namespace
 
 LayerAnalysis analyse_layers(const Network& folded, const FloatParams<float>& params,
                              const QuantizedNetwork& network, const QuantizedNetwork& executed,
                              const Dataset& data, const DeviceOpener& open,
                              const FixedOptions& fixed, const LayerOptions& options) {
-  LayerAnalysis a;
-  const int head = folded.logits_layer();
   const std::size_t wanted = std::min(data.size(), at(std::max(options.examples, 1)));
   const std::size_t batch = std::min<std::size_t>(wanted, 64);
-  a.examples = wanted / batch * batch;
-  if (a.examples == 0) throw Error(ErrorKind::input, "validate: the data set has no examples");
-
-  const Golden<double> golden(folded, fixed.threads);
-  const Golden<float> golden32(folded, fixed.threads);
-  const auto params64 = convert_params<double>(params);
-  constexpr int own = 16;  // every layer as wide as it is
-  const auto stated = simulated_params<double>(network, params64, own);
-  const ContractNetwork contract(executed, fixed.threads);
-  const Session session =
-      open_session(readable_program(executed, static_cast<int>(batch), fixed), open, fixed.threads);
-
-  const auto layers = at(head + 1);
-  std::vector<CodeUse> codes;
-  std::vector<ChannelRange> channels;
-  std::vector<double> largest_value(layers, 0);
-  std::vector<std::uint64_t> low(layers, 0), high(layers, 0), outputs_seen(layers, 0);
-  std::vector<std::vector<std::int64_t>> channel_count(layers);
-  a.channel_error.resize(layers);
-  a.channel_zero_point.resize(layers);
-  a.golden_low.assign(layers, 0);
-  a.golden_high.assign(layers, 0);
-  for (std::size_t i = 0; i < layers; ++i) {
-    const Layer& l = folded.layers[i];
-    const QuantizedLayer& q = network.layers[i];
-    const bool logits = static_cast<int>(i) == head;
-    const double lsb = logits ? network.logits.scale : q.out.scale;
-    LayerReport r;
-    r.layer = static_cast<int>(i);
-    r.name = l.name;
-    r.op = name_of(l.op);
-    r.reduction = has_weights(l) ? reduction(l) : 0;
-    r.total = r.injected = r.inherited = r.alone = ErrorStats(lsb);
-    if (has_weights(l)) {
-      audit_weights(l, params.layers[i], q, weight_limit(network.weight_type_of(i)),
-                    network.quant_of(l.inputs[0]), r);
-      a.channel_error[i].assign(at(l.filters), 0);
-      channel_count[i].assign(at(l.filters), 0);
-      a.channel_zero_point[i] = input_shift(golden, network, stated, r);
-    }
-    a.layers.push_back(std::move(r));
-    const bool add = l.op == Op::add;
-    codes.emplace_back(logits ? network.logits.act_min
-                       : add  ? q.add.act_min
-                              : q.act_min,
-                       logits ? network.logits.act_max
-                       : add  ? q.add.act_max
-                              : q.act_max);
-    channels.emplace_back(l.out.c);
-  }
-
+  if (batch == 0) throw Error(ErrorKind::input, "validate: the data set has no examples");
+  const std::size_t examples = wanted / batch * batch;
   const auto elements = at(folded.input.elements());
-  for (std::size_t first = 0; first < a.examples; first += batch) {
-    const std::span<const float> x = std::span(data.x).subspan(first * elements, batch * elements);
-    const std::span<const std::uint8_t> y = std::span(data.y).subspan(first, batch);
-    const std::vector<double> x64(x.begin(), x.end());
-    const auto trace = golden.trace(params64, x64);
-    const auto trace32 = golden32.trace(params, x);
-    add_loss<double>(trace[at(head)].post, y, a.float_loss, a.float_accuracy);
+  const std::span<const float> x = std::span(data.x).first(examples * elements);
+  const std::span<const std::uint8_t> y = std::span(data.y).first(examples);
 
-    std::vector<std::int8_t> input(x.size());
-    quantize_activations(x, network.input, input);
-    session->load_batch(input, std::vector<int>(y.begin(), y.end()));
-    const ForwardResult forward = session->forward();
-    a.fixed_loss += forward.mean_nats() * static_cast<double>(batch);
-    a.fixed_accuracy += forward.correct;
-    const auto counters = session->counters();
-    a.device_sat_low += counters[at(static_cast<std::int64_t>(spec::Counter::sat_low_))];
-    a.device_sat_high += counters[at(static_cast<std::int64_t>(spec::Counter::sat_high_))];
-    std::vector<std::vector<std::int8_t>> chain(layers);
-    for (std::size_t i = 0; i + 1 < layers; ++i)
-      chain[i] = session->activation(static_cast<int>(i));
-    const std::vector<std::int16_t> logits = session->logits();
-
-    for (std::size_t i = 0; i < layers; ++i) {
-      const Layer& l = folded.layers[i];
-      LayerReport& r = a.layers[i];
-      const bool last = static_cast<int>(i) == head;
-      std::vector<std::vector<std::int8_t>> ideal;
-      std::vector<std::span<const std::int8_t>> ideal_in, chain_in;
-      for (const int in : l.inputs) {
-        ideal.push_back(in == kNetworkInput ? input
-                                            : quantized(trace[at(in)].post, network.quant_of(in)));
-        chain_in.emplace_back(in == kNetworkInput ? input : chain[at(in)]);
-      }
-      ideal_in.assign(ideal.begin(), ideal.end());
-      const ContractOutput alone = contract.run(static_cast<int>(i), ideal_in);
-      const ContractOutput again = contract.run(static_cast<int>(i), chain_in);
-      const std::vector<double>& reference = trace[i].post;
-
-      std::vector<double> got, by_itself;
-      if (last) {
-        got = real_values(logits, network.logits.scale);
-        by_itself = real_values(alone.logits, network.logits.scale);
-        for (std::size_t k = 0; k < logits.size(); ++k) {
-          r.contract_differences += logits[k] != again.logits[k] ? 1 : 0;
-          codes[i].add(logits[k]);
-        }
-      } else {
-        got = real_values(chain[i], network.layers[i].out);
-        by_itself = real_values(alone.out, network.layers[i].out);
-        for (std::size_t k = 0; k < chain[i].size(); ++k) {
-          r.contract_differences += chain[i][k] != again.out[k] ? 1 : 0;
-          codes[i].add(chain[i][k]);
-        }
-      }
-      r.total.add<double, double>(reference, got);
-      r.alone.add<double, double>(reference, by_itself);
-      std::vector<std::span<const double>> golden_in;
-      for (const int in : l.inputs)
-        golden_in.emplace_back(in == kNetworkInput ? x64 : trace[at(in)].post);
-      const std::vector<double> by_rule =
-          simulate_layer(golden, network, stated, static_cast<int>(i), golden_in);
-      r.injected.add<double, double>(reference, by_rule);
-      r.inherited.add<double, double>(by_rule, got);
-      channels[i].add(reference, got);
-
-      const auto [smallest, greatest] = std::minmax_element(reference.begin(), reference.end());
-      a.golden_low[i] = std::min(a.golden_low[i], *smallest);
-      a.golden_high[i] = std::max(a.golden_high[i], *greatest);
-      for (std::size_t k = 0; k < reference.size(); ++k)
-        r.float32_error = std::max(
-            r.float32_error, std::abs(static_cast<double>(trace32[i].post[k]) - reference[k]));
-
-      const std::uint64_t sat_low = last ? again.logit_sat_low : again.sat_low;
-      const std::uint64_t sat_high = last ? again.logit_sat_high : again.sat_high;
-      r.counter_sat_low += sat_low;
-      r.counter_sat_high += sat_high;
-      const Ends ends = last ? Ends{l.activation == Activation::none, true}
-                             : lossy_ends(l, network.layers[i].out);
-      low[i] += ends.low ? sat_low : 0;
-      high[i] += ends.high ? sat_high : 0;
-      outputs_seen[i] += reference.size();
-      if (has_weights(l)) {
-        const int bits =
-            accumulator_bits(std::max(alone.largest_accumulator, again.largest_accumulator));
-        r.accumulator_bits = std::max(r.accumulator_bits, bits);
-        // Away from clamps: where an activation cut the value off, no offset shows.
-        const double lsb = r.total.lsb();
-        for (std::size_t k = 0; k < reference.size(); ++k) {
-          if (l.activation != Activation::none && reference[k] < 2 * lsb) continue;
-          a.channel_error[i][k % at(l.filters)] += (by_itself[k] - reference[k]) / lsb;
-          ++channel_count[i][k % at(l.filters)];
-        }
-      }
-
-      // The contract against the simulation on the same inputs.
-      std::vector<std::vector<double>> real_in;
-      for (std::size_t k = 0; k < ideal.size(); ++k)
-        real_in.push_back(real_values(ideal[k], network.quant_of(l.inputs[k])));
-      const std::vector<double> simulated = simulate_layer(
-          golden, network, stated, static_cast<int>(i), {real_in.begin(), real_in.end()});
-      for (std::size_t k = 0; k < simulated.size(); ++k) {
-        const double distance = std::abs(simulated[k] - by_itself[k]) / r.total.lsb();
-        r.simulation_lsb =
-            std::max(r.simulation_lsb, static_cast<int>(std::min(distance + 0.25, 1e6)));
-      }
-    }
-  }
-
-  const auto n = static_cast<double>(a.examples);
-  a.float_loss /= n, a.fixed_loss /= n;
-  a.float_accuracy *= 100 / n, a.fixed_accuracy *= 100 / n;
-  for (std::size_t i = 0; i < layers; ++i) {
-    LayerReport& r = a.layers[i];
-    const double seen = static_cast<double>(outputs_seen[i]);
-    r.sat_low = static_cast<double>(low[i]) / seen;
-    r.sat_high = static_cast<double>(high[i]) / seen;
-    a.counted_sat_low += r.counter_sat_low;
-    a.counted_sat_high += r.counter_sat_high;
-    r.code_share = codes[i].share();
-    r.effective_bits = codes[i].effective_bits();
-    r.stuck = channels[i].stuck(r.total.lsb());
-    const double scale = std::max(std::abs(a.golden_low[i]), std::abs(a.golden_high[i]));
-    r.float32_error = scale > 0 ? r.float32_error / scale : 0;
-    for (std::size_t o = 0; o < a.channel_error[i].size(); ++o)
-      a.channel_error[i][o] /= std::max<double>(1, static_cast<double>(channel_count[i][o]));
-  }
-  const std::span<const float> x = std::span(data.x).first(a.examples * elements);
-  sensitivity(folded, params, network, x, std::span(data.y).first(a.examples), fixed.threads,
-              options.sensitivity, a);
+  LayerStudy study(folded, params, network, executed, static_cast<int>(batch), open, fixed);
+  for (std::size_t first = 0; first < examples; first += batch)
+    study.batch(x.subspan(first * elements, batch * elements), y.subspan(first, batch));
+  LayerAnalysis a = study.finish();
+  sensitivity(folded, params, network, x, y, fixed.threads, options.sensitivity, a);
   return a;
 }
 

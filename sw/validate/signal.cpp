@@ -360,56 +360,25 @@ RoundingPoint measure_rounding(double step_lsb, spec::Distribution distribution,
   return out;
 }
 
-SignalReport measure_signal(const Network& folded, const FloatParams<float>& params,
-                            const QuantizedNetwork& network, const Dataset& adapt,
-                            const Dataset& test, const AdaptOptions& how,
-                            const SignalOptions& options, const DeviceOpener& open,
-                            const Say& say) {
-  const auto tell = [&](const std::string& text) {
-    if (say) say(text);
-  };
-  const std::size_t examples = std::min(adapt.size(), at(std::max(options.examples, 1)));
-  // A sample: recordings come sorted by word.
-  const Dataset mixed = shuffled(adapt, sub_seed(kSeeds, 1));
-  Bench bench{folded,  convert_params<double>(params),    params,
-              network, slice(mixed, 0, examples),         how,
-              open,    sub_seed(how.forward.seed, kSeeds)};
-  bench.how.forward.batch = std::min(how.forward.batch, static_cast<int>(examples));
-  bench.how.fixed.batch = bench.how.forward.batch;
-  const int probes = std::max(kShare, options.probes / kShare * kShare);
-  const int groups = probes / kShare;
-  AdaptOptions one = bench.how;
-  one.eps = 1;
-  bench.unit = plan_training(network, one, adapt, open);  // the unit that a training measures
-  SignalReport r;
-  double& base = bench.how.eps;
-  while (!encodable(bench.plan(base))) base /= 2;
-  if (base != how.eps)
-    r.remarks.push_back(
-        fmt::format("e = {:g} as configured is beyond what descriptors hold of a perturbation "
-                    "(training refuses it): measured at e = {:g}",
-                    how.eps, base));
-  r.unit = how.unit == AmplitudeUnit::rms ? "rms" : "curvature";
-  r.batch = bench.how.forward.batch;
-  r.eps = base;
-  const Batches batches = bench.batches(r.batch, groups);
+namespace {
 
-  const Directions directions(network, bench.plan(1.0), how.fixed.distribution,
-                              how.fixed.mask_seed);
-  r.parameters = static_cast<std::int64_t>(directions.active());
-  const std::vector<double> amplitude = directions.amplitudes();
-  std::vector<std::vector<double>> gradients;
-  for (const auto& batch : batches)
-    gradients.push_back(scaled_gradient(bench, directions, amplitude, batch));
+// Share of the coordinates that carry the gradient: (sum g^2)^2 / sum g^4.
+double participation(std::span<const double> gradient) {
   double squares = 0, fourths = 0;
-  for (const double g : gradients.front()) {
+  for (const double g : gradient) {
     squares += g * g;
     fourths += g * g * g * g;
   }
-  r.participation = fourths == 0 ? 0 : squares * squares / fourths;
+  return fourths == 0 ? 0 : squares * squares / fourths;
+}
 
-  // z_p . g of every probe, and the length of z.
-  std::vector<double> along, cosine_unit;
+// z_p . g of every probe, and the cosine between the two.
+struct Projections {
+  std::vector<double> along, cosine;
+};
+Projections project(const Bench& bench, const Directions& directions, int probes,
+                    const std::vector<std::vector<double>>& gradients) {
+  Projections out;
   std::vector<std::int8_t> z(directions.elements());
   for (int p = 0; p < probes; ++p) {
     directions.draw(bench.seed + static_cast<std::uint64_t>(p), z);
@@ -420,119 +389,244 @@ SignalReport measure_signal(const Network& folded, const FloatParams<float>& par
       zz += static_cast<double>(z[i]) * z[i];
       gg += g[i] * g[i];
     }
-    along.push_back(zg);
-    cosine_unit.push_back(zz > 0 && gg > 0 ? zg / std::sqrt(zz * gg) : 0);
+    out.along.push_back(zg);
+    out.cosine.push_back(zz > 0 && gg > 0 ? zg / std::sqrt(zz * gg) : 0);
   }
-  const auto judge = [&](FlipPoint& p, std::span<const double> fixed,
-                         std::span<const double> reference, double eps) {
-    double kept = 0, all = 0;
-    std::vector<double> off;
-    for (std::size_t i = 0; i < fixed.size(); ++i) {
-      kept += sign_of(fixed[i]) * along[i];
-      all += std::abs(along[i]);
-      p.cosine += sign_of(fixed[i]) * cosine_unit[i] / static_cast<double>(fixed.size());
-      off.push_back(reference[i] - 2 * eps * along[i]);
-    }
-    p.projection = all > 0 ? kept / all : 0;
-    p.curvature = p.signal > 0 ? deviation_of(off) / p.signal : 0;
-  };
+  return out;
+}
 
-  std::vector<double> eps_list;
-  for (const double factor : options.eps)
-    if (encodable(bench.plan(factor * base))) eps_list.push_back(factor * base);
-  if (std::find(eps_list.begin(), eps_list.end(), base) == eps_list.end()) eps_list.push_back(base);
-  std::sort(eps_list.begin(), eps_list.end());
-  tell("training signal: float64 differences");
-  const auto references = bench.emulated<double>(bench.params64, kFloat, eps_list, batches, probes);
-  std::vector<std::vector<double>> fixed;
-  for (std::size_t k = 0; k < eps_list.size(); ++k) {
-    tell(fmt::format("training signal: e = {:g}", eps_list[k]));
-    fixed.push_back(bench.device(eps_list[k], batches, probes));
-    FlipPoint p = compare_differences(references[k], fixed[k]);
-    p.x = p.eps = eps_list[k];
-    judge(p, fixed[k], references[k], p.eps);
-    p.linear = theory::flip_share(k == 0 ? p.noise : r.by_eps.front().noise,
-                                  2 * p.eps * deviation_of(along));
-    r.by_eps.push_back(p);
+// What the signs of `fixed` are worth against the gradient, and how far the float64 differences are
+// from linear.
+void judge(FlipPoint& p, const Projections& gradient, std::span<const double> fixed,
+           std::span<const double> reference, double eps) {
+  double kept = 0, all = 0;
+  std::vector<double> off;
+  for (std::size_t i = 0; i < fixed.size(); ++i) {
+    kept += sign_of(fixed[i]) * gradient.along[i];
+    all += std::abs(gradient.along[i]);
+    p.cosine += sign_of(fixed[i]) * gradient.cosine[i] / static_cast<double>(fixed.size());
+    off.push_back(reference[i] - 2 * eps * gradient.along[i]);
   }
+  p.projection = all > 0 ? kept / all : 0;
+  p.curvature = p.signal > 0 ? deviation_of(off) / p.signal : 0;
+}
+
+// The measurements one after the other, each into its part of the report.
+class SignalStudy {
+ public:
+  SignalStudy(Bench& bench, const Dataset& adapt, const SignalOptions& options, const Say& say)
+      : bench_(bench),
+        options_(options),
+        say_(say),
+        probes_(std::max(kShare, options.probes / kShare * kShare)),
+        base_(bench.how.eps) {
+    AdaptOptions one = bench.how;
+    one.eps = 1;
+    // the unit that a training measures
+    bench.unit = plan_training(bench.network, one, adapt, bench.open);
+    const double configured = base_;
+    while (!encodable(bench.plan(base_))) base_ /= 2;
+    if (base_ != configured)
+      report.remarks.push_back(
+          fmt::format("e = {:g} as configured is beyond what descriptors hold of a perturbation "
+                      "(training refuses it): measured at e = {:g}",
+                      configured, base_));
+    report.unit = bench.how.unit == AmplitudeUnit::rms ? "rms" : "curvature";
+    report.batch = bench.how.forward.batch;
+    report.eps = base_;
+    batches_ = bench.batches(report.batch, probes_ / kShare);
+    for (const double factor : options.eps)
+      if (encodable(bench.plan(factor * base_))) eps_.push_back(factor * base_);
+    if (std::find(eps_.begin(), eps_.end(), base_) == eps_.end()) eps_.push_back(base_);
+    std::sort(eps_.begin(), eps_.end());
+  }
+
+  [[nodiscard]] double base() const { return base_; }
+
+  // Gradients of every batch, and what the probes are to them. Directions at e = 1.
+  void backpropagate(const Directions& directions) {
+    report.parameters = static_cast<std::int64_t>(directions.active());
+    const std::vector<double> amplitude = directions.amplitudes();
+    for (const auto& batch : batches_)
+      gradients_.push_back(scaled_gradient(bench_, directions, amplitude, batch));
+    report.participation = participation(gradients_.front());
+    projections_ = project(bench_, directions, probes_, gradients_);
+  }
+
+  // Lost signs over e.
+  void flips_by_eps() {
+    tell("training signal: float64 differences");
+    references_ = bench_.emulated<double>(bench_.params64, kFloat, eps_, batches_, probes_);
+    for (std::size_t k = 0; k < eps_.size(); ++k) {
+      tell(fmt::format("training signal: e = {:g}", eps_[k]));
+      fixed_.push_back(bench_.device(eps_[k], batches_, probes_));
+      FlipPoint p = compare_differences(references_[k], fixed_[k]);
+      p.x = p.eps = eps_[k];
+      judge(p, projections_, fixed_[k], references_[k], p.eps);
+      p.linear = theory::flip_share(k == 0 ? p.noise : report.by_eps.front().noise,
+                                    2 * p.eps * deviation_of(projections_.along));
+      report.by_eps.push_back(p);
+    }
+    choose();
+  }
+
+  // Directions over the pairs of a step.
+  void pairs(const Directions& directions) {
+    for (const std::size_t k : chosen_)
+      directions_by_pairs(bench_, directions, gradients_, eps_[k], fixed_[k], references_[k],
+                          report);
+  }
+
+  // Lost signs over the examples of a batch.
+  void flips_by_batch() {
+    tell("training signal: batches and widths");
+    const std::vector<double> eps = eps_of(chosen_);
+    for (const int batch : options_.batches) {
+      if (static_cast<std::size_t>(batch) > bench_.data.size()) continue;
+      const Batches b = bench_.batches(batch, probes_ / kShare);
+      const auto of_batch = bench_.emulated<double>(bench_.params64, kFloat, eps, b, probes_);
+      for (std::size_t k = 0; k < eps.size(); ++k) {
+        FlipPoint p = compare_differences(of_batch[k], bench_.device(eps[k], b, probes_));
+        p.x = batch;
+        p.eps = eps[k];
+        report.by_batch.push_back(p);
+      }
+    }
+  }
+
+  // Lost signs over the widths of weights, activations and logits.
+  void flips_by_width() {
+    std::vector<std::size_t> points = chosen_;
+    if (options_.every_width) {
+      points.resize(eps_.size());
+      std::iota(points.begin(), points.end(), std::size_t{0});
+    }
+    const std::vector<double> eps = eps_of(points);
+    for (const auto& [label, w] : widths()) {
+      const auto differences = bench_.emulated<float>(bench_.params32, w, eps, batches_, probes_);
+      for (std::size_t k = 0; k < points.size(); ++k) {
+        const std::vector<double>& reference = references_[points[k]];
+        FlipPoint p = compare_differences(reference, differences[k]);
+        p.label = label;
+        p.x = w.weights;
+        p.eps = eps[k];
+        judge(p, projections_, differences[k], reference, p.eps);
+        report.by_width.push_back(p);
+      }
+    }
+  }
+
+  void rounding() {
+    const auto measured = [&](double step, spec::Distribution d) {
+      return measure_rounding(step, d, 20000, bench_.seed);
+    };
+    for (const double step : {0.03, 0.1, 0.2, 0.33, 0.5, 1.0, 3.28}) {
+      report.rounding_sign.push_back(measured(step, spec::Distribution::sign_));
+      report.rounding_gaussian.push_back(measured(step, spec::Distribution::gaussian_));
+    }
+  }
+
+  // Short trainings, judged on examples beyond those measured on if there are as many; then the
+  // recommendations, which follow from everything before.
+  void recommend(const Dataset& mixed) {
+    const std::size_t examples = bench_.data.size();
+    const auto count = std::min(mixed.size(), at(std::max(options_.judged_examples, 1)));
+    const Dataset judged =
+        slice(mixed, mixed.size() >= examples + count ? examples : mixed.size() - count, count);
+    const Accuracy start = evaluate_fixed(bench_.network, judged, bench_.open, bench_.how.fixed);
+    report.judged_loss = start.loss, report.judged_accuracy = start.percent();
+    report.short_steps = options_.short_steps;
+    recommend_pairs(report);
+    const double by_signs = best_signs(report.by_eps).x;
+    const int m = report.recommended_pairs;
+    short_trainings(bench_, judged, by_signs, m, options_, report);
+    if (by_signs != base_) short_trainings(bench_, judged, base_, m, options_, report);
+    recommend_signal(bench_.how, report);
+  }
+
+  void tell(const std::string& text) const {
+    if (say_) say_(text);
+  }
+
+  SignalReport report;
+
+ private:
   // Where the curves over pairs, batches and widths are taken: as configured, as the signs
   // recommend, and where noise takes about a seventh of the signs.
-  std::vector<std::size_t> chosen;
-  std::size_t sensitive = 0;
-  for (std::size_t k = 0; k < eps_list.size(); ++k) {
-    if (std::abs(r.by_eps[k].lost.value - 0.15) < std::abs(r.by_eps[sensitive].lost.value - 0.15))
-      sensitive = k;
-    if (eps_list[k] == base || eps_list[k] == best_signs(r.by_eps).x) chosen.push_back(k);
-  }
-  if (std::find(chosen.begin(), chosen.end(), sensitive) == chosen.end())
-    chosen.push_back(sensitive);
-  std::sort(chosen.begin(), chosen.end());
-  for (const std::size_t k : chosen)
-    directions_by_pairs(bench, directions, gradients, eps_list[k], fixed[k], references[k], r);
-
-  tell("training signal: batches and widths");
-  std::vector<double> chosen_eps;
-  for (const std::size_t k : chosen) chosen_eps.push_back(eps_list[k]);
-  for (const int batch : options.batches) {
-    if (static_cast<std::size_t>(batch) > examples) continue;
-    const Batches b = bench.batches(batch, groups);
-    const auto of_batch = bench.emulated<double>(bench.params64, kFloat, chosen_eps, b, probes);
-    for (std::size_t k = 0; k < chosen.size(); ++k) {
-      FlipPoint p = compare_differences(of_batch[k], bench.device(chosen_eps[k], b, probes));
-      p.x = batch;
-      p.eps = chosen_eps[k];
-      r.by_batch.push_back(p);
+  void choose() {
+    const std::vector<FlipPoint>& by_eps = report.by_eps;
+    const auto off = [&](std::size_t k) { return std::abs(by_eps[k].lost.value - 0.15); };
+    std::size_t sensitive = 0;
+    for (std::size_t k = 0; k < eps_.size(); ++k) {
+      if (off(k) < off(sensitive)) sensitive = k;
+      if (eps_[k] == base_ || eps_[k] == best_signs(by_eps).x) chosen_.push_back(k);
     }
-  }
-  const int own = bits_of(network.widest_weights());
-  std::vector<std::pair<std::string, Widths>> widths;
-  for (const int bits : {8, 10, 12, 14, 16})
-    if (bits <= own) widths.push_back({fmt::format("w{} a8 l16", bits), {bits, 8, 16}});
-  widths.push_back({fmt::format("w{} a16 l16", own), {own, 16, 16}});
-  widths.push_back({fmt::format("w{} a8 l8", own), {own, 8, 8}});
-  widths.push_back({"float32", kFloat});
-  std::vector<std::size_t> at_widths = chosen;
-  if (options.every_width) {
-    at_widths.resize(eps_list.size());
-    std::iota(at_widths.begin(), at_widths.end(), std::size_t{0});
-  }
-  std::vector<double> width_eps;
-  for (const std::size_t k : at_widths) width_eps.push_back(eps_list[k]);
-  for (const auto& [label, w] : widths) {
-    const auto differences = bench.emulated<float>(bench.params32, w, width_eps, batches, probes);
-    for (std::size_t k = 0; k < at_widths.size(); ++k) {
-      const std::vector<double>& reference = references[at_widths[k]];
-      FlipPoint p = compare_differences(reference, differences[k]);
-      p.label = label;
-      p.x = w.weights;
-      p.eps = width_eps[k];
-      judge(p, differences[k], reference, p.eps);
-      r.by_width.push_back(p);
-    }
+    if (std::find(chosen_.begin(), chosen_.end(), sensitive) == chosen_.end())
+      chosen_.push_back(sensitive);
+    std::sort(chosen_.begin(), chosen_.end());
   }
 
-  for (const double step : {0.03, 0.1, 0.2, 0.33, 0.5, 1.0, 3.28}) {
-    r.rounding_sign.push_back(measure_rounding(step, spec::Distribution::sign_, 20000, bench.seed));
-    r.rounding_gaussian.push_back(
-        measure_rounding(step, spec::Distribution::gaussian_, 20000, bench.seed));
+  [[nodiscard]] std::vector<double> eps_of(const std::vector<std::size_t>& points) const {
+    std::vector<double> out;
+    for (const std::size_t k : points) out.push_back(eps_[k]);
+    return out;
   }
-  const Directions used(network, bench.plan(base), how.fixed.distribution, how.fixed.mask_seed);
-  perturbation_sizes(used, bench.seed, network, bench.coefficient(), r);
-  tell("training signal: drift, short trainings");
-  drift(bench, used, test, options, r);
-  const auto judged_count = std::min(adapt.size(), at(std::max(options.judged_examples, 1)));
-  const std::size_t judged_first =
-      adapt.size() >= examples + judged_count ? examples : adapt.size() - judged_count;
-  const Dataset judged = slice(mixed, judged_first, judged_count);
-  const Accuracy start = evaluate_fixed(network, judged, open, bench.how.fixed);
-  r.judged_loss = start.loss, r.judged_accuracy = start.percent();
-  r.short_steps = options.short_steps;
-  recommend_pairs(r);
-  const double by_signs = best_signs(r.by_eps).x;
-  short_trainings(bench, judged, by_signs, r.recommended_pairs, options, r);
-  if (by_signs != base) short_trainings(bench, judged, base, r.recommended_pairs, options, r);
-  recommend_signal(bench.how, r);
-  return r;
+
+  [[nodiscard]] std::vector<std::pair<std::string, Widths>> widths() const {
+    const int own = bits_of(bench_.network.widest_weights());
+    std::vector<std::pair<std::string, Widths>> out;
+    for (const int bits : {8, 10, 12, 14, 16})
+      if (bits <= own) out.push_back({fmt::format("w{} a8 l16", bits), {bits, 8, 16}});
+    out.push_back({fmt::format("w{} a16 l16", own), {own, 16, 16}});
+    out.push_back({fmt::format("w{} a8 l8", own), {own, 8, 8}});
+    out.push_back({"float32", kFloat});
+    return out;
+  }
+
+  const Bench& bench_;
+  const SignalOptions& options_;
+  const Say& say_;
+  int probes_;
+  double& base_;  // e as configured, or the largest below it that descriptors hold
+  Batches batches_;
+  std::vector<double> eps_;
+  std::vector<std::vector<double>> gradients_, references_, fixed_;  // by batch, by e, by e
+  Projections projections_;
+  std::vector<std::size_t> chosen_;  // of eps_
+};
+
+}  // namespace
+
+SignalReport measure_signal(const Network& folded, const FloatParams<float>& params,
+                            const QuantizedNetwork& network, const Dataset& adapt,
+                            const Dataset& test, const AdaptOptions& how,
+                            const SignalOptions& options, const DeviceOpener& open,
+                            const Say& say) {
+  const std::size_t examples = std::min(adapt.size(), at(std::max(options.examples, 1)));
+  // A sample: recordings come sorted by word.
+  const Dataset mixed = shuffled(adapt, sub_seed(kSeeds, 1));
+  Bench bench{folded,  convert_params<double>(params),    params,
+              network, slice(mixed, 0, examples),         how,
+              open,    sub_seed(how.forward.seed, kSeeds)};
+  bench.how.forward.batch = std::min(how.forward.batch, static_cast<int>(examples));
+  bench.how.fixed.batch = bench.how.forward.batch;
+  SignalStudy study(bench, adapt, options, say);
+
+  const Directions directions(network, bench.plan(1.0), how.fixed.distribution,
+                              how.fixed.mask_seed);
+  study.backpropagate(directions);
+  study.flips_by_eps();
+  study.pairs(directions);
+  study.flips_by_batch();
+  study.flips_by_width();
+  study.rounding();
+  const Directions used(network, bench.plan(study.base()), how.fixed.distribution,
+                        how.fixed.mask_seed);
+  perturbation_sizes(used, bench.seed, network, bench.coefficient(), study.report);
+  study.tell("training signal: drift, short trainings");
+  drift(bench, used, test, options, study.report);
+  study.recommend(mixed);
+  return std::move(study.report);
 }
 
 }  // namespace lastmile

@@ -4,6 +4,8 @@
 // late or never.
 #include <array>
 #include <deque>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/rtl/peri/bench.hpp"
@@ -29,154 +31,229 @@ struct Expected {
   bool last = false;
 };
 
+constexpr int kClients = 6;
+constexpr std::uint64_t kNever = ~std::uint64_t{0};
+
+// What happens in one round.
+struct Plan {
+  int number = 0;
+  int stall_address = 0, stall_data = 0, stall_response = 0;
+  std::uint64_t latency = 0;
+  bool dead = false;     // the memory stops answering, then a clear
+  bool forgets = false;  // and never answers what it had accepted
+  bool abort = false;
+  int poison = -1;  // this beat is answered with SLVERR
+
+  [[nodiscard]] bool smooth() const {
+    return stall_address == 0 && stall_data == 0 && stall_response == 0;
+  }
+};
+
+Plan random_plan(bench::Random& rnd, int number) {
+  const auto stall = [&] { return static_cast<int>(rnd.below(3)) * 30; };
+  Plan p;
+  p.number = number;
+  p.stall_address = stall(), p.stall_data = stall(), p.stall_response = stall();
+  p.latency = rnd.below(30);
+  p.dead = number % 10 == 7;
+  p.forgets = p.dead && rnd.chance(50);
+  p.abort = p.dead || number % 10 == 3;
+  p.poison = number % 10 == 5 ? static_cast<int>(rnd.below(200)) : -1;
+  return p;
+}
+
+// Requests of every client and the words that answer them.
+struct Traffic {
+  std::array<std::deque<std::pair<std::uint32_t, std::uint32_t>>, kClients> requests;
+  std::array<std::deque<Expected>, kClients> expected;
+
+  [[nodiscard]] std::uint64_t words() const {
+    std::uint64_t n = 0;
+    for (const auto& e : expected) n += e.size();
+    return n;
+  }
+};
+
+Traffic random_traffic(bench::Random& rnd, bool smooth) {
+  Traffic out;
+  for (std::size_t c = 0; c < kClients; ++c) {
+    const auto n = rnd.below(smooth ? 3 : 25);
+    for (std::uint64_t i = 0; i < n; ++i) {
+      auto addr = static_cast<std::uint32_t>(rnd.below(1u << 20));
+      if (rnd.chance(30))  // near the end of 4 KiB
+        addr = (addr & ~4095u) + 4096 - static_cast<std::uint32_t>(rnd.below(64));
+      const auto bytes = static_cast<std::uint32_t>(smooth           ? 3000
+                                                    : rnd.chance(20) ? rnd.between(1, 3000)
+                                                                     : rnd.between(1, 200));
+      out.requests[c].push_back({addr, bytes});
+      const std::uint64_t first = addr / kBus, last = (std::uint64_t{addr} + bytes - 1) / kBus;
+      for (std::uint64_t w = first; w <= last; ++w) out.expected[c].push_back({w, w == last});
+    }
+  }
+  return out;
+}
+
+// Clients and memory around the reader; what is on its way survives from round to round.
+class Player {
+ public:
+  Player(bench::Bench& b, bench::Random& rnd) : b_(b), rnd_(rnd), t_(*b.top) {
+    t_.clear_i = 0, t_.req_valid_i = 0, t_.rsp_ready_i = 0, t_.arready_i = 0, t_.rvalid_i = 0;
+    b.reset();
+  }
+
+  void play(const Plan& plan, Traffic& traffic) {
+    const std::uint64_t total = traffic.words();
+    start_ = b_.cycle;
+    beat_index_ = 0, poisoned_client_ = -1, seen_errors_ = 0;
+    const std::uint64_t stop_at =
+        plan.abort ? start_ + static_cast<std::uint64_t>(rnd_.between(20, 300)) : kNever;
+    while (traffic.words() != 0 && b_.cycle < stop_at) {
+      cycle(plan, traffic);
+      if (b_.cycle > start_ + 200000) bench::fail("no progress", b_.cycle);
+    }
+    if (plan.poison >= 0 && plan.poison < beat_index_) equal("errors seen", seen_errors_, 1);
+    // not behind an abort: transfers from before it may still hold the bus
+    if (plan.smooth() && !plan.abort && total > 500 && plan.number % 10 != 4 &&
+        plan.number % 10 != 8)
+      equal("at least 0.9 words per cycle", b_.cycle - start_ < total * 10 / 9 + 60 ? 1 : 0, 1);
+    t_.rvalid_i = 0, t_.rsp_ready_i = 0, t_.arready_i = 0;
+    if (plan.abort) {
+      clear(plan);
+    } else {
+      equal("nothing waits", status(bench::read_status::kWaiting), 0);
+    }
+  }
+
+  void finish() const {
+    equal("beats counted", static_cast<std::int64_t>(counted_), static_cast<std::int64_t>(beats_));
+  }
+
+ private:
+  [[nodiscard]] std::int64_t status(bench::Member m) const {
+    return static_cast<std::int64_t>(bench::get(t_.status_o, m));
+  }
+
+  void equal(const std::string& what, std::int64_t rtl, std::int64_t expected) const {
+    bench::equal(what, rtl, expected, b_.cycle);
+  }
+
+  void cycle(const Plan& plan, Traffic& traffic) {
+    offer_requests(plan, traffic);
+    const bool dead = plan.dead && b_.cycle > start_ + 60;
+    t_.arready_i = !rnd_.chance(plan.stall_address) && !dead;
+    const int id = offer_beat(plan, dead);
+    t_.eval();
+    if (status(bench::read_status::kError) != 0) {
+      ++seen_errors_;
+      equal("error client", status(bench::read_status::kClient), poisoned_client_);
+    }
+    counted_ += t_.cnt_beats_o;
+    if (t_.rvalid_i && !bus_[static_cast<std::size_t>(id)].front().stale) ++beats_;
+    for (int c = 0; c < kClients; ++c) take_response(c, traffic);
+    const int taken = t_.req_valid_i & t_.req_ready_o;
+    if (t_.arvalid_o && t_.arready_i) take_address();
+    if (id >= 0) advance(bus_[static_cast<std::size_t>(id)]);
+    b_.edge();
+    for (int c = 0; c < kClients; ++c) {
+      if (((taken >> c) & 1) == 0) continue;
+      traffic.requests[static_cast<std::size_t>(c)].pop_front();
+      t_.req_valid_i &= static_cast<std::uint8_t>(~(1 << c));
+    }
+  }
+
+  void offer_requests(const Plan& plan, const Traffic& traffic) {
+    for (int c = 0; c < kClients; ++c) {
+      const auto& requests = traffic.requests[static_cast<std::size_t>(c)];
+      if (((t_.req_valid_i >> c) & 1) != 0 || requests.empty()) continue;
+      t_.req_valid_i |= static_cast<std::uint8_t>(1 << c);
+      bench::put(bench::words(t_.req_addr_i), c * 32, 32, requests.front().first);
+      bench::put(bench::words(t_.req_bytes_i), c * 24, 24, requests.front().second);
+    }
+    t_.rsp_ready_i = 0;
+    for (int c = 0; c < kClients; ++c)
+      if (!rnd_.chance(plan.stall_response)) t_.rsp_ready_i |= static_cast<std::uint8_t>(1 << c);
+  }
+
+  // A beat of any burst that has waited long enough; its ID, -1 without one.
+  int offer_beat(const Plan& plan, bool dead) {
+    std::vector<int> ready;
+    for (int id = 0; id < 16; ++id) {
+      const auto& q = bus_[static_cast<std::size_t>(id)];
+      if (!q.empty() && b_.cycle >= q.front().born + plan.latency) ready.push_back(id);
+    }
+    t_.rvalid_i = 0;
+    if (ready.empty() || rnd_.chance(plan.stall_data) || dead) return -1;
+    const int id = ready[rnd_.below(ready.size())];
+    const Burst& x = bus_[static_cast<std::size_t>(id)].front();
+    t_.rvalid_i = 1, t_.rid_i = static_cast<std::uint8_t>(id), t_.rlast_i = x.left == 1;
+    t_.rresp_i = 0;
+    if (beat_index_++ == plan.poison) t_.rresp_i = 2, poisoned_client_ = id & 7;
+    for (int k = 0; k < kWords; ++k) bench::words(t_.rdata_i)[k] = content(x.word, k);
+    return id;
+  }
+
+  void take_response(int c, Traffic& traffic) {
+    if (((t_.rsp_valid_o >> c) & 1) == 0 || ((t_.rsp_ready_i >> c) & 1) == 0) return;
+    auto& expected = traffic.expected[static_cast<std::size_t>(c)];
+    if (expected.empty()) bench::fail("data nobody asked for", b_.cycle);
+    const Expected e = expected.front();
+    expected.pop_front();
+    for (int k = 0; k < kWords; ++k)
+      equal("data of client " + std::to_string(c), bench::words(t_.rsp_data_o)[c * kWords + k],
+            content(e.word, k));
+    equal("last of client " + std::to_string(c), (t_.rsp_last_o >> c) & 1, e.last);
+  }
+
+  void take_address() {
+    equal("size", t_.arsize_o, __builtin_ctz(kBus));
+    equal("burst inside 4 KiB", (t_.araddr_o & 4095) + (t_.arlen_o + 1u) * kBus <= 4096, 1);
+    equal("at most 16 beats", t_.arlen_o < 16, 1);
+    bus_[t_.arid_o].push_back({t_.araddr_o / kBus, t_.arlen_o + 1, b_.cycle, stale_address_});
+    stale_address_ = false;
+  }
+
+  static void advance(std::deque<Burst>& bursts) {
+    if (--bursts.front().left == 0) {
+      bursts.pop_front();
+    } else {
+      ++bursts.front().word;
+    }
+  }
+
+  void clear(const Plan& plan) {
+    t_.req_valid_i = 0;
+    t_.clear_i = 1;
+    b_.edge();
+    t_.clear_i = 0;
+    b_.edge();
+    t_.eval();
+    stale_address_ = t_.arvalid_o;
+    for (auto& q : bus_) {
+      for (Burst& x : q) x.stale = true;
+      if (plan.forgets) q.clear();
+    }
+  }
+
+  bench::Bench& b_;
+  bench::Random& rnd_;
+  Vtop& t_;
+  std::array<std::deque<Burst>, 16> bus_;
+  std::uint64_t beats_ = 0, counted_ = 0, start_ = 0;
+  bool stale_address_ = false;  // the address on offer is from before a clear
+  int beat_index_ = 0, poisoned_client_ = -1, seen_errors_ = 0;
+};
+
 }  // namespace
 
 int main() {
   bench::Bench b;
   bench::Random rnd;
-  Vtop& t = *b.top;
-  t.clear_i = 0, t.req_valid_i = 0, t.rsp_ready_i = 0, t.arready_i = 0, t.rvalid_i = 0;
-  b.reset();
-  std::array<std::deque<Burst>, 16> bus;
-  std::uint64_t beats = 0, counted = 0;
-  bool stale_address = false;  // the address on offer is from before a clear
+  Player player(b, rnd);
   for (int round = 0; round < 120; ++round) {
-    const int stall_ar = static_cast<int>(rnd.below(3)) * 30,
-              stall_r = static_cast<int>(rnd.below(3)) * 30,
-              stall_rsp = static_cast<int>(rnd.below(3)) * 30;
-    const bool smooth = stall_ar == 0 && stall_r == 0 && stall_rsp == 0;
-    const std::uint64_t latency = rnd.below(30);
-    const bool dead = round % 10 == 7;            // the memory stops answering, then a clear
-    const bool forgets = dead && rnd.chance(50);  // and never answers what it had accepted
-    const bool abort = dead || round % 10 == 3;
-    const int poison = round % 10 == 5 ? static_cast<int>(rnd.below(200))
-                                       : -1;  // this beat is answered with SLVERR
-    std::array<std::deque<std::pair<std::uint32_t, std::uint32_t>>, 6> requests;
-    std::array<std::deque<Expected>, 6> expected;
-    for (int c = 0; c < 6; ++c) {
-      const auto n = rnd.below(smooth ? 3 : 25);
-      for (std::uint64_t i = 0; i < n; ++i) {
-        auto addr = static_cast<std::uint32_t>(rnd.below(1u << 20));
-        if (rnd.chance(30))
-          addr = (addr & ~4095u) + 4096 - static_cast<std::uint32_t>(rnd.below(64));
-        const auto bytes = static_cast<std::uint32_t>(smooth           ? 3000
-                                                      : rnd.chance(20) ? rnd.between(1, 3000)
-                                                                       : rnd.between(1, 200));
-        requests[c].push_back({addr, bytes});
-        const std::uint64_t first = addr / kBus, last = (std::uint64_t{addr} + bytes - 1) / kBus;
-        for (std::uint64_t w = first; w <= last; ++w) expected[c].push_back({w, w == last});
-      }
-    }
-    std::uint64_t total = 0, served = 0, seen_errors = 0;
-    for (const auto& e : expected) total += e.size();
-    const std::uint64_t start = b.cycle;
-    int poisoned_client = -1, beat_index = 0;
-    const std::uint64_t stop_at = abort ? start + rnd.between(20, 300) : ~std::uint64_t{0};
-    while (true) {
-      bool empty = true;
-      for (const auto& e : expected) empty = empty && e.empty();
-      if (empty || b.cycle >= stop_at) break;
-      // clients
-      for (int c = 0; c < 6; ++c) {
-        const bool valid = ((t.req_valid_i >> c) & 1) != 0;
-        if (!valid && !requests[c].empty()) {
-          t.req_valid_i |= static_cast<std::uint8_t>(1 << c);
-          bench::put(bench::words(t.req_addr_i), c * 32, 32, requests[c].front().first);
-          bench::put(bench::words(t.req_bytes_i), c * 24, 24, requests[c].front().second);
-        }
-      }
-      t.rsp_ready_i = 0;
-      for (int c = 0; c < 6; ++c) {
-        if (!rnd.chance(stall_rsp)) t.rsp_ready_i |= static_cast<std::uint8_t>(1 << c);
-      }
-      // memory
-      t.arready_i = !rnd.chance(stall_ar) && !(dead && b.cycle > start + 60);
-      std::vector<int> ready;
-      for (int id = 0; id < 16; ++id) {
-        if (!bus[id].empty() && b.cycle >= bus[id].front().born + latency) ready.push_back(id);
-      }
-      t.rvalid_i = 0;
-      int id = -1;
-      if (!ready.empty() && !rnd.chance(stall_r) && !(dead && b.cycle > start + 60)) {
-        id = ready[rnd.below(ready.size())];
-        Burst& x = bus[id].front();
-        t.rvalid_i = 1, t.rid_i = static_cast<std::uint8_t>(id), t.rlast_i = x.left == 1,
-        t.rresp_i = 0;
-        if (beat_index++ == poison) t.rresp_i = 2, poisoned_client = id & 7;
-        for (int k = 0; k < kWords; ++k) bench::words(t.rdata_i)[k] = content(x.word, k);
-      }
-      t.eval();
-      if (bench::get(t.status_o, bench::read_status::kError) != 0) {
-        ++seen_errors;
-        const auto client =
-            static_cast<std::int64_t>(bench::get(t.status_o, bench::read_status::kClient));
-        bench::equal("error client", client, poisoned_client, b.cycle);
-      }
-      counted += t.cnt_beats_o;
-      if (t.rvalid_i && !bus[id].front().stale) ++beats;
-      for (int c = 0; c < 6; ++c) {
-        if (((t.rsp_valid_o >> c) & 1) == 0 || ((t.rsp_ready_i >> c) & 1) == 0) continue;
-        if (expected[c].empty()) bench::fail("data nobody asked for", b.cycle);
-        const Expected e = expected[c].front();
-        expected[c].pop_front();
-        for (int k = 0; k < kWords; ++k) {
-          bench::equal("data of client " + std::to_string(c),
-                       bench::words(t.rsp_data_o)[c * kWords + k], content(e.word, k), b.cycle);
-        }
-        bench::equal("last of client " + std::to_string(c), (t.rsp_last_o >> c) & 1, e.last,
-                     b.cycle);
-        ++served;
-      }
-      const int taken = t.req_valid_i & t.req_ready_o;
-      if (t.arvalid_o && t.arready_i) {
-        bench::equal("size", t.arsize_o, __builtin_ctz(kBus), b.cycle);
-        bench::equal("burst inside 4 KiB", (t.araddr_o & 4095) + (t.arlen_o + 1u) * kBus <= 4096, 1,
-                     b.cycle);
-        bench::equal("at most 16 beats", t.arlen_o < 16, 1, b.cycle);
-        bus[t.arid_o].push_back({t.araddr_o / kBus, t.arlen_o + 1, b.cycle, stale_address});
-        stale_address = false;
-      }
-      if (id >= 0 && --bus[id].front().left == 0) {
-        bus[id].pop_front();
-      } else if (id >= 0) {
-        ++bus[id].front().word;
-      }
-      b.edge();
-      for (int c = 0; c < 6; ++c) {
-        if (((taken >> c) & 1) != 0)
-          requests[c].pop_front(), t.req_valid_i &= static_cast<std::uint8_t>(~(1 << c));
-      }
-      if (b.cycle > start + 200000) bench::fail("no progress", b.cycle);
-    }
-    if (poison >= 0 && poison < beat_index)
-      bench::equal("errors seen", static_cast<std::int64_t>(seen_errors), 1, b.cycle);
-    // not behind an abort: transfers from before it may still hold the bus
-    if (smooth && !abort && total > 500 && round % 10 != 4 && round % 10 != 8) {
-      bench::equal("at least 0.9 words per cycle", b.cycle - start < total * 10 / 9 + 60, 1,
-                   b.cycle);
-    }
-    t.rvalid_i = 0, t.rsp_ready_i = 0, t.arready_i = 0;
-    if (abort) {
-      t.req_valid_i = 0;
-      t.clear_i = 1;
-      b.edge();
-      t.clear_i = 0;
-      b.edge();
-      t.eval();
-      stale_address = t.arvalid_o;
-      for (auto& q : bus) {
-        for (Burst& x : q) x.stale = true;
-      }
-      if (forgets) {
-        for (auto& q : bus) q.clear();
-      }
-    } else {
-      const auto waiting =
-          static_cast<std::int64_t>(bench::get(t.status_o, bench::read_status::kWaiting));
-      bench::equal("nothing waits", waiting, 0, b.cycle);
-    }
+    const Plan plan = random_plan(rnd, round);
+    Traffic traffic = random_traffic(rnd, plan.smooth());
+    player.play(plan, traffic);
   }
-  bench::equal("beats counted", static_cast<std::int64_t>(counted),
-               static_cast<std::int64_t>(beats), b.cycle);
+  player.finish();
   return bench::done("axi_read");
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <deque>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "tests/rtl/peri/bench.hpp"
@@ -20,135 +21,186 @@ struct Item {
   std::uint64_t strb = 0;
 };
 
+// What happens in one round.
+struct Plan {
+  int stall_address = 0, stall_data = 0, stall_answer = 0, stall_in = 0;
+  bool abort = false;
+  bool poison = false;  // some answers are errors
+
+  [[nodiscard]] bool smooth() const {
+    return stall_address + stall_data + stall_answer + stall_in == 0;
+  }
+};
+
+Plan random_plan(bench::Random& rnd, int number) {
+  const auto stall = [&] { return static_cast<int>(rnd.below(3)) * 30; };
+  Plan p;
+  p.stall_address = stall(), p.stall_data = stall(), p.stall_answer = stall();
+  p.stall_in = stall();
+  p.abort = number % 10 == 3;
+  p.poison = number % 10 == 5;
+  return p;
+}
+
+// Runs of consecutive words of either client, some with holes.
+std::deque<Item> random_items(bench::Random& rnd, bool smooth) {
+  constexpr std::uint64_t kAll = ~std::uint64_t{0} >> (64 - kBus);
+  std::deque<Item> items;
+  for (int run = 0; run < (smooth ? 4 : 20); ++run) {
+    auto addr = static_cast<std::uint32_t>(rnd.below(1u << 16) / kBus * kBus);
+    const int client = static_cast<int>(rnd.below(2));
+    const int n = static_cast<int>(smooth           ? 100
+                                   : rnd.chance(20) ? rnd.between(1, 60)
+                                                    : rnd.between(1, 5));
+    for (int i = 0; i < n; ++i, addr += kBus) {
+      Item it;
+      it.client = client, it.addr = addr;
+      it.strb = rnd.chance(70) ? kAll : rnd.bits() & kAll;
+      for (auto& d : it.data) d = static_cast<std::uint8_t>(rnd.bits());
+      items.push_back(it);
+    }
+  }
+  return items;
+}
+
+std::uint64_t bytes_of(const std::deque<Item>& items) {
+  std::uint64_t n = 0;
+  for (const Item& it : items) n += static_cast<std::uint64_t>(__builtin_popcountll(it.strb));
+  return n;
+}
+
+// Clients and memory around the writer; both memories survive from round to round.
+class Player {
+ public:
+  Player(bench::Bench& b, bench::Random& rnd) : b_(b), rnd_(rnd), t_(*b.top) {
+    t_.clear_i = 0, t_.flush_i = 0, t_.wr_valid_i = 0, t_.awready_i = 0, t_.wready_i = 0;
+    t_.bvalid_i = 0;
+    b.reset();
+  }
+
+  void play(const Plan& plan, std::deque<Item> items) {
+    const std::uint64_t bytes = bytes_of(items), total = items.size(), start = b_.cycle;
+    errors_ = bursts_ = poisoned_ = counted_ = 0;
+    const std::uint64_t stop_at =
+        plan.abort ? start + static_cast<std::uint64_t>(rnd_.between(5, 120)) : ~std::uint64_t{0};
+    bool cleared = false;
+    while (!items.empty() || t_.wr_valid_i != 0 || !t_.idle_o) {
+      if (!cleared && b_.cycle >= stop_at) {
+        cleared = true;
+        t_.clear_i = 1, t_.wr_valid_i = 0;
+        items.clear();
+      }
+      cycle(plan, items);
+      if (b_.cycle > start + 100000) bench::fail("no progress", b_.cycle);
+    }
+    if (plan.abort) {
+      model_ = memory_;
+      return;
+    }
+    equal("bytes counted", counted_, bytes);
+    equal("errors", errors_, poisoned_);
+    equal("memory", memory_ == model_ ? 1 : 0, 1);
+    if (!plan.smooth()) return;
+    equal("at least 0.9 words per cycle", b_.cycle - start < total * 10 / 9 + 40 ? 1 : 0, 1);
+    equal("bursts are merged", bursts_ < total / 6 ? 1 : 0, 1);
+  }
+
+ private:
+  void equal(const char* what, std::uint64_t rtl, std::uint64_t expected) const {
+    bench::equal(what, static_cast<std::int64_t>(rtl), static_cast<std::int64_t>(expected),
+                 b_.cycle);
+  }
+
+  void cycle(const Plan& plan, std::deque<Item>& items) {
+    if (t_.wr_valid_i == 0 && !items.empty() && !rnd_.chance(plan.stall_in)) offer(items.front());
+    t_.flush_i = rnd_.chance(5);
+    t_.awready_i = !rnd_.chance(plan.stall_address), t_.wready_i = !rnd_.chance(plan.stall_data);
+    answer(plan);
+    t_.eval();
+    errors_ += t_.error_o;
+    counted_ += t_.cnt_bytes_o;
+    if (t_.awvalid_o && t_.awready_i) take_address();
+    if (t_.wvalid_o && t_.wready_i) take_data();
+    const bool taken = (t_.wr_valid_i & t_.wr_ready_o) != 0;
+    if (taken) {
+      const Item& it = items.front();
+      for (std::uint32_t i = 0; i < kBus; ++i)
+        if (((it.strb >> i) & 1) != 0) model_[it.addr + i] = it.data[i];
+      items.pop_front();
+    }
+    b_.edge();
+    t_.clear_i = 0;
+    if (taken) t_.wr_valid_i = 0;
+  }
+
+  void offer(const Item& it) {
+    t_.wr_valid_i = static_cast<std::uint8_t>(1 << it.client);
+    bench::put(bench::words(t_.wr_addr_i), it.client * 32, 32, it.addr);
+    for (int i = 0; i < kBus; ++i)
+      bench::put(bench::words(t_.wr_data_i), (it.client * kBus + i) * 8, 8,
+                 it.data[static_cast<std::size_t>(i)]);
+    bench::put(bench::words(t_.wr_strb_i), it.client * kBus, kBus, it.strb);
+  }
+
+  // Acknowledges a finished burst of any ID.
+  void answer(const Plan& plan) {
+    t_.bvalid_i = 0;
+    std::vector<std::size_t> ready;
+    for (std::size_t id = 0; id < 16; ++id)
+      if (answers_[id] != 0) ready.push_back(id);
+    if (ready.empty() || rnd_.chance(plan.stall_answer)) return;
+    const std::size_t id = ready[rnd_.below(ready.size())];
+    t_.bvalid_i = 1, t_.bid_i = static_cast<std::uint8_t>(id);
+    t_.bresp_i = plan.poison && rnd_.chance(20) ? 3 : 0;
+    poisoned_ += t_.bresp_i != 0 ? 1 : 0;
+    --answers_[id];
+  }
+
+  void take_address() {
+    equal("burst inside 4 KiB", (t_.awaddr_o & 4095) + (t_.awlen_o + 1u) * kBus <= 4096 ? 1 : 0, 1);
+    accepted_.push_back({t_.awaddr_o, t_.awlen_o + 1, t_.awid_o});
+    ++bursts_;
+  }
+
+  void take_data() {
+    if (accepted_.empty()) bench::fail("data without address", b_.cycle);
+    const Burst& burst = accepted_.front();
+    const std::uint32_t addr = burst.addr + static_cast<std::uint32_t>(beat_ * kBus);
+    for (int i = 0; i < kBus; ++i) {
+      if (bench::get(bench::words(t_.wstrb_o), i, 1) != 0)
+        memory_[addr + static_cast<std::uint32_t>(i)] =
+            static_cast<std::uint8_t>(bench::get(bench::words(t_.wdata_o), i * 8, 8));
+    }
+    ++beat_;
+    equal("last", t_.wlast_o, beat_ == burst.beats ? 1 : 0);
+    if (beat_ != burst.beats) return;
+    ++answers_[static_cast<std::size_t>(burst.id)];
+    accepted_.pop_front(), beat_ = 0;
+  }
+
+  struct Burst {
+    std::uint32_t addr = 0;
+    int beats = 0, id = 0;
+  };
+  bench::Bench& b_;
+  bench::Random& rnd_;
+  Vtop& t_;
+  std::map<std::uint32_t, std::uint8_t> memory_, model_;
+  std::deque<Burst> accepted_;
+  std::array<int, 16> answers_{};  // finished bursts to acknowledge, by ID
+  int beat_ = 0;
+  std::uint64_t errors_ = 0, bursts_ = 0, poisoned_ = 0, counted_ = 0;
+};
+
 }  // namespace
 
 int main() {
   bench::Bench b;
   bench::Random rnd;
-  Vtop& t = *b.top;
-  t.clear_i = 0, t.flush_i = 0, t.wr_valid_i = 0, t.awready_i = 0, t.wready_i = 0, t.bvalid_i = 0;
-  b.reset();
-  std::map<std::uint32_t, std::uint8_t> memory, model;
-  std::deque<std::pair<std::uint32_t, int>>
-      addresses;  // accepted bursts: address, beats; id beside
-  std::deque<int> ids;
-  std::array<std::deque<std::uint64_t>, 16> answers;
-  int beat = 0;
+  Player player(b, rnd);
   for (int round = 0; round < 150; ++round) {
-    const int stall_aw = static_cast<int>(rnd.below(3)) * 30,
-              stall_w = static_cast<int>(rnd.below(3)) * 30,
-              stall_b = static_cast<int>(rnd.below(3)) * 30;
-    const int stall_in = static_cast<int>(rnd.below(3)) * 30;
-    const bool smooth = stall_aw + stall_w + stall_b + stall_in == 0;
-    const bool abort = round % 10 == 3;
-    const bool poison = round % 10 == 5;
-    std::deque<Item> items;
-    std::uint64_t bytes = 0, counted = 0;
-    for (int run = 0; run < (smooth ? 4 : 20); ++run) {
-      auto addr = static_cast<std::uint32_t>(rnd.below(1u << 16) / kBus * kBus);
-      const int client = static_cast<int>(rnd.below(2));
-      const int n = static_cast<int>(smooth           ? 100
-                                     : rnd.chance(20) ? rnd.between(1, 60)
-                                                      : rnd.between(1, 5));
-      for (int i = 0; i < n; ++i, addr += kBus) {
-        Item it;
-        it.client = client, it.addr = addr;
-        it.strb = rnd.chance(70) ? ~std::uint64_t{0} >> (64 - kBus)
-                                 : rnd.bits() & (~std::uint64_t{0} >> (64 - kBus));
-        for (auto& d : it.data) d = static_cast<std::uint8_t>(rnd.bits());
-        bytes += static_cast<std::uint64_t>(__builtin_popcountll(it.strb));
-        items.push_back(it);
-      }
-    }
-    const std::size_t total = items.size();
-    const std::uint64_t start = b.cycle;
-    std::uint64_t errors = 0, bursts = 0, poisoned = 0;
-    const std::uint64_t stop_at =
-        abort ? start + static_cast<std::uint64_t>(rnd.between(5, 120)) : ~std::uint64_t{0};
-    bool cleared = false;
-    while (!items.empty() || t.wr_valid_i != 0 || !t.idle_o) {
-      if (!cleared && b.cycle >= stop_at) {
-        cleared = true;
-        t.clear_i = 1, t.wr_valid_i = 0;
-        items.clear();
-      }
-      if (t.wr_valid_i == 0 && !items.empty() && !rnd.chance(stall_in)) {
-        const Item& it = items.front();
-        t.wr_valid_i = static_cast<std::uint8_t>(1 << it.client);
-        bench::put(bench::words(t.wr_addr_i), it.client * 32, 32, it.addr);
-        for (int i = 0; i < kBus; ++i)
-          bench::put(bench::words(t.wr_data_i), (it.client * kBus + i) * 8, 8, it.data[i]);
-        bench::put(bench::words(t.wr_strb_i), it.client * kBus, kBus, it.strb);
-      }
-      t.flush_i = rnd.chance(5);
-      t.awready_i = !rnd.chance(stall_aw), t.wready_i = !rnd.chance(stall_w);
-      t.bvalid_i = 0;
-      std::vector<int> ready;
-      for (int id = 0; id < 16; ++id) {
-        if (!answers[id].empty()) ready.push_back(id);
-      }
-      if (!ready.empty() && !rnd.chance(stall_b)) {
-        const int id = ready[rnd.below(ready.size())];
-        t.bvalid_i = 1, t.bid_i = static_cast<std::uint8_t>(id),
-        t.bresp_i = poison && rnd.chance(20) ? 3 : 0;
-        poisoned += t.bresp_i != 0 ? 1 : 0;
-        answers[id].pop_front();
-      }
-      t.eval();
-      errors += t.error_o;
-      counted += t.cnt_bytes_o;
-      if (t.awvalid_o && t.awready_i) {
-        bench::equal("burst inside 4 KiB", (t.awaddr_o & 4095) + (t.awlen_o + 1u) * kBus <= 4096, 1,
-                     b.cycle);
-        addresses.push_back({t.awaddr_o, t.awlen_o + 1});
-        ids.push_back(t.awid_o);
-        ++bursts;
-      }
-      if (t.wvalid_o && t.wready_i) {
-        if (addresses.empty()) bench::fail("data without address", b.cycle);
-        const std::uint32_t addr =
-            addresses.front().first + static_cast<std::uint32_t>(beat * kBus);
-        for (int i = 0; i < kBus; ++i) {
-          if (bench::get(bench::words(t.wstrb_o), i, 1) != 0) {
-            memory[addr + static_cast<std::uint32_t>(i)] =
-                static_cast<std::uint8_t>(bench::get(bench::words(t.wdata_o), i * 8, 8));
-          }
-        }
-        ++beat;
-        bench::equal("last", t.wlast_o, beat == addresses.front().second, b.cycle);
-        if (beat == addresses.front().second) {
-          answers[ids.front()].push_back(b.cycle);
-          addresses.pop_front(), ids.pop_front(), beat = 0;
-        }
-      }
-      const bool taken = (t.wr_valid_i & t.wr_ready_o) != 0;
-      if (taken) {
-        const Item& it = items.front();
-        for (int i = 0; i < kBus; ++i) {
-          if (((it.strb >> i) & 1) != 0)
-            model[it.addr + static_cast<std::uint32_t>(i)] = it.data[i];
-        }
-        items.pop_front();
-      }
-      b.edge();
-      t.clear_i = 0;
-      if (taken) t.wr_valid_i = 0;
-      if (b.cycle > start + 100000) bench::fail("no progress", b.cycle);
-    }
-    if (abort) {
-      model = memory;
-    } else {
-      bench::equal("bytes counted", static_cast<std::int64_t>(counted),
-                   static_cast<std::int64_t>(bytes), b.cycle);
-      bench::equal("errors", static_cast<std::int64_t>(errors), static_cast<std::int64_t>(poisoned),
-                   b.cycle);
-      bench::equal("memory", memory == model, 1, b.cycle);
-      if (smooth) {
-        bench::equal("at least 0.9 words per cycle", b.cycle - start < total * 10 / 9 + 40, 1,
-                     b.cycle);
-        bench::equal("bursts are merged", bursts < total / 6, 1, b.cycle);
-      }
-    }
+    const Plan plan = random_plan(rnd, round);
+    player.play(plan, random_items(rnd, plan.smooth()));
   }
   return bench::done("axi_write");
 }

@@ -2,7 +2,9 @@
 // npu_control: registers against the model's register file; whole queues with an engine played by
 // the bench: order, prefetch, commit points, every way to end (last, END, bad descriptor, bus
 // errors, watchdog, soft reset), and that the next queue runs after each.
+#include <array>
 #include <deque>
+#include <string>
 #include <vector>
 
 #include "cmodel/command/control.hpp"
@@ -164,30 +166,22 @@ spec::Descriptor command(std::uint32_t tag) {
   return d;
 }
 
-}  // namespace
-
-int main() {
-  bench::Bench bench_top;
-  bench::Random random;
-  b = &bench_top, rnd = &random;
-  Vtop& t = *bench_top.top;
-  bench_top.reset();
-  spec::HardwareParams hw;
-  hw.bus_bytes = kBus;
+// Random reads and writes of all registers but CTRL, and what the engines see of the pairs.
+void registers(const spec::HardwareParams& hw) {
   npu::RegisterFile model(hw);
-  // registers
   for (int i = 0; i < 3000; ++i) {
-    const auto offset = static_cast<std::uint32_t>(random.below(random.chance(90) ? 80 : 1024)) * 4;
+    const auto offset = static_cast<std::uint32_t>(rnd->below(rnd->chance(90) ? 80 : 1024)) * 4;
     if (offset == reg::kCtrl) continue;
-    if (random.chance(50)) {
-      const auto v = static_cast<std::uint32_t>(random.bits());
+    if (rnd->chance(50)) {
+      const auto v = static_cast<std::uint32_t>(rnd->bits());
       write(offset, v);
       model.write(offset, v);
     } else {
       bench::equal("register " + std::to_string(offset), read(offset), model.read(offset),
-                   bench_top.cycle);
+                   b->cycle);
     }
   }
+  Vtop& t = *b->top;
   for (int j = 0; j < 8; ++j) {
     bench::equal("pair seed",
                  static_cast<std::int64_t>(bench::get(bench::words(t.pair_seed_o), j * 64, 64)),
@@ -196,115 +190,185 @@ int main() {
                  static_cast<std::int8_t>(bench::get(bench::words(t.pair_coef_o), j * 8, 8)),
                  model.pair_coef(static_cast<std::uint32_t>(j)), 0);
   }
-  write(reg::kPolarity, 0), write(reg::kDistribution, 0), write(reg::kMemLimit, 1 << 20),
-      write(reg::kBatchAddr, 4096), write(reg::kIrqEnable, 3);
-  write(reg::kIrqStatus, 3);
+}
 
-  for (int round = 0; round < 400; ++round) {
-    w = World{};
-    w.base = 64 * static_cast<std::uint32_t>(random.below(1000));
-    const auto count = static_cast<std::uint32_t>(random.between(1, 6));
-    for (std::uint32_t i = 0; i < count; ++i) w.queue.push_back(spec::encode(command(i)));
-    const auto victim = static_cast<std::uint32_t>(random.below(count));
-    std::int64_t code = 0, info = 0, at = 0, commands = count;
-    bool reset = false;
-    std::uint32_t queue_count = count, watchdog = 2000;
-    const int kind = static_cast<int>(random.below(12));
-    const auto op = static_cast<spec::Opcode>(w.queue[victim][0] & 0xff);
-    const auto engine = static_cast<std::int64_t>(
-        op == spec::Opcode::add_ ? spec::Engine::add_ : spec::Engine::softmax_);
-    switch (kind) {
-      case 0:
-        w.queue[victim][0] &= ~0xffu, commands = victim;
-        break;  // END
-      case 1:
-        w.queue[victim][1] &= 0xffffu, code = 2, info = 4, at = commands = victim;
-        break;  // n = 0
-      case 2:
-        w.fetch_error_at = static_cast<int>(victim), code = 9, info = 1, at = commands = victim;
-        break;
-      case 3:
-        w.error_at = static_cast<int>(victim),
-        w.error_client = static_cast<int>(random.between(1, 5)), code = 9, at = commands = victim;
-        info =
-            std::array<std::int64_t, 6>{
-                0, 2, 3, 4, op == spec::Opcode::add_ ? 9 : 6, engine}[static_cast<std::size_t>(
-                w.error_client)];
-        break;
-      case 4:
-        w.error_at = static_cast<int>(victim), w.error_is_write = true, code = 10, info = engine,
-        at = commands = victim;
-        break;
-      case 5:
-        w.silent_at = static_cast<int>(victim), code = 11, info = 3, at = commands = victim,
-        watchdog = 300;
-        break;  // waits for WEIGHT
-      case 6:
-        w.silent_at = static_cast<int>(victim), w.silent_fetch = true, code = 11, info = 1,
-        at = commands = victim, watchdog = 300;
-        break;
-      case 7:
-        w.silent_at = static_cast<int>(victim), w.silent_writes = true, code = 11, info = engine,
-        at = commands = victim, watchdog = 300;
-        break;
-      case 8:
-        reset = true;
-        break;
-      case 9:
-        code = 6, commands = 0,
-        random.chance(30) ? (w.base += 4)
-        : random.chance(50)
-            ? (queue_count = 0)
-            : (w.base = (1 << 20) - 192 * count + 64, w.base &= ~63u, queue_count = count + 1);
-        break;
-      default:
-        break;
-    }
-    write(reg::kWatchdog, watchdog), write(reg::kQueueAddr, w.base),
-        write(reg::kQueueCount, queue_count);
-    write(reg::kCtrl, 1);
-    if (reset) {
-      const auto wait = random.below(200);
-      for (std::uint64_t i = 0; i < wait; ++i) tick();
-      write(reg::kCtrl, 2);
-      for (int i = 0; i < 5; ++i) tick();
-      bench::equal("status after reset", read(reg::kStatus), 0, bench_top.cycle);
-      bench::equal("interrupt after reset", t.irq_o, 0, bench_top.cycle);
-      bench::equal("parameters stay", read(reg::kQueueAddr), w.base, bench_top.cycle);
-      continue;
-    }
-    std::uint64_t waited = 0;
-    while (!t.irq_o) {
-      tick();
-      if (++waited > 20000)
-        bench::fail("queue never ends, kind " + std::to_string(kind), bench_top.cycle);
-    }
-    for (int i = 0; i < 3; ++i) tick();
-    const std::string what = "kind " + std::to_string(kind);
-    bench::equal(what + " status", read(reg::kStatus), code != 0 ? 4 : 2, bench_top.cycle);
-    bench::equal(what + " interrupt", read(reg::kIrqStatus), code != 0 ? 2 : 1, bench_top.cycle);
-    bench::equal(what + " code", read(reg::kErrorCode), code, bench_top.cycle);
-    bench::equal(what + " command at fault", read(reg::kErrorCommand), at, bench_top.cycle);
-    bench::equal(what + " info", read(reg::kErrorInfo), info, bench_top.cycle);
-    bench::equal(what + " commands", read(reg::kCounter), commands, bench_top.cycle);
-    const std::int64_t fetched = kind == 9                                            ? 0
-                                 : kind == 0 || (code != 0 && kind != 2 && kind != 6) ? victim + 1
-                                                                                      : commands;
-    bench::equal(what + " descriptor bytes", read(reg::kCounter + 8 * 3), fetched * 192,
-                 bench_top.cycle);
-    bench::equal(what + " index", read(reg::kCommand),
-                 kind == 9                ? 0
-                 : code != 0 || kind == 0 ? victim
-                                          : count - 1,
-                 bench_top.cycle);
-    for (std::size_t i = 0; i < w.started.size(); ++i)
-      bench::equal("order", w.started[i], static_cast<std::int64_t>(i), bench_top.cycle);
-    if (random.chance(50)) {
-      write(reg::kIrqStatus, 3);
-    } else {
-      write(reg::kCtrl, 2);
-    }
-    bench::equal("interrupt cleared", t.irq_o, 0, bench_top.cycle);
+// How a queue is made to end.
+enum class End {
+  end,          // END in its middle
+  field,        // a bad descriptor
+  fetch_error,  // the descriptor's read is answered with an error
+  read_error,
+  write_error,
+  silent_engine,
+  silent_fetch,
+  silent_writes,
+  reset,
+  bad_queue,
+  whole,  // its last command; three times as likely as any other
+};
+constexpr int kEnds = 12;
+
+// A queue in `w`, and what the registers have to say of it afterwards.
+struct Case {
+  End end = End::whole;
+  std::uint32_t victim = 0;  // the command it ends at
+  std::uint32_t count = 0, queue_count = 0, watchdog = 2000;
+  std::int64_t code = 0, info = 0, at = 0, commands = 0;
+
+  void fails(spec::Error error, std::int64_t error_info) {
+    code = static_cast<std::int64_t>(error), info = error_info, at = commands = victim;
   }
+};
+
+// Engine blamed for an error of a read client: of the streams it is the one that runs.
+std::int64_t engine_of_client(int client, spec::Opcode op, spec::Engine running) {
+  using spec::Engine;
+  const Engine stream = op == spec::Opcode::add_ ? Engine::add_ : Engine::drain_;
+  const std::array<Engine, 6> engines = {Engine::none_,  Engine::load_, Engine::weight_,
+                                         Engine::param_, stream,        running};
+  return static_cast<std::int64_t>(engines[static_cast<std::size_t>(client)]);
+}
+
+// A queue that is refused at once: misaligned, empty, or not inside memory.
+void spoil_queue(Case& c) {
+  c.code = static_cast<std::int64_t>(spec::Error::queue_), c.commands = 0;
+  if (rnd->chance(30)) {
+    w.base += 4;
+  } else if (rnd->chance(50)) {
+    c.queue_count = 0;
+  } else {
+    w.base = ((1 << 20) - 192 * c.count + 64) & ~63u;
+    c.queue_count = c.count + 1;
+  }
+}
+
+Case make_case() {
+  w = World{};
+  w.base = 64 * static_cast<std::uint32_t>(rnd->below(1000));
+  Case c;
+  c.count = c.queue_count = static_cast<std::uint32_t>(rnd->between(1, 6));
+  c.commands = c.count;
+  for (std::uint32_t i = 0; i < c.count; ++i) w.queue.push_back(spec::encode(command(i)));
+  c.victim = static_cast<std::uint32_t>(rnd->below(c.count));
+  const int kind = static_cast<int>(rnd->below(kEnds));
+  c.end = kind < static_cast<int>(End::whole) ? static_cast<End>(kind) : End::whole;
+  const auto op = static_cast<spec::Opcode>(w.queue[c.victim][0] & 0xff);
+  const spec::Engine running =
+      op == spec::Opcode::add_ ? spec::Engine::add_ : spec::Engine::softmax_;
+  const auto engine = static_cast<std::int64_t>(running);
+  const int victim = static_cast<int>(c.victim);
+  switch (c.end) {
+    case End::end:
+      w.queue[c.victim][0] &= ~0xffu, c.commands = c.victim;
+      break;
+    case End::field:
+      w.queue[c.victim][1] &= 0xffffu;  // n = 0
+      c.fails(spec::Error::field_, static_cast<std::int64_t>(spec::Field::n));
+      break;
+    case End::fetch_error:
+      w.fetch_error_at = victim;
+      c.fails(spec::Error::bus_read_, static_cast<std::int64_t>(spec::Engine::fetch_));
+      break;
+    case End::read_error:
+      w.error_at = victim, w.error_client = static_cast<int>(rnd->between(1, 5));
+      c.fails(spec::Error::bus_read_, engine_of_client(w.error_client, op, running));
+      break;
+    case End::write_error:
+      w.error_at = victim, w.error_is_write = true;
+      c.fails(spec::Error::bus_write_, engine);
+      break;
+    case End::silent_engine:
+      w.silent_at = victim, c.watchdog = 300;
+      c.fails(spec::Error::watchdog_, static_cast<std::int64_t>(spec::Engine::weight_));
+      break;
+    case End::silent_fetch:
+      w.silent_at = victim, w.silent_fetch = true, c.watchdog = 300;
+      c.fails(spec::Error::watchdog_, static_cast<std::int64_t>(spec::Engine::fetch_));
+      break;
+    case End::silent_writes:
+      w.silent_at = victim, w.silent_writes = true, c.watchdog = 300;
+      c.fails(spec::Error::watchdog_, engine);
+      break;
+    case End::bad_queue:
+      spoil_queue(c);
+      break;
+    case End::reset:
+    case End::whole:
+      break;
+  }
+  return c;
+}
+
+// Soft reset at any time: nothing is left but the parameters.
+void reset_midway() {
+  const auto wait = rnd->below(200);
+  for (std::uint64_t i = 0; i < wait; ++i) tick();
+  write(reg::kCtrl, 2);
+  for (int i = 0; i < 5; ++i) tick();
+  bench::equal("status after reset", read(reg::kStatus), 0, b->cycle);
+  bench::equal("interrupt after reset", b->top->irq_o, 0, b->cycle);
+  bench::equal("parameters stay", read(reg::kQueueAddr), w.base, b->cycle);
+}
+
+void check_registers(const Case& c, const std::string& what) {
+  const auto equal = [&](const char* name, std::int64_t rtl, std::int64_t expected) {
+    bench::equal(what + " " + name, rtl, expected, b->cycle);
+  };
+  equal("status", read(reg::kStatus), c.code != 0 ? 4 : 2);
+  equal("interrupt", read(reg::kIrqStatus), c.code != 0 ? 2 : 1);
+  equal("code", read(reg::kErrorCode), c.code);
+  equal("command at fault", read(reg::kErrorCommand), c.at);
+  equal("info", read(reg::kErrorInfo), c.info);
+  equal("commands", read(reg::kCounter), c.commands);
+  // Taken up: not one whose fetch failed, nor one fetched ahead.
+  const bool unfetched = c.end == End::fetch_error || c.end == End::silent_fetch;
+  const bool in_the_middle = c.end == End::end || (c.code != 0 && !unfetched);
+  const std::int64_t fetched = c.end == End::bad_queue ? 0
+                               : in_the_middle         ? c.victim + 1
+                                                       : c.commands;
+  equal("descriptor bytes", read(reg::kCounter + 8 * 3), fetched * 192);
+  const bool at_victim = c.code != 0 || c.end == End::end;
+  equal("index", read(reg::kCommand),
+        c.end == End::bad_queue ? 0
+        : at_victim             ? c.victim
+                                : c.count - 1);
+}
+
+void play(const Case& c) {
+  write(reg::kWatchdog, c.watchdog), write(reg::kQueueAddr, w.base);
+  write(reg::kQueueCount, c.queue_count);
+  write(reg::kCtrl, 1);
+  if (c.end == End::reset) return reset_midway();
+  const std::string what = "kind " + std::to_string(static_cast<int>(c.end));
+  std::uint64_t waited = 0;
+  while (!b->top->irq_o) {
+    tick();
+    if (++waited > 20000) bench::fail("queue never ends, " + what, b->cycle);
+  }
+  for (int i = 0; i < 3; ++i) tick();
+  check_registers(c, what);
+  for (std::size_t i = 0; i < w.started.size(); ++i)
+    bench::equal("order", w.started[i], static_cast<std::int64_t>(i), b->cycle);
+  if (rnd->chance(50)) {
+    write(reg::kIrqStatus, 3);
+  } else {
+    write(reg::kCtrl, 2);
+  }
+  bench::equal("interrupt cleared", b->top->irq_o, 0, b->cycle);
+}
+
+}  // namespace
+
+int main() {
+  bench::Bench bench_top;
+  bench::Random random;
+  b = &bench_top, rnd = &random;
+  bench_top.reset();
+  spec::HardwareParams hw;
+  hw.bus_bytes = kBus;
+  registers(hw);
+  write(reg::kPolarity, 0), write(reg::kDistribution, 0), write(reg::kMemLimit, 1 << 20);
+  write(reg::kBatchAddr, 4096), write(reg::kIrqEnable, 3), write(reg::kIrqStatus, 3);
+  for (int round = 0; round < 400; ++round) play(make_case());
   return bench::done("control");
 }
