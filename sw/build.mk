@@ -24,12 +24,30 @@ DEFINES := -DSPDLOG_COMPILED_LIB -DSPDLOG_SHARED_LIB
 FLAGS_release := -O3 -DNDEBUG
 FLAGS_debug   := -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 LD_debug      := -fsanitize=address,undefined
+# The model's inner loops (cmodel/npu/kernels) are compiled once per instruction set and chosen when the program runs;
+# the rest of the model for any CPU of the last fifteen years, so that it is as fast in a program that was not built for
+# this machine.
+MACHINE := $(firstword $(subst -, ,$(shell $(CXX) -dumpmachine)))
+MARCH = -march=$(ARCH)
+MARCH_x86_64 := -march=x86-64-v2
+KERNELS_x86_64 := avx2 avx_vnni avx512 avx512_vnni
+KERNELS_aarch64 := neon_dot
+KERNEL_FLAGS_avx2 := -march=x86-64-v3
+KERNEL_FLAGS_avx_vnni := -march=x86-64-v3 -mavxvnni
+KERNEL_FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
+KERNEL_FLAGS_avx512_vnni := $(KERNEL_FLAGS_avx512) -mavx512vnni
+KERNEL_FLAGS_neon_dot := -march=armv8.2-a+dotprod
+$(OUT)/cmodel/%.o: MARCH = $(MARCH_$(MACHINE))
+$(foreach k,$(KERNELS_$(MACHINE)),$(eval $(OUT)/cmodel/npu/kernels/$(k).o: MARCH = $(KERNEL_FLAGS_$(k))))
+OTHER_KERNELS := $(filter-out $(KERNELS_$(MACHINE)),$(KERNELS_x86_64) $(KERNELS_aarch64))
+
 # Contraction of a*b+c would make float results depend on the compiler; the golden model must not.
-CXXFLAGS_ALL = -std=c++20 -march=$(ARCH) -ffp-contract=off -fPIC $(WARN) $(FLAGS_$(VARIANT)) -I. $(SYSINC) $(DEFINES) \
+CXXFLAGS_ALL = -std=c++20 $(MARCH) -ffp-contract=off -fPIC $(WARN) $(FLAGS_$(VARIANT)) -I. $(SYSINC) $(DEFINES) \
   $(CXXFLAGS)
 LIBS := -lfmt -lspdlog -lz -lsndfile -lkissfft-float -ltbb -lxxhash -ldl -lpthread
 
-LIB_SRC  := $(filter-out %/main.cpp,$(shell find sw cmodel -name '*.cpp' 2>/dev/null | sort))
+LIB_SRC  := $(filter-out %/main.cpp $(OTHER_KERNELS:%=cmodel/npu/kernels/%.cpp),\
+  $(shell find sw cmodel -name '*.cpp' 2>/dev/null | sort))
 # Everything under tests/ is one runner, except the folders with rules of their own and files that bring their own main.
 OWN_MAIN := $(shell find tests -name '*.cpp' -exec grep -lw '^int main' {} + 2>/dev/null)
 TEST_SRC := $(filter-out $(OWN_MAIN) tests/fuzz/% tests/bench/% tests/rtl/%,$(shell find tests -name '*.cpp' \

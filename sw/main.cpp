@@ -3,4 +3,4 @@
 #include "cmodel/device/model_device.hpp"
 #include "sw/cli/cli.hpp"
 
-int main(int argc, char** argv) { return lastmile::run_cli(argc, argv, lastmile::open_model); }
+int main(int argc, char** argv) { return lastmile::run_cli(argc, argv, lastmile::ModelOpener()); }

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <stdexcept>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "cmodel/device/profile.hpp"
@@ -58,10 +59,12 @@ ModelOptions parse_options(const std::string& extra) {
 
 class ModelDevice final : public Device {
  public:
-  explicit ModelDevice(const DeviceOptions& options)
+  explicit ModelDevice(const DeviceOptions& options,
+                       std::shared_ptr<timing::Predictions> predictions = nullptr)
       : memory_(make_memory(options)),
         options_(parse_options(options.extra)),
-        npu_(options.hardware, memory_, options.threads, options_.memory) {
+        npu_(options.hardware, memory_, options.threads, options_.memory, npu::chosen_kernels(),
+             std::move(predictions)) {
     npu_.count_only(options_.execute == 0);
   }
 
@@ -138,6 +141,11 @@ class ModelDevice final : public Device {
 
 std::unique_ptr<Device> open_model(const DeviceOptions& options) {
   return std::make_unique<ModelDevice>(options);
+}
+
+ModelOpener::ModelOpener() : predictions_(std::make_shared<timing::Predictions>()) {}
+std::unique_ptr<Device> ModelOpener::operator()(const DeviceOptions& options) const {
+  return std::make_unique<ModelDevice>(options, predictions_);
 }
 
 }  // namespace lastmile

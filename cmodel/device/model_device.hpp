@@ -9,6 +9,10 @@
 
 namespace lastmile {
 
+namespace timing {
+class Predictions;
+}
+
 // DeviceOptions: hardware, memory_bytes, threads; `extra`: latency=, bandwidth=, stall=, the memory
 // that the counters of kind "cycle" are predicted for, as for the backend rtl (20; 0: the bus
 // width; 0);
@@ -17,5 +21,16 @@ namespace lastmile {
 // std::invalid_argument says which option is wrong.
 // report(): {"cycles", "phases": see profile.hpp, "spans": see spans.hpp}
 std::unique_ptr<Device> open_model(const DeviceOptions& options);
+
+// The same for programs that open many: their machines share what the cycle model said of each
+// command.
+class ModelOpener {
+ public:
+  ModelOpener();
+  std::unique_ptr<Device> operator()(const DeviceOptions& options) const;
+
+ private:
+  std::shared_ptr<timing::Predictions> predictions_;
+};
 
 }  // namespace lastmile

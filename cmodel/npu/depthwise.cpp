@@ -3,140 +3,203 @@
 
 #include <algorithm>
 #include <array>
-
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
+#include <cstring>
 
 namespace lastmile::npu {
 namespace {
 
-constexpr std::size_t kRows = 8;  // output positions drained together
+constexpr std::size_t kSpreadBudget = std::size_t{1} << 18;  // bytes of spread input at once
+constexpr std::size_t kStepInts = kPanel * kStepBytes / sizeof(std::int32_t);
 
-// sums[channel] over all tap pairs, 16 channels that follow each other in the input region.
-void multiply(const std::int16_t* x, const std::int32_t* offset, std::size_t pairs,
-              const std::int16_t* w, std::int32_t* sums) {
-#if defined(__AVX2__)
-  // unpacking works inside 128-bit halves: `low` holds channels 0-3 and 8-11, `high` 4-7 and 12-15
-  __m256i low = _mm256_setzero_si256(), high = _mm256_setzero_si256();
-  for (std::size_t p = 0; p < pairs; ++p, w += 32) {
-    const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + offset[2 * p]));
-    const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + offset[2 * p + 1]));
-    const __m256i w0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w));
-    const __m256i w1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + 16));
-    low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), w0));
-    high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), w1));
-  }
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), _mm256_permute2x128_si256(low, high, 0x20));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + 8),
-                      _mm256_permute2x128_si256(low, high, 0x31));
-#else
-  std::array<std::int32_t, 16> acc{};
-  for (std::size_t p = 0; p < pairs; ++p, w += 32) {
-    const std::int16_t* const a = x + offset[2 * p];
-    const std::int16_t* const b = x + offset[2 * p + 1];
-    for (std::size_t c = 0; c < 16; ++c) acc[c] += a[c] * w[2 * c] + b[c] * w[2 * c + 1];
-  }
-  std::copy(acc.begin(), acc.end(), sums);
-#endif
-}
-
-// Where channel c's weights of a tap pair stand in its 32 values.
-constexpr std::size_t slot(std::size_t c) {
-#if defined(__AVX2__)
-  const std::size_t half = c / 4 % 2, place = c % 4 + c / 8 * 4;
-  return half * 16 + place * 2;
-#else
-  return c * 2;
-#endif
-}
+std::size_t taps_of_step(Format format) { return format == Format::words ? 2 : 4; }
 
 }  // namespace
 
-MatrixCount Depthwise::run(Memory& memory, const spec::Descriptor& d, const Perturbation& weights,
-                           const Perturbation& bias, Workers& workers) {
-  const Drain drain(memory, d, bias);
+PerturbCount Depthwise::pack(const Memory& memory, const spec::Descriptor& d,
+                             const Perturbation& weights, const Drain& drain) {
+  format_ = kernels_.bytes && d.has(spec::kFlagW8) ? Format::bytes : Format::words;
   const std::size_t taps = std::size_t{d.kernel_h} * d.kernel_w;
   const std::size_t channels = d.out_c;
-  const std::size_t pairs = (taps + 1) / 2;
-  const std::size_t blocks = (channels + kDrainLanes - 1) / kDrainLanes;
   weights_.resize(taps * channels);
-  Perturber perturber(weights);
-  std::vector<std::int64_t> bound(channels, 0);
-  const std::int64_t widest = std::max(127 - d.in_zp, d.in_zp + 128);
+  Perturber perturber(kernels_, weights);
   for (std::size_t t = 0; t < taps; ++t) {
     const std::span<std::int16_t> row(weights_.data() + t * channels, channels);
     read_weights(memory, d, static_cast<std::uint32_t>(t), 0, row);
     perturber.row(static_cast<std::uint32_t>(t), row);
-    for (std::size_t c = 0; c < channels; ++c) bound[c] += widest * (row[c] < 0 ? -row[c] : row[c]);
   }
-  // The fast way needs 32-bit sums, and input channels that follow each other as outputs do.
-  std::vector<bool> fast;
-  for (std::size_t c = 0; c < channels; c += kDrainLanes) {
-    const std::size_t count = std::min(kDrainLanes, channels - c);
-    fast.push_back(d.cout_group == 1 &&
-                   drain.narrow(c, count, std::span<const std::int64_t>(bound).subspan(c, count)));
+  const std::size_t step = taps_of_step(format_);
+  across_ = (d.kernel_w + step - 1) / step;
+  const std::size_t entries = d.kernel_h * across_;
+  const std::size_t count = (channels + kPanel - 1) / kPanel;
+  panels_.clear();
+  steps_.assign(count * entries * kPanel * kStepBytes, std::byte{0});
+  parameters_.assign(count * 3 * kPanel, 0);
+  std::vector<std::int16_t> column(taps);
+  for (std::size_t p = 0; p < count; ++p) {
+    Panel panel{.first = static_cast<std::uint32_t>(p * kPanel),
+                .count = static_cast<std::uint32_t>(std::min(kPanel, channels - p * kPanel))};
+    std::array<std::int64_t, kPanel> bound{};
+    for (std::size_t c = 0; c < panel.count; ++c) {
+      const std::size_t channel = panel.first + c;
+      for (std::size_t t = 0; t < taps; ++t) column[t] = weights_[t * channels + channel];
+      bound[c] = sum_bound(column, d.in_zp);
+      for (std::size_t t = 0; t < taps; ++t) {
+        const std::size_t y = t / d.kernel_w, x = t % d.kernel_w;
+        const std::size_t entry = p * entries + y * across_ + x / step;
+        std::byte* const to = steps_.data() + (entry * kPanel + c) * kStepBytes;
+        if (format_ == Format::words) {
+          std::memcpy(to + x % step * 2, &column[t], 2);
+        } else {
+          to[x % step] = static_cast<std::byte>(column[t]);
+        }
+      }
+      const std::int32_t lacks =
+          format_ == Format::bytes ? byte_correction(column, d.in_zp, kernels_) : 0;
+      std::int32_t* const parameters = parameters_.data() + p * 3 * kPanel + c;
+      parameters[0] = static_cast<std::int32_t>(static_cast<std::uint32_t>(drain.bias(channel)) +
+                                                static_cast<std::uint32_t>(lacks));
+      parameters[kPanel] = drain.multiplier(channel);
+      parameters[2 * kPanel] = drain.right(channel);
+    }
+    // input channels must follow each other as outputs do
+    panel.narrow = d.cout_group == 1 && drain.narrow(panel.first, panel.count, bound);
+    panels_.push_back(panel);
   }
-  panels_.assign(blocks * pairs * 32, 0);
-  for (std::size_t t = 0; t < taps; ++t) {
-    for (std::size_t c = 0; c < channels; ++c) {
-      const std::size_t pair = c / kDrainLanes * pairs + t / 2;
-      panels_[pair * 32 + slot(c % kDrainLanes) + t % 2] = weights_[t * channels + c];
+  return perturber.count();
+}
+
+// The panel's steps for all rows and columns of the block's region; the block has one image.
+void Depthwise::spread(const Memory& memory, const spec::Descriptor& d, const BlockPlan& plan,
+                       const Block& block, const Panel& panel, Part& part) const {
+  using S = std::int64_t;
+  const auto rows = static_cast<S>(plan.region_rows(block.rows));
+  const auto columns = static_cast<S>(plan.region_columns(block.columns));
+  const S top = static_cast<S>(block.row * d.stride_h) - d.pad_top;
+  const S left = static_cast<S>(block.column * d.stride_w) - d.pad_left;
+  const S first = std::clamp<S>(-left, 0, columns);
+  const S last = std::clamp<S>(S{d.in_w} - left, first, columns);
+  const std::size_t pitch = static_cast<std::size_t>(columns) * kStepInts;
+  constexpr std::size_t line = 64;
+  const std::size_t size = static_cast<std::size_t>(rows) * pitch + 2 * line;
+  if (part.spread.size() < size) part.spread.resize(size);
+  part.scratch.resize((static_cast<std::size_t>(columns) + 3 * d.dilation_w) * kPanel);
+  const auto base = reinterpret_cast<std::uintptr_t>(part.spread.data());
+  part.first = (line - base % line) % line / sizeof(std::int32_t);
+  std::int32_t* to = part.spread.data() + part.first;
+  for (S row = 0; row < rows; ++row, to += pitch) {
+    const S y = top + row;
+    const bool inside = y >= 0 && y < S{d.in_h} && first < last;
+    const std::uint64_t pixel =
+        inside ? (block.image * d.in_h + static_cast<std::uint64_t>(y)) * d.in_w +
+                     static_cast<std::uint64_t>(left + first)
+               : 0;
+    kernels_.spread_row(format_, memory.int8(d.in_addr + pixel * d.in_c + panel.first), d.in_c,
+                        panel.count, static_cast<std::size_t>(columns),
+                        inside ? static_cast<std::size_t>(first) : 0,
+                        inside ? static_cast<std::size_t>(last) : 0, d.dilation_w, d.in_zp,
+                        part.scratch.data(), to);
+  }
+}
+
+void Depthwise::product(Memory& memory, const spec::Descriptor& d, const BlockPlan& plan,
+                        const Block& block, const Drain& drain, Part& part) const {
+  const std::uint64_t columns = plan.region_columns(block.columns);
+  const std::size_t pixel = kPanel * taps_of_step(format_);  // elements of a step
+  const std::size_t entries = d.kernel_h * across_;
+  std::vector<std::int32_t> offset;
+  for (std::size_t y = 0; y < d.kernel_h; ++y) {
+    for (std::size_t x = 0; x < across_; ++x) {
+      const std::size_t column = x * taps_of_step(format_) * d.dilation_w;
+      offset.push_back(static_cast<std::int32_t>((y * d.dilation_h * columns + column) * pixel));
     }
   }
+  part.positions.fill(d, plan, block, pixel);
+  for (std::size_t p = 0; p < panels_.size(); ++p) {
+    if (!panels_[p].narrow) continue;
+    spread(memory, d, plan, block, panels_[p], part);
+    Product q;
+    q.format = format_;
+    q.per_channel = true;
+    q.region = part.spread.data() + part.first;
+    q.positions = block.positions();
+    q.input = part.positions.input.data();
+    q.entries = entries;
+    q.offset = offset.data();
+    q.panels = 1;
+    q.weights = steps_.data() + p * entries * kPanel * kStepBytes;
+    Output output = drain.output(memory, panels_[p].first, panels_[p].count);
+    output.bias = parameters_.data() + p * 3 * kPanel;
+    output.multiplier = output.bias + kPanel;
+    output.right = output.bias + 2 * kPanel;
+    output.position = part.positions.output.data();
+    Outside outside;
+    kernels_.product(q, output, outside);
+    part.saturated += saturations(outside);
+  }
+}
+
+// Element by element: several outputs per input channel, 64-bit sums, int16 outputs.
+void Depthwise::general(Memory& memory, const spec::Descriptor& d, const BlockPlan& plan,
+                        const Block& block, const Panel& panel, const Drain& drain,
+                        Part& part) const {
+  const std::uint64_t columns = plan.region_columns(block.columns);
+  const std::size_t channels = d.out_c;
+  std::array<std::int64_t, kPanel> sums{};
+  for (std::size_t p = 0; p < block.positions(); ++p) {
+    const std::int16_t* const x = part.region.words() + part.positions.input[p];
+    for (std::size_t i = 0; i < panel.count; ++i) {
+      const std::size_t c = panel.first + i;
+      std::int64_t sum = 0;
+      std::size_t tap = 0;
+      for (std::size_t ky = 0; ky < d.kernel_h; ++ky) {
+        for (std::size_t kx = 0; kx < d.kernel_w; ++kx, ++tap) {
+          const std::size_t at = (ky * d.dilation_h * columns + kx * d.dilation_w) * d.in_c;
+          sum += std::int64_t{x[at + c / d.cout_group]} * weights_[tap * channels + c];
+        }
+      }
+      sums[i] = sum;
+    }
+    drain.rows(memory, {&part.positions.output[p], 1}, panel.first, panel.count, sums.data(),
+               kPanel, part.saturated);
+  }
+}
+
+MatrixCount Depthwise::run(Memory& memory, const spec::Descriptor& d, const Perturbation& weights,
+                           const Perturbation& bias, Workers& workers) {
+  const Drain drain(memory, d, bias, kernels_);
+  const PerturbCount perturbed = pack(memory, d, weights, drain);
   const BlockPlan plan(d, workers.threads());
   for (Part& part : parts_) part.saturated = {};
+  const bool all = std::all_of(panels_.begin(), panels_.end(), [](auto& p) { return p.narrow; });
+  const bool any = std::any_of(panels_.begin(), panels_.end(), [](auto& p) { return p.narrow; });
 
   plan.for_each(workers, [&](int index, const Block& block) {
     Part& part = parts_[static_cast<std::size_t>(index)];
-    part.region.load(memory, d, plan, block);
-    part.positions.fill(d, plan, block);
-    const std::uint64_t columns = plan.region_columns(block.columns);
-    std::vector<std::int32_t> offset;  // of each tap; an odd number is completed, with weight zero
-    for (std::uint32_t ky = 0; ky < d.kernel_h; ++ky) {
-      for (std::uint32_t kx = 0; kx < d.kernel_w; ++kx) {
-        offset.push_back(static_cast<std::int32_t>(
-            (std::uint64_t{ky} * d.dilation_h * columns + std::uint64_t{kx} * d.dilation_w) *
-            d.in_c));
+    if (!all) {
+      part.region.load(memory, d, plan, block, kernels_, Format::words);
+      part.positions.fill(d, plan, block, d.in_c);
+      for (const Panel& panel : panels_) {
+        if (!panel.narrow) general(memory, d, plan, block, panel, drain, part);
       }
     }
-    if (taps % 2 != 0) offset.push_back(0);
-    const std::size_t count = block.positions();
-    std::array<std::int32_t, kRows * kDrainLanes> sums{};
-    std::array<std::int64_t, kRows * kDrainLanes> wide{};
-    for (std::size_t b = 0; b < blocks; ++b) {
-      const std::size_t c = b * kDrainLanes;
-      const std::size_t used = std::min(kDrainLanes, channels - c);
-      for (std::size_t p = 0; p < count; p += kRows) {
-        const std::size_t rows = std::min(kRows, count - p);
-        const std::span<const std::uint64_t> out(&part.positions.output[p], rows);
-        for (std::size_t r = 0; r < rows; ++r) {
-          const std::int16_t* x = part.region.data() + part.positions.input[p + r];
-          if (fast[b]) {
-            multiply(x + c, offset.data(), pairs, panels_.data() + b * pairs * 32,
-                     sums.data() + r * kDrainLanes);
-            continue;
-          }
-          for (std::size_t i = 0; i < used; ++i) {
-            std::int64_t sum = 0;
-            for (std::size_t t = 0; t < taps; ++t) {
-              sum += std::int64_t{x[static_cast<std::size_t>(offset[t]) + (c + i) / d.cout_group]} *
-                     weights_[t * channels + c + i];
-            }
-            wide[r * kDrainLanes + i] = sum;
-          }
-        }
-        if (fast[b]) {
-          drain.rows(memory, out, c, used, sums.data(), part.saturated);
-        } else {
-          drain.rows(memory, out, c, used, wide.data(), part.saturated);
-        }
+    if (!any) return;
+    // image by image, and as many rows as stay in the cache when spread
+    const std::size_t row = plan.region_columns(block.columns) * kPanel * kStepBytes;
+    const std::uint64_t rows = std::max<std::uint64_t>(1, kSpreadBudget / row / d.stride_h);
+    for (std::uint64_t image = 0; image < block.images; ++image) {
+      for (std::uint64_t y = 0; y < block.rows; y += rows) {
+        Block strip = block;
+        strip.image = block.image + image;
+        strip.images = 1;
+        strip.row = block.row + y;
+        strip.rows = std::min(rows, block.rows - y);
+        product(memory, d, plan, strip, drain, part);
       }
     }
   });
 
   MatrixCount total;
-  total.perturbed = perturber.count();
+  total.perturbed = perturbed;
   total.perturbed += drain.bias_count();
   for (const Part& part : parts_) total.saturated += part.saturated;
   return total;

@@ -3,25 +3,20 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+
+#include "cmodel/numeric/fixed.hpp"
 
 namespace lastmile::npu {
-namespace {
 
-constexpr std::int64_t kNarrowSum = 0x7fffffff;
-// keeps a saturated result in 32 bits; far outside every output type
-constexpr std::int64_t kClampFirst = std::int64_t{1} << 30;
-
-}  // namespace
-
-Drain::Drain(const Memory& memory, const spec::Descriptor& d, const Perturbation& bias) : d_(d) {
+Drain::Drain(const Memory& memory, const spec::Descriptor& d, const Perturbation& bias,
+             const Kernels& kernels)
+    : kernels_(kernels), d_(d) {
   const std::size_t channels = d.out_c;
-  for (auto* v : {&bias_, &multiplier_, &exponent_, &right_}) v->assign(channels + kDrainLanes, 0);
+  for (auto* v : {&bias_, &multiplier_, &exponent_}) v->assign(channels, 0);
   if (d.has(spec::kFlagHasBias)) {
-    const std::span<std::int32_t> values(bias_.data(), channels);
-    memory.copy_out(d.bias_addr, values);
-    Perturber perturber(bias);
-    perturber.row(0, values);
+    memory.copy_out(d.bias_addr, std::span(bias_));
+    Perturber perturber(kernels, bias);
+    perturber.row(0, std::span(bias_));
     bias_count_ = perturber.count();
   }
   raw_ = d.has(spec::kFlagOut32);
@@ -31,16 +26,14 @@ Drain::Drain(const Memory& memory, const spec::Descriptor& d, const Perturbation
   for (std::size_t c = 0; c < channels; ++c) {
     multiplier_[c] = static_cast<std::int32_t>(table[2 * c] & 0x7fffffff);
     exponent_[c] = std::clamp<std::int32_t>(static_cast<std::int8_t>(table[2 * c + 1]), -40, 30);
-    right_[c] = std::clamp<std::int32_t>(-exponent_[c], 0, kNarrowRight);
   }
-  const bool wide = d.has(spec::kFlagOut16);
-  clamp_ = Clamp(d.out_zp, wide ? -32768 : -128, wide ? 32767 : 127, d.act_min, d.act_max);
   if (d.has(spec::kFlagResAdd)) add_ = AddUnit(d, d.out_zp);
-  plain_ = !wide && !d.has(spec::kFlagResAdd);
 }
 
 bool Drain::narrow(std::size_t first, std::size_t count,
                    std::span<const std::int64_t> bound) const {
+  if (raw_ || d_.has(spec::kFlagOut16) || (d_.has(spec::kFlagResAdd) && !add_.narrow()))
+    return false;
   for (std::size_t i = 0; i < count; ++i) {
     const std::int64_t bias = bias_[first + i];
     if (exponent_[first + i] > 0 || exponent_[first + i] < -kNarrowRight) return false;
@@ -49,87 +42,62 @@ bool Drain::narrow(std::size_t first, std::size_t count,
   return true;
 }
 
-void Drain::rows(Memory& memory, std::span<const std::uint64_t> positions, std::size_t first,
-                 std::size_t count, const std::int32_t* sums, Saturations& s) const {
-  if (raw_) {  // sums with bias fit 32 bits where narrow() holds
-    for (std::size_t p = 0; p < positions.size(); ++p) {
-      for (std::size_t c = 0; c < count; ++c) {
-        memory.store(d_.out_addr + 4 * (positions[p] + first + c),
-                     sums[p * kDrainLanes + c] + bias_[first + c]);
-      }
-    }
-    return;
-  }
-  for (std::size_t c = 0; c < count; c += kLanes) {
-    const Lanes bias = Lanes::load(&bias_[first + c]);
-    const Rescale rescale(Lanes::load(&multiplier_[first + c]), Lanes::load(&right_[first + c]));
-    const std::size_t used = std::min(kLanes, count - c);
-    if (plain_ && used == kLanes) {
-      // nearly all outputs; locals, because the stores might alias members
-      const Clamp clamp = clamp_;
-      Saturations counted;
-      std::int8_t* const to = memory.int8(d_.out_addr + first + c);
-      for (std::size_t p = 0; p < positions.size(); ++p) {
-        const Lanes sum = Lanes::load(sums + p * kDrainLanes + c) + bias;
-        const std::uint64_t bytes = pack_bytes(clamp(rescale(sum), 0xff, counted));
-        std::memcpy(to + positions[p], &bytes, kLanes);
-      }
-      s += counted;
-      continue;
-    }
-    for (std::size_t p = 0; p < positions.size(); ++p) {
-      const Lanes sum = Lanes::load(sums + p * kDrainLanes + c) + bias;
-      store(memory, positions[p] + first + c, used, rescale(sum), s);
-    }
-  }
-}
-
-void Drain::rows(Memory& memory, std::span<const std::uint64_t> positions, std::size_t first,
-                 std::size_t count, const std::int64_t* sums, Saturations& s) const {
-  for (std::size_t p = 0; p < positions.size(); ++p, sums += kDrainLanes) {
-    if (raw_) {
-      for (std::size_t c = 0; c < count; ++c) {
-        const std::int64_t v = sums[c] + bias_[first + c];
-        const std::int64_t out = std::clamp<std::int64_t>(v, INT32_MIN, INT32_MAX);
-        s.low += out > v ? 1 : 0;
-        s.high += out < v ? 1 : 0;
-        memory.store(d_.out_addr + 4 * (positions[p] + first + c), static_cast<std::int32_t>(out));
-      }
-      continue;
-    }
-    for (std::size_t c = 0; c < count; c += kLanes) {
-      const std::size_t used = std::min(kLanes, count - c);
-      std::array<std::int32_t, kLanes> y{};
-      for (std::size_t i = 0; i < used; ++i) {
-        const std::size_t o = first + c + i;
-        const std::int64_t v =
-            numeric::rescale(sums[c + i] + bias_[o], multiplier_[o], exponent_[o]);
-        y[i] = static_cast<std::int32_t>(std::clamp(v, -kClampFirst, kClampFirst));
-      }
-      store(memory, positions[p] + first + c, used, Lanes::load(y.data()), s);
-    }
-  }
-}
-
-inline void Drain::store(Memory& memory, std::uint64_t element, std::size_t count, const Lanes& y,
-                         Saturations& s) const {
-  const Lanes out = clamp_(y, (1U << count) - 1, s);
-  if (d_.has(spec::kFlagOut16)) {
-    std::array<std::int32_t, kLanes> values;
-    out.store(values.data());
-    for (std::size_t i = 0; i < count; ++i) {
-      memory.store(d_.out_addr + 2 * (element + i), static_cast<std::int16_t>(values[i]));
-    }
-    return;
-  }
-  const std::uint64_t bytes = pack_bytes(out);
-  std::int8_t* to = memory.int8(d_.out_addr + element);
+Output Drain::output(Memory& memory, std::size_t first, std::size_t channels) const {
+  Output o;
+  o.zero_point = d_.out_zp;
+  o.act_min = d_.act_min;
+  o.act_max = d_.act_max;
+  o.channels = channels;
+  o.to = memory.int8(d_.out_addr + first);
+  o.pitch = 1;  // positions are elements
   if (d_.has(spec::kFlagResAdd)) {
-    std::array<std::int8_t, kLanes> first;
-    std::memcpy(first.data(), &bytes, kLanes);
-    add_.run(first.data(), memory.int8(d_.in2_addr + element), to, count, s);
-  } else {
-    store_bytes(to, bytes, count);
+    o.addition = &add_.narrow_form();
+    o.other = memory.int8(d_.in2_addr + first);
+  }
+  return o;
+}
+
+void Drain::raw_row(Memory& memory, std::uint64_t element, std::span<const std::int64_t> sums,
+                    std::size_t first, Saturations& s) const {
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    const std::int64_t v = sums[i] + bias_[first + i];
+    const std::int64_t out = std::clamp<std::int64_t>(v, INT32_MIN, INT32_MAX);
+    s.low += out > v ? 1 : 0;
+    s.high += out < v ? 1 : 0;
+    memory.store(d_.out_addr + 4 * (element + i), static_cast<std::int32_t>(out));
+  }
+}
+
+void Drain::rows(Memory& memory, std::span<const std::uint64_t> positions, std::size_t first,
+                 std::size_t count, const std::int64_t* sums, std::size_t step,
+                 Saturations& s) const {
+  const bool out16 = d_.has(spec::kFlagOut16), add = d_.has(spec::kFlagResAdd);
+  const std::int64_t low = out16 ? -32768 : -128, high = out16 ? 32767 : 127;
+  std::array<std::int8_t, kMostPanels * kPanel> first_addend{};
+  for (std::size_t p = 0; p < positions.size(); ++p, sums += step) {
+    const std::uint64_t element = positions[p] + first;
+    if (raw_) {
+      raw_row(memory, element, {sums, count}, first, s);
+      continue;
+    }
+    // the second addend may stand where the sum goes
+    std::int8_t* const to = add ? first_addend.data() : memory.int8(d_.out_addr + element);
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t o = first + i;
+      const std::int64_t y =
+          numeric::rescale(sums[i] + bias_[o], multiplier_[o], exponent_[o]) + d_.out_zp;
+      s.low += y < low ? 1 : 0;
+      s.high += y > high ? 1 : 0;
+      const std::int64_t value = std::clamp<std::int64_t>(y, d_.act_min, d_.act_max);
+      if (out16) {
+        memory.store(d_.out_addr + 2 * (element + i), static_cast<std::int16_t>(value));
+      } else {
+        to[i] = static_cast<std::int8_t>(value);
+      }
+    }
+    if (!add) continue;
+    add_.run(kernels_, to, memory.int8(d_.in2_addr + element), memory.int8(d_.out_addr + element),
+             count, s);
   }
 }
 

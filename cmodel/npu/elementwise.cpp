@@ -25,39 +25,45 @@ AddUnit::AddUnit(const spec::Descriptor& d, std::int32_t zp1)
   narrow_ = true;
   for (const int e : {p_.e1, p_.e2, p_.eo}) narrow_ = narrow_ && e <= 0 && e >= -kNarrowRight;
   if (!narrow_) return;
-  first_ = Rescale(Lanes::all(p_.m1), Lanes::all(-p_.e1));
-  second_ = Rescale(Lanes::all(p_.m2), Lanes::all(-p_.e2));
-  sum_ = Rescale(Lanes::all(p_.mo), Lanes::all(-p_.eo));
-  clamp_ = Clamp(p_.zp_out, -128, 127, p_.act_min, p_.act_max);
+  addition_ = {.zp1 = p_.zp1,
+               .zp2 = p_.zp2,
+               .zp_out = p_.zp_out,
+               .m1 = p_.m1,
+               .m2 = p_.m2,
+               .mo = p_.mo,
+               .right1 = -p_.e1,
+               .right2 = -p_.e2,
+               .right_out = -p_.eo,
+               .left = p_.left_shift,
+               .act_min = p_.act_min,
+               .act_max = p_.act_max};
 }
 
-void AddUnit::run(const std::int8_t* x1, const std::int8_t* x2, std::int8_t* out, std::size_t count,
-                  Saturations& s) const {
-  if (!narrow_) {
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::int64_t y = numeric::add_unclamped(x1[i], x2[i], p_);
-      s.low += y < -128 ? 1 : 0;
-      s.high += y > 127 ? 1 : 0;
-      out[i] = static_cast<std::int8_t>(std::clamp<std::int64_t>(y, p_.act_min, p_.act_max));
-    }
+void AddUnit::run(const Kernels& kernels, const std::int8_t* x1, const std::int8_t* x2,
+                  std::int8_t* out, std::size_t count, Saturations& s) const {
+  if (narrow_) {
+    Outside outside;
+    kernels.add(addition_, x1, x2, out, count, outside);
+    s += saturations(outside);
     return;
   }
-  const Lanes zp1 = Lanes::all(p_.zp1), zp2 = Lanes::all(p_.zp2);
-  for (std::size_t i = 0; i < count; i += kLanes) {
-    const std::size_t used = std::min(kLanes, count - i);
-    const Lanes d1 = unpack_bytes(load_bytes(x1 + i, used)) - zp1;
-    const Lanes d2 = unpack_bytes(load_bytes(x2 + i, used)) - zp2;
-    const Lanes sum = first_(d1.shift_left(p_.left_shift)) + second_(d2.shift_left(p_.left_shift));
-    store_bytes(out + i, pack_bytes(clamp_(sum_(sum), (1U << used) - 1, s)), used);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::int64_t y = numeric::add_unclamped(x1[i], x2[i], p_);
+    s.low += y < -128 ? 1 : 0;
+    s.high += y > 127 ? 1 : 0;
+    out[i] = static_cast<std::int8_t>(std::clamp<std::int64_t>(y, p_.act_min, p_.act_max));
   }
 }
 
-Saturations run_add(Memory& memory, const spec::Descriptor& d, Workers& workers) {
+Saturations run_add(Memory& memory, const spec::Descriptor& d, const Kernels& kernels,
+                    Workers& workers) {
   const AddUnit unit(d, d.in_zp);
   std::vector<Saturations> parts(static_cast<std::size_t>(workers.threads()));
   workers.split(std::uint64_t{d.n} * d.in_c, [&](int part, std::uint64_t begin, std::uint64_t end) {
-    unit.run(memory.int8(d.in_addr + begin), memory.int8(d.in2_addr + begin),
-             memory.int8(d.out_addr + begin), end - begin, parts[static_cast<std::size_t>(part)]);
+    Saturations counted;
+    unit.run(kernels, memory.int8(d.in_addr + begin), memory.int8(d.in2_addr + begin),
+             memory.int8(d.out_addr + begin), end - begin, counted);
+    parts[static_cast<std::size_t>(part)] = counted;
   });
   Saturations sum;
   for (const Saturations& s : parts) sum += s;

@@ -7,13 +7,15 @@
 #include <cstdint>
 
 #include "cmodel/command/counters.hpp"
+#include "cmodel/npu/kernels/kernels.hpp"
 #include "cmodel/npu/memory.hpp"
-#include "cmodel/npu/requant.hpp"
 #include "cmodel/npu/workers.hpp"
 #include "cmodel/numeric/fixed.hpp"
 #include "cmodel/spec/npu_spec.hpp"
 
 namespace lastmile::npu {
+
+[[nodiscard]] inline Saturations saturations(const Outside& o) { return {o.low, o.high}; }
 
 // The addition of one command.
 class AddUnit {
@@ -22,19 +24,22 @@ class AddUnit {
   // zp1: zero point of the first addend.
   AddUnit(const spec::Descriptor& d, std::int32_t zp1);
 
+  // Whether kernels can do it, and what they need to know.
+  [[nodiscard]] bool narrow() const { return narrow_; }
+  [[nodiscard]] const Addition& narrow_form() const { return addition_; }
   // out may be x1 or x2.
-  void run(const std::int8_t* x1, const std::int8_t* x2, std::int8_t* out, std::size_t count,
-           Saturations& s) const;
+  void run(const Kernels& kernels, const std::int8_t* x1, const std::int8_t* x2, std::int8_t* out,
+           std::size_t count, Saturations& s) const;
 
  private:
   numeric::AddParams p_;
   bool narrow_ = false;  // all exponents are in -30..0
-  Rescale first_, second_, sum_;
-  Clamp clamp_;
+  Addition addition_;
 };
 
 // Whole commands; addresses resolved.
-Saturations run_add(Memory& memory, const spec::Descriptor& d, Workers& workers);
+Saturations run_add(Memory& memory, const spec::Descriptor& d, const Kernels& kernels,
+                    Workers& workers);
 void run_softmax(Memory& memory, const spec::Descriptor& d, Workers& workers);
 
 }  // namespace lastmile::npu

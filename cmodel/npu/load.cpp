@@ -12,11 +12,42 @@ constexpr std::uint64_t kBudget = std::uint64_t{1}
                                   << 16;  // int16 elements of a region that stay in the cache
 constexpr std::uint64_t kWholeImage = std::uint64_t{1}
                                       << 20;  // largest padded image that is not cut
-constexpr std::size_t kSlack = 64;
 
-void convert(const std::int8_t* from, std::int16_t* to, std::uint64_t count,
-             std::int16_t zero_point) {
-  for (std::uint64_t i = 0; i < count; ++i) to[i] = static_cast<std::int16_t>(from[i] - zero_point);
+// The rows of one block, one after another: convert(from, to, count) what is inside the image,
+// `padding` around it.
+template <class T, class Convert>
+void load_region(const Memory& memory, const spec::Descriptor& d, const BlockPlan& plan,
+                 const Block& block, T padding, std::vector<T>& values, const Convert& convert) {
+  const auto rows = static_cast<std::int64_t>(plan.region_rows(block.rows));
+  const auto columns = static_cast<std::int64_t>(plan.region_columns(block.columns));
+  const auto channels = static_cast<std::int64_t>(d.in_c);
+  const std::size_t size =
+      static_cast<std::size_t>(rows * columns * channels) * block.images + kReadBehind;
+  if (values.size() < size) values.resize(size);
+  const std::int64_t top = static_cast<std::int64_t>(block.row * d.stride_h) - d.pad_top;
+  const std::int64_t left = static_cast<std::int64_t>(block.column * d.stride_w) - d.pad_left;
+  const std::int64_t first =
+      std::clamp<std::int64_t>(-left, 0, columns);  // first column inside the image
+  const std::int64_t last =
+      std::clamp<std::int64_t>(std::int64_t{d.in_w} - left, first, columns);  // one behind the last
+  T* to = values.data();
+  for (std::uint64_t image = block.image; image < block.image + block.images; ++image) {
+    for (std::int64_t row = 0; row < rows; ++row, to += columns * channels) {
+      const std::int64_t y = top + row;
+      if (y < 0 || y >= d.in_h || first == last) {
+        std::fill_n(to, columns * channels, padding);
+        continue;
+      }
+      const std::uint64_t pixel = (image * d.in_h + static_cast<std::uint64_t>(y)) * d.in_w +
+                                  static_cast<std::uint64_t>(left + first);
+      const std::int8_t* from = memory.int8(d.in_addr + pixel * d.in_c);
+      const auto inside = static_cast<std::uint64_t>(last - first);
+      std::fill_n(to, first * channels, padding);
+      convert(from, to + first * channels, inside * d.in_c);
+      std::fill_n(to + last * channels, (columns - last) * channels, padding);
+    }
+  }
+  std::fill_n(to, kReadBehind, padding);
 }
 
 }  // namespace
@@ -44,38 +75,16 @@ std::uint64_t BlockPlan::region_columns(std::uint64_t columns) const {
 }
 
 void InputRegion::load(const Memory& memory, const spec::Descriptor& d, const BlockPlan& plan,
-                       const Block& block) {
-  const auto rows = static_cast<std::int64_t>(plan.region_rows(block.rows));
-  const auto columns = static_cast<std::int64_t>(plan.region_columns(block.columns));
-  const auto channels = static_cast<std::int64_t>(d.in_c);
-  const std::size_t size =
-      static_cast<std::size_t>(rows * columns * channels) * block.images + kSlack;
-  if (values_.size() < size) values_.resize(size);
-  const std::int64_t top = static_cast<std::int64_t>(block.row * d.stride_h) - d.pad_top;
-  const std::int64_t left = static_cast<std::int64_t>(block.column * d.stride_w) - d.pad_left;
-  const std::int64_t first =
-      std::clamp<std::int64_t>(-left, 0, columns);  // first column inside the image
-  const std::int64_t last =
-      std::clamp<std::int64_t>(std::int64_t{d.in_w} - left, first, columns);  // one behind the last
-  const auto zero_point = static_cast<std::int16_t>(d.in_zp);
-  std::int16_t* to = values_.data();
-  for (std::uint64_t image = block.image; image < block.image + block.images; ++image) {
-    for (std::int64_t row = 0; row < rows; ++row, to += columns * channels) {
-      const std::int64_t y = top + row;
-      if (y < 0 || y >= d.in_h || first == last) {
-        std::fill_n(to, columns * channels, std::int16_t{0});
-        continue;
-      }
-      const std::uint64_t pixel = (image * d.in_h + static_cast<std::uint64_t>(y)) * d.in_w +
-                                  static_cast<std::uint64_t>(left + first);
-      const std::int8_t* from = memory.int8(d.in_addr + pixel * d.in_c);
-      const auto inside = static_cast<std::uint64_t>(last - first);
-      std::fill_n(to, first * channels, std::int16_t{0});
-      convert(from, to + first * channels, inside * d.in_c, zero_point);
-      std::fill_n(to + last * channels, (columns - last) * channels, std::int16_t{0});
-    }
+                       const Block& block, const Kernels& kernels, Format format) {
+  if (format == Format::words) {
+    load_region(memory, d, plan, block, std::int16_t{0}, words_,
+                [&](const std::int8_t* from, std::int16_t* to, std::uint64_t count) {
+                  kernels.widen(from, to, count, d.in_zp);
+                });
+  } else {
+    const auto padding = static_cast<std::uint8_t>(d.in_zp + kernels.byte_zero);
+    load_region(memory, d, plan, block, padding, bytes_, kernels.shift_bytes);
   }
-  std::fill_n(to, kSlack, std::int16_t{0});
 }
 
 }  // namespace lastmile::npu

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Input side: a region of an int8 NHWC tensor becomes int16 values x - zero_point with zeros where
-// the image ends, so that the array's loops know nothing of padding. CONTRACT.md, Operators.
+// Input side: a region of an int8 NHWC tensor becomes what the array multiplies, with the zero
+// point where the image ends, so that the array's loops know nothing of padding. CONTRACT.md,
+// Operators.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <vector>
 
+#include "cmodel/npu/kernels/kernels.hpp"
 #include "cmodel/npu/memory.hpp"
 #include "cmodel/npu/workers.hpp"
 #include "cmodel/spec/npu_spec.hpp"
@@ -59,17 +61,23 @@ class BlockPlan {
   std::uint64_t images_, rows_, columns_;
 };
 
-// The region of one block, converted. Element (image, row, column, channel) is at
-// ((image * rows + row) * columns + column) * channels + channel; a few more may be read behind the
-// end.
+// The region of one block, converted: int16 x - zero_point, or bytes x + Kernels::byte_zero.
+// Element (image, row, column, channel) is at ((image * rows + row) * columns + column) * channels
+// + channel; kReadBehind more bytes may be read behind the end.
 class InputRegion {
  public:
   void load(const Memory& memory, const spec::Descriptor& d, const BlockPlan& plan,
-            const Block& block);
-  [[nodiscard]] const std::int16_t* data() const { return values_.data(); }
+            const Block& block, const Kernels& kernels, Format format);
+  [[nodiscard]] const std::int16_t* words() const { return words_.data(); }
+  // What stands `elements` behind the first element.
+  [[nodiscard]] const void* at(Format format, std::size_t elements) const {
+    if (format == Format::words) return words_.data() + elements;
+    return bytes_.data() + elements;
+  }
 
  private:
-  std::vector<std::int16_t> values_;
+  std::vector<std::int16_t> words_;
+  std::vector<std::uint8_t> bytes_;
 };
 
 }  // namespace lastmile::npu

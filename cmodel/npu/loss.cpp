@@ -12,7 +12,7 @@
 namespace lastmile::npu {
 
 LossResult run_loss(Memory& memory, const spec::Descriptor& d, std::uint64_t seed,
-                    Workers& workers) {
+                    const Kernels& kernels, Workers& workers) {
   const std::uint32_t bytes = label_bytes(d);
   std::vector<LossResult> parts(static_cast<std::size_t>(workers.threads()));
   workers.split(d.n, [&](int part, std::uint64_t begin, std::uint64_t end) {
@@ -38,7 +38,8 @@ LossResult run_loss(Memory& memory, const spec::Descriptor& d, std::uint64_t see
       if (!d.has(spec::kFlagErrors)) continue;
       std::fill(errors.begin(), errors.end(), std::int8_t{0});
       if (labelled) {
-        rounding.draw(seed, Domain::round_, d.w_tensor, static_cast<std::uint32_t>(i), d.in_c);
+        rounding.draw(kernels, seed, Domain::round_, d.w_tensor, static_cast<std::uint32_t>(i),
+                      d.in_c);
         for (std::uint32_t c = 0; c < d.in_c; ++c) {
           const std::uint32_t t = numeric::logit_distance(
               static_cast<std::uint32_t>(loss.top - logits[c]), d.m1, -d.e1);

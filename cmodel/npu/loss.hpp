@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cmodel/command/control.hpp"
+#include "cmodel/npu/kernels/kernels.hpp"
 #include "cmodel/npu/memory.hpp"
 #include "cmodel/npu/workers.hpp"
 #include "cmodel/spec/npu_spec.hpp"
@@ -12,6 +13,6 @@ namespace lastmile::npu {
 
 // One LOSS; addresses resolved. seed: of the rounding of errors (flag ERRORS).
 [[nodiscard]] LossResult run_loss(Memory& memory, const spec::Descriptor& d, std::uint64_t seed,
-                                  Workers& workers);
+                                  const Kernels& kernels, Workers& workers);
 
 }  // namespace lastmile::npu

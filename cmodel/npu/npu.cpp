@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "cmodel/command/traffic.hpp"
 #include "cmodel/command/validate.hpp"
@@ -24,15 +25,17 @@ using spec::Opcode;
 
 struct Npu::State {
   State(const spec::HardwareParams& params, std::span<std::byte> bytes, int threads,
-        const timing::MemoryTiming& memory_timing)
+        const timing::MemoryTiming& memory_timing, const Kernels& chosen,
+        std::shared_ptr<timing::Predictions> predictions)
       : hw(params),
         memory(bytes),
+        kernels(chosen),
         workers(threads),
         regs(params),
-        array(workers.threads()),
-        depthwise(workers.threads()),
+        array(kernels, workers.threads()),
+        depthwise(kernels, workers.threads()),
         traffic(params),
-        timing(params, memory_timing),
+        timing(params, memory_timing, std::move(predictions)),
         clock(params, memory_timing) {}
 
   Fault fetch(std::uint32_t index, Descriptor& d);
@@ -45,6 +48,7 @@ struct Npu::State {
 
   spec::HardwareParams hw;
   Memory memory;
+  const Kernels& kernels;
   Workers workers;
   RegisterFile regs;
   Array array;
@@ -115,10 +119,10 @@ void Npu::State::compute(const Descriptor& d) {
       count(depthwise.run(memory, d, weight_perturbation(d), bias_perturbation(d), workers));
       break;
     case Opcode::pool_:
-      run_pool(memory, d, workers);
+      run_pool(memory, d, kernels, workers);
       break;
     case Opcode::add_: {
-      const Saturations s = run_add(memory, d, workers);
+      const Saturations s = run_add(memory, d, kernels, workers);
       regs.counters[Counter::sat_low_] += s.low;
       regs.counters[Counter::sat_high_] += s.high;
       break;
@@ -127,10 +131,10 @@ void Npu::State::compute(const Descriptor& d) {
       run_softmax(memory, d, workers);
       break;
     case Opcode::loss_:
-      regs.loss = run_loss(memory, d, regs.seed(), workers);
+      regs.loss = run_loss(memory, d, regs.seed(), kernels, workers);
       break;
     case Opcode::update_: {
-      const UpdateCount c = run_update(memory, d, regs, workers);
+      const UpdateCount c = run_update(memory, d, regs, kernels, workers);
       regs.counters[Counter::updated_] += c.updated;
       regs.counters[Counter::update_zero_] += c.zero;
       regs.counters[Counter::update_clipped_] += c.clipped;
@@ -157,12 +161,13 @@ const Counters& Npu::State::expected(const Descriptor& d) {
 }
 
 Npu::Npu(const spec::HardwareParams& hw, std::span<std::byte> memory, int threads,
-         const timing::MemoryTiming& timing) {
+         const timing::MemoryTiming& timing, const Kernels& kernels,
+         std::shared_ptr<timing::Predictions> predictions) {
   if (const std::string_view bad = spec::bad_parameter(hw); !bad.empty()) {
     throw std::invalid_argument("hardware parameter " + std::string(bad) +
                                 " outside the values npu.toml allows");
   }
-  s_ = std::make_unique<State>(hw, memory, threads, timing);
+  s_ = std::make_unique<State>(hw, memory, threads, timing, kernels, std::move(predictions));
 }
 Npu::~Npu() = default;
 

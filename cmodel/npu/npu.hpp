@@ -10,6 +10,7 @@
 
 #include "cmodel/command/control.hpp"
 #include "cmodel/command/counters.hpp"
+#include "cmodel/npu/kernels/kernels.hpp"
 #include "cmodel/spec/npu_spec.hpp"
 #include "cmodel/timing/timing.hpp"
 
@@ -18,9 +19,11 @@ namespace lastmile::npu {
 class Npu {
  public:
   // `memory` stays the caller's and must outlive this. std::invalid_argument for parameters outside
-  // npu.toml. timing: of the memory that the counters of kind "cycle" are predicted for.
+  // npu.toml. timing: of the memory that the counters of kind "cycle" are predicted for. kernels:
+  // how it computes, never what. predictions: shared with other machines.
   Npu(const spec::HardwareParams& hw, std::span<std::byte> memory, int threads = 1,
-      const timing::MemoryTiming& timing = {});
+      const timing::MemoryTiming& timing = {}, const Kernels& kernels = chosen_kernels(),
+      std::shared_ptr<timing::Predictions> predictions = nullptr);
   ~Npu();
 
   // true: commands are checked, counted and timed, but compute nothing: memory and LOSS_* stay, and

@@ -2,8 +2,6 @@
 #include "cmodel/npu/pool.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cstring>
 #include <vector>
 
 #include "cmodel/command/validate.hpp"
@@ -23,82 +21,18 @@ Taps inside(std::int64_t start, std::uint32_t kernel, std::uint32_t dilation,
   return {first, std::clamp<std::int64_t>(last, first, std::max<std::int64_t>(first, kernel))};
 }
 
-// Taps of one window that lie inside the image, as addresses of their first channel.
-struct Window {
-  const std::int8_t* first;
-  std::int64_t rows, columns;          // taps inside
-  std::int64_t row_step, column_step;  // bytes from one tap to the next
-};
-
-// `N` channels of one output position.
-template <std::size_t N>
-void maximum(const Window& w, std::size_t channel, std::int32_t least, std::int32_t most,
-             std::int8_t* to) {
-  using Bytes [[gnu::vector_size(N)]] = std::int8_t;
-  const std::int8_t* row = w.first + channel;
-  Bytes top = Bytes{} + std::int8_t{-128};
-  for (std::int64_t y = 0; y < w.rows; ++y, row += w.row_step) {
-    const std::int8_t* from = row;
-    for (std::int64_t x = 0; x < w.columns; ++x, from += w.column_step) {
-      Bytes tap;
-      std::memcpy(&tap, from, N);
-      top = top > tap ? top : tap;
-    }
-  }
-  const Bytes low = Bytes{} + static_cast<std::int8_t>(least);
-  const Bytes high = Bytes{} + static_cast<std::int8_t>(most);
-  top = top > low ? top : low;
-  top = top < high ? top : high;
-  std::memcpy(to, &top, N);
-}
-
-template <std::size_t N>
-void average(const Window& w, std::size_t channel, std::int32_t least, std::int32_t most,
-             std::int8_t* to) {
-  std::array<std::int32_t, N> sum{};
-  const std::int8_t* row = w.first + channel;
-  for (std::int64_t y = 0; y < w.rows; ++y, row += w.row_step) {
-    const std::int8_t* from = row;
-    for (std::int64_t x = 0; x < w.columns; ++x, from += w.column_step) {
-      for (std::size_t c = 0; c < N; ++c) sum[c] += from[c];
-    }
-  }
-  const auto count = static_cast<std::int32_t>(std::max<std::int64_t>(1, w.rows * w.columns));
-  const auto divisor = static_cast<double>(count);
-  for (std::size_t c = 0; c < N; ++c) {
-    // |sum| < 2^24: the quotient of doubles truncates as the integers' does
-    const std::int32_t rounded = sum[c] > 0 ? sum[c] + count / 2 : sum[c] - count / 2;
-    const auto value = static_cast<std::int32_t>(static_cast<double>(rounded) / divisor);
-    to[c] = static_cast<std::int8_t>(std::clamp(value, least, most));
-  }
-}
-
-void pool_position(bool max, const Window& w, std::size_t channels, std::int32_t least,
-                   std::int32_t most, std::int8_t* to) {
-  std::size_t c = 0;
-  if (max) {
-    for (; c + 32 <= channels; c += 32) maximum<32>(w, c, least, most, to + c);
-    for (; c + 8 <= channels; c += 8) maximum<8>(w, c, least, most, to + c);
-    for (; c + 2 <= channels; c += 2) maximum<2>(w, c, least, most, to + c);
-    if (c < channels) maximum<1>(w, c, least, most, to + c);
-  } else {
-    for (; c + 32 <= channels; c += 32) average<32>(w, c, least, most, to + c);
-    for (; c + 8 <= channels; c += 8) average<8>(w, c, least, most, to + c);
-    for (; c < channels; ++c) average<1>(w, c, least, most, to + c);
-  }
-}
-
 }  // namespace
 
-void run_pool(Memory& memory, const spec::Descriptor& d, Workers& workers) {
+void run_pool(Memory& memory, const spec::Descriptor& d, const Kernels& kernels, Workers& workers) {
   const auto channels = static_cast<std::int64_t>(d.in_c);
   std::vector<Taps> columns(d.out_w);
   for (std::uint32_t x = 0; x < d.out_w; ++x) {
     columns[x] =
         inside(std::int64_t{x} * d.stride_w - d.pad_left, d.kernel_w, d.dilation_w, d.in_w);
   }
+  const auto pool = d.has(spec::kFlagMax) ? kernels.pool_max : kernels.pool_average;
   workers.split(std::uint64_t{d.n} * d.out_h, [&](int, std::uint64_t begin, std::uint64_t end) {
-    Window w{};
+    PoolWindow w;
     w.first = memory.int8(d.in_addr);  // windows without any tap still have an address
     w.row_step = channels * d.in_w * d.dilation_h;
     w.column_step = channels * d.dilation_w;
@@ -121,7 +55,7 @@ void run_pool(Memory& memory, const spec::Descriptor& d, Workers& workers) {
         }
         std::int8_t* to = memory.int8(d.out_addr + line / d.out_h * output_image_elements(d) +
                                       (line % d.out_h * d.out_w + column) * d.in_c);
-        pool_position(d.has(spec::kFlagMax), w, d.in_c, d.act_min, d.act_max, to);
+        pool(w, d.in_c, d.act_min, d.act_max, to);
       }
     }
   });

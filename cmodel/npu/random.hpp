@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "cmodel/npu/kernels/kernels.hpp"
 #include "cmodel/numeric/perturb.hpp"
 
 namespace lastmile::npu {
@@ -16,15 +17,15 @@ using numeric::Distribution;
 using numeric::Domain;
 
 // out[b] = hash_word(seed, domain, tensor, row, first_block + b).
-void hash_row(std::uint64_t seed, Domain domain, std::uint32_t tensor, std::uint32_t row,
-              std::uint32_t first_block, std::span<std::uint64_t> out);
+void hash_row(const Kernels& kernels, std::uint64_t seed, Domain domain, std::uint32_t tensor,
+              std::uint32_t row, std::uint32_t first_block, std::span<std::uint64_t> out);
 
 // Random words of one row, drawn once and read by element.
 class RowDraw {
  public:
   // Words that cover columns 0 .. columns - 1.
-  void draw(std::uint64_t seed, Domain domain, std::uint32_t tensor, std::uint32_t row,
-            std::uint32_t columns);
+  void draw(const Kernels& kernels, std::uint64_t seed, Domain domain, std::uint32_t tensor,
+            std::uint32_t row, std::uint32_t columns);
   [[nodiscard]] std::span<const std::uint64_t> words() const { return {words_.data(), used_}; }
 
   [[nodiscard]] std::uint32_t sign_bit(std::uint32_t column) const {
@@ -38,7 +39,8 @@ class RowDraw {
   }
   [[nodiscard]] std::int32_t z(Distribution distribution, std::uint32_t column) const;
   // to[c] += coefficient * z(distribution, c)
-  void add_z(Distribution distribution, std::int32_t coefficient, std::span<std::int32_t> to) const;
+  void add_z(const Kernels& kernels, Distribution distribution, std::int32_t coefficient,
+             std::span<std::int32_t> to) const;
 
  private:
   std::vector<std::uint64_t> words_;
@@ -72,7 +74,7 @@ struct PerturbCount {
 // Perturbs columns 0 .. of row `row` in place; keeps scratch between rows.
 class Perturber {
  public:
-  explicit Perturber(const Perturbation& p);
+  Perturber(const Kernels& kernels, const Perturbation& p);
   void row(std::uint32_t row, std::span<std::int16_t> weights);
   void row(std::uint32_t row, std::span<std::int32_t> bias);
   [[nodiscard]] const PerturbCount& count() const { return count_; }
@@ -80,9 +82,8 @@ class Perturber {
  private:
   void draw(std::uint32_t row, std::size_t columns);
   void elements(std::span<std::int32_t> values);
-  void elements(std::span<std::int16_t> weights);
-  void signs(std::span<std::int16_t> weights);
 
+  const Kernels* kernels_;
   Perturbation p_;
   std::vector<std::int64_t> magnitude_;  // by |z|
   RowDraw z_, mask_;

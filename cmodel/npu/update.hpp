@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cmodel/command/control.hpp"
+#include "cmodel/npu/kernels/kernels.hpp"
 #include "cmodel/npu/memory.hpp"
 #include "cmodel/npu/workers.hpp"
 #include "cmodel/spec/npu_spec.hpp"
@@ -18,6 +19,6 @@ struct UpdateCount {
 
 // One UPDATE; addresses resolved, registers as at its start.
 UpdateCount run_update(Memory& memory, const spec::Descriptor& d, const RegisterFile& regs,
-                       Workers& workers);
+                       const Kernels& kernels, Workers& workers);
 
 }  // namespace lastmile::npu

@@ -4,8 +4,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <vector>
 
 #include "cmodel/timing/timing.hpp"
@@ -13,6 +13,36 @@
 namespace lastmile::timing {
 
 using U = std::uint64_t;
+
+// A queue in a block of memory that grows when it must.
+template <class T>
+class Ring {
+ public:
+  [[nodiscard]] bool empty() const { return size_ == 0; }
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] const T& front() const { return values_[first_]; }
+  [[nodiscard]] const T& operator[](std::size_t i) const {
+    return values_[(first_ + i) & (values_.size() - 1)];
+  }
+  void push_back(const T& value) {
+    if (size_ == values_.size()) grow();
+    values_[(first_ + size_++) & (values_.size() - 1)] = value;
+  }
+  void pop_front() {
+    first_ = (first_ + 1) & (values_.size() - 1);
+    --size_;
+  }
+
+ private:
+  void grow() {
+    std::vector<T> larger(2 * values_.size());
+    for (std::size_t i = 0; i < size_; ++i) larger[i] = (*this)[i];
+    values_.swap(larger);
+    first_ = 0;
+  }
+  std::vector<T> values_ = std::vector<T>(64);  // a power of two
+  std::size_t first_ = 0, size_ = 0;
+};
 
 // One data channel. Bandwidth is handed out in windows of cycles to who asks first; who asks later
 // for an earlier time gets what is left there. Bandwidth not used in a stall is used after it.
@@ -125,9 +155,9 @@ class Client {
   Channel* channel_;
   U latency_, depth_;
   U issued_ = 0, popped_ = 0, grant_ = 0, last_ = 0;
-  std::deque<Burst> bursts_;
-  std::deque<Pop> pops_;
-  std::deque<U> under_way_;  // when the last kBursts have arrived
+  Ring<Burst> bursts_;
+  Ring<Pop> pops_;
+  Ring<U> under_way_;  // when the last kBursts have arrived
 };
 
 // The write master (rtl/bus/npu_axi_write.sv): bursts of up to 16 words, as many as are answered in

@@ -73,10 +73,51 @@ CommandTiming predict(const spec::Descriptor& d, const npu::TrafficMode& mode,
   return c.t;
 }
 
-const CommandTiming& TimingCache::of(const spec::Descriptor& d, const npu::TrafficMode& mode) {
-  return cache_.of(d, mode, [this](const spec::Descriptor& key, const npu::TrafficMode& same) {
-    return predict(key, same, hw_, memory_);
+spec::Descriptor timed_part(const spec::Descriptor& d) {
+  spec::Descriptor t;
+  t.opcode = d.opcode;
+  t.flags = d.flags &
+            (spec::kFlagHasBias | spec::kFlagResAdd | spec::kFlagLosses | spec::kFlagMax |
+             spec::kFlagW8 | spec::kFlagW32 | spec::kFlagPacked | spec::kFlagOut16 |
+             spec::kFlagOut32 | spec::kFlagWTransposed | spec::kFlagErrors | spec::kFlagGradient);
+  using Field = std::uint32_t spec::Descriptor::*;
+  for (const Field address :
+       {&spec::Descriptor::in_addr, &spec::Descriptor::in2_addr, &spec::Descriptor::out_addr,
+        &spec::Descriptor::bias_addr, &spec::Descriptor::rq_addr})
+    t.*address = d.*address % spec::kAlign;
+  for (const Field field :
+       {&spec::Descriptor::n,          &spec::Descriptor::in_h,      &spec::Descriptor::in_w,
+        &spec::Descriptor::in_c,       &spec::Descriptor::out_h,     &spec::Descriptor::out_w,
+        &spec::Descriptor::out_c,      &spec::Descriptor::kernel_h,  &spec::Descriptor::kernel_w,
+        &spec::Descriptor::stride_h,   &spec::Descriptor::stride_w,  &spec::Descriptor::dilation_h,
+        &spec::Descriptor::dilation_w, &spec::Descriptor::pad_top,   &spec::Descriptor::pad_left,
+        &spec::Descriptor::groups,     &spec::Descriptor::cin_group, &spec::Descriptor::cout_group,
+        &spec::Descriptor::tile_n,     &spec::Descriptor::tile_h,    &spec::Descriptor::tile_w,
+        &spec::Descriptor::tile_c,     &spec::Descriptor::row_pitch, &spec::Descriptor::w_pitch,
+        &spec::Descriptor::w_keep,     &spec::Descriptor::out_pitch})
+    t.*field = d.*field;
+  return t;
+}
+
+CommandTiming Predictions::of(const spec::Descriptor& d, const npu::TrafficMode& mode,
+                              const spec::HardwareParams& hw, const MemoryTiming& memory) {
+  const std::lock_guard lock(mutex_);
+  auto entry = std::find_if(entries_.begin(), entries_.end(),
+                            [&](const Entry& e) { return e.hw == hw && e.memory == memory; });
+  if (entry == entries_.end()) entry = entries_.insert(entry, {hw, memory, {}});
+  return entry->cache.of(d, mode, [&](const spec::Descriptor& key, const npu::TrafficMode& same) {
+    return predict(key, same, hw, memory);
   });
+}
+
+const CommandTiming& TimingCache::of(const spec::Descriptor& d, const npu::TrafficMode& mode) {
+  // perturbation takes no time; the update draws each pair's numbers
+  const npu::TrafficMode timed{.pairs = mode.pairs};
+  return cache_.of(timed_part(d), timed,
+                   [this](const spec::Descriptor& key, const npu::TrafficMode& same) {
+                     return shared_ != nullptr ? shared_->of(key, same, hw_, memory_)
+                                               : predict(key, same, hw_, memory_);
+                   });
 }
 
 QueueClock::QueueClock(const spec::HardwareParams& hw, const MemoryTiming& memory)

@@ -6,6 +6,9 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <mutex>
+#include <utility>
 #include <vector>
 
 #include "cmodel/command/command_cache.hpp"
@@ -67,16 +70,39 @@ struct CommandTiming {
 [[nodiscard]] CommandTiming predict(const spec::Descriptor& d, const npu::TrafficMode& mode,
                                     const spec::HardwareParams& hw, const MemoryTiming& memory);
 
-// Remembers what predict() said of each command.
+// What of a descriptor decides its time: everything else is zero, addresses are reduced to their
+// place in a bus word. predict() says the same of both, and layers of one shape become one.
+[[nodiscard]] spec::Descriptor timed_part(const spec::Descriptor& d);
+
+// What predict() said, for several machines: a profile opens one per variant of a network, and
+// their commands are mostly the same. Machines on several threads may share it.
+class Predictions {
+ public:
+  [[nodiscard]] CommandTiming of(const spec::Descriptor& d, const npu::TrafficMode& mode,
+                                 const spec::HardwareParams& hw, const MemoryTiming& memory);
+
+ private:
+  struct Entry {
+    spec::HardwareParams hw;
+    MemoryTiming memory;
+    npu::CommandCache<CommandTiming> cache;
+  };
+  std::mutex mutex_;
+  std::vector<Entry> entries_;
+};
+
+// Remembers what predict() said of each command of one machine.
 class TimingCache {
  public:
-  TimingCache(const spec::HardwareParams& hw, const MemoryTiming& memory)
-      : hw_(hw), memory_(memory) {}
+  TimingCache(const spec::HardwareParams& hw, const MemoryTiming& memory,
+              std::shared_ptr<Predictions> shared = nullptr)
+      : hw_(hw), memory_(memory), shared_(std::move(shared)) {}
   [[nodiscard]] const CommandTiming& of(const spec::Descriptor& d, const npu::TrafficMode& mode);
 
  private:
   spec::HardwareParams hw_;
   MemoryTiming memory_;
+  std::shared_ptr<Predictions> shared_;
   npu::CommandCache<CommandTiming> cache_;
 };
 

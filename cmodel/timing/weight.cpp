@@ -13,8 +13,7 @@ Weight::Weight(Context& c, const std::vector<KTile>& k_tiles, std::size_t tiles,
       count_(k_tiles.size() * tiles),
       client_(c.reads, c.latency, 64 + k_tiles.front().words),
       depthwise_(c.op == spec::Opcode::depthwise_),
-      packed_(c.d.has(spec::kFlagPacked)),
-      freed_(kRows + 1, 0) {}
+      packed_(c.d.has(spec::kFlagPacked)) {}
 
 void Weight::ask_ahead() {
   while (asked_ < count_ && asked_ < done_ + kAhead) {

@@ -4,7 +4,7 @@
 // no time, unless the memory answers faster than random numbers are drawn; that is left out.
 #pragma once
 
-#include <deque>
+#include <array>
 
 #include "cmodel/timing/load.hpp"
 
@@ -35,14 +35,15 @@ class Weight {
   std::size_t count_;
   Client client_;
   bool depthwise_, packed_;
-  std::vector<U> freed_;  // cycle in which each of the last rows became a column; no more under way
+  std::array<U, kRows + 1>
+      freed_{};           // cycle in which each of the last rows became a column; no more under way
   std::size_t done_ = 0;  // k-tiles used
   std::size_t asked_ = 0;  // k-tile whose rows are being requested
   U asked_rows_ = 0, rows_held_ = 0;
   U ask_ = 0, asked_total_ = 0, used_total_ = 0;
   U column_ = 0;  // cycle in which the last column was written
   std::vector<U> announced_;
-  std::deque<U> taken_;  // of the last kAhead k-tiles
+  Ring<U> taken_;  // of the last kAhead k-tiles
 };
 
 }  // namespace lastmile::timing

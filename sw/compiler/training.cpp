@@ -88,8 +88,11 @@ std::vector<TensorTraining> training_plan(const QuantizedNetwork& net, const Tra
   }
   std::vector<TensorTraining> plan;
   const auto add = [&](std::uint32_t tensor, int keep) {
-    plan.push_back({tensor, rule.eps * unit_lsb(net, tensor, rule.eps_mode),
-                    rule.step * unit_lsb(net, tensor, rule.step_mode), keep});
+    // a pass over all weights, if it is their RMS
+    const double eps = unit_lsb(net, tensor, rule.eps_mode);
+    const double step =
+        rule.step_mode == rule.eps_mode ? eps : unit_lsb(net, tensor, rule.step_mode);
+    plan.push_back({tensor, rule.eps * eps, rule.step * step, keep});
   };
   for (std::size_t i = 0; i < net.layers.size(); ++i) {
     if (!has_weights(net.network.layers[i]) || (!rule.layers.empty() && !rule.layers[i])) continue;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// `make bench`: the model's speed beside what the machine and a float implementation can do, the
-// cost of a training step in forward passes, and the journal. Everything that is compared runs in
-// one process, its repetitions in random order, so that other load on the machine hits both sides;
-// medians are compared. Single-thread figures are CPU time, two-thread ones wall-clock time.
-// Arguments: --out FILE and Google Benchmark's own.
+// `make bench`: the model's speed beside what the machine, a float implementation, PyTorch and ONNX
+// Runtime can do, the cost of a training step in forward passes, and the journal. Everything that
+// is compared runs in one go, its repetitions in random order, so that other load on the machine
+// hits both sides; medians are compared. Single-thread figures are CPU time, two-thread ones
+// wall-clock time. Arguments: --out FILE, --onnx FOLDER and Google Benchmark's own.
 // g++ 12 takes the undefined operands of the AVX-512 intrinsics in Eigen's matrix product for
 // uninitialized variables (GCC bug 105593).
 #if defined(__GNUC__) && !defined(__clang__)
@@ -19,6 +19,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <memory>
@@ -28,6 +29,7 @@
 #include <vector>
 
 #include "cmodel/device/model_device.hpp"
+#include "cmodel/npu/kernels/kernels.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/base/rng.hpp"
@@ -39,6 +41,7 @@
 #include "sw/trainer/journal.hpp"
 #include "tests/base/temp_dir.hpp"
 #include "tests/bench/limits.hpp"
+#include "tests/bench/peer.hpp"
 
 namespace lastmile::bench {
 namespace {
@@ -70,10 +73,18 @@ class Subject {
     one_ = open(1, spec::Distribution::sign_);
     two_ = open(2, spec::Distribution::sign_);
     gaussian_ = open(1, spec::Distribution::gaussian_);
+    // what machines choose that are less than this one
+    for (const char* name : {"avx2", "portable"}) {
+      if (npu::find_kernels(name) == nullptr) continue;
+      ::setenv("LASTMILE_KERNELS", name, 1);
+      others_.emplace(name, open(1, spec::Distribution::sign_));
+      ::unsetenv("LASTMILE_KERNELS");
+    }
   }
 
   [[nodiscard]] Driver& driver(int threads) { return *(threads == 1 ? one_ : two_).driver; }
   [[nodiscard]] Driver& gaussian() { return *gaussian_.driver; }
+  [[nodiscard]] std::map<std::string, Session>& others() { return others_; }
   [[nodiscard]] double batch_macs() const { return static_cast<double>(macs(folded_)) * kBatch; }
   void golden_forward() { golden_.forward(folded_params_, x_, logits_); }
   void upload(Driver& driver) const { driver.load_batch(quantized_x_, labels_); }
@@ -110,6 +121,7 @@ class Subject {
   QuantizedNetwork quantized_;
   std::vector<std::int8_t> quantized_x_;
   Session one_, two_, gaussian_;
+  std::map<std::string, Session> others_;
   std::uint64_t calls_ = 0;
 };
 
@@ -153,7 +165,9 @@ class Collector final : public benchmark::BenchmarkReporter {
       if (r.run_type != Run::RT_Iteration || r.error_occurred) continue;
       Measured& m = results_[r.run_name.function_name];
       const auto calls = static_cast<double>(r.iterations);
-      m.cpu.push_back(r.cpu_accumulated_time / calls);
+      // a peer's CPU time is what it said: the manual time
+      const bool peer = r.run_name.time_type == "manual_time";
+      m.cpu.push_back((peer ? r.real_accumulated_time : r.cpu_accumulated_time) / calls);
       m.real.push_back(r.real_accumulated_time / calls);
     }
   }
@@ -183,8 +197,13 @@ void add_subject(Results& results, const std::string& name, const std::shared_pt
     add(results, fmt::format("{}/model/threads={}", name, threads), macs,
         [s, threads] { benchmark::DoNotOptimize(s->driver(threads).forward()); });
   }
-  add(results, name + "/float", macs, [s] { s->golden_forward(); });
   if (!training) return;
+  add(results, name + "/float", macs, [s] { s->golden_forward(); });
+  for (const auto& other : s->others()) {
+    Driver* const driver = other.second.driver.get();
+    add(results, name + "/model/" + other.first, macs,
+        [s, driver] { benchmark::DoNotOptimize(driver->forward()); });
+  }
   add(results, name + "/model/perturbed", macs,
       [s] { benchmark::DoNotOptimize(s->driver(1).forward(spec::Polarity::plus_, 7)); });
   add(results, name + "/update", 0, [s] { s->update(s->driver(1)); });
@@ -197,6 +216,18 @@ void add_subject(Results& results, const std::string& name, const std::shared_pt
   });
 }
 
+// A peer's forward pass: a process of its own says what it took.
+void add_peer(Results& results, const std::string& name, double macs,
+              const std::shared_ptr<Peer>& peer, const std::string& network) {
+  results[name].macs = macs;
+#ifndef __clang_analyzer__
+  benchmark::RegisterBenchmark(name.c_str(), [peer, network](benchmark::State& state) {
+    constexpr int kCalls = 4;  // at a time: the clock of a peer is coarse
+    for (auto _ : state) state.SetIterationTime(peer->seconds(network, kCalls) / kCalls);
+  })->UseManualTime();
+#endif
+}
+
 struct Target {
   std::string what;
   double value, wanted;
@@ -204,12 +235,20 @@ struct Target {
   [[nodiscard]] bool holds() const { return at_least ? value >= wanted : value <= wanted; }
 };
 
-// The figures out of the measurements; benchmarks that were filtered out are left out.
+std::string cpu_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+  }
+  return "unknown CPU";
+}
+
+// The wanted figures out of the measurements; benchmarks that were filtered out are left out.
 class Summary {
  public:
   explicit Summary(const Results& results) : results_(results) {}
 
-  void print_and_save(const std::filesystem::path& file) {
+  void print_and_save(const std::filesystem::path& file, const std::vector<std::string>& peers) {
     nlohmann::json all = nlohmann::json::object();
     fmt::print("{:<58}{:>12}{:>12}{:>10}\n", "median of one call", "CPU us", "wall us", "GMAC/s");
     for (const auto& [name, m] : results_) {
@@ -224,8 +263,9 @@ class Summary {
                    {"repetitions", m.cpu.size()}};
       if (m.macs > 0) all[name]["gmacs_per_second"] = rate, all[name]["by_wall_clock"] = wall;
     }
-    for (const char* n : {"small-cnn w16", "resnet8 w16"}) network(n);
-    for (const char* n : {"small-cnn w8", "resnet8 w8"}) forwards(n);
+    for (const char* n : {"small-cnn", "ds-cnn", "resnet8"}) network(n);
+    target("resnet8 w16: model / 16-bit VNNI limit",
+           gmacs("resnet8 w16/model/threads=1") / gmacs("limit/vnni int16"), 0.40, true);
     if (const double t = cpu("journal/append"); t > 0)
       ratio("journal records per second", 1 / median(results_.at("journal/append").real));
 
@@ -252,6 +292,8 @@ class Summary {
     nlohmann::json ratios = nlohmann::json::object();
     for (const auto& [name, value] : ratios_) ratios[name] = value;
     const nlohmann::json report = {{"schema", 1},
+                                   {"cpu", cpu_name()},
+                                   {"peers", peers},
                                    {"batch", kBatch},
                                    {"load_average", load[0]},
                                    {"processors", ::sysconf(_SC_NPROCESSORS_ONLN)},
@@ -280,34 +322,50 @@ class Summary {
   void target(const std::string& what, double value, double wanted, bool at_least) {
     if (std::isfinite(value)) targets_.push_back({what, value, wanted, at_least});
   }
-  void forwards(const std::string& n) {
-    const std::string model = n + "/model/threads=1";
-    ratio(n + ": model / 16-bit multiply-add limit", gmacs(model) / gmacs("limit/madd"));
-    ratio(n + ": model / widest 16-bit multiply-add", gmacs(model) / gmacs("limit/vnni"));
-    ratio(n + ": model / Eigen float matrix product", gmacs(model) / gmacs("limit/eigen"));
-    ratio(n + ": model / float forward", gmacs(model) / gmacs(n + "/float"));
-    ratio(n + ": CPU time of two threads / of one", cpu(n + "/model/threads=2") / cpu(model));
+  void threads(const std::string& n, bool wanted) {
+    const auto one = results_.find(n + "/model/threads=1");
+    const auto two = results_.find(n + "/model/threads=2");
+    if (one == results_.end() || two == results_.end()) return;
+    // The best repetition of each: the others say more about what else ran.
+    const double times = best(one->second.real) / best(two->second.real);
+    if (wanted) {
+      target(n + ": two threads / one", times, 1.85, true);
+    } else {
+      ratio(n + ": two threads / one", times);
+    }
+    ratio(n + ": two threads / one, medians", median(one->second.real) / median(two->second.real));
+    ratio(n + ": CPU time of two threads / of one",
+          median(two->second.cpu) / median(one->second.cpu));
   }
   void network(const std::string& n) {
-    forwards(n);
-    const std::string model = n + "/model/threads=1";
-    const double forward = cpu(model);
-    target(n + ": model / float forward", gmacs(model) / gmacs(n + "/float"), 1, true);
-    const auto one = results_.find(model), two = results_.find(n + "/model/threads=2");
-    if (one != results_.end() && two != results_.end()) {
-      // The best repetition of each: the others say more about what else ran.
-      target(n + ": two threads / one", best(one->second.real) / best(two->second.real), 1.8, true);
-      ratio(n + ": two threads / one, medians",
-            median(one->second.real) / median(two->second.real));
+    const std::string w16 = n + " w16", w8 = n + " w8", model = w16 + "/model/threads=1";
+    const double rate = gmacs(model), rate8 = gmacs(w8 + "/model/threads=1"), forward = cpu(model);
+    ratio(w16 + ": model / 16-bit VNNI limit", rate / gmacs("limit/vnni int16"));
+    ratio(w8 + ": model / 8-bit VNNI limit", rate8 / gmacs("limit/vnni int8"));
+    ratio(w16 + ": model / AVX2 kernels", rate / gmacs(w16 + "/model/avx2"));
+    ratio(w16 + ": model / portable kernels", rate / gmacs(w16 + "/model/portable"));
+    ratio(w16 + ": AVX2 kernels / 16-bit multiply-add limit",
+          gmacs(w16 + "/model/avx2") / gmacs("limit/madd"));
+    target(w16 + ": model / float forward", rate / gmacs(w16 + "/float"), 1, true);
+    target(n + ": model w16 / ONNX Runtime float32", rate / gmacs(n + "/ONNX Runtime"),
+           n == "ds-cnn" ? 0.9 : 1.2, true);
+    ratio(n + ": model w8 / ONNX Runtime float32", rate8 / gmacs(n + "/ONNX Runtime"));
+    ratio(n + ": model w16 / PyTorch float32", rate / gmacs(n + "/PyTorch"));
+    if (n == "resnet8") {
+      target(n + ": model w8 / w16", rate8 / rate, 1.4, true);
+    } else {
+      ratio(n + ": model w8 / w16", rate8 / rate);
     }
-    target(n + ": training step, m = 1, in forwards", cpu(n + "/step") / forward, 2.1, false);
-    target(n + ": the same with the batch's upload", cpu(n + "/step with upload") / forward, 2.1,
+    threads(w16, true);
+    threads(w8, false);
+    target(w16 + ": training step, m = 1, in forwards", cpu(w16 + "/step") / forward, 2.1, false);
+    target(w16 + ": the same with the batch's upload", cpu(w16 + "/step with upload") / forward,
+           2.1, false);
+    target(w16 + ": the same, Gaussian perturbations", cpu(w16 + "/step, Gaussian") / forward, 2.1,
            false);
-    target(n + ": the same, Gaussian perturbations", cpu(n + "/step, Gaussian") / forward, 2.1,
-           false);
-    ratio(n + ": perturbed forward / forward", cpu(n + "/model/perturbed") / forward);
-    ratio(n + ": update / forward", cpu(n + "/update") / forward);
-    ratio(n + ": upload / forward", cpu(n + "/upload") / forward);
+    ratio(w16 + ": perturbed forward / forward", cpu(w16 + "/model/perturbed") / forward);
+    ratio(w16 + ": update / forward", cpu(w16 + "/update") / forward);
+    ratio(w16 + ": upload / forward", cpu(w16 + "/upload") / forward);
   }
 
   const Results& results_;
@@ -316,13 +374,15 @@ class Summary {
 };
 
 int run(int argc, char** argv) {
-  std::filesystem::path out = "build/reports/bench.json";
+  std::filesystem::path out = "build/reports/bench.json", onnx = "build/bench-onnx";
   // Defaults first, so that the command line can override them.
   std::vector<std::string> words = {argv[0], "--benchmark_enable_random_interleaving=true",
                                     "--benchmark_repetitions=15", "--benchmark_min_time=0.03"};
   for (int i = 1; i < argc; ++i) {
     if (std::string(argv[i]) == "--out" && i + 1 < argc) {
       out = argv[++i];
+    } else if (std::string(argv[i]) == "--onnx" && i + 1 < argc) {
+      onnx = argv[++i];
     } else {
       words.emplace_back(argv[i]);
     }
@@ -337,20 +397,40 @@ int run(int argc, char** argv) {
   add(results, "limit/madd", static_cast<double>(kMaddPerCall),
       [] { benchmark::DoNotOptimize(madd_rounds()); });
 #if defined(LASTMILE_BENCH_VNNI)
-  add(results, "limit/vnni", static_cast<double>(kVnniPerCall),
-      [] { benchmark::DoNotOptimize(vnni_rounds()); });
+  add(results, "limit/vnni int16", static_cast<double>(kVnniPerCall<false>),
+      [] { benchmark::DoNotOptimize(vnni_rounds<false>()); });
+  add(results, "limit/vnni int8", static_cast<double>(kVnniPerCall<true>),
+      [] { benchmark::DoNotOptimize(vnni_rounds<true>()); });
 #endif
   const auto gemm = std::make_shared<Gemm>(512);
   add(results, "limit/eigen", static_cast<double>(gemm->macs()),
       [gemm] { benchmark::DoNotOptimize(gemm->run()); });
-  const TaskShape grey{{28, 28, 1}, 10}, colour{{32, 32, 3}, 10};
-  const auto subject = [](const char* network, const TaskShape& task, WeightType width) {
-    return std::make_shared<Subject>(network, task, width);
-  };
-  add_subject(results, "small-cnn w16", subject("small-cnn", grey, WeightType::w16), true);
-  add_subject(results, "resnet8 w16", subject("resnet8", colour, WeightType::w16), true);
-  add_subject(results, "small-cnn w8", subject("small-cnn", grey, WeightType::w8), false);
-  add_subject(results, "resnet8 w8", subject("resnet8", colour, WeightType::w8), false);
+  const std::string batch = std::to_string(kBatch);
+  // the distribution's, whatever else there is
+  const std::string python =
+      std::filesystem::exists("/usr/bin/python3") ? "/usr/bin/python3" : "python3";
+  std::vector<std::pair<std::string, std::shared_ptr<Peer>>> peers = {
+      {"PyTorch", std::make_shared<Peer>(
+                      std::vector<std::string>{python, "tests/bench/peer_torch.py", batch})},
+      {"ONNX Runtime", std::make_shared<Peer>(std::vector<std::string>{
+                           "node", "tests/bench/peer_onnxruntime.js", batch, onnx.string()})}};
+  for (const auto& [name, peer] : peers) {
+    fmt::print("{}\n", peer->present()
+                           ? "peer: " + peer->says()
+                           : "SKIPPED: no comparison with " + name + ": " + peer->says());
+  }
+  const std::vector<std::pair<std::string, TaskShape>> networks = {{"small-cnn", {{28, 28, 1}, 10}},
+                                                                   {"ds-cnn", {{49, 10, 1}, 12}},
+                                                                   {"resnet8", {{32, 32, 3}, 10}}};
+  for (const auto& [name, shape] : networks) {
+    const auto w16 = std::make_shared<Subject>(name, shape, WeightType::w16);
+    add_subject(results, name + " w16", w16, true);
+    add_subject(results, name + " w8", std::make_shared<Subject>(name, shape, WeightType::w8),
+                false);
+    for (const auto& [peer_name, peer] : peers) {
+      if (peer->present()) add_peer(results, name + "/" + peer_name, w16->batch_macs(), peer, name);
+    }
+  }
   const auto journal = std::make_shared<JournalBench>();
   add(results, "journal/append", 0, [journal] { journal->append(); });
 
@@ -359,7 +439,10 @@ int run(int argc, char** argv) {
   std::filesystem::create_directories(out.parent_path());
   fmt::print("limit/madd: {}; limit/eigen: float32, 512 x 512 x 512; batch {}\n\n", kMaddName,
              kBatch);
-  Summary(results).print_and_save(out);
+  std::vector<std::string> present;
+  for (const auto& peer : peers)
+    if (peer.second->present()) present.push_back(peer.second->says());
+  Summary(results).print_and_save(out, present);
   return 0;
 }
 

@@ -4,8 +4,11 @@ BENCH_BIN := $(OUT)/lastmile-bench
 $(BENCH_BIN): $(OUT)/tests/bench/bench.o $(LIB)
 	@$(CXX) $(LD_$(VARIANT)) $^ -lbenchmark $(LIBS) -o $@
 -include $(OUT)/tests/bench/bench.d
+# Peers (PyTorch of the distribution; onnxruntime-node where node finds it, NODE_PATH) are measured where they are,
+# skipped aloud where not.
 .PHONY: bench
-bench: $(BENCH_BIN)      ## speed of the model, cost of a training step; build/reports/bench.json
+bench: $(BENCH_BIN)      ## speed of the model beside limits and peers, a training step; build/reports/bench.json
+	@python3 tests/bench/write_onnx.py 64 build/bench-onnx
 	@$< $(BENCH_ARGS)
 
 # Speed of the RTL in simulation, 16 x 16.

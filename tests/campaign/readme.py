@@ -141,11 +141,14 @@ def profile_table(r):
 def bench_table(r):
     rows = [[t["what"], f"{t['measured']:.2f}", f"at least {t['at_least']}" if "at_least" in t
              else f"at most {t['at_most']}"] for t in r["targets"]]
-    limits = [(name, r["benchmarks"][name]["gmacs_per_second"])
-              for name in ("limit/madd", "limit/eigen", "resnet8 w16/model/threads=1", "resnet8 w16/float")
-              if name in r["benchmarks"]]
-    return table(["", "measured", "wanted"], rows) + "\n\nGMAC/s on one thread: " + ", ".join(f"`{n}` {g:.1f}"
-        for n, g in limits) + "."
+    rates = []
+    for name, b in r["benchmarks"].items():
+        if "gmacs_per_second" in b:
+            time = b["wall_us" if b["by_wall_clock"] else "cpu_us"]
+            rates.append([name, f"{time:,.0f}", f"{b['gmacs_per_second']:.1f}"])
+    return f"{'; '.join([r['cpu'], *r['peers']])}.\n\n" + table(["", "measured", "wanted"], rows) + \
+        "\n\nMedians of CPU time, for two threads of wall-clock time; a limit is what the machine does at most:\n\n" + \
+        table(["", "us", "GMAC/s"], rates)
 
 
 def utilisation_table(r):

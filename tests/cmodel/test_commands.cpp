@@ -37,8 +37,12 @@ void compare(Opcode op, int cases, const spec::HardwareParams& hw, int threads,
     const reference::Counts counts = model.run(c.d);
     std::vector<std::byte> memory = c.memory;
     memory.resize(c.memory.size() + spec::kDescBytes);
-    Npu npu(hw, memory, threads);
-    INFO("seed " << seed << " case " << i << " threads " << threads << ": " << describe(c.d));
+    // the instruction sets of this CPU in turn
+    const auto kernels = lastmile::npu::all_kernels();
+    const lastmile::npu::Kernels& now = *kernels[static_cast<std::size_t>(i) % kernels.size()];
+    Npu npu(hw, memory, threads, {}, now);
+    INFO("seed " << seed << " case " << i << " threads " << threads << " kernels "
+                 << std::string(now.name) << ": " << describe(c.d));
     bench::write_registers(npu, c.regs);
     bench::queue(npu, memory, static_cast<std::uint32_t>(c.memory.size()), std::array{c.d});
     REQUIRE(bench::run(npu).code == spec::Error::none_);
@@ -84,18 +88,33 @@ TEST_CASE("cmodel: commands equal plain loops on random shapes and data") {
 
 namespace {
 
-// Memory after a case on `hw` with `threads`.
-std::vector<std::byte> result(const random_command::Case& c, const spec::HardwareParams& hw,
-                              int threads, lastmile::npu::Counters& counters) {
+// Memory after a case on `hw` with `threads` and `kernels`.
+std::vector<std::byte> result_with(const lastmile::npu::Kernels& kernels,
+                                   const random_command::Case& c, const spec::HardwareParams& hw,
+                                   int threads, lastmile::npu::Counters& counters) {
   std::vector<std::byte> memory = c.memory;
   memory.resize(c.memory.size() + spec::kDescBytes);
-  Npu npu(hw, memory, threads);
+  Npu npu(hw, memory, threads, {}, kernels);
   bench::write_registers(npu, c.regs);
   bench::queue(npu, memory, static_cast<std::uint32_t>(c.memory.size()), std::array{c.d});
   REQUIRE(bench::run(npu).code == spec::Error::none_);
   counters = npu.counters();
   memory.resize(c.memory.size());
   return memory;
+}
+
+// The same with every instruction set of this CPU: all must agree.
+std::vector<std::byte> result(const random_command::Case& c, const spec::HardwareParams& hw,
+                              int threads, lastmile::npu::Counters& counters) {
+  const auto all = lastmile::npu::all_kernels();
+  const std::vector<std::byte> first = result_with(*all.front(), c, hw, threads, counters);
+  for (const lastmile::npu::Kernels* k : all.subspan(1)) {
+    lastmile::npu::Counters other;
+    INFO("kernels " << std::string(k->name));
+    CHECK(result_with(*k, c, hw, threads, other) == first);
+    CHECK(other == counters);
+  }
+  return first;
 }
 
 }  // namespace

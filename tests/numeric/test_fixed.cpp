@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "cmodel/npu/elementwise.hpp"
-#include "cmodel/npu/requant.hpp"
 #include "cmodel/numeric/fixed.hpp"
 #include "sw/base/rng.hpp"
 #include "tests/numeric/literal.hpp"
@@ -100,43 +99,6 @@ TEST_CASE("numeric: the saturation before a left shift changes no clamped output
   CHECK(numeric::rescale(kAccMin, 1 << 30, 30) == -(std::int64_t{1} << 38));
 }
 
-TEST_CASE("numeric: eight lanes at once give the bits of one") {
-  Rng rng(literal::seed(3));
-  std::uint64_t wrong = 0;
-  const std::array<std::int32_t, 8> edges = {0,       1,          -1, 0x7fffffff, -0x7fffffff - 1,
-                                             1 << 30, -(1 << 30), 255};
-  for (int i = 0; i < 100000; ++i) {
-    std::array<std::int32_t, npu::kLanes> a, m, r, y;
-    for (std::size_t k = 0; k < npu::kLanes; ++k) {
-      a[k] = rng.below(8) == 0 ? edges[rng.below(8)]
-                               : static_cast<std::int32_t>(static_cast<std::int64_t>(rng.next()) >>
-                                                           (32 + rng.below(31)));
-      m[k] = rng.below(8) == 0 ? kMultipliers[rng.below(8)]
-                               : static_cast<std::int32_t>(rng.next() >> 33);
-      r[k] = static_cast<std::int32_t>(rng.below(31));
-    }
-    npu::Rescale(npu::Lanes::load(m.data()), npu::Lanes::load(r.data()))(npu::Lanes::load(a.data()))
-        .store(y.data());
-    for (std::size_t k = 0; k < npu::kLanes; ++k)
-      wrong += y[k] != numeric::rescale(a[k], m[k], -r[k]) ? 1 : 0;
-  }
-  CHECK(wrong == 0);
-}
-
-TEST_CASE("numeric: clamp, zero point and saturation counts of eight lanes") {
-  const npu::Clamp clamp(-7, -128, 127, -100, 90);
-  npu::Saturations s;
-  const std::array<std::int32_t, 8> y = {-122, -121, 134, 135, 97, 98, 0x7fffffff, -0x7fffffff - 1};
-  std::array<std::int32_t, 8> out;
-  clamp(npu::Lanes::load(y.data()), 0xff, s).store(out.data());
-  CHECK(out == std::array<std::int32_t, 8>{-100, -100, 90, 90, 90, 90, 90, -100});
-  CHECK(s.low == 2);   // -129 and the smallest
-  CHECK(s.high == 2);  // 128 and the largest
-  clamp(npu::Lanes::load(y.data()), 0x07, s).store(out.data());
-  CHECK(s.low == 3);
-  CHECK(s.high == 2);
-}
-
 TEST_CASE("numeric: averages round half away from zero by truncation") {
   std::uint64_t wrong = 0;
   for (std::int32_t n = 1; n <= 70; ++n) {
@@ -179,7 +141,7 @@ TEST_CASE("numeric: additions on all pairs of int8") {
         x1[static_cast<std::size_t>(b + 128)] = static_cast<std::int8_t>(a);
         x2[static_cast<std::size_t>(b + 128)] = static_cast<std::int8_t>(b);
       }
-      unit.run(x1.data(), x2.data(), out.data(), 256, s);
+      unit.run(npu::chosen_kernels(), x1.data(), x2.data(), out.data(), 256, s);
       for (std::int32_t b = -128; b < 128; ++b) {
         const auto limited = [](literal::Int v) {
           return static_cast<std::int64_t>(std::clamp<literal::Int>(v, kAccMin, kAccMax));

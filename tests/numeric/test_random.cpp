@@ -46,7 +46,7 @@ TEST_CASE("numeric: rows in bulk are the words of the contract") {
     const auto domain = static_cast<Domain>(rng.below(4));
     const auto first = static_cast<std::uint32_t>(rng.below(60000));
     std::vector<std::uint64_t> out(1 + rng.below(30));
-    npu::hash_row(seed, domain, tensor, row, first, out);
+    npu::hash_row(npu::chosen_kernels(), seed, domain, tensor, row, first, out);
     for (std::uint32_t b = 0; b < out.size(); ++b) {
       // counter {word 0: row << 16 | block, word 1: domain << 16 | tensor}
       const std::uint64_t counter = (row << 16 | (first + b)) |
@@ -63,9 +63,9 @@ TEST_CASE("numeric: elements are cut from their words as the table says") {
   const std::uint64_t mask = numeric::hash_word(seed, Domain::mask_, 5, 7, 2);
   const std::uint64_t half = numeric::hash_word(seed, Domain::gaussian_, 5, 7, 2);
   npu::RowDraw signs, masks, halves;
-  signs.draw(seed, Domain::sign_, 5, 7, 192);
-  masks.draw(seed, Domain::mask_, 5, 7, 24);
-  halves.draw(seed, Domain::gaussian_, 5, 7, 12);
+  signs.draw(npu::chosen_kernels(), seed, Domain::sign_, 5, 7, 192);
+  masks.draw(npu::chosen_kernels(), seed, Domain::mask_, 5, 7, 24);
+  halves.draw(npu::chosen_kernels(), seed, Domain::gaussian_, 5, 7, 12);
   for (std::uint32_t i = 0; i < 64; ++i) {
     CHECK(numeric::hash_element(seed, Domain::sign_, 5, 7, 128 + i) == (sign >> i & 1));
     CHECK(signs.sign_bit(128 + i) == (sign >> i & 1));
@@ -125,9 +125,9 @@ TEST_CASE("numeric: the Gaussian over all 65536 inputs is the ideal quantized on
         1e-3);  // clipping at 3.5 and the step take next to nothing
   // row draws use a table of the same function
   npu::RowDraw draw;
-  draw.draw(99, Domain::gaussian_, 1, 2, 1000);
+  draw.draw(npu::chosen_kernels(), 99, Domain::gaussian_, 1, 2, 1000);
   std::vector<std::int32_t> z(1000, 0);
-  draw.add_z(Distribution::gaussian_, 3, z);
+  draw.add_z(npu::chosen_kernels(), Distribution::gaussian_, 3, z);
   for (std::uint32_t c = 0; c < 1000; ++c)
     CHECK(z[c] == 3 * numeric::draw_z(99, Distribution::gaussian_, 1, 2, c));
 }
@@ -183,7 +183,7 @@ TEST_CASE("numeric: whole rows perturb like single elements") {
     for (auto& w : row)
       w = w8 ? static_cast<std::int8_t>(rng.next()) : static_cast<std::int16_t>(rng.next());
     const auto before = row;
-    npu::Perturber perturber(p);
+    npu::Perturber perturber(npu::chosen_kernels(), p);
     perturber.row(9, row);
     std::uint64_t perturbed = 0, clipped = 0;
     for (std::uint32_t c = 0; c < row.size(); ++c) {

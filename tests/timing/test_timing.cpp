@@ -5,6 +5,7 @@
 
 #include "cmodel/device/model_device.hpp"
 #include "cmodel/timing/timing.hpp"
+#include "tests/cmodel/random_command.hpp"
 #include "tests/timing/shapes.hpp"
 
 namespace {
@@ -90,4 +91,48 @@ TEST_CASE("timing: options of the model") {
   for (const char* wrong :
        {"latency", "latency=", "latency=-1", "bandwidth=x", "stall=100", "reorder=1", "=4"})
     CHECK_THROWS_AS(model(wrong), std::invalid_argument);
+}
+
+TEST_CASE(
+    "timing: what a prediction is remembered by decides it, and is less than the descriptor") {
+  const timing::MemoryTiming memory;
+  for (const spec::Opcode op :
+       {spec::Opcode::conv2d_, spec::Opcode::depthwise_, spec::Opcode::pool_, spec::Opcode::add_,
+        spec::Opcode::softmax_, spec::Opcode::loss_, spec::Opcode::update_}) {
+    const std::uint64_t seed = random_command::seed_from_environment(77);
+    random_command::Generator generator(seed + static_cast<std::uint64_t>(op), {});
+    for (int i = 0; i < 60; ++i) {
+      INFO("seed " << seed << " case " << i << " opcode " << static_cast<int>(op));
+      const spec::Descriptor d = generator.command(op).d;
+      const npu::TrafficMode mode{.weights_perturbed = i % 2 == 0, .pairs = 1 + i % 3U};
+      const timing::CommandTiming a = timing::predict(d, mode, {}, memory);
+      const timing::CommandTiming b =
+          timing::predict(timing::timed_part(d), {.pairs = mode.pairs}, {}, memory);
+      CHECK(a.counters == b.counters);
+      CHECK(a.execution == b.execution);
+      CHECK(a.fetch == b.fetch);
+      spec::Descriptor same = d;  // another layer of the same shape
+      same.tag += 1, same.w_tensor += 1, same.m1 += 1, same.bias_addr += 4096, same.in_addr += 64;
+      CHECK(timing::timed_part(same) == timing::timed_part(d));
+    }
+  }
+}
+
+TEST_CASE("timing: machines that share their predictions count what one alone counts") {
+  const ModelOpener opener;
+  for (int round = 0; round < 2; ++round) {
+    for (const Shape& s : timing_shapes::all()) {
+      CAPTURE(s.name);
+      for (const char* extra : {"", "latency=100,bandwidth=4"}) {
+        DeviceOptions o;
+        o.memory_bytes = 4 << 20;
+        o.extra = extra;
+        const auto shared = opener(o), alone = open_model(o);
+        for (Device* d : {shared.get(), alone.get()}) timing_shapes::execute(*d, s, {});
+        for (std::size_t c = 0; c < spec::kCounters; ++c)
+          CHECK(counter(*shared, static_cast<Counter>(c)) ==
+                counter(*alone, static_cast<Counter>(c)));
+      }
+    }
+  }
 }
