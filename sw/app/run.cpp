@@ -111,7 +111,7 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
     const std::string suffix = domains.size() == 1 ? "" : "-" + domain.name;
     FixedResult f =
         adapt_fixed(quantized, plan, domain.train, domain.test, adapt, open,
-                    o.out / ("journal" + suffix + ".lmj"), false, progress, d == 0 ? say : Say{});
+                    {o.out / ("journal" + suffix + ".lmj"), false}, progress, d == 0 ? say : Say{});
     save_quantized(o.out / ("adapted" + suffix + ".lmq"), f.network);
     fixed_seconds += f.seconds;
     shifted.add(f.before);

@@ -192,9 +192,9 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
         const SpeakerData data = adaptation_data(task, s->run);
         AdaptOptions adapt = s->run.adapt;
         const DeviceOpener open = find_backend(s->common, model);
-        const FixedResult r =
-            adapt_fixed(start, plan_training(start, adapt, data.adapt, open), data.adapt, data.test,
-                        adapt, open, s->journal, s->resume, s->common.progress(), s->common.say());
+        const FixedResult r = adapt_fixed(
+            start, plan_training(start, adapt, data.adapt, open), data.adapt, data.test, adapt,
+            open, {s->journal, s->resume}, s->common.progress(), s->common.say());
         if (!s->output.empty()) save_quantized(s->output, r.network);
         if (s->common.json) {
           print({{"before", accuracy_json(r.before)},
@@ -221,11 +221,12 @@ Subcommand replay_command(CLI::App& app, const DeviceOpener& model) {
   sub->add_option("--steps", s->steps, "stop after so many steps (default: all)");
   sub->add_option("--output", s->output, "network to write");
   return {sub, [s, model] {
+            settle(s->run, s->common);
             require_writable(s->output);
             const QuantizedNetwork base = load_quantized(s->input);
             const QuantizedNetwork q =
                 replay_journal(base, s->journal, s->steps, find_backend(s->common, model),
-                               s->common.thread_count(), s->common.progress());
+                               s->run.adapt.fixed, s->common.progress());
             if (!s->output.empty()) save_quantized(s->output, q);
             const std::string hash = fmt::format("{:016x}", weights_hash(q));
             if (s->common.json) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "sw/base/rng.hpp"
+#include "sw/trainer/training_run.hpp"
 #include "sw/validate/emulation.hpp"
 #include "sw/validate/signal.hpp"
 
@@ -71,7 +72,8 @@ SweepReport sweep_widths(const Network& folded, const FloatParams<float>& params
       for (int s = 0; s < o.seeds; ++s) {
         t.restart();
         forward.seed = how.forward.seed + static_cast<std::uint64_t>(s);
-        train_forward_gradient(t, adapt.size(), forward, {}, nullptr, {});
+        ForwardGradient method(t, adapt.size(), forward);
+        TrainingRun(method, {.forward = forward}).run();
         p.each.push_back(t.evaluate(test).percent());
       }
       p.after = mean_of(p.each);
