@@ -40,7 +40,7 @@ std::uint64_t memory_for(const TrainingSetup& s) {
     most = std::max(most, o.memory_bytes);
     return open_model(o);
   };
-  const FixedTarget target(s.base, s.plan, s.data, measure, s.fixed());
+  const FixedTarget target(s.base, s.config.tensors, s.data, measure, options_of(s.config, s.how));
   return most;
 }
 
@@ -65,25 +65,24 @@ struct PlatformRun {
       }
       result = train_on(
           setup, [&host](const DeviceOptions& o) { return host.open(o); }, journal, false,
-          [this](std::uint32_t step) {
-            if (step + 1 == marked_step) marked_cycles = cycles();
+          [this](const JournalRecord& r) {
+            if (r.step + 1 == marked_step) marked_cycles = cycles();
           });
     });
   }
   void run_c_host(Host& host) {
     Device* device = nullptr;
     FixedTarget target(
-        setup.base, setup.plan, setup.data,
+        setup.base, setup.config.tensors, setup.data,
         [&](const DeviceOptions& o) {
           auto opened = host.open(o);
           device = opened.get();
           return opened;
         },
-        setup.fixed());
+        options_of(setup.config, setup.how));
     const Timer timer;
-    const EmbeddedResult r = run_embedded(*device, target,
-                                          {setup.options.forward, setup.fixed(), setup.data.size(),
-                                           setup.header(), journal, false, setup.stop_after});
+    const EmbeddedResult r = run_embedded(
+        *device, target, {setup.config, setup.data.size(), journal, false, setup.stop_after});
     result.seconds = timer.wall();
     result.cpu_seconds = timer.cpu();
     if (r.status != LM_OK)
@@ -131,13 +130,12 @@ int run(Options& o) {
   TrainingSetup few = full;
   few.stop_after = o.rtl_steps;
   const fs::path reference = o.folder / "journal.lmj";
-  if (!(read_journal(reference).header == full.header()))
-    throw Error(ErrorKind::usage,
-                fmt::format("{}: made with other options than these", reference.string()));
+  const Journal whole = read_journal(reference);
+  require_same_run(reference.string(), whole.config, full.config);
   fs::create_directories(o.report.parent_path());
 
   PlatformOptions platform = o.platform;
-  platform.hardware = full.options.fixed.hardware;
+  platform.hardware = full.how.hardware;
   platform.threads = o.common.thread_count();
   platform.memory_bytes = memory_for(full);
   platform.bus.bytes = static_cast<std::uint32_t>(platform.hardware.bus_bytes);
@@ -170,8 +168,8 @@ int run(Options& o) {
           return opened;
         },
         o.folder / "rtl.lmj", false,
-        [&](std::uint32_t step) {
-          if (step + 1 == few.steps()) measured = device->report();
+        [&](const JournalRecord& r) {
+          if (r.step + 1 == few.steps()) measured = device->report();
         });
     plain_rtl = json::parse(measured);
     rtl_cycles = plain_rtl.at("cycles").get<std::uint64_t>();
@@ -194,8 +192,8 @@ int run(Options& o) {
   const double lt_rate = full.steps() / lt.result.cpu_seconds;
   json report = {{"task", task.name},
                  {"network", full.base.network.name},
-                 {"batch", full.options.forward.batch},
-                 {"pairs", full.options.forward.pairs},
+                 {"batch", full.config.forward.batch},
+                 {"pairs", full.config.forward.pairs},
                  {"threads", o.common.thread_count()},
                  {"systemc", sc_core::sc_version()},
                  {"quantum", platform.quantum},
@@ -249,15 +247,15 @@ int run(Options& o) {
     report["accurate"]["cycles_difference"] = difference;
     report["loose"]["cycles_difference"] =
         static_cast<double>(lt.marked_cycles) / static_cast<double>(rtl_cycles) - 1;
-    const Journal whole = read_journal(reference), part = read_journal(ca->journal);
+    const Journal part = read_journal(ca->journal);
     const bool records =
-        part.header == whole.header && part.records.size() == few.steps() &&
+        part.config == whole.config && part.records.size() == few.steps() &&
         std::equal(part.records.begin(), part.records.end(), whole.records.begin());
     const bool equal = records && same_bytes(ca->journal, o.folder / "rtl.lmj");
-    FixedTarget replayed(full.base, full.plan, full.data, open_model, full.fixed());
-    replay(replayed, whole, 0, few.steps());
-    const bool weights = same_weights(ca->result.network, replayed.network()) &&
-                         same_weights(ca->result.network, rtl.network);
+    const QuantizedNetwork replayed =
+        replay_network(full.base, whole, reference.string(), few.steps(), open_model, full.how);
+    const bool weights =
+        same_weights(ca->result.network, replayed) && same_weights(ca->result.network, rtl.network);
     report["accurate"]["journal_equal"] = equal;
     report["accurate"]["weights_equal"] = weights;
     failed += check(equal && weights,

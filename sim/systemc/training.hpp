@@ -5,24 +5,19 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
-#include <span>
-#include <vector>
 
 #include "sw/app/adapt.hpp"
-#include "sw/trainer/journal.hpp"
+#include "sw/trainer/fixed_training.hpp"
 
 namespace lastmile::sim {
 
 struct TrainingSetup {
   QuantizedNetwork base;
   Dataset data;
-  std::vector<TensorTraining> plan;
-  AdaptOptions options;
+  RunConfig config;
+  FixedOptions how;
   std::uint32_t stop_after = UINT32_MAX;  // steps, of a schedule that may be longer
 
-  [[nodiscard]] FixedOptions fixed() const;
-  [[nodiscard]] JournalHeader header() const;
   [[nodiscard]] std::uint32_t steps() const;  // that will be done
 };
 
@@ -34,12 +29,11 @@ struct TrainingResult {
   QuantizedNetwork network;
   double seconds = 0, cpu_seconds = 0;  // of the steps alone
 };
-using OnStep = std::function<void(std::uint32_t step)>;  // after its update
 
-// Trains and writes `journal`. resume: goes on with a journal that is there.
+// Trains and writes `journal`. resume: goes on with a journal that is there, if it is of this run.
 [[nodiscard]] TrainingResult train_on(const TrainingSetup& setup, const DeviceOpener& open,
                                       const std::filesystem::path& journal, bool resume = false,
-                                      const OnStep& on_step = {});
+                                      const StepCallback& on_step = {});
 
 [[nodiscard]] bool same_bytes(const std::filesystem::path& a, const std::filesystem::path& b);
 [[nodiscard]] bool same_weights(const QuantizedNetwork& a, const QuantizedNetwork& b);

@@ -11,10 +11,8 @@
 #include <utility>
 
 #include "sw/base/error.hpp"
-#include "sw/base/io.hpp"
 #include "sw/base/rng.hpp"
-#include "sw/quantizer/file.hpp"
-#include "sw/trainer/journal.hpp"
+#include "sw/trainer/fixed_training.hpp"
 
 namespace lastmile {
 namespace {
@@ -29,10 +27,11 @@ class CurveRecorder {
  public:
   CurveRecorder(const AdaptOptions& o, AdaptResult& result) : o_(o), result_(result) {}
 
-  // evaluate() is called only at the points of the curve.
+  // evaluate() gives per cent and is called only at the points of the curve.
   template <class Evaluate>
-  void step(const StepReport& r, const Evaluate& evaluate) {
-    mean_ = count_++ == 0 ? r.loss : 0.98 * mean_ + 0.02 * r.loss;
+  void step(const JournalRecord& r, const Evaluate& evaluate) {
+    const double loss = r.loss;
+    mean_ = count_++ == 0 ? loss : 0.98 * mean_ + 0.02 * loss;
     const std::uint64_t done = std::uint64_t{r.step} + 1, steps = o_.forward.steps;
     const auto points = static_cast<std::uint64_t>(std::max(o_.evaluations, 0));
     const bool evaluate_now =
@@ -43,8 +42,12 @@ class CurveRecorder {
       result_.curve.push_back(
           {static_cast<std::uint32_t>(done),
            2 * done * static_cast<std::uint64_t>(o_.forward.pairs), mean_,
-           evaluate_now ? evaluate().percent() : std::numeric_limits<double>::quiet_NaN()});
+           evaluate_now ? evaluate() : std::numeric_limits<double>::quiet_NaN()});
     }
+  }
+  // A step of an earlier run, whose weights are not at hand.
+  void replayed(const JournalRecord& r) {
+    step(r, [] { return std::numeric_limits<double>::quiet_NaN(); });
   }
   [[nodiscard]] double mean() const { return mean_; }
 
@@ -59,59 +62,16 @@ Dataset head_of(const Dataset& data, int examples) {
   return slice(data, 0, std::min(data.size(), static_cast<std::size_t>(std::max(examples, 1))));
 }
 
-nlohmann::json journal_config(const AdaptOptions& o, std::span<const TensorTraining> plan,
-                              std::uint64_t data_digest) {
-  nlohmann::json tensors = nlohmann::json::array();
-  for (const TensorTraining& t : plan)
-    tensors.push_back(
-        {{"tensor", t.tensor}, {"eps", t.eps_lsb}, {"step", t.step_lsb}, {"keep", t.keep}});
-  return {{"steps", o.forward.steps},
-          {"batch", o.forward.batch},
-          {"estimator", name_of(o.forward.estimator)},
-          {"schedule", name_of(o.forward.schedule)},
-          {"final_factor", o.forward.final_factor},
-          {"distribution", spec::to_string(o.fixed.distribution)},
-          {"mask_seed", o.fixed.mask_seed},
-          {"data_digest", data_digest},
-          {"tensors", tensors}};
-}
-
-// The journal to continue must be of this run; the error names the first field that differs, outer
-// ones first.
-void require_same_run(const std::string& name, const JournalHeader& found,
-                      const JournalHeader& expected) {
-  const auto fields = [](const JournalHeader& h) {
-    nlohmann::json j = {{"seed", h.seed}, {"pairs", h.pairs}, {"base_digest", h.base_digest}};
-    return std::pair{j, h.config};
-  };
-  const auto compare = [&](const nlohmann::json& a, const nlohmann::json& b) {
-    if (a == b) return;
-    const std::string at = nlohmann::json::diff(a, b).at(0).at("path").get<std::string>();
-    const auto value = [&](const nlohmann::json& j) {
-      const nlohmann::json::json_pointer pointer(at);
-      return j.contains(pointer) ? j.at(pointer).dump() : "missing";
-    };
-    throw Error(ErrorKind::journal,
-                fmt::format("{}: it is the journal of another run: {} is {}, expected {}", name,
-                            at.empty() ? "config" : at.substr(1), value(a), value(b)));
-  };
-  const auto [a, a_config] = fields(found);
-  const auto [b, b_config] = fields(expected);
-  compare(a, b);
-  compare(a_config, b_config);
-}
 }  // namespace
 
-std::uint64_t network_digest(const QuantizedNetwork& network) { return xxh64(serialize(network)); }
-
-std::uint64_t data_digest(const Dataset& data) {
-  return xxh64(bytes_of(std::span(data.y)), xxh64(bytes_of(std::span(data.x))));
-}
-
-JournalHeader journal_header(const QuantizedNetwork& start, const Dataset& train,
-                             const AdaptOptions& o, std::span<const TensorTraining> plan) {
-  return {o.forward.seed, o.forward.pairs, network_digest(start),
-          journal_config(o, plan, data_digest(train))};
+RunConfig run_config(const QuantizedNetwork& start, const Dataset& train, const AdaptOptions& o,
+                     std::span<const TensorTraining> plan) {
+  return {.base_digest = network_digest(start),
+          .data_digest = data_digest(train),
+          .forward = o.forward,
+          .distribution = o.fixed.distribution,
+          .mask_seed = o.fixed.mask_seed,
+          .tensors = {plan.begin(), plan.end()}};
 }
 
 namespace {
@@ -172,12 +132,7 @@ std::vector<TensorTraining> plan_training(const QuantizedNetwork& network, const
       if (t.tensor / 2 != head) t.eps_lsb *= o.inner, t.step_lsb *= o.inner;
     return plan;
   };
-  if (!(o.inner > 0))
-    throw Error(ErrorKind::usage, fmt::format("inner is {}, expected more than 0", o.inner));
   if (!measured) return scale_inner();
-  if (!(o.eps > 0) || !(o.step > 0))
-    throw Error(ErrorKind::usage,
-                fmt::format("eps is {} and step {}, expected more than 0", o.eps, o.step));
   const double share = kCurvatureBudget / static_cast<double>(plan.size());
   for (TensorTraining& t : plan) {
     const double rise = loss_rise(network, t, train, o, open);
@@ -203,61 +158,47 @@ std::int64_t trained_weights(const QuantizedNetwork& network,
 
 FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTraining> plan,
                         const Dataset& train, const Dataset& test, const AdaptOptions& o,
-                        const DeviceOpener& open, const std::filesystem::path& journal_path,
-                        bool resume, const ProgressOptions& progress, const Say& say) {
-  validate(o.forward, train.size());
+                        const DeviceOpener& open, const JournalFile& journal,
+                        const ProgressOptions& progress, const Say& say) {
+  check_options(o.forward, train.size());
   FixedResult result;
   result.before = evaluate_fixed(start, test, open, o.fixed);
 
-  FixedOptions fixed = o.fixed;
-  fixed.batch = o.forward.batch;
-  FixedTarget target(start, plan, train, open, fixed);
+  FixedTraining training(start, run_config(start, train, o, plan), train, open, o.fixed);
+  FixedTarget& target = training.target();
+  TrainingRun& run = training.run();
   if (say)
     for (const std::string& note : target.driver().program().notes) say("note: " + note);
-
-  const JournalHeader header = journal_header(start, train, o, plan);
-  std::optional<JournalWriter> writer;
-  TrainingPosition from;
   CurveRecorder recorder(o, result);
-  if (resume && !journal_path.empty() && std::filesystem::exists(journal_path)) {
-    const Journal journal = read_journal(journal_path);
-    require_same_run(journal_path.string(), journal.header, header);
-    from.step =
-        static_cast<std::uint32_t>(std::min<std::size_t>(journal.records.size(), o.forward.steps));
-    if (from.step != 0) from.scale = journal.records.back().scale;
-    replay(target, journal, 0, from.step);
-    for (std::uint32_t s = 0; s < from.step; ++s)
-      recorder.step({s, journal.records[s].loss, journal.records[s].coefficients}, [] {
-        return Accuracy{0, 0, 0};
-      });
-    writer = JournalWriter::resume(journal_path, journal);
-    if (say)
-      say(fmt::format("{}: {} steps replayed, continuing", journal_path.string(), from.step));
-  } else if (!journal_path.empty()) {
-    writer = JournalWriter::create(journal_path, header);
+  if (!journal.path.empty() && !journal.resume) run.start_journal(journal.path);
+  if (!journal.path.empty() && journal.resume) {
+    const std::uint32_t done =
+        run.continue_journal(journal.path, [&](const JournalRecord& r) { recorder.replayed(r); });
+    if (say && done != 0)
+      say(fmt::format("{}: {} steps replayed, continuing", journal.path.string(), done));
   }
 
   const Dataset curve_test = head_of(test, o.evaluation_examples);
   const HostTraffic step_before = target.driver().traffic(Traffic::step),
                     batch_before = target.driver().traffic(Traffic::batch);
-  Progress bar("adapting (fixed point)", o.forward.steps - from.step, progress);
+  const std::uint32_t first = run.next_step();
+  Progress bar("adapting (fixed point)", o.forward.steps - first, progress);
   const Clock::time_point begin = Clock::now();
   double evaluating = 0;
-  train_forward_gradient(
-      target, train.size(), o.forward, from, writer ? &*writer : nullptr, [&](const StepReport& r) {
-        recorder.step(r, [&] {
-          const Clock::time_point t = Clock::now();
-          const Accuracy a = evaluate_fixed(target.network(), curve_test, open, o.fixed);
-          evaluating += seconds_since(t);
-          return a;
-        });
-        bar.add();
-        bar.note(fmt::format("loss {:.3f}", recorder.mean()));
-      });
+  result.end = run.run(o.limits, [&](const JournalRecord& r) {
+    recorder.step(r, [&] {
+      const Clock::time_point t = Clock::now();
+      const Accuracy a = evaluate_fixed(target.network(), curve_test, open, o.fixed);
+      evaluating += seconds_since(t);
+      return a.percent();
+    });
+    bar.add();
+    bar.note(fmt::format("loss {:.3f}", recorder.mean()));
+  });
   result.seconds = seconds_since(begin) - evaluating;
   bar.finish();
 
-  const double steps = std::max<double>(1, o.forward.steps - from.step);
+  const double steps = std::max<double>(1, run.next_step() - first);
   result.host_bytes_per_step =
       static_cast<double>((target.driver().traffic(Traffic::step) - step_before).bytes()) / steps;
   result.batch_bytes_per_step =
@@ -265,9 +206,11 @@ FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTra
   result.peak_bytes = target.driver().program().memory.total_bytes;
   result.peak_activation_bytes = target.driver().program().memory.activation_live_peak;
   result.memory_text = memory_report(target.driver().program(), start.network);
+  result.steps = run.next_step();
   result.forward_passes =
-      2 * std::uint64_t{o.forward.steps} * static_cast<std::uint64_t>(o.forward.pairs);
+      2 * std::uint64_t{result.steps} * static_cast<std::uint64_t>(o.forward.pairs);
   result.network = target.network();
+  if (result.end == RunEnd::stopped) return result;
   result.after = evaluate_fixed(result.network, test, open, o.fixed);
   if (!result.curve.empty()) result.curve.back().accuracy = result.after.percent();
   return result;
@@ -275,52 +218,12 @@ FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTra
 
 QuantizedNetwork replay_journal(const QuantizedNetwork& base, const std::filesystem::path& path,
                                 std::optional<std::uint32_t> steps, const DeviceOpener& open,
-                                int threads, const ProgressOptions& progress) {
+                                const FixedOptions& how, const ProgressOptions& progress) {
   const Journal journal = read_journal(path);
-  const std::string name = path.string();
-  if (journal.header.base_digest != network_digest(base))
-    throw Error(
-        ErrorKind::journal,
-        fmt::format("{}: it starts from the network with digest {:016x}, the given one has {:016x}",
-                    name, journal.header.base_digest, network_digest(base)));
-  std::vector<TensorTraining> plan;
-  FixedOptions fixed;
-  try {
-    const nlohmann::json& c = journal.header.config;
-    for (const nlohmann::json& t : c.at("tensors"))
-      plan.push_back({t.at("tensor").get<std::uint32_t>(), t.at("eps").get<double>(),
-                      t.at("step").get<double>(), t.at("keep").get<int>()});
-    fixed.distribution = c.at("distribution").get<std::string>() == "SIGN"
-                             ? spec::Distribution::sign_
-                             : spec::Distribution::gaussian_;
-    fixed.mask_seed = c.at("mask_seed").get<std::uint64_t>();
-  } catch (const nlohmann::json::exception& e) {
-    throw Error(ErrorKind::journal, fmt::format("{}: header config: {}", name, e.what()));
-  }
-  const auto available = static_cast<std::uint32_t>(journal.records.size());
-  const std::uint32_t to = steps.value_or(available);
-  if (to > available)
-    throw Error(ErrorKind::usage, fmt::format("steps is {}, but {} has {}", to, name, available));
-  fixed.batch = 1;
-  fixed.threads = threads;
-  fixed.cache_features = false;
-  Dataset nothing;
-  nothing.shape = base.network.input;
-  nothing.classes = base.network.classes;
-  std::optional<FixedTarget> loaded;
-  try {
-    loaded.emplace(base, plan, nothing, open, fixed);
-  } catch (const Error& e) {
-    if (e.kind() != ErrorKind::input && e.kind() != ErrorKind::usage) throw;
-    throw Error(ErrorKind::journal, fmt::format("{}: header config: {}", name, e.what()));
-  }
-  FixedTarget& target = *loaded;
+  const std::uint32_t to = steps.value_or(static_cast<std::uint32_t>(journal.records.size()));
   Progress bar("replaying", to, progress);
-  for (std::uint32_t s = 0; s < to; ++s) {
-    replay(target, journal, s, s + 1);
-    bar.add();
-  }
-  return target.network();
+  return replay_network(base, journal, path.string(), to, open, how,
+                        [&](const JournalRecord&) { bar.add(); });
 }
 
 AdaptResult adapt_float(const QuantizedNetwork& network, std::span<const TensorTraining> plan,
@@ -334,8 +237,10 @@ AdaptResult adapt_float(const QuantizedNetwork& network, std::span<const TensorT
   CurveRecorder recorder(o, result);
   Progress bar("adapting (float)", o.forward.steps, progress);
   const Clock::time_point begin = Clock::now();
-  train_forward_gradient(target, train.size(), o.forward, {}, nullptr, [&](const StepReport& r) {
-    recorder.step(r, [&] { return evaluate_float(golden, params, curve_test); });
+  ForwardGradient method(target, train.size(), o.forward);
+  TrainingRun run(method, {.forward = o.forward});
+  run.run({}, [&](const JournalRecord& r) {
+    recorder.step(r, [&] { return evaluate_float(golden, params, curve_test).percent(); });
     bar.add();
     bar.note(fmt::format("loss {:.3f}", recorder.mean()));
   });

@@ -12,6 +12,7 @@
 
 #include "sw/app/pipeline.hpp"
 #include "sw/trainer/targets.hpp"
+#include "sw/trainer/training_run.hpp"
 
 namespace lastmile {
 
@@ -38,6 +39,7 @@ struct AdaptOptions {
   double keep = 1.0;   // share of the weights that train (sparsity mask)
   ForwardGradientOptions forward;
   FixedOptions fixed;
+  RunLimits limits;
   int evaluations = 10;            // points of the accuracy curve (0: only the end)
   int evaluation_examples = 2000;  // test examples of the curve; the end uses all
 };
@@ -58,7 +60,9 @@ struct AdaptResult {
 
 struct FixedResult : AdaptResult {
   QuantizedNetwork network;
-  std::uint64_t peak_bytes = 0;  // NPU memory of the training program
+  RunEnd end = RunEnd::finished;  // stopped: `after` is not measured
+  std::uint32_t steps = 0;        // done since the start of the run
+  std::uint64_t peak_bytes = 0;   // NPU memory of the training program
   std::uint64_t peak_activation_bytes = 0;
   double host_bytes_per_step = 0;  // registers and losses, without the batch
   double batch_bytes_per_step = 0;
@@ -76,28 +80,28 @@ struct FixedResult : AdaptResult {
 [[nodiscard]] std::int64_t trained_weights(const QuantizedNetwork& network,
                                            const std::vector<TensorTraining>& plan);
 
-// What the journal of an adaptation says of where it starts.
-[[nodiscard]] std::uint64_t network_digest(const QuantizedNetwork& network);
-[[nodiscard]] std::uint64_t data_digest(const Dataset& data);
-[[nodiscard]] JournalHeader journal_header(const QuantizedNetwork& start, const Dataset& train,
-                                           const AdaptOptions& options,
-                                           std::span<const TensorTraining> plan);
+// What the journal of an adaptation begins with.
+[[nodiscard]] RunConfig run_config(const QuantizedNetwork& start, const Dataset& train,
+                                   const AdaptOptions& options,
+                                   std::span<const TensorTraining> plan);
 
-// journal: written if not empty. resume: continue that journal if it exists (Error(journal) if it
-// is of another run); else it is replaced.
+// Where an adaptation is kept; an empty path: nowhere.
+struct JournalFile {
+  std::filesystem::path path;
+  bool resume = false;  // go on with the file if it exists (it must be of this run); else replaced
+};
 [[nodiscard]] FixedResult adapt_fixed(const QuantizedNetwork& start,
                                       std::span<const TensorTraining> plan, const Dataset& train,
                                       const Dataset& test, const AdaptOptions& options,
-                                      const DeviceOpener& open,
-                                      const std::filesystem::path& journal, bool resume,
+                                      const DeviceOpener& open, const JournalFile& journal,
                                       const ProgressOptions& progress, const Say& say);
 
 // The base network of a journal plus its records: the adapted network, without data and without a
-// forward pass.
+// forward pass. steps: all of them unless given.
 [[nodiscard]] QuantizedNetwork replay_journal(const QuantizedNetwork& base,
                                               const std::filesystem::path& journal,
                                               std::optional<std::uint32_t> steps,
-                                              const DeviceOpener& open, int threads,
+                                              const DeviceOpener& open, const FixedOptions& how,
                                               const ProgressOptions& progress);
 
 // `start`: the float parameters of the folded network.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "sw/base/error.hpp"
+#include "sw/base/shipped.hpp"
 #include "sw/golden/golden.hpp"
 #include "sw/graph/reader.hpp"
 
@@ -22,26 +23,6 @@ int default_epochs(const Task& task) {
       return 40;
   }
   return 8;
-}
-
-std::filesystem::path find_shipped(const std::string& folder, const std::string& name) {
-  namespace fs = std::filesystem;
-  if (name.ends_with(".toml")) return name;
-  std::vector<fs::path> tried;
-  std::error_code ignored;
-  const fs::path program = fs::read_symlink("/proc/self/exe", ignored);
-  for (fs::path dir = program.parent_path(); !dir.empty(); dir = dir.parent_path()) {
-    tried.push_back(dir / "sw" / folder / (name + ".toml"));
-    if (dir == dir.parent_path()) break;
-  }
-  tried.push_back(fs::path("sw") / folder / (name + ".toml"));
-  for (const fs::path& p : tried)
-    if (fs::exists(p)) return p;
-  throw Error(
-      ErrorKind::input,
-      fmt::format("\"{1}\": no sw/{0}/{1}.toml beside the program or in the current folder, "
-                  "expected one of those or the path of a .toml file",
-                  folder, name));
 }
 
 std::filesystem::path find_network(const std::string& name) {

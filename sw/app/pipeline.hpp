@@ -30,11 +30,8 @@ struct PretrainOptions {
 };
 [[nodiscard]] int default_epochs(const Task& task);
 
-// A .toml file, or the name of one of those in sw/<folder> (looked for beside the program and in
-// the current folder). Error(input) names what was tried.
-[[nodiscard]] std::filesystem::path find_shipped(const std::string& folder,
-                                                 const std::string& name);
-// The same in sw/networks.
+// A .toml file, or the name of one of those in sw/share/networks. Error(input) names what was
+// tried.
 [[nodiscard]] std::filesystem::path find_network(const std::string& name);
 [[nodiscard]] Network load_network(const std::string& name, const Task& task);
 

@@ -179,7 +179,8 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
     };
     if (o.with_forward) {
       f = adapt_fixed(quantized, plan, domain.train, domain.test, adapt, open,
-                      o.out / ("journal" + suffix + ".lmj"), false, progress, d == 0 ? say : Say{});
+                      {o.out / ("journal" + suffix + ".lmj"), false}, progress,
+                      d == 0 ? say : Say{});
       save_quantized(o.out / ("adapted" + suffix + ".lmq"), f.network);
       fixed_seconds += f.seconds;
       report_before(f.before);

@@ -12,6 +12,7 @@
 
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
+#include "sw/base/stop.hpp"
 #include "sw/golden/checkpoint.hpp"
 #include "sw/graph/reader.hpp"
 #include "sw/quantizer/file.hpp"
@@ -232,9 +233,18 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
                                     s->resume, s->common.progress(), s->common.say()));
               return 0;
             }
-            const FixedResult r = adapt_fixed(start, plan_training(start, adapt, data.adapt, open),
-                                              data.adapt, data.test, adapt, open, s->journal,
-                                              s->resume, s->common.progress(), s->common.say());
+            const StopSignals signals;
+            adapt.limits.stop = [&] { return signals.received() != 0; };
+            const FixedResult r = adapt_fixed(
+                start, plan_training(start, adapt, data.adapt, open), data.adapt, data.test, adapt,
+                open, {s->journal, s->resume}, s->common.progress(), s->common.say());
+            if (r.end == RunEnd::stopped) {
+              fmt::print(stderr,
+                         "lastmile: signal {} after step {} of {}; the same command with --resume "
+                         "goes on from {}\n",
+                         signals.received(), r.steps, adapt.forward.steps, s->journal.string());
+              return 128 + signals.received();
+            }
             print_adapted(*s, r);
             return 0;
           }};
@@ -250,13 +260,14 @@ Subcommand replay_command(CLI::App& app, const DeviceOpener& model) {
   sub->add_option("--steps", s->steps, "stop after so many steps (default: all)");
   sub->add_option("--output", s->output, "network to write");
   return {sub, [s, model] {
+            settle(s->run, s->common);
             require_writable(s->output);
             const QuantizedNetwork base = load_quantized(s->input);
             const QuantizedNetwork q =
                 is_readout_journal(s->journal)
                     ? replay_readout_journal(base, s->journal, s->steps)
                     : replay_journal(base, s->journal, s->steps, find_backend(s->common, model),
-                                     s->common.thread_count(), s->common.progress());
+                                     s->run.adapt.fixed, s->common.progress());
             if (!s->output.empty()) save_quantized(s->output, q);
             const std::string hash = fmt::format("{:016x}", weights_hash(q));
             if (s->common.json) {

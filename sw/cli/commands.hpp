@@ -16,7 +16,7 @@ struct Subcommand {
 
 [[nodiscard]] std::vector<Subcommand> all_commands(CLI::App& app, const DeviceOpener& model);
 
-// commands_*.cpp
+// commands.cpp
 Subcommand run_command(CLI::App& app, const DeviceOpener& model);
 Subcommand pretrain_command(CLI::App& app);
 Subcommand quantize_command(CLI::App& app);
@@ -24,11 +24,11 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model);
 Subcommand replay_command(CLI::App& app, const DeviceOpener& model);
 Subcommand eval_command(CLI::App& app, const DeviceOpener& model);
 
-Subcommand vectors_command(CLI::App& app, const DeviceOpener& model);   // vectors.cpp
-Subcommand cosim_command(CLI::App& app, const DeviceOpener& model);     // cosim.cpp
-Subcommand validate_command(CLI::App& app, const DeviceOpener& model);  // validate.cpp
-Subcommand info_command(CLI::App& app);                                 // info.cpp
-Subcommand profile_command(CLI::App& app, const DeviceOpener& model);   // profile.cpp
-Subcommand energy_command(CLI::App& app);                               // energy.cpp
+Subcommand vectors_command(CLI::App& app, const DeviceOpener& model);   // vectors_command.cpp
+Subcommand cosim_command(CLI::App& app, const DeviceOpener& model);     // cosim_command.cpp
+Subcommand validate_command(CLI::App& app, const DeviceOpener& model);  // validate_command.cpp
+Subcommand info_command(CLI::App& app);                                 // info_command.cpp
+Subcommand profile_command(CLI::App& app, const DeviceOpener& model);   // profile_command.cpp
+Subcommand energy_command(CLI::App& app);                               // energy_command.cpp
 
 }  // namespace lastmile

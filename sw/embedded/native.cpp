@@ -54,7 +54,7 @@ std::uint32_t last_word(const std::vector<std::uint8_t>& bytes, std::size_t end)
 
 EmbeddedResult run_embedded(Device& device, FixedTarget& target, const EmbeddedRun& run) {
   const Program& p = target.driver().program();
-  const ForwardGradientOptions& o = run.forward;
+  const ForwardGradientOptions& o = run.config.forward;
   std::vector<std::uint32_t> registers;
   for (std::uint32_t step = 0; step < o.steps; ++step) registers.push_back(step_register(o, step));
   std::array<std::uint64_t, LM_PROBES> probes{};
@@ -72,11 +72,11 @@ EmbeddedResult run_embedded(Device& device, FixedTarget& target, const EmbeddedR
   plan.batch_address = p.batch_address;
   plan.label_address = p.label_address;
   plan.out_address = p.output_address;
-  plan.distribution = static_cast<std::uint32_t>(run.fixed.distribution);
+  plan.distribution = static_cast<std::uint32_t>(run.config.distribution);
   plan.pairs = static_cast<std::uint32_t>(o.pairs);
   plan.steps = std::min(o.steps, run.stop_after);
   plan.scaled = o.estimator == Estimator::scaled ? 1 : 0;
-  plan.mask_seed = run.fixed.mask_seed;
+  plan.mask_seed = run.config.mask_seed;
   plan.seed = o.seed;
   plan.step_registers = registers.data();
   plan.probe_seeds = probes.data();
@@ -85,11 +85,12 @@ EmbeddedResult run_embedded(Device& device, FixedTarget& target, const EmbeddedR
   std::size_t header_end = 0;
   if (run.resume) {
     const Journal journal = read_journal(run.path);
+    require_same_run(run.path.string(), journal.config, run.config);
     static_cast<void>(JournalWriter::resume(run.path, journal));  // cuts a torn tail
     records = read_file(run.path);
     header_end = records.size() - journal.records.size() * LM_RECORD_BYTES(plan.pairs);
   } else {
-    static_cast<void>(JournalWriter::create(run.path, run.header));
+    static_cast<void>(JournalWriter::create(run.path, run.config));
     records = read_file(run.path);
     header_end = records.size();
   }

@@ -7,18 +7,16 @@
 
 #include "sw/device/device.hpp"
 #include "sw/embedded/lm_host.h"
-#include "sw/trainer/forward_gradient.hpp"
+#include "sw/trainer/journal.hpp"
 #include "sw/trainer/targets.hpp"
 
 namespace lastmile {
 
 struct EmbeddedRun {
-  ForwardGradientOptions forward;
-  FixedOptions fixed;                     // distribution and mask seed
+  RunConfig config;
   std::size_t examples = 0;               // of the target's data
-  JournalHeader header;                   // of a journal that is started
   std::filesystem::path path;             // of the journal
-  bool resume = false;                    // go on with the journal at `path`
+  bool resume = false;                    // go on with the journal at `path`, which is of this run
   std::uint32_t stop_after = UINT32_MAX;  // steps
 };
 

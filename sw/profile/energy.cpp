@@ -9,9 +9,9 @@
 #include <sstream>
 #include <toml.hpp>
 
-#include "sw/app/pipeline.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
+#include "sw/base/shipped.hpp"
 
 namespace lastmile::profile {
 namespace {

@@ -57,7 +57,7 @@ struct EnergyTable {
 // (0 <= low <= value <= high).
 [[nodiscard]] EnergyTable parse_energy_table(const std::string& text, const std::string& file);
 [[nodiscard]] EnergyTable read_energy_table(const std::filesystem::path& path);
-// A file, or the name of one of sw/energy.
+// A file, or the name of one of sw/share/energy.
 [[nodiscard]] std::filesystem::path find_energy_table(const std::string& name);
 void choose_dram(EnergyTable& table, const std::string& kind);  // Error(usage) if unknown
 

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "sw/base/rng.hpp"
-#include "sw/trainer/forward_gradient.hpp"
+#include "sw/trainer/host_rule.hpp"
 
 namespace lastmile::profile {
 namespace {

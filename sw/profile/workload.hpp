@@ -16,7 +16,7 @@ namespace lastmile::profile {
 
 struct Workload {
   std::string name;     // "resnet8", "resnet18-224"
-  std::string network;  // of sw/networks, or a .toml file
+  std::string network;  // of sw/share/networks, or a .toml file
   Shape input;          // of the task
   int classes = 10;
   int batch = 64;

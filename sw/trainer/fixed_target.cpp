@@ -152,6 +152,8 @@ void FixedTarget::update(std::span<const std::uint64_t> seeds,
   state_->session->update(seeds, coefficients, step_register);
 }
 
+void FixedTarget::announce(std::uint32_t step) { device().annotate(fmt::format("step {}", step)); }
+
 QuantizedNetwork FixedTarget::network() const {
   QuantizedNetwork out = state_->network;
   state_->session->read_weights(out);

@@ -3,170 +3,56 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
-#include <numeric>
-#include <utility>
 
-#include "sw/base/detmath.hpp"
 #include "sw/base/error.hpp"
-#include "sw/base/rng.hpp"
 
 namespace lastmile {
-namespace {
 
-constexpr double kPi = 3.14159265358979323846;
-// Batches are drawn from another stream than perturbations, whose seeds count up from options.seed.
-constexpr std::uint64_t kBatchStream = 0x6261746368;
-constexpr std::uint64_t kProbeStream = 0x70726f6265;
-
-[[noreturn]] void usage(const std::string& what) { throw Error(ErrorKind::usage, what); }
-
-std::vector<std::uint64_t> seeds_of(std::uint64_t seed, int pairs, std::uint32_t step) {
-  std::vector<std::uint64_t> seeds;
-  for (int j = 0; j < pairs; ++j) seeds.push_back(pair_seed(seed, pairs, step, j));
-  return seeds;
-}
-
-}  // namespace
-
-void validate(const ForwardGradientOptions& o, std::size_t examples) {
-  if (o.pairs < 1 || o.pairs > spec::kMaxPairs)
-    usage(fmt::format("pairs is {}, expected 1..{}", o.pairs, spec::kMaxPairs));
-  if (o.batch < 1 || static_cast<std::size_t>(o.batch) > examples)
-    usage(fmt::format("batch is {}, expected 1..{} (the examples to adapt on)", o.batch, examples));
-  if (!(o.final_factor >= 0 && o.final_factor <= 1))
-    usage(fmt::format("final factor is {}, expected 0..1", o.final_factor));
-}
-
-std::uint32_t step_register(const ForwardGradientOptions& o, std::uint32_t step) {
-  double factor = 1;
-  if (o.schedule == StepSchedule::cosine && o.steps > 1) {
-    // Midpoints: the first step is almost the whole of it, the last one is not zero.
-    const double t = (static_cast<double>(step) + 0.5) / static_cast<double>(o.steps);
-    factor = o.final_factor + (1 - o.final_factor) * 0.5 * (1 + det_sincos(kPi * t).cos);
-  }
-  return encode_step_factor(factor);
-}
-
-std::uint32_t encode_step_factor(double factor) {
-  std::uint32_t shift = 0;
-  while (shift < 16 && factor < 0.5) factor *= 2, ++shift;
-  const auto mantissa = static_cast<std::uint32_t>(std::clamp(factor * 65536 + 0.5, 1.0, 65535.0));
-  return mantissa | shift << 16;
-}
-
-double step_factor(std::uint32_t step_register) {
-  return std::ldexp(static_cast<double>(step_register & 0xffff) / 65536,
-                    -static_cast<int>(step_register >> 16 & 0x3f));
-}
-
-std::uint64_t probe_seed(std::uint64_t seed, int probe) {
-  return sub_seed(seed, kProbeStream + static_cast<std::uint64_t>(probe));
-}
-
-std::vector<std::int8_t> coefficients(Estimator estimator, std::span<const double> differences,
-                                      double scale) {
-  std::vector<std::int8_t> out;
-  for (const double d : differences) {
-    if (estimator == Estimator::sign) {
-      out.push_back(static_cast<std::int8_t>(d > 0 ? 1 : d < 0 ? -1 : 0));
-    } else {
-      out.push_back(static_cast<std::int8_t>(
-          scale > 0 ? std::lround(127 * std::clamp(d / scale, -1.0, 1.0)) : 0));
-    }
-  }
-  return out;
-}
-
-BatchSampler::BatchSampler(std::uint64_t seed, std::size_t examples, int batch)
-    : seed_(sub_seed(seed, kBatchStream)),
+ForwardGradient::ForwardGradient(ForwardGradientTarget& target, std::size_t examples,
+                                 const ForwardGradientOptions& options)
+    : target_(target),
       examples_(examples),
-      batch_(static_cast<std::size_t>(batch)) {}
+      options_(options),
+      sampler_(options.seed, examples, options.batch) {}
 
-std::vector<std::uint32_t> BatchSampler::batch(std::uint32_t step) {
-  std::vector<std::uint32_t> out;
-  out.reserve(batch_);
-  for (std::size_t i = 0; i < batch_; ++i) {
-    const std::uint64_t at = std::uint64_t{step} * batch_ + i;
-    if (at / examples_ != epoch_) {
-      epoch_ = at / examples_;
-      order_.resize(examples_);
-      std::iota(order_.begin(), order_.end(), 0U);
-      Rng(seed_, epoch_).shuffle(std::span(order_));
-    }
-    out.push_back(order_[static_cast<std::size_t>(at % examples_)]);
-  }
-  return out;
+ForwardGradient::Pair ForwardGradient::pair(std::uint64_t seed) {
+  const double plus = target_.loss(spec::Polarity::plus_, seed);
+  const double minus = target_.loss(spec::Polarity::minus_, seed);
+  if (!std::isfinite(plus + minus))
+    throw Error(ErrorKind::device, fmt::format("the loss is {}; the run diverged", plus + minus));
+  return {plus, minus};
 }
 
-void train_forward_gradient(ForwardGradientTarget& target, std::size_t examples,
-                            const ForwardGradientOptions& o, TrainingPosition from,
-                            JournalWriter* journal, const StepCallback& callback) {
-  validate(o, examples);
-  BatchSampler sampler(o.seed, examples, o.batch);
-  const auto pair = [&](std::uint64_t seed) {
-    const double plus = target.loss(spec::Polarity::plus_, seed);
-    const double minus = target.loss(spec::Polarity::minus_, seed);
-    if (!std::isfinite(plus + minus))
-      throw Error(ErrorKind::device, fmt::format("the loss is {}; the run diverged", plus + minus));
-    return std::pair{plus, minus};
-  };
-  float scale = from.scale;
-  if (o.estimator == Estimator::scaled && from.step == 0) {
-    target.set_batch(sampler.batch(0));
-    double squares = 0;
-    for (int i = 0; i < kScaleProbes; ++i) {
-      const auto [plus, minus] = pair(probe_seed(o.seed, i));
-      squares += (plus - minus) * (plus - minus);
-    }
-    scale = static_cast<float>(kScaleOverRms * std::sqrt(squares / kScaleProbes));
+void ForwardGradient::begin() {
+  check_options(options_, examples_);
+  if (options_.estimator != Estimator::scaled) return;
+  target_.set_batch(sampler_.batch(0));
+  double squares = 0;
+  for (int i = 0; i < kScaleProbes; ++i) {
+    const Pair p = pair(probe_seed(options_.seed, i));
+    squares += (p.plus - p.minus) * (p.plus - p.minus);
   }
-  std::vector<double> differences(static_cast<std::size_t>(o.pairs));
-  for (std::uint32_t step = from.step; step < o.steps; ++step) {
-    target.set_batch(sampler.batch(step));
-    const std::vector<std::uint64_t> seeds = seeds_of(o.seed, o.pairs, step);
-    double sum = 0;
-    for (std::size_t j = 0; j < seeds.size(); ++j) {
-      const auto [plus, minus] = pair(seeds[j]);
-      differences[j] = plus - minus;
-      sum += plus + minus;
-    }
-    const double loss = sum / (2.0 * o.pairs);
-    const JournalRecord record{step, step_register(o, step),
-                               coefficients(o.estimator, differences, scale),
-                               static_cast<float>(loss), scale};
-    if (journal != nullptr) journal->append(record);
-    target.update(seeds, record.coefficients, record.step_register);
-    if (callback) callback({step, loss, record.coefficients});
-  }
-  if (journal != nullptr) journal->sync();
+  scale_ = static_cast<float>(kScaleOverRms * std::sqrt(squares / kScaleProbes));
 }
 
-void replay(ForwardGradientTarget& target, const Journal& journal, std::uint32_t from,
-            std::uint32_t to) {
-  for (std::uint32_t step = from; step < to; ++step) {
-    const JournalRecord& r = journal.records.at(step);
-    target.update(seeds_of(journal.header.seed, journal.header.pairs, step), r.coefficients,
-                  r.step_register);
+JournalRecord ForwardGradient::step(std::uint32_t k) {
+  check_options(options_, examples_);
+  target_.announce(k);
+  target_.set_batch(sampler_.batch(k));
+  std::vector<double> differences;
+  double sum = 0;
+  for (const std::uint64_t seed : pair_seeds(options_, k)) {
+    const Pair p = pair(seed);
+    differences.push_back(p.plus - p.minus);
+    sum += p.plus + p.minus;
   }
+  return {k, step_register(options_, k), coefficients(options_.estimator, differences, scale_),
+          static_cast<float>(sum / (2.0 * options_.pairs)), scale_};
 }
 
-Estimator parse_estimator(const std::string& text) {
-  if (text == "sign") return Estimator::sign;
-  if (text == "scaled") return Estimator::scaled;
-  usage(fmt::format("estimator is \"{}\", expected sign or scaled", text));
-}
-StepSchedule parse_schedule(const std::string& text) {
-  if (text == "constant") return StepSchedule::constant;
-  if (text == "cosine") return StepSchedule::cosine;
-  usage(fmt::format("schedule is \"{}\", expected constant or cosine", text));
-}
-const char* name_of(Estimator estimator) {
-  return estimator == Estimator::sign ? "sign" : "scaled";
-}
-const char* name_of(StepSchedule schedule) {
-  return schedule == StepSchedule::constant ? "constant" : "cosine";
+void ForwardGradient::apply(const JournalRecord& record) {
+  target_.update(pair_seeds(options_, record.step), record.coefficients, record.step_register);
 }
 
 }  // namespace lastmile

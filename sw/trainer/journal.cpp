@@ -39,10 +39,8 @@ std::uint32_t get32(std::span<const std::uint8_t> from, std::size_t at) {
 
 std::size_t record_bytes(int pairs) { return 20 + static_cast<std::size_t>(pairs); }
 
-std::vector<std::uint8_t> header_bytes(const JournalHeader& h) {
-  const nlohmann::json j = {
-      {"seed", h.seed}, {"pairs", h.pairs}, {"base_digest", h.base_digest}, {"config", h.config}};
-  const std::string text = j.dump();
+std::vector<std::uint8_t> header_bytes(const RunConfig& config) {
+  const std::string text = to_text(config);
   std::vector<std::uint8_t> out(kMagic.begin(), kMagic.end());
   put32(out, static_cast<std::uint32_t>(text.size()));
   out.insert(out.end(), text.begin(), text.end());
@@ -84,20 +82,9 @@ Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& na
                            get32(bytes, header_end - 4), want));
 
   Journal journal;
-  try {
-    const auto j =
-        nlohmann::json::parse(bytes.begin() + static_cast<std::ptrdiff_t>(text_at),
-                              bytes.begin() + static_cast<std::ptrdiff_t>(text_at + text_bytes));
-    journal.header.seed = j.at("seed").get<std::uint64_t>();
-    journal.header.pairs = j.at("pairs").get<int>();
-    journal.header.base_digest = j.at("base_digest").get<std::uint64_t>();
-    journal.header.config = j.at("config");
-  } catch (const nlohmann::json::exception& e) {
-    fail(name, fmt::format("header: {}", e.what()));
-  }
-  const int pairs = journal.header.pairs;
-  if (pairs < 1 || pairs > spec::kMaxPairs)
-    fail(name, fmt::format("header: pairs is {}, expected 1..{}", pairs, spec::kMaxPairs));
+  const auto text = bytes.subspan(text_at, text_bytes);
+  journal.config = parse_run_config(std::string(text.begin(), text.end()), name);
+  const int pairs = journal.config.forward.pairs;
 
   const std::size_t size = record_bytes(pairs);
   std::size_t at = header_end;
@@ -155,15 +142,15 @@ JournalWriter::JournalWriter(JournalWriter&&) noexcept = default;
 JournalWriter& JournalWriter::operator=(JournalWriter&&) noexcept = default;
 JournalWriter::~JournalWriter() = default;
 
-JournalWriter JournalWriter::create(const std::filesystem::path& path,
-                                    const JournalHeader& header) {
-  if (header.pairs < 1 || header.pairs > spec::kMaxPairs)
-    fail(path.string(), fmt::format("pairs is {}, expected 1..{}", header.pairs, spec::kMaxPairs));
-  const std::vector<std::uint8_t> bytes = header_bytes(header);
+JournalWriter JournalWriter::create(const std::filesystem::path& path, const RunConfig& config) {
+  const int pairs = config.forward.pairs;
+  if (pairs < 1 || pairs > spec::kMaxPairs)
+    fail(path.string(), fmt::format("pairs is {}, expected 1..{}", pairs, spec::kMaxPairs));
+  const std::vector<std::uint8_t> bytes = header_bytes(config);
   write_file_atomic(path, bytes);
   auto state = std::make_unique<State>();
   state->name = path.string();
-  state->pairs = header.pairs;
+  state->pairs = pairs;
   state->chain = chain_at(bytes, bytes.size());
   state->open();
   return JournalWriter(std::move(state));
@@ -172,7 +159,7 @@ JournalWriter JournalWriter::create(const std::filesystem::path& path,
 JournalWriter JournalWriter::resume(const std::filesystem::path& path, const Journal& journal) {
   auto state = std::make_unique<State>();
   state->name = path.string();
-  state->pairs = journal.header.pairs;
+  state->pairs = journal.config.forward.pairs;
   state->next_step = static_cast<std::uint32_t>(journal.records.size());
   state->open();
   if (::ftruncate(state->fd, static_cast<off_t>(journal.valid_bytes)) != 0)

@@ -4,7 +4,8 @@
 // ends in the same bits.
 //
 // File layout, little endian:
-//   magic "LMJRNL1\n", uint32 header bytes, JSON header (text), uint32 CRC-32 of all before it
+//   magic "LMJRNL1\n", uint32 header bytes, header (text: run_config.hpp), uint32 CRC-32 of all
+//   before it
 //   then one record per step: uint32 step, uint32 STEP register, int8 coefficient [pairs], float32
 //   mean loss, float32 scale, uint32 CRC-32
 // The CRC of a record continues the CRC of the record (or header) before it, so records cannot be
@@ -15,39 +16,26 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
 
-namespace lastmile {
+#include "sw/trainer/run_config.hpp"
 
-struct JournalHeader {
-  std::uint64_t seed = 0;         // of the first pair of step 0
-  int pairs = 1;                  // 1..8
-  std::uint64_t base_digest = 0;  // xxh64 of the quantized network the run started from
-  nlohmann::json config;          // everything else a continuation must agree with
-  bool operator==(const JournalHeader&) const = default;
-};
+namespace lastmile {
 
 struct JournalRecord {
   std::uint32_t step = 0;           // consecutive from 0
   std::uint32_t step_register = 0;  // value of register STEP
   std::vector<std::int8_t> coefficients;
   float loss = 0;  // mean of the step's losses in nats; not needed for replay, kept for the curve
-  float scale =
-      0;  // what the scaled estimator divides by (0: sign); a continuation goes on with it
+  // What the scaled estimator divides by (0: sign); a continuation goes on with it.
+  float scale = 0;
   bool operator==(const JournalRecord&) const = default;
 };
 
-[[nodiscard]] constexpr std::uint64_t pair_seed(std::uint64_t seed, int pairs, std::uint32_t step,
-                                                int pair) {
-  return seed + std::uint64_t{step} * static_cast<std::uint64_t>(pairs) +
-         static_cast<std::uint64_t>(pair);
-}
-
 struct Journal {
-  JournalHeader header;
+  RunConfig config;
   std::vector<JournalRecord> records;
   std::uint64_t valid_bytes = 0;  // length of the prefix that is whole
   bool torn = false;  // an incomplete last record followed (a run was killed while appending)
@@ -64,7 +52,7 @@ struct Journal {
 class JournalWriter {
  public:
   // Starts a new file (written whole, then renamed into place; an existing one is replaced).
-  static JournalWriter create(const std::filesystem::path& path, const JournalHeader& header);
+  static JournalWriter create(const std::filesystem::path& path, const RunConfig& config);
   // Continues `journal`, which was read from `path`; a torn tail is cut off first.
   static JournalWriter resume(const std::filesystem::path& path, const Journal& journal);
 

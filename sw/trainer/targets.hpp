@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two things that the forward-gradient loop trains: a quantized network on a device, and the
+// The two things that forward gradients train: a quantized network on a device, and the
 // same network in float32 with the same seeds, perturbations and steps. Plus evaluation of both.
 #pragma once
 
@@ -59,6 +59,7 @@ class FixedTarget final : public ForwardGradientTarget {
   double loss(spec::Polarity polarity, std::uint64_t seed) override;
   void update(std::span<const std::uint64_t> seeds, std::span<const std::int8_t> coefficients,
               std::uint32_t step_register) override;
+  void announce(std::uint32_t step) override;
 
   // The network with the weights as they are on the device now.
   [[nodiscard]] QuantizedNetwork network() const;

@@ -13,6 +13,7 @@
 #include "sw/base/rng.hpp"
 #include "sw/compiler/encoding.hpp"
 #include "sw/golden/backprop.hpp"
+#include "sw/trainer/training_run.hpp"
 #include "sw/validate/emulation.hpp"
 
 namespace lastmile {
@@ -275,7 +276,8 @@ void short_trainings(const Bench& bench, const Dataset& judged, double eps, int 
     for (int s = 0; s < options.short_seeds; ++s) {
       forward.seed = bench.how.forward.seed + static_cast<std::uint64_t>(s);
       FixedTarget t(bench.network, plan, bench.data, bench.open, bench.how.fixed);
-      train_forward_gradient(t, bench.data.size(), forward, {}, nullptr, {});
+      ForwardGradient method(t, bench.data.size(), forward);
+      TrainingRun(method, {.forward = forward}).run();
       const Accuracy after = evaluate_fixed(t.network(), judged, bench.open, bench.how.fixed);
       change.push_back(after.loss - out.judged_loss);
       p.accuracy += after.percent() / options.short_seeds;

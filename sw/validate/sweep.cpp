@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "sw/base/rng.hpp"
+#include "sw/trainer/training_run.hpp"
 #include "sw/validate/emulation.hpp"
 #include "sw/validate/signal.hpp"
 
@@ -94,7 +95,8 @@ SweepPoint measure_point(const SweepBench& b, const Widths& w, bool gaussian,
   for (int s = 0; s < b.o.seeds; ++s) {
     t.restart();
     forward.seed = b.how.forward.seed + static_cast<std::uint64_t>(s);
-    train_forward_gradient(t, b.adapt.size(), forward, {}, nullptr, {});
+    ForwardGradient method(t, b.adapt.size(), forward);
+    TrainingRun(method, {.forward = forward}).run();
     p.each.push_back(t.evaluate(b.test).percent());
   }
   p.after = mean_of(p.each);

@@ -54,7 +54,7 @@ constexpr std::uint32_t kStep = 0x8000;  // register STEP: factor 1/2
 class Subject {
  public:
   Subject(const std::string& network_file, const TaskShape& task, WeightType width)
-      : network_(read_network("sw/networks/" + network_file + ".toml", task)),
+      : network_(read_network("sw/share/networks/" + network_file + ".toml", task)),
         folded_(fold_network(network_)),
         golden_(folded_, 1) {
     const FloatParams<float> params = init_params<float>(network_, 1);
@@ -129,8 +129,7 @@ class Subject {
 class JournalBench {
  public:
   JournalBench()
-      : writer_(
-            JournalWriter::create(folder_ / "journal.lmj", {1, 4, 0, nlohmann::json::object()})),
+      : writer_(JournalWriter::create(folder_ / "journal.lmj", {.forward = {.pairs = 4}})),
         record_{0, kStep, {1, -1, 1, -1}, 1.0F, 0.0F} {}
   void append() {
     writer_.append(record_);

@@ -8,11 +8,13 @@ Adapts on the built-in task in four settings, one of them with readouts. Every t
 as soon as the journal has a random length (just created, in the header's company only, or anywhere up to the end),
 continues with --resume, possibly kills that as well, and compares journal, weights and what `replay` makes of the
 journal with those of the undisturbed run. Before that, journals cut at every length around the first records stand for
-kills that no clock hits. LASTMILE_SEED repeats a run.
+kills that no clock hits, and runs that are asked to stop by a signal end after a whole step. LASTMILE_SEED repeats a
+run.
 """
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 
@@ -111,6 +113,23 @@ class Trials:
                 break
         self.same_end(ref)
 
+    def stopped(self, ref, number):
+        """A signal that asks: the step is ended, its record is whole, the exit code and the message say what to do."""
+        self.clean()
+        child = self.p.start(*self.args(ref), cwd=self.dir, stderr=subprocess.PIPE)
+        while child.poll() is None and size_of(self.journal) < ref.head + 3 * ref.record:
+            time.sleep(0.001)
+        child.send_signal(number)
+        said = child.communicate()[1]
+        size = size_of(self.journal)
+        assert child.returncode == 128 + number, f"{ref.name}: it ended with {child.returncode}: {said}"
+        assert (size - ref.head) % ref.record == 0 and self.journal.read_bytes() == ref.journal[:size], \
+            f"{ref.name}: the journal is no beginning of the undisturbed one"
+        steps = (size - ref.head) // ref.record
+        assert f"after step {steps} of {ref.steps}" in said and "--resume" in said, f"{ref.name}: it said {said!r}"
+        assert not self.output.exists(), f"{ref.name}: a stopped run left weights"
+        self.same_end(ref)
+
     def cut(self, ref, length):
         self.clean()
         self.journal.write_bytes(ref.journal[:length])
@@ -128,6 +147,8 @@ class Trials:
                     self.random.randint(ref.head, len(ref.journal)), len(ref.journal) - 1]
             for length in self.random.sample(cuts, 3):
                 self.checks.case(f"{ref.name}: journal cut at byte {length}", self.cut, ref, length)
+        for ref, number in zip(refs, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
+            self.checks.case(f"{ref.name}: {number.name}", self.stopped, ref, number)
         for i in range(trials):
             ref = refs[i % len(refs)]
             self.checks.case(f"kill trial {i} ({ref.name})", self.trial, ref)

@@ -75,9 +75,9 @@ class Program:
                               errors="replace",
                               timeout=TIMEOUT, **kw)
 
-    def start(self, *args, cwd=None):
+    def start(self, *args, cwd=None, stderr=subprocess.DEVNULL):
         return subprocess.Popen(self.command(args), cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                stderr=subprocess.DEVNULL)
+                                stderr=stderr, text=True)
 
     def ok(self, *args, cwd=None):
         """Runs what must work; its stdout."""

@@ -37,7 +37,9 @@ inline std::vector<TensorTraining> train_all(const QuantizedNetwork& network, in
   return training_plan(network, rule);
 }
 
-inline std::string shipped(const std::string& name) { return "sw/networks/" + name + ".toml"; }
+inline std::string shipped(const std::string& name) {
+  return "sw/share/networks/" + name + ".toml";
+}
 
 inline Network shipped_network(const std::string& name) {
   return read_network(shipped(name), TaskShape{{20, 20, 1}, 10});

@@ -12,15 +12,18 @@
 
 namespace lastmile::testing {
 
-// SHARED/data/<name>, or an empty path after saying aloud that the test is skipped.
-inline std::filesystem::path shared_data(const std::string& name) {
+// SHARED/<name>, or an empty path after saying aloud that the test is skipped.
+inline std::filesystem::path shared_folder(const std::string& name) {
   const char* root = std::getenv("SHARED");
   const auto folder =
-      std::filesystem::path(root != nullptr && *root != '\0' ? root : "../shared") / "data" / name;
+      std::filesystem::path(root != nullptr && *root != '\0' ? root : "../shared") / name;
   if (std::filesystem::is_directory(folder)) return folder;
-  MESSAGE("SKIPPED: no data set " << folder.string() << " (set SHARED)");
-  std::cout << "SKIPPED: no data set " << folder.string() << " (set SHARED)\n";
+  MESSAGE("SKIPPED: no folder " << folder.string() << " (set SHARED)");
+  std::cout << "SKIPPED: no folder " << folder.string() << " (set SHARED)\n";
   return {};
+}
+inline std::filesystem::path shared_data(const std::string& name) {
+  return shared_folder("data/" + name);
 }
 
 }  // namespace lastmile::testing

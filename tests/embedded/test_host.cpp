@@ -6,6 +6,7 @@
 #include "sw/app/adapt.hpp"
 #include "sw/base/io.hpp"
 #include "sw/embedded/native.hpp"
+#include "sw/trainer/fixed_training.hpp"
 #include "tests/base/temp_dir.hpp"
 #include "tests/validate/cases.hpp"
 
@@ -30,15 +31,13 @@ struct Case {
     o.forward.batch = o.fixed.batch = 8;
     o.forward.steps = 12;
   }
-  [[nodiscard]] JournalHeader header() const {
-    return journal_header(c.quantized, c.data, o, plan);
-  }
+  [[nodiscard]] RunConfig config() const { return run_config(c.quantized, c.data, o, plan); }
 
   QuantizedNetwork trainer(const std::filesystem::path& path) {
-    FixedTarget target(c.quantized, plan, c.data, open_model, o.fixed);
-    JournalWriter writer = JournalWriter::create(path, header());
-    train_forward_gradient(target, c.data.size(), o.forward, {}, &writer, {});
-    return target.network();
+    FixedTraining training(c.quantized, config(), c.data, open_model, o.fixed);
+    training.run().start_journal(path);
+    training.run().run();
+    return training.target().network();
   }
   QuantizedNetwork embedded(const std::filesystem::path& path, bool resume, std::uint32_t stop) {
     Device* device = nullptr;
@@ -50,7 +49,7 @@ struct Case {
           return opened;
         },
         o.fixed);
-    const EmbeddedRun run{o.forward, o.fixed, c.data.size(), header(), path, resume, stop};
+    const EmbeddedRun run{config(), c.data.size(), path, resume, stop};
     CHECK(run_embedded(*device, target, run).status == LM_OK);
     return target.network();
   }
@@ -74,6 +73,11 @@ TEST_CASE("embedded: the C host writes the trainer's journal and weights") {
       // Stopped after 5 steps, then resumed by replay.
       static_cast<void>(c.embedded(dir.path() / "r.lmj", false, 5));
       CHECK(same(c.embedded(dir.path() / "r.lmj", true, UINT32_MAX), expected));
+      CHECK(read_file(dir.path() / "r.lmj") == read_file(dir.path() / "trainer.lmj"));
+      // A journal of another run is refused, and is what it was.
+      c.o.forward.seed += 1;
+      CHECK_THROWS_WITH_AS(c.embedded(dir.path() / "r.lmj", true, UINT32_MAX),
+                           doctest::Contains("it is the journal of another run: seed is"), Error);
       CHECK(read_file(dir.path() / "r.lmj") == read_file(dir.path() / "trainer.lmj"));
     }
   }

@@ -26,16 +26,16 @@ void put32(std::vector<std::uint8_t>& to, std::uint32_t v) {
 void check(std::span<const std::uint8_t> bytes) {
   lastmile::fuzz::accepts([&] {
     const lastmile::Journal j = lastmile::parse_journal(bytes, "fuzz");
-    require(j.header.pairs >= 1 && j.header.pairs <= 8);
+    require(j.config.forward.pairs >= 1 && j.config.forward.pairs <= 8);
     require(j.valid_bytes <= bytes.size() && j.torn == (j.valid_bytes != bytes.size()));
     for (std::size_t i = 0; i < j.records.size(); ++i) {
       require(j.records[i].step == i);
-      require(j.records[i].coefficients.size() == static_cast<std::size_t>(j.header.pairs));
+      require(j.records[i].coefficients.size() == static_cast<std::size_t>(j.config.forward.pairs));
     }
     // The whole part alone is the same journal, and any tear is noticed as one.
     const lastmile::Journal whole =
         lastmile::parse_journal(bytes.first(static_cast<std::size_t>(j.valid_bytes)), "whole");
-    require(!whole.torn && whole.records.size() == j.records.size() && whole.header == j.header);
+    require(!whole.torn && whole.records.size() == j.records.size() && whole.config == j.config);
     if (!j.records.empty()) {
       const auto cut =
           lastmile::parse_journal(bytes.first(static_cast<std::size_t>(j.valid_bytes) - 1), "cut");
@@ -51,8 +51,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size < 2) return 0;
   // First byte: kind of header; second: length of what is taken of the input for it; then records.
   static constexpr const char* kHeaders[] = {
-      R"({"base_digest":1,"config":{},"pairs":1,"seed":2})",
-      R"({"base_digest":18446744073709551615,"config":{"steps":3},"pairs":8,"seed":0})"};
+      R"({"base_digest":1,"config":{"batch":64,"data_digest":3,"distribution":"SIGN",)"
+      R"("estimator":"scaled","final_factor":0.0,"mask_seed":0,"schedule":"cosine","steps":3000,)"
+      R"("tensors":[{"eps":1.5,"keep":256,"step":0.25,"tensor":0}]},"pairs":1,"seed":2})",
+      R"({"base_digest":18446744073709551615,"config":{"batch":1,"data_digest":0,)"
+      R"("distribution":"GAUSSIAN","estimator":"sign","final_factor":1.0,"mask_seed":9,)"
+      R"("schedule":"constant","steps":4,"tensors":[]},"pairs":8,"seed":0})"};
   const std::size_t taken = std::min<std::size_t>(data[1], size - 2);
   const std::string header = data[0] < 2
                                  ? std::string(kHeaders[data[0]])
@@ -64,7 +68,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   put32(bytes, chain);
   std::size_t record = 0;  // bytes before its checksum; 0: the header is refused
   lastmile::fuzz::accepts([&] {
-    record = 16 + static_cast<std::size_t>(lastmile::parse_journal(bytes, "header").header.pairs);
+    const lastmile::RunConfig config = lastmile::parse_journal(bytes, "header").config;
+    require(lastmile::parse_run_config(lastmile::to_text(config), "again") == config);
+    record = 16 + static_cast<std::size_t>(config.forward.pairs);
   });
   std::size_t at = 2 + (data[0] < 2 ? 0 : taken);
   for (std::uint32_t step = 0; record != 0 && at + record <= size; ++step, at += record) {

@@ -15,7 +15,7 @@ TEST_CASE("graph: the networks that ship fit every task's shape") {
         Expected{"ds-cnn", 20'000, 40'000}}) {
     for (const TaskShape& task :
          {TaskShape{{16, 16, 1}, 10}, TaskShape{{28, 28, 1}, 10}, TaskShape{{49, 10, 1}, 12}}) {
-      const Network n = read_network(std::string("sw/networks/") + e.name + ".toml", task);
+      const Network n = read_network(std::string("sw/share/networks/") + e.name + ".toml", task);
       CHECK(n.name == e.name);
       CHECK(weight_count(n) > e.low);
       CHECK(weight_count(n) < e.high);

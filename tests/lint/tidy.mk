@@ -12,3 +12,8 @@ build/tidy/%.ok: % .clang-tidy
 	@clang-tidy --quiet $< -- $(CXXFLAGS_ALL) 2>&1 | { grep -vE '^[0-9]+ warnings? generated' || true; }
 	@clang++ $(CXXFLAGS_ALL) -MM -MP -MT $@ -MF $(@:.ok=.d) $< && touch $@
 -include $(TIDY_OK:.ok=.d)
+
+.PHONY: lint-test
+lint-test:               ## the layering check finds every way to break a layer
+	@python3 tests/lint/test_layering.py
+TEST_TARGETS += lint-test

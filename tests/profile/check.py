@@ -108,7 +108,7 @@ def main():
         other = json.loads(run("energy", "--counters", counters, "--table", "45nm", "--json"))
         check("another table, another energy", other["uj_per_step"]["value"] > same["uj_per_step"]["value"])
         table = folder / "mine.toml"
-        text = (ROOT / "sw/energy/22nm.toml").read_text()
+        text = (ROOT / "sw/share/energy/22nm.toml").read_text()
         table.write_text(text.replace('[cell."array.mac_w16"]\nvalue = 0.35', '[cell."array.mac_w16"]\nvalue = 0.45'))
         mine = json.loads(run("energy", "--counters", counters, "--table", table, "--json"))
         delta = mine["uj_per_step"]["value"] - same["uj_per_step"]["value"]

@@ -37,13 +37,14 @@ TrainingSetup make_setup() {
   TrainingSetup s;
   s.base = std::move(c.quantized);
   s.data = std::move(c.data);
-  s.options.unit = AmplitudeUnit::rms;
-  s.options.eps = 0.05;
-  s.options.step = 0.02;
-  s.options.forward.batch = s.options.fixed.batch = 8;
-  s.options.forward.steps = kSteps;
-  s.options.forward.estimator = Estimator::sign;
-  s.plan = plan_training(s.base, s.options, s.data, open_model);
+  AdaptOptions o;
+  o.unit = AmplitudeUnit::rms;
+  o.eps = 0.05;
+  o.step = 0.02;
+  o.forward.batch = 8;
+  o.forward.steps = kSteps;
+  o.forward.estimator = Estimator::sign;
+  s.config = run_config(s.base, s.data, o, plan_training(s.base, o, s.data, open_model));
   return s;
 }
 
@@ -123,8 +124,8 @@ struct Run {
         if (c.embedded) {
           with_c_host(open, attempt > 0);
         } else {
-          network = train_on(*setup, open, journal, attempt > 0, [this](std::uint32_t step) {
-                      fault(step);
+          network = train_on(*setup, open, journal, attempt > 0, [this](const JournalRecord& r) {
+                      fault(r.step);
                     }).network;
         }
       } catch (const Error& e) {
@@ -137,18 +138,16 @@ struct Run {
   void with_c_host(const DeviceOpener& open, bool resume) {
     Device* device = nullptr;
     FixedTarget target(
-        setup->base, setup->plan, setup->data,
+        setup->base, setup->config.tensors, setup->data,
         [&](const DeviceOptions& d) {
           auto opened = open(d);
           device = opened.get();
           return opened;
         },
-        setup->fixed());
+        options_of(setup->config, setup->how));
     if (!resume && c.arm) c.arm(*platform);
-    const EmbeddedResult r =
-        run_embedded(*device, target,
-                     {setup->options.forward, setup->fixed(), setup->data.size(), setup->header(),
-                      journal, resume, UINT32_MAX});
+    const EmbeddedResult r = run_embedded(
+        *device, target, {setup->config, setup->data.size(), journal, resume, UINT32_MAX});
     if (r.status != LM_OK)
       throw Error(ErrorKind::device,
                   fmt::format("C host: status {}, error {}, command {}, info {}", r.status,

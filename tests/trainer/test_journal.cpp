@@ -23,8 +23,14 @@ struct TempDir {
   ~TempDir() { std::filesystem::remove_all(path); }
 };
 
-JournalHeader header(int pairs) {
-  return {42, pairs, 0x0123456789abcdefULL, {{"task", "glyphs"}, {"steps", 5}}};
+RunConfig config(int pairs) {
+  RunConfig c;
+  c.base_digest = 0x0123456789abcdefULL;
+  c.data_digest = ~std::uint64_t{0};
+  c.forward.seed = 42;
+  c.forward.pairs = pairs;
+  c.tensors = {{0, 1.5, 0.25, 256}, {3, 1e-3, 1e6, 26}};
+  return c;
 }
 
 JournalRecord record(std::uint32_t step, int pairs) {
@@ -36,7 +42,7 @@ JournalRecord record(std::uint32_t step, int pairs) {
 
 std::vector<std::uint8_t> written(const std::filesystem::path& path, int pairs,
                                   std::uint32_t steps) {
-  auto w = JournalWriter::create(path, header(pairs));
+  auto w = JournalWriter::create(path, config(pairs));
   for (std::uint32_t s = 0; s < steps; ++s) w.append(record(s, pairs));
   return read_file(path);
 }
@@ -48,7 +54,7 @@ TEST_CASE("journal: records come back as they were appended, in 20 bytes plus on
   const auto path = dir.path / "j";
   const auto bytes = written(path, 4, 5);
   const Journal j = read_journal(path);
-  CHECK(j.header == header(4));
+  CHECK(j.config == config(4));
   REQUIRE(j.records.size() == 5);
   for (std::uint32_t s = 0; s < 5; ++s) CHECK(j.records[s] == record(s, 4));
   CHECK_FALSE(j.torn);
@@ -99,11 +105,11 @@ TEST_CASE("journal: a flipped bit anywhere, a dropped or swapped record is an er
 
 TEST_CASE("journal: the wrong step, pair count or file is refused with its name") {
   const TempDir dir;
-  auto w = JournalWriter::create(dir.path / "j", header(2));
+  auto w = JournalWriter::create(dir.path / "j", config(2));
   CHECK_THROWS_WITH_AS(w.append(record(1, 2)), doctest::Contains("step is 1, expected 0"), Error);
   CHECK_THROWS_WITH_AS(w.append(record(0, 3)), doctest::Contains("3 coefficients, expected 2"),
                        Error);
-  CHECK_THROWS_WITH_AS(JournalWriter::create(dir.path / "k", header(9)),
+  CHECK_THROWS_WITH_AS(JournalWriter::create(dir.path / "k", config(9)),
                        doctest::Contains("pairs is 9"), Error);
   const std::vector<std::uint8_t> text = {'h', 'e', 'l', 'l', 'o'};
   CHECK_THROWS_WITH_AS(static_cast<void>(parse_journal(text, "file.lmj")),

@@ -70,9 +70,12 @@ json describe(const State& s) {
               {"config", r.header}};
     }
     const Journal journal = read_journal(s.file);
-    return {{"steps", journal.records.size()}, {"torn", journal.torn},
-            {"seed", journal.header.seed},     {"pairs", journal.header.pairs},
-            {"bytes", journal.valid_bytes},    {"config", journal.header.config}};
+    json j = to_json(journal.config);
+    j.erase("base_digest");
+    j.update({{"steps", journal.records.size()},
+              {"torn", journal.torn},
+              {"bytes", journal.valid_bytes}});
+    return j;
   }
   if (extension == ".lmc") {
     const CheckpointContents c = describe_checkpoint(read_file(s.file), s.file.string());

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sw/trainer/run_config.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <concepts>
+#include <initializer_list>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <utility>
+
+#include "sw/base/error.hpp"
+#include "sw/base/io.hpp"
+#include "sw/quantizer/file.hpp"
+
+namespace lastmile {
+namespace {
+
+using nlohmann::json;
+
+[[noreturn]] void fail(const std::string& name, const std::string& what) {
+  throw Error(ErrorKind::journal, fmt::format("{}: {}", name, what));
+}
+
+// The fields of one JSON object; errors carry the whole path of a field.
+class Fields {
+ public:
+  Fields(const json& object, std::string path, const std::string& name,
+         std::initializer_list<const char*> known)
+      : object_(object), path_(std::move(path)), name_(name) {
+    if (!object.is_object())
+      fail(name, fmt::format("header: {} is {}, expected an object",
+                             path_.empty() ? "the whole" : path_, object.dump()));
+    for (const auto& item : object.items()) {
+      bool found = false;
+      for (const char* k : known) found = found || item.key() == k;
+      if (!found)
+        fail(name, fmt::format("header: {} is {}, a field this program does not know",
+                               this->path(item.key().c_str()), item.value().dump()));
+    }
+  }
+
+  [[nodiscard]] const json& at(const char* field) const {
+    const auto found = object_.find(field);
+    if (found == object_.end()) fail(name_, fmt::format("header: {} is missing", path(field)));
+    return *found;
+  }
+  template <std::unsigned_integral T>
+  [[nodiscard]] T integer(const char* field, T least = 0,
+                          T most = std::numeric_limits<T>::max()) const {
+    const json& value = at(field);
+    if (!value.is_number_unsigned() || value.get<std::uint64_t>() < least ||
+        value.get<std::uint64_t>() > most)
+      wrong(field, fmt::format("{}..{}", least, most));
+    return value.get<T>();
+  }
+  [[nodiscard]] int small(const char* field, int least, int most) const {
+    return static_cast<int>(
+        integer(field, static_cast<unsigned>(least), static_cast<unsigned>(most)));
+  }
+  [[nodiscard]] double number(const char* field, double most) const {
+    const json& value = at(field);
+    if (!value.is_number() || !(value.get<double>() >= 0 && value.get<double>() <= most))
+      wrong(field, most == 1 ? "0..1" : "a finite number of at least 0");
+    return value.get<double>();
+  }
+  // One of `values`, by the name that `name_of` gives it.
+  template <class T, class NameOf>
+  [[nodiscard]] T choice(const char* field, std::initializer_list<T> values,
+                         const NameOf& name_of) const {
+    const json& value = at(field);
+    std::string names;
+    for (const T v : values) {
+      if (value == json(name_of(v))) return v;
+      names += fmt::format("{}{}", names.empty() ? "" : " or ", name_of(v));
+    }
+    wrong(field, names);
+  }
+  [[nodiscard]] std::string path(const char* field) const {
+    return path_.empty() ? field : fmt::format("{}.{}", path_, field);
+  }
+  [[noreturn]] void wrong(const char* field, const std::string& expected) const {
+    fail(name_,
+         fmt::format("header: {} is {}, expected {}", path(field), at(field).dump(), expected));
+  }
+
+ private:
+  const json& object_;
+  std::string path_;
+  const std::string& name_;
+};
+
+TensorTraining tensor_of(const json& j, const std::string& path, const std::string& name) {
+  constexpr double kMost = std::numeric_limits<double>::max();
+  const Fields f(j, path, name, {"tensor", "eps", "step", "keep"});
+  return {f.integer<std::uint32_t>("tensor"), f.number("eps", kMost), f.number("step", kMost),
+          f.small("keep", 0, 256)};
+}
+
+std::string distribution_name(spec::Distribution d) { return std::string(spec::to_string(d)); }
+
+// Value at a JSON pointer, for a message.
+std::string value_at(const json& j, const std::string& pointer) {
+  const json::json_pointer at(pointer);
+  return j.contains(at) ? j.at(at).dump() : "missing";
+}
+
+}  // namespace
+
+std::uint64_t network_digest(const QuantizedNetwork& network) { return xxh64(serialize(network)); }
+
+std::uint64_t data_digest(const Dataset& data) {
+  return xxh64(bytes_of(std::span(data.y)), xxh64(bytes_of(std::span(data.x))));
+}
+
+json to_json(const RunConfig& c) {
+  json tensors = json::array();
+  for (const TensorTraining& t : c.tensors)
+    tensors.push_back(
+        {{"tensor", t.tensor}, {"eps", t.eps_lsb}, {"step", t.step_lsb}, {"keep", t.keep}});
+  return {{"seed", c.forward.seed},
+          {"pairs", c.forward.pairs},
+          {"base_digest", c.base_digest},
+          {"config",
+           {{"steps", c.forward.steps},
+            {"batch", c.forward.batch},
+            {"estimator", name_of(c.forward.estimator)},
+            {"schedule", name_of(c.forward.schedule)},
+            {"final_factor", c.forward.final_factor},
+            {"distribution", distribution_name(c.distribution)},
+            {"mask_seed", c.mask_seed},
+            {"data_digest", c.data_digest},
+            {"tensors", tensors}}}};
+}
+
+bool RunConfig::operator==(const RunConfig& other) const {
+  return to_json(*this) == to_json(other);
+}
+
+std::string to_text(const RunConfig& config) { return to_json(config).dump(); }
+
+RunConfig parse_run_config(std::string_view text, const std::string& name) {
+  json whole;
+  try {
+    whole = json::parse(text);
+  } catch (const json::exception& e) {
+    fail(name, fmt::format("header: {}", e.what()));
+  }
+  const Fields top(whole, "", name, {"seed", "pairs", "base_digest", "config"});
+  RunConfig c;
+  c.forward.seed = top.integer<std::uint64_t>("seed");
+  c.forward.pairs = top.small("pairs", 1, spec::kMaxPairs);
+  c.base_digest = top.integer<std::uint64_t>("base_digest");
+  const Fields f(top.at("config"), "config", name,
+                 {"steps", "batch", "estimator", "schedule", "final_factor", "distribution",
+                  "mask_seed", "data_digest", "tensors"});
+  c.forward.steps = f.integer<std::uint32_t>("steps");
+  c.forward.batch = f.small("batch", 1, std::numeric_limits<int>::max());
+  c.forward.estimator = f.choice("estimator", {Estimator::sign, Estimator::scaled},
+                                 [](Estimator e) { return name_of(e); });
+  c.forward.schedule = f.choice("schedule", {StepSchedule::constant, StepSchedule::cosine},
+                                [](StepSchedule s) { return name_of(s); });
+  c.forward.final_factor = f.number("final_factor", 1);
+  c.distribution =
+      f.choice("distribution", {spec::Distribution::sign_, spec::Distribution::gaussian_},
+               distribution_name);
+  c.mask_seed = f.integer<std::uint64_t>("mask_seed");
+  c.data_digest = f.integer<std::uint64_t>("data_digest");
+  const json& tensors = f.at("tensors");
+  if (!tensors.is_array()) f.wrong("tensors", "a list");
+  for (std::size_t i = 0; i < tensors.size(); ++i)
+    c.tensors.push_back(tensor_of(tensors[i], fmt::format("config.tensors[{}]", i), name));
+  return c;
+}
+
+void require_same_run(const std::string& name, const RunConfig& found, const RunConfig& expected) {
+  if (found == expected) return;
+  json a = to_json(found), b = to_json(expected);
+  const json a_config = std::move(a["config"]), b_config = std::move(b["config"]);
+  a.erase("config");
+  b.erase("config");
+  const auto compare = [&](const json& have, const json& want) {
+    if (have == want) return;
+    const std::string at = json::diff(have, want).at(0).at("path").get<std::string>();
+    fail(name,
+         fmt::format("it is the journal of another run: {} is {}, expected {}",
+                     at.empty() ? "config" : at.substr(1), value_at(have, at), value_at(want, at)));
+  };
+  compare(a, b);
+  compare(a_config, b_config);
+}
+
+void require_same_base(const std::string& name, const RunConfig& found,
+                       const QuantizedNetwork& base) {
+  if (const std::uint64_t given = network_digest(base); found.base_digest != given)
+    fail(name,
+         fmt::format("it starts from the network with digest {:016x}, the given one has {:016x}",
+                     found.base_digest, given));
+}
+
+void require_same_data(const std::string& name, const RunConfig& found, const Dataset& data) {
+  if (const std::uint64_t given = data_digest(data); found.data_digest != given)
+    fail(name,
+         fmt::format("it trained on the data with digest {:016x}, the given ones have {:016x}",
+                     found.data_digest, given));
+}
+
+}  // namespace lastmile

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// One training run, whatever its method and its backend: it starts or continues a journal, replays,
+// steps, verifies and stops. The program, cosimulation, the SystemC platform and the tests all
+// train through this.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+
+#include "sw/trainer/method.hpp"
+
+namespace lastmile {
+
+// Called after a step: its record is in the journal and its update is done.
+using StepCallback = std::function<void(const JournalRecord&)>;
+
+// When to stop before the last step of the configuration.
+struct RunLimits {
+  std::uint32_t until = UINT32_MAX;  // steps since the start of the run
+  std::function<bool()> stop = {};   // asked after every step (a signal, a deadline)
+};
+enum class RunEnd {
+  finished,  // all steps of the configuration are done
+  limit,     // RunLimits::until
+  stopped,   // RunLimits::stop
+};
+
+class TrainingRun {
+ public:
+  // `method` must outlive this, and its weights are those of the configuration's start. Without a
+  // journal nothing is kept.
+  TrainingRun(TrainingMethod& method, RunConfig config);
+
+  // From here on every record is in this new file before its update starts. An existing one is
+  // replaced.
+  void start_journal(const std::filesystem::path& path);
+  // The same with the journal at `path`, if there is one: Error(journal) unless it is of this run;
+  // its steps are replayed, its torn tail is cut off. Else a new one is started. Returns the number
+  // of steps that are done; `replayed` is called for each of them.
+  std::uint32_t continue_journal(const std::filesystem::path& path,
+                                 const StepCallback& replayed = {});
+  // The next step from a record, without a pass. Error(journal) if it is not the next one.
+  void replay(const JournalRecord& record);
+  // The steps up to that of `last` are done: the method's weights are those after it.
+  void go_on_after(const JournalRecord& last);
+
+  // The next step: passes, record, journal, update.
+  JournalRecord step();
+  // The next step, which must make this very record: Error(mismatch) names the field that differs.
+  // What a run measures before its first step is taken from the record.
+  void verify(const JournalRecord& record);
+  // Steps until the configuration's end or a limit; then the journal is on stable storage.
+  RunEnd run(const RunLimits& limits = {}, const StepCallback& callback = {});
+
+  [[nodiscard]] std::uint32_t next_step() const { return next_; }
+  [[nodiscard]] const RunConfig& config() const { return config_; }
+
+ private:
+  void finish(const JournalRecord& record);
+
+  TrainingMethod& method_;
+  RunConfig config_;
+  std::optional<JournalWriter> writer_;
+  std::uint32_t next_ = 0;
+  bool begun_ = false;  // the method has what it carries from step to step
+};
+
+}  // namespace lastmile
