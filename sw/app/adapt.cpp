@@ -30,7 +30,7 @@ class CurveRecorder {
   // evaluate() gives per cent and is called only at the points of the curve.
   template <class Evaluate>
   void step(const JournalRecord& r, const Evaluate& evaluate) {
-    const double loss = r.loss;
+    const double loss = mean_loss(r, o_.forward);
     mean_ = count_++ == 0 ? loss : 0.98 * mean_ + 0.02 * loss;
     const std::uint64_t done = std::uint64_t{r.step} + 1, steps = o_.forward.steps;
     const auto points = static_cast<std::uint64_t>(std::max(o_.evaluations, 0));
@@ -115,8 +115,7 @@ std::vector<TensorTraining> plan_training(const QuantizedNetwork& network, const
                   fmt::format("{} is {}, expected a number above 0", name, value));
   }
   const double step =
-      o.step /
-      (o.forward.pairs * (o.forward.estimator == Estimator::scaled ? 127.0 / kScaleOverRms : 1.0));
+      o.step / (o.forward.pairs * (o.forward.estimator == Estimator::scaled ? 127.0 : 1.0));
   const bool measured = o.unit == AmplitudeUnit::curvature;
   TrainingRule rule;
   rule.layers = trainable_layers(network.network, o.layers);

@@ -123,6 +123,7 @@ CosimOutcome cosimulate(CosimOptions& o, const DeviceOpener& model, const OpenBa
   const Journal journal =
       o.journal.empty() ? model_journal(o, base, train, model) : read_journal(o.journal);
   const std::string name = o.journal.string();
+  require_current_rule(journal, name);
   require_same_base(name, journal.config, base);
   require_same_data(name, journal.config, train);
   const auto available = static_cast<std::uint32_t>(journal.records.size());

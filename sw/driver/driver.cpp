@@ -78,10 +78,13 @@ std::vector<T> as(const std::vector<std::byte>& bytes) {
 
 }  // namespace
 
-double ForwardResult::mean_nats() const {
+double mean_nats(std::int64_t loss_sum, std::uint64_t examples) {
   if (examples == 0) return 0;
-  return static_cast<double>(loss_sum) / (1 << spec::kLossFraction) * kLn2 / examples;
+  return static_cast<double>(loss_sum) / (1 << spec::kLossFraction) * kLn2 /
+         static_cast<double>(examples);
 }
+
+double ForwardResult::mean_nats() const { return lastmile::mean_nats(loss_sum, examples); }
 
 HostTraffic& HostTraffic::operator+=(const HostTraffic& o) {
   register_reads += o.register_reads;

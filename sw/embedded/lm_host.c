@@ -28,6 +28,10 @@ static uint32_t crc32(uint32_t start, const uint8_t* bytes, uint32_t n) {
 static void put32(uint8_t* to, uint32_t value) {
   for (uint32_t i = 0; i < 4; ++i) to[i] = (uint8_t)(value >> (8 * i));
 }
+static void put64(uint8_t* to, uint64_t value) {
+  put32(to, (uint32_t)value);
+  put32(to + 4, (uint32_t)(value >> 32));
+}
 static uint32_t get32(const uint8_t* from) {
   return from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
 }
@@ -69,56 +73,64 @@ static int run_queue(struct lm_host* h, uint32_t address, uint32_t count) {
   return LM_DEVICE_ERROR;
 }
 
-/* The mean loss of the batch in nats, as a binary64. */
-static int forward(struct lm_host* h, uint32_t polarity, uint64_t seed, lm_real* loss) {
+/* The sum of the batch's losses. */
+static int forward(struct lm_host* h, uint32_t polarity, uint64_t seed, uint64_t* loss) {
   write(h, LM_REG_POLARITY, polarity);
   write(h, LM_REG_SEED_LO, (uint32_t)seed);
   write(h, LM_REG_SEED_HI, (uint32_t)(seed >> 32));
   const int status = run_queue(h, h->plan->forward_address, h->plan->forward_count);
   if (status != LM_OK) return status;
-  const uint32_t low = read(h, LM_REG_LOSS_LO), high = read(h, LM_REG_LOSS_HI);
-  const uint32_t examples = read(h, LM_REG_EXAMPLES);
-  *loss = 0;
-  if (examples != 0) {
-    const lm_real sum = lm_real_of((int64_t)((uint64_t)high << 32 | low));
-    *loss = lm_real_div(lm_real_mul(lm_real_scale(sum, -LM_LOSS_FRACTION), LM_REAL_LN2),
-                        lm_real_of(examples));
-  }
+  const uint32_t low = read(h, LM_REG_LOSS_LO);
+  *loss = (uint64_t)read(h, LM_REG_LOSS_HI) << 32 | low;
   return LM_OK;
 }
 
-/* The losses of a pair: L+ - L- and L+ + L-. */
-static int pair(struct lm_host* h, uint64_t seed, lm_real* difference, lm_real* sum) {
-  lm_real plus = 0, minus = 0;
+/* The losses of a pair: |L+ - L-|, whether the difference is negative, and L+ + L-. */
+struct pair {
+  uint64_t magnitude, sum;
+  int negative;
+};
+static int run_pair(struct lm_host* h, uint64_t seed, struct pair* p) {
+  uint64_t plus = 0, minus = 0;
   int status = forward(h, LM_POLARITY_PLUS, seed, &plus);
   if (status == LM_OK) status = forward(h, LM_POLARITY_MINUS, seed, &minus);
-  *difference = lm_real_sub(plus, minus);
-  *sum = lm_real_add(plus, minus);
+  p->negative = plus < minus;
+  p->magnitude = p->negative ? minus - plus : plus - minus;
+  p->sum = plus + minus;
   return status;
 }
 
-/* The root of the mean square of LM_PROBES differences on the first batch. */
+/* D: 5 / (4 * LM_PROBES) of the sum of LM_PROBES differences on the first batch. */
 static int measure_scale(struct lm_host* h) {
-  lm_real squares = 0;
+  uint64_t sum = 0;
   if (lm_port_batch(h->port, 0) != 0) return LM_NO_BATCH;
   for (uint32_t i = 0; i < LM_PROBES; ++i) {
-    lm_real difference = 0, sum = 0;
-    const int status = pair(h, h->plan->probe_seeds[i], &difference, &sum);
+    struct pair p;
+    const int status = run_pair(h, h->plan->probe_seeds[i], &p);
     if (status != LM_OK) return status;
-    squares = lm_real_add(squares, lm_real_mul(difference, difference));
+    sum += p.magnitude;
   }
-  h->scale = lm_real_to_float(lm_real_sqrt(lm_real_div(squares, lm_real_of(LM_PROBES))));
+  h->scale = ((sum << 2) + sum) >> 6;
   return LM_OK;
 }
 
-static int32_t coefficient(const struct lm_host* h, lm_real difference) {
-  if (difference << 1 == 0) return 0;
-  const int32_t sign = difference >> 63 != 0 ? -1 : 1;
-  if (h->plan->scaled == 0) return sign;
-  if (h->scale == 0) return 0;
-  const lm_real share = lm_real_div(difference, lm_real_from_float(h->scale));
-  if (share << 1 >= LM_REAL_ONE << 1) return 127 * sign;
-  return lm_real_round(lm_real_mul(share, LM_REAL_127));
+/* sign(d), or round(127 d / D): seven bits of a long division, no divider needed. */
+static uint8_t coefficient(const struct lm_host* h, const struct pair* p) {
+  uint32_t q = p->magnitude != 0;
+  if (h->plan->scaled != 0) {
+    q = 127;
+    if (p->magnitude < h->scale) {
+      uint64_t rest = (p->magnitude << 8) - (p->magnitude << 1) + h->scale; /* 254 |d| + D */
+      uint64_t part = h->scale << 7;                                        /* 64 * 2 D */
+      q = 0;
+      for (int bit = 0; bit < 7; ++bit, part >>= 1) {
+        q <<= 1;
+        if (rest >= part) rest -= part, q |= 1;
+      }
+    }
+    if (h->scale == 0) q = 0;
+  }
+  return (uint8_t)(p->negative ? 0u - q : q);
 }
 
 /* Checks the record's step and checksum, then updates: what a step and a replay share. */
@@ -136,8 +148,8 @@ static int apply(struct lm_host* h, const uint8_t* record) {
   write(h, LM_REG_STEP, get32(record + 4));
   const int status = run_queue(h, h->plan->update_address, h->plan->update_count);
   if (status != LM_OK) return status;
-  h->chain = get32(record + 16 + pairs);
-  h->scale = get32(record + 12 + pairs);
+  h->chain = get32(record + 24 + pairs);
+  h->scale = (uint64_t)get32(record + 20 + pairs) << 32 | get32(record + 16 + pairs);
   ++h->step;
   return LM_OK;
 }
@@ -152,7 +164,7 @@ int lm_replay(struct lm_host* h, const uint8_t* record) {
 int lm_step(struct lm_host* h) {
   const uint32_t pairs = h->plan->pairs;
   uint8_t record[LM_RECORD_BYTES(LM_MAX_PAIRS)];
-  lm_real sum = 0;
+  uint64_t sum = 0;
   int status = LM_OK;
   if (h->step == 0 && h->plan->scaled != 0) status = measure_scale(h);
   if (status != LM_OK) return status;
@@ -160,17 +172,17 @@ int lm_step(struct lm_host* h) {
   uint64_t seed = h->plan->seed;
   for (uint32_t i = 0; i < pairs; ++i) seed += h->step;
   for (uint32_t j = 0; j < pairs; ++j) {
-    lm_real difference = 0, both = 0;
-    status = pair(h, seed + j, &difference, &both);
+    struct pair p;
+    status = run_pair(h, seed + j, &p);
     if (status != LM_OK) return status;
-    sum = lm_real_add(sum, both);
-    record[8 + j] = (uint8_t)coefficient(h, difference);
+    sum += p.sum;
+    record[8 + j] = coefficient(h, &p);
   }
   put32(record, h->step);
   put32(record + 4, h->plan->step_registers[h->step]);
-  put32(record + 8 + pairs, lm_real_to_float(lm_real_div(sum, lm_real_of(2 * (int64_t)pairs))));
-  put32(record + 12 + pairs, h->scale);
-  put32(record + 16 + pairs, crc32(h->chain, record, 16 + pairs));
+  put64(record + 8 + pairs, sum);
+  put64(record + 16 + pairs, h->scale);
+  put32(record + 24 + pairs, crc32(h->chain, record, 24 + pairs));
   /* Before the update: a run that stops between the two goes on from the journal. */
   if (lm_port_append(h->port, record, LM_RECORD_BYTES(pairs)) != 0) return LM_NO_JOURNAL;
   return apply(h, record);

@@ -6,21 +6,22 @@
  * What a bigger machine prepares is the plan: the NPU's memory image is loaded, the queues'
  * addresses are known, the journal's header is written. The step registers are a table of the plan,
  * 4 bytes a step: the schedule is known when the run is planned, as the command stream is, and
- * computing a cosine here would only repeat that (a step's journal record is five times as big). */
+ * computing a cosine here would only repeat that (a step's journal record is seven times as big).
+ * The rule from losses to coefficients is CONTRACT.md's, section Host's rule: additions, shifts and
+ * comparisons. */
 #ifndef LM_HOST_H
 #define LM_HOST_H
 
 #include <stdint.h> /* NOLINT(modernize-deprecated-headers): C */
 
 #include "cmodel/spec/npu_spec.h"
-#include "sw/embedded/lm_real.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 #define LM_PROBES 16
-#define LM_RECORD_BYTES(pairs) (20u + (pairs))
+#define LM_RECORD_BYTES(pairs) (28u + (pairs))
 
 struct lm_plan {
   uint32_t hw0, hw1; /* registers HW0 and HW1 that the program was compiled for */
@@ -61,7 +62,7 @@ struct lm_host {
   const struct lm_plan* plan;
   uint32_t chain; /* checksum of the journal so far */
   uint32_t step;  /* the next one */
-  uint32_t scale; /* binary32 */
+  uint64_t scale; /* D of the scaled estimator, units of the loss sums */
   uint32_t error_code, error_command, error_info;
 };
 

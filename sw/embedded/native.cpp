@@ -37,8 +37,7 @@ int lm_port_append(lm_port* port, const uint8_t* record, uint32_t bytes) {
 namespace lastmile {
 namespace {
 
-static_assert(LM_PROBES == kScaleProbes && kScaleOverRms == 1);
-static_assert(LM_MAX_PAIRS == spec::kMaxPairs && LM_LOSS_FRACTION == spec::kLossFraction);
+static_assert(LM_PROBES == numeric::kScaleProbes && LM_MAX_PAIRS == spec::kMaxPairs);
 
 struct Close {
   void operator()(std::FILE* file) const { std::fclose(file); }

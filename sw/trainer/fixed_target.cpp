@@ -143,6 +143,10 @@ void FixedTarget::set_batch(std::span<const std::uint32_t> examples) {
   s.session->load_batch(s.batch, s.labels);
 }
 
+std::int64_t FixedTarget::loss_sum(spec::Polarity polarity, std::uint64_t seed) {
+  return state_->session->forward(polarity, seed).loss_sum;
+}
+
 double FixedTarget::loss(spec::Polarity polarity, std::uint64_t seed) {
   return state_->session->forward(polarity, seed).mean_nats();
 }

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "cmodel/numeric/random.hpp"
+#include "sw/base/error.hpp"
 #include "sw/trainer/targets.hpp"
 
 namespace lastmile {
@@ -11,6 +15,15 @@ Accuracy evaluate_float(const Golden<float>& golden, const FloatParams<float>& p
                         const Dataset& data) {
   const BatchLoss r = golden.loss(params, data.x, data.y);
   return {r.correct, static_cast<std::int64_t>(data.size()), r.mean};
+}
+
+std::int64_t loss_sum_of(double mean_nats, std::size_t examples) {
+  constexpr double kLn2 = 0.69314718055994530942;
+  const double sum = mean_nats / kLn2 * (1 << spec::kLossFraction) * static_cast<double>(examples);
+  constexpr double kMost = 0x1p47;  // 65,535 examples of 31 bits
+  if (!(std::abs(sum) <= kMost))
+    throw Error(ErrorKind::device, fmt::format("the loss is {}; the run diverged", mean_nats));
+  return std::llround(sum);
 }
 
 namespace {
@@ -157,6 +170,10 @@ void FloatTarget::set_batch(std::span<const std::uint32_t> examples) {
     s.x.insert(s.x.end(), x.begin(), x.end());
     s.y.push_back(s.data.y[i]);
   }
+}
+
+std::int64_t FloatTarget::loss_sum(spec::Polarity polarity, std::uint64_t seed) {
+  return loss_sum_of(loss(polarity, seed), state_->y.size());
 }
 
 double FloatTarget::loss(spec::Polarity polarity, std::uint64_t seed) {

@@ -25,8 +25,10 @@ class ForwardGradientTarget {
 
   // The examples (indices of the training set) that the next losses are of.
   virtual void set_batch(std::span<const std::uint32_t> examples) = 0;
-  // Loss of the batch at w + delta(seed) or w - delta(seed), mean over examples, nats. Differences
-  // of two results are exact for fixed point.
+  // Sum of the batch's losses at w + delta(seed) or w - delta(seed) as registers LOSS_LO and
+  // LOSS_HI hold it: units of log2 with kLossFraction fraction bits.
+  virtual std::int64_t loss_sum(spec::Polarity polarity, std::uint64_t seed) = 0;
+  // The same as a mean over examples, nats: for people, and for what is measured in floating point.
   virtual double loss(spec::Polarity polarity, std::uint64_t seed) = 0;
   // w -= step * sum_j coefficient_j z(seed_j); step_register is register STEP (factor = mantissa /
   // 65536 / 2^shift).
@@ -50,7 +52,7 @@ class ForwardGradient final : public TrainingMethod {
 
  private:
   struct Pair {
-    double plus = 0, minus = 0;
+    std::int64_t plus = 0, minus = 0;
   };
   [[nodiscard]] Pair pair(std::uint64_t seed);
 
@@ -58,7 +60,7 @@ class ForwardGradient final : public TrainingMethod {
   std::size_t examples_;
   ForwardGradientOptions options_;
   BatchSampler sampler_;
-  float scale_ = 0;
+  std::uint64_t scale_ = 0;
 };
 
 }  // namespace lastmile

@@ -66,17 +66,14 @@ std::uint64_t probe_seed(std::uint64_t seed, int probe) {
   return sub_seed(seed, kProbeStream + static_cast<std::uint64_t>(probe));
 }
 
-std::vector<std::int8_t> coefficients(Estimator estimator, std::span<const double> differences,
-                                      double scale) {
+std::vector<std::int8_t> coefficients(Estimator estimator,
+                                      std::span<const std::int64_t> differences,
+                                      std::uint64_t scale) {
   std::vector<std::int8_t> out;
-  for (const double d : differences) {
-    if (estimator == Estimator::sign) {
-      out.push_back(static_cast<std::int8_t>(d > 0 ? 1 : d < 0 ? -1 : 0));
-    } else {
-      out.push_back(static_cast<std::int8_t>(
-          scale > 0 ? std::lround(127 * std::clamp(d / scale, -1.0, 1.0)) : 0));
-    }
-  }
+  out.reserve(differences.size());
+  for (const std::int64_t d : differences)
+    out.push_back(estimator == Estimator::sign ? numeric::sign_coefficient(d)
+                                               : numeric::scaled_coefficient(d, scale));
   return out;
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cmodel/numeric/host_rule.hpp"
 #include "cmodel/spec/npu_spec.hpp"
 
 namespace lastmile {
@@ -16,8 +17,7 @@ namespace lastmile {
 enum class Estimator {
   sign,    // s_j = sign(L+ - L-): the paper's
   scaled,  // s_j = round(127 (L+ - L-) / D), saturated: SPSA itself, with D fixed at the start.
-           // Steps shrink with the slope, and a pair is worth pi/2 times a sign (method.md:
-           // cosines)
+           // Steps shrink with the slope, and a pair is worth pi/2 times a sign
 };
 enum class StepSchedule { constant, cosine };
 
@@ -58,17 +58,14 @@ void check_options(const ForwardGradientOptions& options, std::size_t examples);
 [[nodiscard]] std::uint32_t encode_step_factor(double factor);
 [[nodiscard]] double step_factor(std::uint32_t step_register);
 
-// Coefficients of one step from its loss differences L+ - L-; `scale` is D, ignored by the sign
-// estimator.
+// Coefficients of one step from its differences L+ - L- of loss sums; `scale` is D, ignored by the
+// sign estimator. CONTRACT.md, section Host's rule.
 [[nodiscard]] std::vector<std::int8_t> coefficients(Estimator estimator,
-                                                    std::span<const double> differences,
-                                                    double scale);
+                                                    std::span<const std::int64_t> differences,
+                                                    std::uint64_t scale);
 
-// D of the scaled estimator: kScaleOverRms times the root mean square of kScaleProbes loss
-// differences at the start, on the batch of step 0 with seeds that training does not use. The
-// journal records it.
-inline constexpr int kScaleProbes = 16;
-inline constexpr double kScaleOverRms = 1;
+// Seeds of the probes that set D, on the batch of step 0; training does not use them. The journal
+// records D.
 [[nodiscard]] std::uint64_t probe_seed(std::uint64_t seed, int probe);
 
 // Batches without replacement: epoch e is the permutation of seed and e, so any step's batch is

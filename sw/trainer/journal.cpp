@@ -5,8 +5,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <span>
 #include <string_view>
@@ -15,11 +17,13 @@
 #include "cmodel/spec/npu_spec.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
+#include "sw/driver/driver.hpp"
 
 namespace lastmile {
 namespace {
 
-constexpr std::string_view kMagic = "LMJRNL1\n";
+constexpr std::string_view kMagic = "LMJRNL2\n";
+constexpr std::string_view kMagic1 = "LMJRNL1\n";
 constexpr std::size_t kHeaderLimit = std::size_t{1} << 20;
 constexpr int kSyncEvery = 256;
 
@@ -37,7 +41,26 @@ std::uint32_t get32(std::span<const std::uint8_t> from, std::size_t at) {
   throw Error(ErrorKind::journal, fmt::format("{}: {}", name, what));
 }
 
-std::size_t record_bytes(int pairs) { return 20 + static_cast<std::size_t>(pairs); }
+void put64(std::vector<std::uint8_t>& to, std::uint64_t v) {
+  put32(to, static_cast<std::uint32_t>(v));
+  put32(to, static_cast<std::uint32_t>(v >> 32));
+}
+
+std::uint64_t get64(std::span<const std::uint8_t> from, std::size_t at) {
+  return get32(from, at) | static_cast<std::uint64_t>(get32(from, at + 4)) << 32;
+}
+
+std::size_t record_bytes(int version, int pairs) {
+  return (version == 1 ? 20U : 28U) + static_cast<std::size_t>(pairs);
+}
+
+// Version 1 held mean loss and scale as float32 in nats: here in the units of version 2, for the
+// curve.
+std::int64_t sum_of_nats(float mean, double examples) {
+  constexpr double kLn2 = 0.69314718055994530942;
+  const double sum = static_cast<double>(mean) / kLn2 * (1 << spec::kLossFraction) * examples;
+  return std::abs(sum) < 0x1p62 ? std::llround(sum) : 0;
+}
 
 std::vector<std::uint8_t> header_bytes(const RunConfig& config) {
   const std::string text = to_text(config);
@@ -58,8 +81,8 @@ std::vector<std::uint8_t> record_image(const JournalRecord& r, std::uint32_t cha
   put32(out, r.step);
   put32(out, r.step_register);
   for (const std::int8_t c : r.coefficients) out.push_back(static_cast<std::uint8_t>(c));
-  put32(out, std::bit_cast<std::uint32_t>(r.loss));
-  put32(out, std::bit_cast<std::uint32_t>(r.scale));
+  put64(out, static_cast<std::uint64_t>(r.loss_sum));
+  put64(out, r.scale);
   put32(out, crc32(out, chain));
   return out;
 }
@@ -67,9 +90,14 @@ std::vector<std::uint8_t> record_image(const JournalRecord& r, std::uint32_t cha
 }  // namespace
 
 Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& name) {
-  if (bytes.size() < kMagic.size() + 4 ||
-      std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0)
-    fail(name, "not a journal: the first bytes are not \"LMJRNL1\\n\"");
+  const auto begins_with = [&](std::string_view magic) {
+    return bytes.size() >= magic.size() + 4 &&
+           std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
+  };
+  if (!begins_with(kMagic) && !begins_with(kMagic1))
+    fail(name,
+         "not a journal: the first bytes are not \"LMJRNL2\\n\" (or those of version 1, "
+         "\"LMJRNL1\\n\")");
   const std::size_t text_bytes = get32(bytes, kMagic.size());
   const std::size_t text_at = kMagic.size() + 4;
   if (text_bytes > kHeaderLimit || text_at + text_bytes + 4 > bytes.size())
@@ -82,11 +110,12 @@ Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& na
                            get32(bytes, header_end - 4), want));
 
   Journal journal;
+  journal.version = begins_with(kMagic1) ? 1 : 2;
   const auto text = bytes.subspan(text_at, text_bytes);
   journal.config = parse_run_config(std::string(text.begin(), text.end()), name);
   const int pairs = journal.config.forward.pairs;
 
-  const std::size_t size = record_bytes(pairs);
+  const std::size_t size = record_bytes(journal.version, pairs);
   std::size_t at = header_end;
   while (at + size <= bytes.size()) {
     const auto body = bytes.subspan(at, size - 4);
@@ -103,14 +132,34 @@ Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& na
     r.step_register = get32(body, 4);
     for (int p = 0; p < pairs; ++p)
       r.coefficients.push_back(static_cast<std::int8_t>(body[8 + static_cast<std::size_t>(p)]));
-    r.loss = std::bit_cast<float>(get32(body, 8 + static_cast<std::size_t>(pairs)));
-    r.scale = std::bit_cast<float>(get32(body, 12 + static_cast<std::size_t>(pairs)));
+    const std::size_t rest = 8 + static_cast<std::size_t>(pairs);
+    if (journal.version == 1) {
+      const double batch = journal.config.forward.batch;
+      r.loss_sum = sum_of_nats(std::bit_cast<float>(get32(body, rest)), 2 * pairs * batch);
+      r.scale = static_cast<std::uint64_t>(std::max<std::int64_t>(
+          0, sum_of_nats(std::bit_cast<float>(get32(body, rest + 4)), batch)));
+    } else {
+      r.loss_sum = static_cast<std::int64_t>(get64(body, rest));
+      r.scale = get64(body, rest + 8);
+    }
     journal.records.push_back(std::move(r));
     at += size;
   }
   journal.valid_bytes = at;
   journal.torn = at != bytes.size();
   return journal;
+}
+
+double mean_loss(const JournalRecord& record, const ForwardGradientOptions& options) {
+  return mean_nats(record.loss_sum, std::uint64_t{2} * static_cast<std::uint64_t>(options.pairs) *
+                                        static_cast<std::uint64_t>(options.batch));
+}
+
+void require_current_rule(const Journal& journal, const std::string& name) {
+  if (journal.version == 2) return;
+  fail(name,
+       "a journal of version 1: it can be replayed, but neither continued nor checked, because its "
+       "coefficients came from a rule in floating point (found LMJRNL1, expected LMJRNL2)");
 }
 
 Journal read_journal(const std::filesystem::path& path) {
@@ -157,6 +206,7 @@ JournalWriter JournalWriter::create(const std::filesystem::path& path, const Run
 }
 
 JournalWriter JournalWriter::resume(const std::filesystem::path& path, const Journal& journal) {
+  require_current_rule(journal, path.string());
   auto state = std::make_unique<State>();
   state->name = path.string();
   state->pairs = journal.config.forward.pairs;

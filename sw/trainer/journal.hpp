@@ -4,13 +4,16 @@
 // ends in the same bits.
 //
 // File layout, little endian:
-//   magic "LMJRNL1\n", uint32 header bytes, header (text: run_config.hpp), uint32 CRC-32 of all
+//   magic "LMJRNL2\n", uint32 header bytes, header (text: run_config.hpp), uint32 CRC-32 of all
 //   before it
-//   then one record per step: uint32 step, uint32 STEP register, int8 coefficient [pairs], float32
-//   mean loss, float32 scale, uint32 CRC-32
+//   then one record per step: uint32 step, uint32 STEP register, int8 coefficient [pairs], int64
+//   loss sum, uint64 scale, uint32 CRC-32
 // The CRC of a record continues the CRC of the record (or header) before it, so records cannot be
-// reordered, dropped or taken from another run. 20 bytes + pairs a step: 10,000 steps at m = 4 take
-// 240 kB. Seeds are not stored: seed of pair j of step k = header seed + k * pairs + j.
+// reordered, dropped or taken from another run. 28 bytes + pairs a step: 10,000 steps at m = 4 take
+// 320 kB. Seeds are not stored: seed of pair j of step k = header seed + k * pairs + j.
+//
+// Version 1 ("LMJRNL1\n": float32 mean loss in nats, float32 scale) is read and replayed. It is not
+// gone on with: its coefficients came from a rule in floating point.
 #pragma once
 
 #include <cstdint>
@@ -28,18 +31,27 @@ struct JournalRecord {
   std::uint32_t step = 0;           // consecutive from 0
   std::uint32_t step_register = 0;  // value of register STEP
   std::vector<std::int8_t> coefficients;
-  float loss = 0;  // mean of the step's losses in nats; not needed for replay, kept for the curve
+  // Sum of the losses of the step's 2 * pairs passes, units of register LOSS_LO; not needed for
+  // replay, kept for the curve.
+  std::int64_t loss_sum = 0;
   // What the scaled estimator divides by (0: sign); a continuation goes on with it.
-  float scale = 0;
+  std::uint64_t scale = 0;
   bool operator==(const JournalRecord&) const = default;
 };
 
+// Mean loss of the passes of a record, nats, if all examples of the batch have a label.
+[[nodiscard]] double mean_loss(const JournalRecord& record, const ForwardGradientOptions& options);
+
 struct Journal {
+  int version = 2;  // of the file
   RunConfig config;
   std::vector<JournalRecord> records;
   std::uint64_t valid_bytes = 0;  // length of the prefix that is whole
   bool torn = false;  // an incomplete last record followed (a run was killed while appending)
 };
+
+// Error(journal) if steps of this journal can be replayed only: version 1.
+void require_current_rule(const Journal& journal, const std::string& name);
 
 // Reads a journal. An incomplete record at the very end is dropped (`torn`); anything else that
 // does not check out is Error(journal) naming the file, the record and the field.

@@ -47,6 +47,10 @@ struct Accuracy {
 [[nodiscard]] Accuracy evaluate_float(const Golden<float>& golden, const FloatParams<float>& params,
                                       const Dataset& data);
 
+// A mean loss in nats as the sum over the batch that a device would give. Throws Error(device) if
+// the loss is not finite: the run diverged.
+[[nodiscard]] std::int64_t loss_sum_of(double mean_nats, std::size_t examples);
+
 class FixedTarget final : public ForwardGradientTarget {
  public:
   // `data` is what set_batch indexes; it is quantized (and pushed through the frozen layers) here
@@ -56,6 +60,7 @@ class FixedTarget final : public ForwardGradientTarget {
   ~FixedTarget() override;
 
   void set_batch(std::span<const std::uint32_t> examples) override;
+  std::int64_t loss_sum(spec::Polarity polarity, std::uint64_t seed) override;
   double loss(spec::Polarity polarity, std::uint64_t seed) override;
   void update(std::span<const std::uint64_t> seeds, std::span<const std::int8_t> coefficients,
               std::uint32_t step_register) override;
@@ -73,7 +78,8 @@ class FixedTarget final : public ForwardGradientTarget {
 };
 
 // Float32 reference: amplitudes of `training` are LSBs of `network`, so one LSB is the weight's
-// scale (bias: input scale * weight scale) of its channel; nothing is rounded.
+// scale (bias: input scale * weight scale) of its channel; nothing is rounded but the sum of the
+// losses, to kLossFraction bits: finer than float32 itself has it.
 class FloatTarget final : public ForwardGradientTarget {
  public:
   // cache_features: as in FixedOptions.
@@ -84,6 +90,7 @@ class FloatTarget final : public ForwardGradientTarget {
   ~FloatTarget() override;
 
   void set_batch(std::span<const std::uint32_t> examples) override;
+  std::int64_t loss_sum(spec::Polarity polarity, std::uint64_t seed) override;
   double loss(spec::Polarity polarity, std::uint64_t seed) override;
   void update(std::span<const std::uint64_t> seeds, std::span<const std::int8_t> coefficients,
               std::uint32_t step_register) override;

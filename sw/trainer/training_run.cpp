@@ -21,7 +21,7 @@ std::string difference(const JournalRecord& found, const JournalRecord& expected
                        expected.step_register);
   if (found.scale != expected.scale)
     return fmt::format("scale is {}, expected {}", found.scale, expected.scale);
-  return fmt::format("loss is {}, expected {}", found.loss, expected.loss);
+  return fmt::format("loss sum is {}, expected {}", found.loss_sum, expected.loss_sum);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "cmodel/numeric/perturb.hpp"
 #include "cmodel/numeric/random.hpp"
 #include "sw/compiler/encoding.hpp"
+#include "sw/trainer/targets.hpp"
 
 namespace lastmile {
 namespace {
@@ -247,6 +248,11 @@ void EmulatedTarget<T>::set_batch(std::span<const std::uint32_t> examples) {
     s.x.insert(s.x.end(), x.begin(), x.end());
     s.y.push_back(s.labels[i]);
   }
+}
+
+template <class T>
+std::int64_t EmulatedTarget<T>::loss_sum(spec::Polarity polarity, std::uint64_t seed) {
+  return loss_sum_of(loss(polarity, seed), state_->y.size());
 }
 
 template <class T>

@@ -66,6 +66,7 @@ class EmulatedTarget final : public ForwardGradientTarget {
   // Another e: of a plan of the same tensors.
   void set_eps(std::span<const TensorTraining> plan);
   void set_batch(std::span<const std::uint32_t> examples) override;
+  std::int64_t loss_sum(spec::Polarity polarity, std::uint64_t seed) override;
   double loss(spec::Polarity polarity, std::uint64_t seed) override;
   void update(std::span<const std::uint64_t> seeds, std::span<const std::int8_t> coefficients,
               std::uint32_t step_register) override;

@@ -58,9 +58,7 @@ struct Bench {
   }
   // Coefficient of a pair whose difference is typical.
   [[nodiscard]] int coefficient() const {
-    return how.forward.estimator == Estimator::scaled
-               ? static_cast<int>(std::lround(127 / kScaleOverRms))
-               : 1;
+    return how.forward.estimator == Estimator::scaled ? 127 : 1;
   }
   [[nodiscard]] Batches batches(int size, int count) const {
     BatchSampler sampler(how.forward.seed, data.size(), size);

@@ -130,7 +130,7 @@ class JournalBench {
  public:
   JournalBench()
       : writer_(JournalWriter::create(folder_ / "journal.lmj", {.forward = {.pairs = 4}})),
-        record_{0, kStep, {1, -1, 1, -1}, 1.0F, 0.0F} {}
+        record_{0, kStep, {1, -1, 1, -1}, 1 << 20, 0} {}
   void append() {
     writer_.append(record_);
     ++record_.step;

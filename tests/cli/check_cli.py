@@ -357,7 +357,7 @@ class Suite:
         good = self.read("j.lmj")
         text = struct.unpack_from("<I", good, 8)[0]
         head = 8 + 4 + text + 4
-        size = 22  # of a record with two pairs
+        size = 30  # of a record with two pairs
         assert len(good) == head + STEPS * size, "the journal's layout is not the documented one"
         replay = ["replay", "--base", "q.lmq", "--journal", "bad.lmj", "--output", "x.lmq"]
         resume = ["adapt", *ADAPT, "--journal", "bad.lmj", "--output", "x.lmq", "--resume"]
@@ -379,8 +379,8 @@ class Suite:
         refused("header text", flip(40), "header checksum")
         refused("header checksum", flip(head - 2), "header checksum")
         for record in (0, 5, STEPS - 1):
-            for field, offset in (("step", 0), ("step register", 4), ("coefficient", 8), ("loss", 10), ("scale", 14),
-                                  ("checksum", 18)):
+            for field, offset in (("step", 0), ("step register", 4), ("coefficient", 8), ("loss", 10), ("scale", 18),
+                                  ("checksum", 26)):
                 refused(f"{field} of record {record}", flip(head + record * size + offset),
                         f"record {record} .*checksum")
         first = good[head:head + size]
@@ -394,8 +394,9 @@ class Suite:
             start = good[:8] + struct.pack("<I", len(body)) + body
             return start + struct.pack("<I", zlib.crc32(start))
         refused("9 pairs", header(pairs=9), "pairs is 9")
-        refused("a seed that is no number", header(seed="x"), "header", "number")
-        self.bad_file("journal: header without tensors (replay)", "bad.lmj", header(config={}), JOURNAL, ["tensors"],
+        refused("a seed that is no number", header(seed="x"), "header", 'seed is "x", expected 0..18446744073709551615')
+        bare = {k: v for k, v in json.loads(good[12:12 + text])["config"].items() if k != "tensors"}
+        self.bad_file("journal: header without tensors (replay)", "bad.lmj", header(config=bare), JOURNAL, ["tensors"],
                       *replay)
         wrong = json.loads(good[12:12 + text])["config"]
         wrong["tensors"][0]["tensor"] = 99
@@ -469,7 +470,7 @@ class Suite:
         def journal_full():
             good = self.read("j.lmj")
             part = len(good) - 100
-            self.fails(JOURNAL, [r"full\.lmj", "record 7"], "adapt", *ADAPT, "--journal", "full.lmj",
+            self.fails(JOURNAL, [r"full\.lmj", "record 8"], "adapt", *ADAPT, "--journal", "full.lmj",
                        creates=["full.lmj"], **limited(part))
             assert self.read("full.lmj") == good[:part]
             r = self.p.json("adapt", *ADAPT, "--journal", "full.lmj", "--resume", cwd=self.dir)

@@ -16,7 +16,7 @@ namespace {
 
 using lastmile::fuzz::require;
 
-constexpr char kMagic[] = "LMJRNL1\n";
+constexpr char kMagic[] = "LMJRNL2\n";
 constexpr std::size_t kMagicBytes = 8;
 
 void put32(std::vector<std::uint8_t>& to, std::uint32_t v) {
@@ -70,7 +70,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   lastmile::fuzz::accepts([&] {
     const lastmile::RunConfig config = lastmile::parse_journal(bytes, "header").config;
     require(lastmile::parse_run_config(lastmile::to_text(config), "again") == config);
-    record = 16 + static_cast<std::size_t>(config.forward.pairs);
+    record = 24 + static_cast<std::size_t>(config.forward.pairs);
   });
   std::size_t at = 2 + (data[0] < 2 ? 0 : taken);
   for (std::uint32_t step = 0; record != 0 && at + record <= size; ++step, at += record) {

@@ -25,9 +25,9 @@ exec /bin/bash "$@"
 """
 # What make may ask while it reads the files.
 QUESTIONS = [
-    r"nproc", r"uname -m", r"command -v [\w+.-]+( 2>/dev/null)?", r"cat rtl/npu\.f", r"find [^;&`$]*",
-    r"cat( [\w./]+)+ \| sha256sum \| cut -c1-16", r"verilator --getenv VERILATOR_ROOT 2>/dev/null",
-    r"sed -n \dp build/[\w./+-]+",
+    r"nproc", r"uname -m", r"[\w+-]+ -dumpmachine", r"command -v [\w+.-]+( 2>/dev/null)?", r"cat rtl/npu\.f",
+    r"find [^;&`$]*", r"cat( [\w./]+)+ \| sha256sum \| cut -c1-16",
+    r"verilator --getenv VERILATOR_ROOT 2>/dev/null", r"sed -n \dp build/[\w./+-]+",
 ]
 MAKE_ALONE = re.compile(r"\S*make( +[\w./=,+-]+)*")
 ARRAY_BY_NUMBERS = re.compile(r"\b\d+[:|]\d+[:|]\d+[:|]\d+[:|]\d+")

@@ -18,6 +18,7 @@
 #include "cmodel/command/validate.hpp"
 #include "cmodel/npu/npu.hpp"
 #include "cmodel/numeric/fixed.hpp"
+#include "cmodel/numeric/host_rule.hpp"
 #include "cmodel/numeric/loss.hpp"
 #include "cmodel/numeric/perturb.hpp"
 #include "cmodel/numeric/random.hpp"
@@ -505,6 +506,14 @@ const std::map<std::string, std::function<std::string(const Call&)>>& functions(
       {"conv_transposed", conv_transposed},
       {"pool_apart", pool_apart},
       {"output_error", output_error},
+      {"host_scale", [](const Call& c) { return to_string(numeric::scale_of(c.list(0))); }},
+      {"host_coefficient",
+       [](const Call& c) {
+         return to_string(c.get("sign", 0) != 0
+                              ? numeric::sign_coefficient(c.at(0))
+                              : numeric::scaled_coefficient(
+                                    c.at(0), static_cast<std::uint64_t>(c.get("scale", 0))));
+       }},
       {"lowest_sum",
        [](const Call&) {
          const std::int64_t sum =

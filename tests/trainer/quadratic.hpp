@@ -12,6 +12,7 @@
 
 #include "cmodel/numeric/random.hpp"
 #include "sw/trainer/forward_gradient.hpp"
+#include "sw/trainer/targets.hpp"
 
 namespace lastmile {
 
@@ -26,6 +27,9 @@ class Quadratic final : public ForwardGradientTarget {
 
   void set_batch(std::span<const std::uint32_t> examples) override {
     log.push_back(fmt::format("batch {}", examples.size()));
+  }
+  std::int64_t loss_sum(spec::Polarity polarity, std::uint64_t seed) override {
+    return loss_sum_of(loss(polarity, seed), 1);
   }
   double loss(spec::Polarity polarity, std::uint64_t seed) override {
     log.push_back(fmt::format("{}{}", polarity == spec::Polarity::plus_ ? '+' : '-', seed));

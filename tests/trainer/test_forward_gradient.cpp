@@ -41,7 +41,7 @@ TEST_CASE("trainer: both estimators descend a quadratic; the scaled one slows do
     ForwardGradientOptions o;
     o.steps = 400, o.pairs = 4, o.batch = 1, o.estimator = estimator;
     if (estimator == Estimator::scaled)
-      o.schedule = StepSchedule::constant, target.step = 0.05 * kScaleOverRms / 127;
+      o.schedule = StepSchedule::constant, target.step = 0.05 / 127;
     const double start = target.loss(spec::Polarity::plus_, 1);
     train(target, 1, o);
     CHECK(target.loss(spec::Polarity::plus_, 1) <
@@ -50,10 +50,40 @@ TEST_CASE("trainer: both estimators descend a quadratic; the scaled one slows do
 }
 
 TEST_CASE("trainer: coefficients") {
-  const std::vector<double> d = {0.5, -0.25, 0.0, 1e-12, -2};
+  const std::vector<std::int64_t> d = {500, -250, 0, 1, -2000};
   CHECK(coefficients(Estimator::sign, d, 0) == std::vector<std::int8_t>{1, -1, 0, 1, -1});
-  CHECK(coefficients(Estimator::scaled, d, 0.5) == std::vector<std::int8_t>{127, -64, 0, 0, -127});
+  CHECK(coefficients(Estimator::scaled, d, 500) == std::vector<std::int8_t>{127, -64, 0, 0, -127});
   CHECK(coefficients(Estimator::scaled, d, 0) == std::vector<std::int8_t>{0, 0, 0, 0, 0});
+}
+
+namespace {
+
+// Losses as large as a batch can have them, one unit apart.
+class Almost final : public ForwardGradientTarget {
+ public:
+  static constexpr std::int64_t kLarge = std::int64_t{65535} * 0x7fffffff - 1;
+  std::vector<int> seen;
+  void set_batch(std::span<const std::uint32_t>) override {}
+  std::int64_t loss_sum(spec::Polarity polarity, std::uint64_t seed) override {
+    const std::int64_t d = static_cast<std::int64_t>(seed % 3) - 1;
+    return kLarge + (polarity == spec::Polarity::plus_ ? d : 0);
+  }
+  double loss(spec::Polarity, std::uint64_t) override { return 0; }
+  void update(std::span<const std::uint64_t> seeds, std::span<const std::int8_t> coefficients,
+              std::uint32_t) override {
+    for (std::size_t j = 0; j < seeds.size(); ++j)
+      seen.push_back(coefficients[j] - (static_cast<int>(seeds[j] % 3) - 1));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("trainer: the difference of two losses is exact, however large they are") {
+  Almost target;
+  ForwardGradientOptions o;
+  o.steps = 50, o.pairs = 3, o.batch = 1, o.estimator = Estimator::sign;
+  train(target, 1, o);
+  CHECK(target.seen == std::vector<int>(150, 0));
 }
 
 TEST_CASE("trainer: register STEP follows the schedule to 16 bits") {
