@@ -27,7 +27,7 @@ include tests/campaign/campaign.mk tests/validate/validate.mk tests/profile/prof
 include tests/synth/synth.mk tests/mutation/mutation.mk tests/coverage/coverage.mk tests/make/make.mk
 
 # DATA=folder is for the targets that train or measure on data; any other would silently do without.
-DATA_TARGETS := run cosim systemc validate validate-networks fashion widths speakers
+DATA_TARGETS := run cosim cosim-adapt systemc validate validate-networks fashion widths speakers readouts
 ifneq ($(DATA),)
 ifeq ($(MAKELEVEL),0)
 $(foreach g,$(filter-out $(DATA_TARGETS),$(or $(MAKECMDGOALS),build)),\

@@ -135,6 +135,19 @@ cosim-run: rtl
 	echo "building with waveforms, then up to the difference again"; \
 	MAKEFLAGS= $(SUBMAKE) --no-print-directory -j$(JOBS) $(SIM_PARAMS) CHECKED=1 rtl; $(SIM_COSIM)
 
+# A whole adaptation by readouts: every example's record, the search for a rate, every step, in lockstep.
+#   make cosim-adapt [DATA=folder] [NETWORK=small-cnn] [ADAPT_STEPS=500] [RESUME=1] [COSIM_ARGS=...]
+# RESUME=1 goes on with a run that was killed.
+ADAPT_STEPS ?= 500
+ADAPT_OUT = build/cosim-adapt/$(if $(DATA),$(notdir $(patsubst %/,%,$(DATA))),glyphs)
+.PHONY: cosim-adapt cosim-adapt-run
+cosim-adapt: setup       ## a whole adaptation by readouts, model and RTL in lockstep: DATA= ADAPT_STEPS= RESUME=1
+	@$(MAKE) --no-print-directory cosim-adapt-run
+cosim-adapt-run: rtl
+	@$(need_verilator) python3 tests/sim/cosim_adapt.py build/lastmile $(ADAPT_OUT) build/reports/cosim-adapt.json \
+	  $(if $(RESUME),--resume) --rtl $(SIM_MEMORY) -- $(if $(DATA),--data $(DATA) --shift rotate=25) $(if $(NETWORK),--network $(NETWORK)) \
+	  --hardware $(SIM_HARDWARE) --readout-steps $(ADAPT_STEPS) $(COSIM_ARGS)
+
 # What `make test` runs: quick, 16 x 16.
 test-sim:                ## lockstep on the Verilated NPU: random queues, every error, golden vectors, a step
 test-sim: $(call with_verilator,rtl $(SIM_TEST))

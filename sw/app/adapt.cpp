@@ -209,6 +209,7 @@ FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTra
   result.forward_passes =
       2 * std::uint64_t{result.steps} * static_cast<std::uint64_t>(o.forward.pairs);
   result.network = target.network();
+  result.device_report = target.device().report();
   if (result.end == RunEnd::stopped) return result;
   result.after = evaluate_fixed(result.network, test, open, o.fixed);
   if (!result.curve.empty()) result.curve.back().accuracy = result.after.percent();

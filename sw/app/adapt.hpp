@@ -56,6 +56,7 @@ struct AdaptResult {
   std::vector<CurvePoint> curve;
   std::uint64_t forward_passes = 0;
   double seconds = 0;
+  std::string device_report;  // JSON of the device that trained; empty: it has nothing to say
 };
 
 struct FixedResult : AdaptResult {

@@ -168,6 +168,7 @@ ReadoutResult adapt_readout(const QuantizedNetwork& base, const Dataset& train, 
 
   const Program& program = target.driver().program();
   result.network = target.network();
+  result.device_report = target.device().report();
   result.taps = readout.taps;
   result.record = readout.network.network.shape_of(readout.record).elements();
   result.trained =

@@ -46,11 +46,13 @@ template <class Result>
 void print_adapted(const State& s, const Result& r) {
   if (!s.output.empty()) save_quantized(s.output, r.network);
   if (s.common.json) {
-    print({{"before", accuracy_json(r.before)},
-           {"after", accuracy_json(r.after)},
-           {"forward_passes", r.forward_passes},
-           {"seconds", r.seconds},
-           {"weights_hash", fmt::format("{:016x}", weights_hash(r.network))}});
+    json j = {{"before", accuracy_json(r.before)},
+              {"after", accuracy_json(r.after)},
+              {"forward_passes", r.forward_passes},
+              {"seconds", r.seconds},
+              {"weights_hash", fmt::format("{:016x}", weights_hash(r.network))}};
+    if (!r.device_report.empty()) j["device"] = json::parse(r.device_report);
+    print(j);
   } else {
     fmt::print("shifted test: {:.2f} % before, {:.2f} % after {} forward passes; weights {:016x}\n",
                r.before.percent(), r.after.percent(), r.forward_passes, weights_hash(r.network));

@@ -129,6 +129,7 @@ class FixedReadout final : public ReadoutTarget {
 
   [[nodiscard]] QuantizedNetwork network();
   [[nodiscard]] Driver& driver();
+  [[nodiscard]] Device& device();              // for its report
   [[nodiscard]] std::uint64_t passes() const;  // of a batch through the network below the record
 
  private:

@@ -172,6 +172,7 @@ QuantizedNetwork FixedReadout::network() {
   state_->session->read_weights(out);
   return out;
 }
+Device& FixedReadout::device() { return *state_->session.device; }
 Driver& FixedReadout::driver() { return *state_->session.driver; }
 std::uint64_t FixedReadout::passes() const { return state_->passes; }
 
