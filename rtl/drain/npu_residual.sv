@@ -11,7 +11,8 @@ module npu_residual #(
   input  logic                   clk_i,
   input  logic                   rst_ni,
   input  logic                   clear_i,
-  // a block: the rest is stable until its last group was taken
+  // A block: positions tn_i * th_i * tw_i, channels_i bytes at each. All of it is stable from
+  // start_i until the block's last group was taken.
   input  logic                   start_i,
   input  logic [31:0]            addr_i,      // of the tensor
   input  logic [31:0]            base_i,      // element index of the first run
@@ -39,7 +40,8 @@ module npu_residual #(
   localparam int unsigned LB = $clog2(BUS_BYTES);
   localparam int unsigned WIDE = (BUS_BYTES > COLS) ? BUS_BYTES : COLS;
 
-  // Requests.
+  // Requests, one per position. Runs of neighbouring positions are not joined: CONTRACT.md,
+  // Traffic: inputs, counts the words of each run by itself.
   logic active_q, fire, walk_last;
   logic [31:0] at;
   assign rd_req_valid_o = active_q;
@@ -58,19 +60,23 @@ module npu_residual #(
   end
 
   // Runs: byte j of the run in byte j. Only the place of the run in its first word has to be known
-  // here.
+  // here; a second walk gives it, for requests are ahead by as much as the bus holds. Two buffers:
+  // next_q is collected word by word while run_q is shifted out group by group.
   logic first_q, take, unused_last, full_q, next_full_q, move;
   logic [31:0] place;
   logic [LB-1:0] skip;
   logic [LC+1:0] have_q, have;
   logic [COLS*8-1:0] next_q, run_q;
   logic [WIDE*8-1:0] piece;
+  // A word is taken as soon as next_q is empty or is being handed over, so that runs follow each
+  // other without a gap.
   assign rd_rsp_ready_o = !next_full_q || move;
   assign take = rd_rsp_valid_i && rd_rsp_ready_o;
   npu_walk u_data (
     .clk_i, .load_i(start_i), .base_i, .tn_i, .th_i, .tw_i, .step_i(take && rd_rsp_last_i), .col_i,
     .row_i, .img_i, .at_o(place), .last_o(unused_last)
   );
+  // Bytes before the run are shifted out below, then the word goes behind the bytes that are there.
   assign skip = first_q ? addr_i[LB-1:0] + place[LB-1:0] : '0;
   assign have = first_q ? '0 : have_q;
   assign piece = take ? ((WIDE * 8)'(rd_rsp_data_i) >> {skip, 3'd0}) << {have, 3'd0} : '0;
