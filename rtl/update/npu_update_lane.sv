@@ -26,6 +26,8 @@ module npu_update_lane #(
   output logic               clipped_o
 );
 
+  // The quotient has one bit more than the element, enough to leave the range from either end; its
+  // sum with a weight has two bits more again.
   localparam int unsigned SUM = BITS + 3;
 
   localparam int unsigned PRODUCT = G_BITS + 15;
