@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Turns bus words into a stream of bytes that begins anywhere in the first word: up to LANES bytes
-// are visible at a time.
+// are visible at a time. A word is taken as soon as it fits beside what is left, so a full stream
+// never pauses.
 module npu_unpack #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned LANES = 4,  // at most BUS_BYTES
@@ -22,6 +23,8 @@ module npu_unpack #(
   localparam int unsigned SIZE = BUS_BYTES + LANES;
   localparam int unsigned FB = $clog2(SIZE + 1);
 
+  // Bytes in the order of the stream, the next one lowest; fill_q says how many. There is room for
+  // a word beside LANES bytes that are left over.
   logic [SIZE*8-1:0] buffer_q, kept, word;
   logic [FB-1:0] fill_q, left;
   logic first_q, load;
