@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Everything between the host's registers and the engines: registers, counters, descriptor fetch
-// and validation, the sequencer.
+// and validation, the sequencer. Nothing is computed here; what this module adds is which bits of a
+// register its users get and who hears of which bus error.
 module npu_control #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
@@ -105,6 +106,8 @@ module npu_control #(
     .rd_rsp_ready_o, .rd_rsp_data_i, .rd_rsp_last_i
   );
 
+  // A bus error of client 0 belongs to a descriptor and is told by its verdict; the others' belong
+  // to the running command.
   npu_sequencer u_sequencer (
     .clk_i, .rst_ni, .start_i(start), .soft_reset_i(soft_reset), .queue_addr_i(queue_addr),
     .queue_count_i(queue_count), .mem_limit_i(mem_limit), .watchdog_i(watchdog),

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The 64-bit counters: each adds its increment of the cycle; starting a queue clears them.
 // COMMANDS, CMD_BYTES and CYCLES have inputs of their own, the control's: the others' increments
-// come in one vector as the engines assemble it.
+// come in one vector as the engines assemble it. Reading does not disturb them. An increment of
+// zero leaves the register alone.
 module npu_counters #(
   parameter int unsigned INC_BITS = 16
 ) (

@@ -18,7 +18,8 @@ module npu_fetch #(
   output logic                          valid_o,
   input  logic                          take_i,
   output npu_pkg::desc_t                desc_o,       // as it lies in memory
-  // its w, out, in2 and in addresses with the register bases added
+  // Its w, out, in2 and in addresses with the register bases added, as npu_validate has checked
+  // them.
   output logic [127:0]                  addr_o,
   output npu_types::verdict_t           verdict_o,
   input  logic                          bus_error_i,  // an answer to this client was an error
@@ -48,6 +49,8 @@ module npu_fetch #(
   logic [7:0] check_code;
   logic [31:0] addr_q, check_info, in_addr, in2_addr, out_addr, w_addr;
 
+  // request_q until the bus has taken the request, receive_q until the last word is here, check_q
+  // until the rules are checked; then valid_o until the sequencer takes it.
   assign rd_req_o.valid = request_q;
   assign rd_req_o.addr = addr_q;
   assign rd_req_o.bytes = 24'(npu_pkg::DESC_BYTES);
@@ -58,6 +61,8 @@ module npu_fetch #(
   assign moving_o = word || check_q;
   assign check_start = last && !error_q && !bus_error_i;
 
+  // A bus error in any of the words makes the whole descriptor worthless: it is not checked, and
+  // its verdict is the bus error. The remaining words are taken all the same.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       request_q <= 1'b0;
