@@ -37,6 +37,7 @@ module npu_axi_read_client #(
   localparam int unsigned CB = $clog2(DEPTH) + 1;
   localparam int unsigned BB = $clog2(BURSTS) + 1;
 
+  // free_q counts room in the buffer that no burst has been promised.
   logic active_q, take, finish;
   logic [31-WB:0] addr_q;   // words
   logic [24:0] left_q;      // words
@@ -70,6 +71,8 @@ module npu_axi_read_client #(
   assign req_ready_o = !active_q || finish;
   assign take = req_valid_i && req_ready_o;
 
+  // Room is promised with a grant and comes back with every word that is taken out, so a word that
+  // arrives always finds its place.
   logic pop, burst_done;
   assign pop = rsp_valid_o && rsp_ready_i;
   assign burst_done = beat_valid_i && beat_last_i;
@@ -123,6 +126,7 @@ module npu_axi_read_client #(
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                    req_valid_i && !req_ready_o |=> req_valid_i && $stable(req_addr_i) &&
                        $stable(req_bytes_i));
+  // The promise of free_q holds.
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                    beat_valid_i |-> room && ends_valid);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
