@@ -28,6 +28,8 @@ module npu_accumulator #(
   // The old sum was read a cycle ago and waits in rd0_o or rd1_o. A block's first k-tile starts
   // from zero instead, so the memories are never cleared.
   assign sum = (first_i ? 40'sd0 : half_i ? rd1_o : rd0_o) + 40'(dot_i);
+  // An output keeps its value while the memory is not read: the drain picks one group after the
+  // other out of it.
   always_ff @(posedge clk_i) begin
     if (rd0_i) rd0_o <= mem0[rd0_pos_i];
     if (add_i && !half_i) mem0[wr_pos_i] <= sum;

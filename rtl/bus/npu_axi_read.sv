@@ -68,6 +68,8 @@ module npu_axi_read #(
     localparam int unsigned DEPTH =
         (c == 0) ? FETCH_DEPTH : (c == 1) ? LOAD_DEPTH : (c == 2) ? WEIGHT_DEPTH
                  : (c == 3) ? PARAM_DEPTH : (c == 4) ? RES_DEPTH : ELEM_DEPTH;
+    // Clients whose data is needed in long runs have deeper buffers: they hide the memory's
+    // latency.
     assign beat_valid[c] = current && (rid_i[2:0] == 3'(c));
     npu_axi_read_client #(.BUS_BYTES(BUS_BYTES), .DEPTH(DEPTH)) u_client (
       .clk_i, .rst_ni, .clear_i,

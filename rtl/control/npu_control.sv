@@ -60,6 +60,7 @@ module npu_control #(
       polarity, distribution, pairs, step;
   logic [npu_pkg::MAX_PAIRS*32-1:0] pair_coef;
 
+  // All values that the host writes come from here; what the queue and LOSS report goes back.
   npu_regs #(
     .ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH),
     .RQ_LANES(RQ_LANES), .TRAINING(TRAINING)
@@ -94,6 +95,8 @@ module npu_control #(
   npu_types::verdict_t fetch_verdict;
   npu_pkg::desc_t fetch_desc;
   logic [127:0] fetch_resolved;
+  // The next descriptor is fetched and checked while a command runs; the sequencer says where it
+  // lies and takes it when the command is done.
   npu_fetch #(.ROWS(ROWS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH),
       .TRAINING(TRAINING)) u_fetch (
     .clk_i, .rst_ni, .clear_i(abort_o), .start_i(fetch_start), .addr_i(fetch_addr),

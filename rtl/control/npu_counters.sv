@@ -19,6 +19,7 @@ module npu_counters #(
 
   logic [npu_pkg::COUNTERS*64-1:0] count_q;
 
+  // The order is that of npu.toml, and so are the numbers CNT_*.
   for (genvar c = 0; c < npu_pkg::COUNTERS; c++) begin : gen_counter
     logic [INC_BITS-1:0] inc;
     if (c == npu_pkg::CNT_COMMANDS) begin : gen_commands

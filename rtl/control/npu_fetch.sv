@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fetches one descriptor, validates it and holds it with its verdict until it is taken; the next
-// one can be fetched while a command runs.
+// one can be fetched while a command runs. Registers are looked at when a descriptor is checked,
+// which is mostly while the command before runs; so a host must not change them while a queue runs.
+// A descriptor that was fetched ahead in vain counts neither as CMD_BYTES nor as a command.
 module npu_fetch #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
@@ -56,6 +58,8 @@ module npu_fetch #(
   assign rd_req_o.bytes = 24'(npu_pkg::DESC_BYTES);
   assign rd_rsp_ready_o = receive_q;
   assign word = receive_q && rd_rsp_valid_i;
+  // The check starts with the last word, when the whole descriptor is in the registers in the next
+  // cycle.
   assign last = word && rd_rsp_last_i;
   assign busy_o = receive_q || check_q;
   assign moving_o = word || check_q;
@@ -109,6 +113,7 @@ module npu_fetch #(
   end
   always_ff @(posedge clk_i) if (start_i) addr_q <= addr_i;
 
+  // Rules read the descriptor where it is held, so it stays until it is taken.
   npu_validate #(.ROWS(ROWS), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH),
       .TRAINING(TRAINING)) u_validate (
     .clk_i, .rst_ni, .clear_i, .start_i(check_start), .desc_i(desc_o), .polarity_i, .distribution_i,
@@ -117,6 +122,7 @@ module npu_fetch #(
     .in_addr_o(in_addr), .in2_addr_o(in2_addr), .out_addr_o(out_addr), .w_addr_o(w_addr)
   );
 
+  // The verdict is either a bus error of the fetch or what the rules have found, 0 if nothing.
   assign verdict_o.code = error_q ? npu_pkg::ERROR_BUS_READ : check_code;
   assign verdict_o.info = error_q ? 32'(npu_pkg::ENGINE_FETCH) : check_info;
   assign addr_o = {w_addr, out_addr, in2_addr, in_addr};

@@ -51,6 +51,7 @@ module npu_add_lane #(
     if (en_i[4])
       sum_q <= (sum > ACC_MAX) ? ACC_MAX[39:0] : (sum < ACC_MIN) ? ACC_MIN[39:0] : sum[39:0];
   end
+  // The sum is requantized like an accumulator; counters see it against int8.
   npu_requant u_out (
     .clk_i, .en_i(en_i[8:5]), .acc_i(sum_q), .mult_i(mo_i), .exp_i(eo_i), .zp_i(zp_out_i), .min_i,
     .max_i, .wide_i(1'b0), .whole_i(1'b0), .out_o(out), .sat_low_o, .sat_high_o

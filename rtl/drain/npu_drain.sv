@@ -3,7 +3,9 @@
 // clamp, optional fused addition, and hands segments of consecutive bytes to the write combiner.
 // Works on one half of the accumulators while the array fills the other. Registers behind the issue
 // of (position, group): 0 accumulator read, 1 group selected, 2 bias added, 3..6 requantization,
-// 7..15 addition (only with RES_ADD). All advance together.
+// 7..15 addition (only with RES_ADD). All advance together. A block takes positions times groups
+// cycles here, and positions times k-tiles in the array: with fewer k-tiles than groups the array
+// has to wait (STALL_DRAIN).
 module npu_drain #(
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
@@ -261,6 +263,8 @@ module npu_drain #(
   assign seg_take = seg_valid_o && seg_ready_i;
   assign group_take = seg_take && (!halves || upper_q);
   assign advance = !(out_valid && !group_take) && !(add && v_q[RQ-1] && !res_valid);
+  // upper_q: the lower half of an int32 group has left, its upper half is next. The pipeline waits
+  // meanwhile, as for any output that is not taken.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) upper_q <= 1'b0;
     else if (clear_i) upper_q <= 1'b0;

@@ -298,6 +298,7 @@ module npu_params #(
     logic [31:0] bias_mem [2**(GB+1)];
     logic [30:0] mult_mem [2**(GB+1)];
     logic [7:0] exp_mem [2**(GB+1)];
+    // An entry is a buffer and a group of channels; the lane is the channel's place in the group.
     logic hit;
     assign hit = (RQ_LANES == 1) || (channel[LQ-1:0] == LQ'(l));
     always_ff @(posedge clk_i) begin

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Second addend of a fused addition: for each position of a block reads the run of channels at the
 // same place as the output and hands it on in groups of RQ_LANES bytes. Requests run ahead of the
-// data; a run is collected while the one before is used.
+// data; a run is collected while the one before is used. Reading ahead is safe even in place, where
+// out_addr is in2_addr (CONTRACT.md, Overlap): a run is read before the sum that replaces it can be
+// written, for that sum needs it.
 module npu_residual #(
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
@@ -104,6 +106,7 @@ module npu_residual #(
       for (int unsigned j = 0; j < COLS; j++)
         if ((LC + 2)'(j) >= have) next_q[j*8 +: 8] <= piece[j*8 +: 8];
     end
+    // A group is taken from the lowest bytes and the rest moves down.
     if (ready_i && !move) run_q <= run_q >> (RQ_LANES * 8);
     else if (move) run_q <= next_q;
   end

@@ -75,6 +75,8 @@ module npu_store #(
       done_q <= '0;
       strb_q <= '0;
     end else begin
+      // The output register is free again when the write master has taken its word; a new word may
+      // replace it in the same cycle.
       if (accept && emit) wr_valid_o <= 1'b1;
       else if (wr_ready_i) wr_valid_o <= 1'b0;
       if (accept) begin
@@ -99,6 +101,7 @@ module npu_store #(
       end
     end
   end
+  // A run's end sends everything out, so only a word on its way is left when a command ends.
   assign busy_o = wr_valid_o || (strb_q != '0);
 
   if (WIDE > BUS_BYTES) begin : gen_unused

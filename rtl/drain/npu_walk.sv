@@ -30,6 +30,7 @@ module npu_walk (
   always_ff @(posedge clk_i) begin
     if (step_i) begin
       at_o <= !last_x ? at_o + col_i : !last_y ? row_q + row_i : img_q + img_i;
+      // A row's end goes on from the row's start, an image's end from the image's.
       if (last_x) begin
         row_q <= !last_y ? row_q + row_i : img_q + img_i;
         if (last_y) begin

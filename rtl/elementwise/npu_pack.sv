@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Collects a stream of bytes into bus words with byte enables; a stream may begin and end anywhere
 // in a word. Bytes wait in a word until it is full, so memory sees every word of a stream once.
+// Streams that follow each other without start_i go to consecutive addresses: the rows of a tensor.
 module npu_pack #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned LANES = 4,  // bytes per cycle, below BUS_BYTES
@@ -47,7 +48,8 @@ module npu_pack #(
   assign ready_o = out_free && !flush_q;
   assign accept = valid_i && ready_o;
   // The held word with the new bytes behind its last one; what does not fit is the next word's
-  // beginning. A word goes out when it is full, or with the stream's last byte.
+  // beginning. A word goes out when it is full, or with the stream's last byte. A byte goes to its
+  // place by a shift; bytes and strobes that are not given stay zero, so the merge is an OR.
   always_comb begin
     data = {{LANES{8'd0}}, data_q};
     strb = {{LANES{1'b0}}, strb_q};

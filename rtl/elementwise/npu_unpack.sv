@@ -30,6 +30,7 @@ module npu_unpack #(
   logic first_q, load;
 
   assign bytes_o = buffer_q[LANES*8-1:0];
+  // In a cycle in which bytes are taken, a word may come in as well if it fits behind the rest.
   assign have_o = (fill_q > FB'(LANES)) ? CB'(LANES) : CB'(fill_q);
   assign left = take_i ? fill_q - FB'(count_i) : fill_q;
   assign word_ready_o = left <= FB'(LANES);

@@ -34,6 +34,7 @@ module npu_fifo #(
   assign push = push_valid_i && push_ready_o;
   assign pop = pop_valid_o && pop_ready_i;
 
+  // Memory without reset: what it holds counts only between head and tail.
   always_ff @(posedge clk_i) if (push) mem_q[tail_q] <= push_data_i;
 
   always_ff @(posedge clk_i or negedge rst_ni) begin

@@ -46,6 +46,7 @@ module npu_scratchpad #(
 
   assign first = rd_base_i + rd_off_i[AW-1:0];
 
+  // valid_q and valid2_q follow the read through bank and lane, so that nothing moves without one.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       valid_q <= 1'b0;

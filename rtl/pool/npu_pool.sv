@@ -194,6 +194,8 @@ module npu_pool #(
     if (state_q == P_BLOCK) nc_q <= (left > 17'(LANES)) ? (LR + 1)'(LANES) : left[LR:0];
   end
 
+  // All of a tap's channels are read at once; SRAM_READS counts one per tap, position and block,
+  // inside the image or not (CONTRACT.md, Scratchpad).
   assign rd_valid_o = issue;
   assign rd_half_o = half_q;
   assign rd_base_o = p_q;

@@ -79,6 +79,9 @@ module npu_perturb #(
     localparam int unsigned H = HASH_STAGES;
     localparam int unsigned LATENCY = H + 2;                   // z, magnitude
 
+    // head: a perturbation waits at the pipeline's end. leave: a word takes it along in this cycle.
+    // moving: the lanes compute; weights do so in the cycle in which they leave, biases for as long
+    // as they stay, since npu_params reads a bias word over several cycles.
     logic masked, narrow, head, leave, moving;
     logic [LATENCY-1:0] valid_q, ready, en;
     logic [7:0] column_shift;

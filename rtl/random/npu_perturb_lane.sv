@@ -47,6 +47,7 @@ module npu_perturb_lane #(
     else move = {1'b0, moved[BITS-1:0]};
   endfunction
 
+  // What the mask leaves out gets a delta of 0 and so stays as it is.
   logic [31:MAG] unused_mag;
   logic [MAG-1:0] mag_q;
   logic neg_q;

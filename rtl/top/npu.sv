@@ -72,6 +72,7 @@ module npu #(
   localparam int unsigned DATA = BUS_BYTES * 8;
   // more than any increment: whole words are cheap to assemble in simulation
   localparam int unsigned INC = 32;
+  // Widths of what the core counts in a cycle.
   localparam int unsigned LR = $clog2(ROWS);
   localparam int unsigned MB = LR + $clog2(COLS) + 1;
 

@@ -84,6 +84,8 @@ module npu_core #(
   assign pool = (desc_i.opcode == npu_pkg::OPCODE_POOL);
   assign busy_o = run_q;
   assign done_o = ended_q && !store_busy;
+  // run_q lasts from the start to done_o, and with it busy_o; ended_q remembers the end of drain or
+  // pool while the write combiner still holds a word.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       run_q <= 1'b0;

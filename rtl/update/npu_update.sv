@@ -484,6 +484,8 @@ module npu_update #(
     .push_data_i({strb, word_addr}), .pop_valid_o(fifo_valid), .pop_ready_i(fifo_pop),
     .pop_data_o({old_strb, old_addr})
   );
+  // Old words, as they came from memory. Elements that the mask leaves out go back unchanged; bytes
+  // behind a row's end have no strobe and are not written.
   npu_fifo #(.WIDTH(DATA), .DEPTH(16)) u_words (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(gradient_q ? word_take : word_issue),
     .push_ready_o(word_room), .push_data_i(rd_rsp_data_i), .pop_valid_o(word_valid),
@@ -634,7 +636,8 @@ module npu_update #(
     end
   end
 
-  // Start and end.
+  // Start and end. The command ends when all rows were issued and no stage holds a group any more:
+  // then the last word has been accepted, too.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       busy_q <= 1'b0;

@@ -32,6 +32,7 @@ module npu_update_lane #(
 
   localparam int unsigned PRODUCT = G_BITS + 15;
 
+  // |g| * S, at most 16 bits more than the direction's magnitude.
   function automatic logic [PRODUCT-1:0] scale(input logic signed [G_BITS-1:0] g,
                                                input logic [15:0] mantissa);
     logic [G_BITS-1:0] mag;
