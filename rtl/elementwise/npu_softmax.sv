@@ -180,7 +180,7 @@ module npu_softmax #(
 
   // The multiple of 1/4 in the argument, up to 127 / 4, is a sum of powers of two. Its exponential
   // is a product of seven constants at most, one for each bit that is set; the lowest bit comes
-  // first, as in the reference.
+  // first, as in the reference kernel.
   logic [6:0] bits_q;  // factors still to be multiplied
   logic [2:0] bit_index;
   // Setting bits & (bits - 1) drops the lowest one, so FACTORS takes a cycle per factor and one
@@ -192,7 +192,8 @@ module npu_softmax #(
   end
 
   // What the multiplier gets in each state. States without an entry leave it at zero. The order of
-  // the operations is the reference's: each of them rounds, so another order would give other bits.
+  // the operations is that of the reference kernel: each of them rounds, so another order would
+  // give other bits.
   logic signed [31:0] diff_q, scale_q, x4_4, part;
   logic [1:0] round_q;
   always_comb begin
@@ -409,7 +410,7 @@ module npu_softmax #(
           out_q <= result[7:0];
         end
         HALF: begin
-          // The sum is 1 + a; the reference takes 1 off and adds it again before it halves.
+          // The sum is 1 + a. softmax.hpp takes 1 off and adds it again before it halves.
           half_q <= {1'b0, normal[31:1]};
           shift_out_q <= 6'd35 - headroom;
         end
