@@ -26,11 +26,12 @@ module npu_array #(
   input  logic                   clear_i,
   input  logic                   run_i,          // a CONV2D or DEPTHWISE is being executed
   input  logic [AW-1:0]          step_y_i,
-  // tiles: {img_pitch, tw, th, tn}
+  // Tiles: the geometry of the next one, popped with the tile's first k-tile.
   input  logic                   tile_valid_i,
   output logic                   tile_ready_o,
   input  npu_types::array_tile_t tile_i,
-  // halves of the scratchpad
+  // Halves of the scratchpad: full_i says which ones hold a loaded region; release_o gives one back
+  // for the next region. rd_base_o is the position's place, rd_off_o the offset of each lane.
   input  logic [1:0]             full_i,
   input  logic [2*AW-1:0]        step_x_i,
   output logic [1:0]             release_o,
@@ -40,7 +41,8 @@ module npu_array #(
   output logic [ROWS*AW-1:0]     rd_off_o,
   output logic [LR:0]            rd_lanes_o,
   input  logic [ROWS*32-1:0]     act_i,
-  // k-tiles
+  // K-tiles: valid once all weights are in the shadow registers. Offsets and lanes say which bytes
+  // of the scratchpad the rows read, the marks what begins or ends with this k-tile.
   input  logic                   kt_valid_i,
   output logic                   kt_ready_o,
   input  logic [ROWS*AW-1:0]     kt_off_i,
@@ -77,12 +79,18 @@ module npu_array #(
   output logic                   cnt_acc_write_o
 );
 
-  // Next halves, and what is in use.
+  // Both memories in front of and behind the multipliers have two halves that are used in turn.
+  // These point at the half that the next tile or block will use. expect_load_q says that the next
+  // k-tile needs a new half of the scratchpad; end_q that the command's last k-tile was taken. Both
+  // only serve to name the cause of a stall.
   logic load_half_q, acc_half_q;  // of the next k-tile that asks for one
   logic [1:0] busy_q;             // accumulators being filled or drained
   logic expect_load_q, end_q;
 
-  // The k-tile being multiplied.
+  // The k-tile being multiplied. n_q, y_q and x_q count down what is left of the tile's images,
+  // rows and columns. p_q is the scratchpad byte of the position; py_q and pn_q are those of the
+  // first position of its row and of its image, from which the next row and image start. pos_q is
+  // the accumulator of the position: positions are numbered in the order of the walk.
   logic active_q, first_pos_q, k_first_q, k_last_q, unload_q, sp_half_q, half_q;
   logic [ROWS*AW-1:0] off_q;
   logic [LR:0] lanes_q;
@@ -92,6 +100,10 @@ module npu_array #(
   logic [PW-1:0] pos_q;
 
   logic last_x, last_y, last_pos, k_done, take, ready_half, ready_acc;
+  // A k-tile is taken in the cycle of the last position of the one before, so that no cycle is lost
+  // between them. It needs its region loaded (if it is the first on a half), its accumulators free
+  // (if it is the first of its block) and its tile's geometry (if it is the first of its tile).
+  // Later k-tiles of the same half, block and tile inherit all of this.
   assign last_x = (x_q == 16'd1);
   assign last_y = (y_q == 16'd1);
   assign last_pos = last_x && last_y && (n_q == 16'd1);
@@ -111,6 +123,9 @@ module npu_array #(
   assign tw = kt_marks_i.tile ? tile_i.tw : tw_q;
   assign pitch = kt_marks_i.tile ? tile_i.img_pitch[AW-1:0] : pitch_q;
 
+  // The halves change over when a k-tile takes one, not when it is finished: what comes next is
+  // then already waiting for the other half. A region's half begins at 0 in every command, as in
+  // npu_load; the accumulators' half goes on alternating, in step with the drain's.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       active_q <= 1'b0;
@@ -137,7 +152,8 @@ module npu_array #(
   end
 
   // What the k-tile is, while it is multiplied: first and last of its block, offsets of its lanes,
-  // the halves of scratchpad and accumulators that it works on.
+  // the halves of scratchpad and accumulators that it works on. They change only with a new k-tile,
+  // so that everything behind them is stable for its duration.
   always_ff @(posedge clk_i) begin
     if (take) begin
       k_first_q <= kt_marks_i.first;
@@ -158,7 +174,9 @@ module npu_array #(
     end
   end
   // The walk over its positions: columns, rows, images. What is read by others is written after
-  // them: a simulator then needs no second copy of it.
+  // them: a simulator then needs no second copy of it. A step to the next column adds the column
+  // step of the region, which depends on its channels; at the end of a row or image the walk goes
+  // back to that row's or image's start and adds the larger step from there.
   always_ff @(posedge clk_i) begin
     if (active_q && !take) begin
       p_q <= !last_x ? p_q + px_q : !last_y ? py_q + step_y_i : pn_q + pitch_q;
@@ -189,7 +207,10 @@ module npu_array #(
   assign rd_off_o = off_q;
   assign rd_lanes_o = lanes_q;
 
-  // The position on its way: valid and flags of cycles 1..5 after the read.
+  // The position on its way: valid and flags of cycles 1..5 after the read. The scratchpad needs
+  // three of these cycles, the multipliers two; the flags keep step with the data so that each
+  // stage knows whether to work and for which accumulator. The registers move only while something
+  // is in them.
   logic [5:1] v_q;
   logic [5:1] first_q, halves_q, block_q;
   logic [2:1] swap_q, unload_pipe_q, unload_half_q;
@@ -221,11 +242,19 @@ module npu_array #(
       pos_pipe_q <= {pos_pipe_q[4*PW-1:0], pos_q};
     end
   end
+  // The k-tile's weights move from the shadow registers into the multipliers two cycles after its
+  // first position was read: just before its first activations arrive, and after the last
+  // activations of the k-tile before have been multiplied. The half of the scratchpad is given back
+  // two cycles after its last read, when the banks have been read.
   assign swap_o = swap_q[2];
   assign release_o[0] = unload_pipe_q[2] && !unload_half_q[2];
   assign release_o[1] = unload_pipe_q[2] && unload_half_q[2];
 
-  // Accumulators: cycle 4 reads, cycle 5 writes; the drain reads the other half.
+  // Accumulators: cycle 4 reads, cycle 5 writes; the drain reads the other half, so each memory has
+  // one reader per cycle. The assertion at the end shows that array and drain never meet on one
+  // half. Even in a tile of a single position the sum of the k-tile before has been written when it
+  // is read again: the next k-tile's weights enter the shadow registers only after the swap, so it
+  // begins several cycles later.
   logic acc_read, rd0, rd1;
   logic [PW-1:0] rd0_pos, rd1_pos;
   assign acc_read = v_q[4] && !first_q[4];
@@ -250,7 +279,8 @@ module npu_array #(
     assign acc = dr_select_half_i ? acc1 : acc0;
   end
 
-  // A group of columns for the drain.
+  // The drain takes RQ_LANES columns at a time. A position's word is read once and stays at the
+  // memories' outputs, and this register picks one group after the other out of it.
   for (genvar l = 0; l < RQ_LANES; l++) begin : gen_lane
     logic [GROUPS*64-1:0] choice;
     for (genvar g = 0; g < GROUPS; g++) begin : gen_choice
@@ -267,7 +297,8 @@ module npu_array #(
   end
 
   // Blocks: a half of the accumulators is busy from its block's first position until the drain has
-  // read it all, and valid from its last position on.
+  // read it all, and valid from its last position on. The array may begin the next block as soon as
+  // the other half is not busy.
   for (genvar h = 0; h < 2; h++) begin : gen_block
     always_ff @(posedge clk_i or negedge rst_ni) begin
       if (!rst_ni) begin
@@ -288,7 +319,9 @@ module npu_array #(
     end
   end
 
-  // Events.
+  // Events. Until the command's last k-tile is taken, a cycle in which nothing is multiplied is a
+  // stall. It is booked on the first cause that applies in the order input, accumulators, weights,
+  // so that the three sum up to all stalls.
   logic idle;
   assign idle = run_i && !active_q && !end_q;
   assign cnt_active_o = active_q;
@@ -301,6 +334,7 @@ module npu_array #(
   assign cnt_stall_weight_o = idle && !cnt_stall_load_o && !cnt_stall_drain_o;
 
 `ifndef SYNTHESIS
+  // A tile never has more positions than there are accumulators: npu_validate has seen to it.
   assert property (@(posedge clk_i) disable iff (!rst_ni) active_q && pos_q == '1 |-> last_pos);
   // Reading an accumulator before its last write would lose the write.
   assert property (@(posedge clk_i) disable iff (!rst_ni)

@@ -33,6 +33,8 @@ module npu_dot #(
   for (genvar j = 0; j < COLS; j++) begin : gen_weight
     logic [ROWS*16-1:0] shadow_q;
     always_ff @(posedge clk_i) begin
+      // A column is one output channel with its weights for all lanes. A row holds one lane's
+      // weights for all output channels: that is how transposed weights lie in memory.
       if (shadow_we_i) begin
         if (shadow_across_i) shadow_q[shadow_at_i[LR-1:0]*16 +: 16] <= shadow_i[j*16 +: 16];
         else if (shadow_at_i == LL'(j)) shadow_q <= shadow_i[ROWS*16-1:0];
@@ -46,10 +48,14 @@ module npu_dot #(
     end
   end
 
+  // Activations are gated with mul_i: while nothing is multiplied the operands are zero and neither
+  // gates nor a simulator have anything to do.
   always_comb begin
     for (int unsigned i = 0; i < ROWS; i++) act[i] = 32'($signed(mul_i ? act_i[i*32 +: 9] : 9'd0));
   end
 
+  // First register: groups of four products. The width never limits a sum, so the tree may add in
+  // any order (CONTRACT.md, Accumulation).
   for (genvar g = 0; g < PARTS; g++) begin : gen_part
     always_ff @(posedge clk_i) begin
       if (mul_i) begin
@@ -63,7 +69,9 @@ module npu_dot #(
     end
   end
 
-  // Up to eight parts.
+  // Second register: the sum of the parts, of which there are one, two, four or eight, as ROWS is
+  // 4, 8, 16 or 32. The modulo keeps the indices of absent parts legal; their terms are constant
+  // zero.
   always_ff @(posedge clk_i) begin
     if (sum_i) begin
       for (int unsigned j = 0; j < COLS; j++) begin

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // AXI4 read master for six independent clients; ID = client in the low three bits. Bit 3 of the ID
 // changes with every clear_i, so that answers to transfers from before a reset are recognised and
-// dropped, whenever they come.
+// dropped, whenever they come. rready_o is always high: a burst is asked for only when its client
+// has room for all of it, so data never waits on the bus and one client's full buffer cannot hold
+// up another's.
 module npu_axi_read #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned FETCH_DEPTH = 32,  // words of each client's response FIFO
@@ -14,7 +16,8 @@ module npu_axi_read #(
   input  logic                     clk_i,
   input  logic                     rst_ni,
   input  logic                     clear_i,
-  // clients: 0 fetch, 1 load, 2 weight, 3 param, 4 res, 5 elem
+  // Clients: 0 fetch, 1 load, 2 weight, 3 param, 4 res, 5 elem. A request is a range of bytes;
+  // answered are all bus words that it touches, in order, the last one marked.
   input  logic [5:0]               req_valid_i,
   output logic [5:0]               req_ready_o,
   input  logic [6*32-1:0]          req_addr_i,
@@ -37,7 +40,8 @@ module npu_axi_read #(
   input  logic [BUS_BYTES*8-1:0]   rdata_i,
   input  logic [1:0]               rresp_i,
   input  logic                     rlast_i,
-  // status
+  // Status: errors are reported in the cycle of their beat; the data is delivered all the same, and
+  // the sequencer throws the command away.
   output npu_types::read_status_t  status_o,
   output logic                     progress_o,      // an address or a beat moved
   output logic [5:0]               cnt_words_o,     // words delivered, by client
@@ -46,21 +50,26 @@ module npu_axi_read #(
 
   localparam int unsigned DATA = BUS_BYTES * 8;
 
+  // What the clients want to ask for next, and which of them may in this cycle.
   logic [5:0] burst_valid, grant, beat_valid;
   logic [6*32-1:0] burst_addr;
   logic [6*5-1:0] burst_words;
   logic epoch_q, stale_q, current;
 
+  // Whole bus words, incrementing addresses.
   assign rready_o = 1'b1;
   assign arsize_o = 3'($clog2(BUS_BYTES));
   assign arburst_o = 2'b01;
 
   // A beat belongs to the client that its ID names, unless it answers a burst from before a clear.
+  // Nor does a beat count that comes in the cycle of the clear itself.
   assign current = rvalid_i && (rid_i[3] == epoch_q) && !stale_q && !clear_i;
   for (genvar c = 0; c < 6; c++) begin : gen_client
     localparam int unsigned DEPTH =
         (c == 0) ? FETCH_DEPTH : (c == 1) ? LOAD_DEPTH : (c == 2) ? WEIGHT_DEPTH
                  : (c == 3) ? PARAM_DEPTH : (c == 4) ? RES_DEPTH : ELEM_DEPTH;
+    // Clients whose data is needed in long runs have deeper buffers: they hide the memory's
+    // latency.
     assign beat_valid[c] = current && (rid_i[2:0] == 3'(c));
     npu_axi_read_client #(.BUS_BYTES(BUS_BYTES), .DEPTH(DEPTH)) u_client (
       .clk_i, .rst_ni, .clear_i,
@@ -77,6 +86,7 @@ module npu_axi_read #(
 
   logic unused_resp;
   assign unused_resp = rresp_i[0];
+  // Bit 1 of the response is set for SLVERR and DECERR.
   assign status_o.error = current && rresp_i[1];
   assign status_o.client = rid_i[2:0];
   assign cnt_words_o = beat_valid;
@@ -84,7 +94,8 @@ module npu_axi_read #(
   assign progress_o = rvalid_i || (arvalid_o && arready_i);
 
   // One burst per cycle, round robin: the first client behind the last one granted, else the first
-  // of all. The address channel is a register, so a client's request never waits on arready_i.
+  // of all. The address channel is a register, so a client's request never waits on arready_i. So
+  // whoever has a burst to offer waits for five others at most.
   logic [5:0] after;     // clients behind the last one granted
   logic [2:0] last_q, winner;
   logic [5:0] pick;
@@ -115,6 +126,8 @@ module npu_axi_read #(
     end
   end
 
+  // An address that was offered stays until it is taken, whatever happens: AXI allows nothing else,
+  // even across clear_i. It then counts as a burst of the old ID bit.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       arvalid_o <= 1'b0;
@@ -138,6 +151,8 @@ module npu_axi_read #(
 
   // Bursts in flight of both values of ID bit 3. A value is used again only when its last burst has
   // ended, or when none of its beats has come for PATIENCE cycles: then the memory has lost them.
+  // Until then (stale_q) nothing is asked for: a beat of the old bursts could be taken for one of
+  // the new. 8 bits count all bursts that six clients can have in flight.
   localparam logic [11:0] PATIENCE = 12'hfff;
   logic [7:0] flight0_q, flight1_q;
   logic [11:0] patience_q;
@@ -175,11 +190,13 @@ module npu_axi_read #(
   assert property (@(posedge clk_i) disable iff (!rst_ni)
                    arvalid_o && !arready_i |=> arvalid_o && $stable(araddr_o) && $stable(arlen_o) &&
                        $stable(arid_o));
+  // No burst is longer than 16 words or crosses 4 KiB.
   assert property (@(posedge clk_i) disable iff (!rst_ni)
                    arvalid_o |-> arlen_o < 8'd16 &&
                    32'(araddr_o[11:0]) + (32'(arlen_o) + 32'd1) * BUS_BYTES <= 32'd4096);
   assert property (@(posedge clk_i) disable iff (!rst_ni) $onehot0(grant));
   assert property (@(posedge clk_i) disable iff (!rst_ni) rvalid_i |-> rid_i[2:0] < 3'd6);
+  // Memory answers only what was asked.
   assert property (@(posedge clk_i) disable iff (!rst_ni)
                    rvalid_i |-> (rid_i[3] ? flight1_q : flight0_q) != '0);
 `endif

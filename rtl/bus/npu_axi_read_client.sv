@@ -9,7 +9,8 @@ module npu_axi_read_client #(
   input  logic                   clk_i,
   input  logic                   rst_ni,
   input  logic                   clear_i,
-  // requests: every aligned bus word that [addr, addr + bytes) touches
+  // Requests: every aligned bus word that [addr, addr + bytes) touches. Answers come in the order
+  // of the requests, as bus words: what lies before and behind the range is not cut away.
   input  logic                   req_valid_i,
   output logic                   req_ready_o,
   input  logic [31:0]            req_addr_i,
@@ -37,6 +38,7 @@ module npu_axi_read_client #(
   localparam int unsigned CB = $clog2(DEPTH) + 1;
   localparam int unsigned BB = $clog2(BURSTS) + 1;
 
+  // free_q counts room in the buffer that no burst has been promised.
   logic active_q, take, finish;
   logic [31-WB:0] addr_q;   // words
   logic [24:0] left_q;      // words
@@ -44,9 +46,10 @@ module npu_axi_read_client #(
   logic [CB-1:0] free_q;
   logic [BB-1:0] bursts_q;
 
-  // The request at hand: the next bursts' first word, and words left. The next request is taken
+  // The request at hand: the next burst's first word, and words left. The next request is taken
   // with the last burst of this one, so that requests follow each other without a gap.
-  // Words that a request touches.
+  // touched: words that a request touches. A range that begins inside a word may touch one more
+  // than its length says.
   function automatic logic [24:0] touched(input logic [WB-1:0] low, input logic [23:0] bytes);
     touched = ({1'b0, bytes} + 25'(low) + 25'(BUS_BYTES - 1)) >> WB;
   endfunction
@@ -63,6 +66,7 @@ module npu_axi_read_client #(
     if (active_q) words = burst_words(addr_q[PB-1:0], left_q);
   end
 
+  // A burst waits until the buffer has room for all of it and its end can be noted in u_ends.
   assign burst_valid_o = active_q && (free_q >= CB'(words)) && (bursts_q != BB'(BURSTS));
   assign burst_words_o = words;
   assign burst_addr_o = {addr_q, {WB{1'b0}}};
@@ -70,6 +74,8 @@ module npu_axi_read_client #(
   assign req_ready_o = !active_q || finish;
   assign take = req_valid_i && req_ready_o;
 
+  // Room is promised with a grant and comes back with every word that is taken out, so a word that
+  // arrives always finds its place.
   logic pop, burst_done;
   assign pop = rsp_valid_o && rsp_ready_i;
   assign burst_done = beat_valid_i && beat_last_i;
@@ -123,6 +129,7 @@ module npu_axi_read_client #(
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                    req_valid_i && !req_ready_o |=> req_valid_i && $stable(req_addr_i) &&
                        $stable(req_bytes_i));
+  // The promise of free_q holds.
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                    beat_valid_i |-> room && ends_valid);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)

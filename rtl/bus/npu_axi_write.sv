@@ -2,7 +2,8 @@
 // AXI4 write master for two clients: runs of consecutive words become INCR bursts, several of them
 // in flight. A burst goes out once its words are here, so the data channel never waits for a
 // client. After clear_i what is queued is completed with no byte enabled, and bit 3 of the ID
-// changes, so that late answers are recognised and dropped.
+// changes, so that late answers are recognised and dropped. An AXI write once begun must be
+// finished, so nothing that was promised to the bus is ever taken back.
 module npu_axi_write #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned DEPTH = 64,      // buffered words, at least 32
@@ -13,7 +14,8 @@ module npu_axi_write #(
   input  logic                     rst_ni,
   input  logic                     clear_i,
   input  logic                     flush_i,   // nothing more comes soon: send what there is
-  // clients: 0 store, 1 elem
+  // Clients: 0 store, 1 elem. A word with its byte enables; accepted means buffered here,
+  // acknowledged is what idle_o is about.
   input  logic [1:0]               wr_valid_i,
   output logic [1:0]               wr_ready_o,
   input  logic [2*32-1:0]          wr_addr_i,  // aligned to BUS_BYTES
@@ -52,6 +54,7 @@ module npu_axi_write #(
   localparam int unsigned AB = 32 - WB;  // word address
   localparam int unsigned BB = $clog2(BURSTS) + 1;
 
+  // Whole bus words, incrementing addresses; an acknowledgement is always taken.
   assign awsize_o = 3'(WB);
   assign awburst_o = 2'b01;
   assign bready_o = 1'b1;
@@ -67,6 +70,7 @@ module npu_axi_write #(
   logic room, queue_room;
   logic unused_bits;
 
+  // The two clients never run in one command, so a fixed choice among them starves nobody.
   assign sel = !wr_valid_i[0];
   assign offered = (wr_valid_i != '0) && !drop_q && !clear_i;
   assign addr = sel ? wr_addr_i[63:32+WB] : wr_addr_i[31:WB];
@@ -81,6 +85,8 @@ module npu_axi_write #(
                   (!offered && (flush_i || idle_q == 4'(PATIENCE))) || drop_q);
     end
   end
+  // A word that does not continue the burst is taken in the cycle in which the burst is closed, and
+  // begins the next one; so bursts cost no cycle between them.
   assign accept = offered && room && (append || !collecting_q || close);
   assign wr_ready_o = accept ? (sel ? 2'b10 : 2'b01) : 2'b00;
 
@@ -95,6 +101,7 @@ module npu_axi_write #(
       idle_q <= (accept || close) ? '0 : (idle_q == 4'(PATIENCE)) ? idle_q : idle_q + 4'd1;
     end
   end
+  // next_q is the word address that would continue the burst.
   always_ff @(posedge clk_i) begin
     if (accept) begin
       next_q <= addr + 1'b1;
@@ -105,7 +112,7 @@ module npu_axi_write #(
     end
   end
 
-  // Words and closed bursts.
+  // Words and closed bursts. None of the buffers is emptied by clear_i: see the answers below.
   logic word_valid, word_pop, burst_valid, burst_pop, beats_ready, beats_valid, last_beat;
   logic [DATA-1:0] in_data;
   logic [BUS_BYTES-1:0] in_strb, strb;
@@ -134,10 +141,13 @@ module npu_axi_write #(
     .pop_data_o(beats_len)
   );
 
-  // Address channel: a closed burst goes out while fewer than BURSTS are unanswered.
+  // Address channel: a closed burst goes out while fewer than BURSTS are unanswered. flight counts
+  // bursts per ID bit from their address to their acknowledgement; flight is the count of the ID
+  // bit in use.
   logic epoch_q, stale_q, drained;
   logic [BB-1:0] flight0_q, flight1_q, flight;
-  // cycles after which answers from before a clear are taken to be lost
+  // cycles after which answers from before a clear are taken to be lost Each answer starts the wait
+  // anew.
   localparam logic [11:0] LOST = 12'hfff;
   logic [11:0] patience_q;
   logic done;
@@ -148,7 +158,8 @@ module npu_axi_write #(
   assign awlen_o = {4'd0, burst_len};
   assign burst_pop = awvalid_o && awready_i;
 
-  // Data channel: the words of the bursts whose address went out, in the same order.
+  // Data channel: the words of the bursts whose address went out, in the same order. The last beat
+  // of a burst is found by counting, for words carry no mark of their own.
   logic [3:0] beat_q;
   assign wvalid_o = beats_valid && word_valid;
   assign word_pop = wvalid_o && wready_i;
@@ -161,7 +172,9 @@ module npu_axi_write #(
   end
 
   // Answers. After a clear what is here still goes out, without strobes (drop_q); then new bursts
-  // get the other ID bit, and wait (stale_q) until the bursts of its last use are answered.
+  // get the other ID bit, and wait (stale_q) until the bursts of its last use are answered. idle_o
+  // is what a command's end waits for: nothing collected, buffered, on its way or unanswered. If
+  // memory never answers old bursts they are given up after LOST cycles without an answer.
   assign done = bvalid_i && (bid_i[3] == epoch_q) && !stale_q;
   assign error_o = done && bresp_i[1] && !drop_q && !clear_i;
   assign error_client_o = bid_i[0];
@@ -203,6 +216,7 @@ module npu_axi_write #(
     end
   end
 
+  // ACT_WRITE_BYTES and UPDATE_WRITE_BYTES count enabled bytes when they are accepted.
   always_comb begin
     cnt_bytes_o = '0;
     if (accept)
@@ -213,6 +227,7 @@ module npu_axi_write #(
   assert property (@(posedge clk_i) disable iff (!rst_ni)
                    awvalid_o && !awready_i |=> awvalid_o && $stable(awaddr_o) && $stable(awlen_o) &&
                        $stable(awid_o));
+  // No burst crosses 4 KiB.
   assert property (@(posedge clk_i) disable iff (!rst_ni)
                    awvalid_o |-> 32'(awaddr_o[11:0]) + (32'(awlen_o) + 32'd1) * BUS_BYTES <=
                        32'd4096);
@@ -226,6 +241,7 @@ module npu_axi_write #(
     assert property (@(posedge clk_i) disable iff (!rst_ni)
                      wr_valid_i[c] |-> wr_addr_i[c*32 +: WB] == '0);
   end
+  // Memory acknowledges only what was written.
   assert property (@(posedge clk_i) disable iff (!rst_ni)
                    bvalid_i |-> (bid_i[3] ? flight1_q : flight0_q) != '0);
 `endif

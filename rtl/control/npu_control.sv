@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Everything between the host's registers and the engines: registers, counters, descriptor fetch
-// and validation, the sequencer.
+// and validation, the sequencer. Nothing is computed here; what this module adds is which bits of a
+// register its users get and who hears of which bus error.
 module npu_control #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
@@ -59,6 +60,7 @@ module npu_control #(
       polarity, distribution, pairs, step;
   logic [npu_pkg::MAX_PAIRS*32-1:0] pair_coef;
 
+  // All values that the host writes come from here; what the queue and LOSS report goes back.
   npu_regs #(
     .ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH),
     .RQ_LANES(RQ_LANES), .TRAINING(TRAINING)
@@ -93,6 +95,8 @@ module npu_control #(
   npu_types::verdict_t fetch_verdict;
   npu_pkg::desc_t fetch_desc;
   logic [127:0] fetch_resolved;
+  // The next descriptor is fetched and checked while a command runs; the sequencer says where it
+  // lies and takes it when the command is done.
   npu_fetch #(.ROWS(ROWS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH),
       .TRAINING(TRAINING)) u_fetch (
     .clk_i, .rst_ni, .clear_i(abort_o), .start_i(fetch_start), .addr_i(fetch_addr),
@@ -105,6 +109,8 @@ module npu_control #(
     .rd_rsp_ready_o, .rd_rsp_data_i, .rd_rsp_last_i
   );
 
+  // A bus error of client 0 belongs to a descriptor and is told by its verdict; the others' belong
+  // to the running command.
   npu_sequencer u_sequencer (
     .clk_i, .rst_ni, .start_i(start), .soft_reset_i(soft_reset), .queue_addr_i(queue_addr),
     .queue_count_i(queue_count), .mem_limit_i(mem_limit), .watchdog_i(watchdog),

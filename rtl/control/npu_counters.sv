@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The 64-bit counters: each adds its increment of the cycle; starting a queue clears them.
 // COMMANDS, CMD_BYTES and CYCLES have inputs of their own, the control's: the others' increments
-// come in one vector as the engines assemble it.
+// come in one vector as the engines assemble it. Reading does not disturb them. An increment of
+// zero leaves the register alone.
 module npu_counters #(
   parameter int unsigned INC_BITS = 16
 ) (
@@ -18,6 +19,7 @@ module npu_counters #(
 
   logic [npu_pkg::COUNTERS*64-1:0] count_q;
 
+  // The order is that of npu.toml, and so are the numbers CNT_*.
   for (genvar c = 0; c < npu_pkg::COUNTERS; c++) begin : gen_counter
     logic [INC_BITS-1:0] inc;
     if (c == npu_pkg::CNT_COMMANDS) begin : gen_commands

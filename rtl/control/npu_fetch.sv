@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fetches one descriptor, validates it and holds it with its verdict until it is taken; the next
-// one can be fetched while a command runs.
+// one can be fetched while a command runs. Registers are looked at when a descriptor is checked,
+// which is mostly while the command before runs; so a host must not change them while a queue runs.
+// A descriptor that was fetched ahead in vain counts neither as CMD_BYTES nor as a command.
 module npu_fetch #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
@@ -18,7 +20,8 @@ module npu_fetch #(
   output logic                          valid_o,
   input  logic                          take_i,
   output npu_pkg::desc_t                desc_o,       // as it lies in memory
-  // its w, out, in2 and in addresses with the register bases added
+  // Its w, out, in2 and in addresses with the register bases added, as npu_validate has checked
+  // them.
   output logic [127:0]                  addr_o,
   output npu_types::verdict_t           verdict_o,
   input  logic                          bus_error_i,  // an answer to this client was an error
@@ -48,16 +51,22 @@ module npu_fetch #(
   logic [7:0] check_code;
   logic [31:0] addr_q, check_info, in_addr, in2_addr, out_addr, w_addr;
 
+  // request_q until the bus has taken the request, receive_q until the last word is here, check_q
+  // until the rules are checked; then valid_o until the sequencer takes it.
   assign rd_req_o.valid = request_q;
   assign rd_req_o.addr = addr_q;
   assign rd_req_o.bytes = 24'(npu_pkg::DESC_BYTES);
   assign rd_rsp_ready_o = receive_q;
   assign word = receive_q && rd_rsp_valid_i;
+  // The check starts with the last word, when the whole descriptor is in the registers in the next
+  // cycle.
   assign last = word && rd_rsp_last_i;
   assign busy_o = receive_q || check_q;
   assign moving_o = word || check_q;
   assign check_start = last && !error_q && !bus_error_i;
 
+  // A bus error in any of the words makes the whole descriptor worthless: it is not checked, and
+  // its verdict is the bus error. The remaining words are taken all the same.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       request_q <= 1'b0;
@@ -104,6 +113,7 @@ module npu_fetch #(
   end
   always_ff @(posedge clk_i) if (start_i) addr_q <= addr_i;
 
+  // Rules read the descriptor where it is held, so it stays until it is taken.
   npu_validate #(.ROWS(ROWS), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH),
       .TRAINING(TRAINING)) u_validate (
     .clk_i, .rst_ni, .clear_i, .start_i(check_start), .desc_i(desc_o), .polarity_i, .distribution_i,
@@ -112,6 +122,7 @@ module npu_fetch #(
     .in_addr_o(in_addr), .in2_addr_o(in2_addr), .out_addr_o(out_addr), .w_addr_o(w_addr)
   );
 
+  // The verdict is either a bus error of the fetch or what the rules have found, 0 if nothing.
   assign verdict_o.code = error_q ? npu_pkg::ERROR_BUS_READ : check_code;
   assign verdict_o.info = error_q ? 32'(npu_pkg::ENGINE_FETCH) : check_info;
   assign addr_o = {w_addr, out_addr, in2_addr, in_addr};

@@ -5,7 +5,8 @@
 module npu_sequencer (
   input  logic                          clk_i,
   input  logic                          rst_ni,
-  // registers
+  // Registers: their values, commands of the host, and what becomes of the queue: begin_o, then
+  // finish_o or fail_o with its verdict.
   input  logic                          start_i,
   input  logic                          soft_reset_i,
   input  logic [31:0]                   queue_addr_i,
@@ -19,7 +20,7 @@ module npu_sequencer (
   output logic [31:0]                   fail_info_o,
   output logic                          busy_o,
   output logic [31:0]                   command_o,
-  // descriptors
+  // Descriptors: npu_fetch is told where the next one lies and offers it with its verdict.
   output logic                          fetch_start_o,
   output logic [31:0]                   fetch_addr_o,
   input  logic                          fetch_valid_i,
@@ -70,9 +71,11 @@ module npu_sequencer (
   logic [39:0] queue_bytes;
   logic [40:0] queue_end;
 
+  // good: a descriptor without fault is taken over, and with it a command begins.
   assign opcode = desc_o.opcode;
   assign good = fetch_take_o && (fetch_code_i == npu_pkg::ERROR_NONE);
-  // What only some states need. A queue of n commands has 192 n = 128 n + 64 n bytes.
+  // What only some states need. A queue of n commands has 192 n = 128 n + 64 n bytes. The sums have
+  // more bits than an address, so a queue that would wrap is outside of memory, too.
   always_comb begin
     is_last = 1'b0;
     is_end = 1'b0;
@@ -101,7 +104,8 @@ module npu_sequencer (
   end
 
   // Whom a running command waits for: the owner of the transfer that waits, the others if none
-  // does.
+  // does. Client 5 belongs to the element engine that runs, the others mostly to the tensor core;
+  // of several that wait the first in this order is named.
   function automatic logic [7:0] waits_for(input logic [5:1] waiting, input logic pooling,
                                            input logic [7:0] self_engine,
                                            input logic [7:0] second_engine,
@@ -114,7 +118,9 @@ module npu_sequencer (
     else waits_for = others;
   endfunction
 
-  // Who a transfer belongs to, and who is blamed for a stall.
+  // Who a transfer belongs to, and who is blamed for a stall: ERROR_INFO of a bus error or of the
+  // watchdog. Clients are numbered, but who uses one depends on the command. This is worked out
+  // only in the cycle of a fault.
   logic [7:0] self, res_engine, rd_engine, wr_engine, stalled;
   always_comb begin
     self = npu_pkg::ENGINE_ARRAY;
@@ -149,7 +155,9 @@ module npu_sequencer (
     end
   end
 
-  // Watchdog.
+  // Watchdog. idle_q counts cycles in which nothing moved, neither an engine nor the bus nor the
+  // sequencer; WATCHDOG = 0 switches it off. A slow memory does not trip it as long as anything
+  // comes.
   assign moving = progress_i || (state_q == QUEUE) || good;
   assign expired = (watchdog_i != '0) && (idle_q >= watchdog_i);
   always_ff @(posedge clk_i or negedge rst_ni) begin
@@ -158,6 +166,9 @@ module npu_sequencer (
     else if (start_i) idle_q <= '0;
   end
 
+  // A soft reset comes before everything else: no queue ends normally or begins in its cycle.
+  // abort_o clears engines and bus clients; what the bus has in flight is dropped when it comes
+  // (npu_axi_read, npu_axi_write).
   assign busy_o = state_q != IDLE;
   assign begin_o = (state_q == IDLE) && start_i && !soft_reset_i;
   assign finish_o = (state_q == FINISH) && !soft_reset_i;
@@ -170,6 +181,8 @@ module npu_sequencer (
   assign fetch_take_o = (state_q == FETCH) && fetch_valid_i;
   assign wr_flush_o = state_q == WRITES;
 
+  // The walk through a queue. command_q stays as it is after the end, so the host can read which
+  // command failed. Pulses last one cycle: they are taken back before the state decides.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       state_q <= IDLE;
@@ -198,6 +211,7 @@ module npu_sequencer (
           command_q <= '0;
           next_addr_q <= queue_addr_i;
         end
+        // The verdict is set beforehand; it counts only if the state becomes FAIL.
         QUEUE: begin
           state_q <= queue_bad ? FAIL : FETCH;
           fetch_start_o <= !queue_bad;
@@ -208,6 +222,9 @@ module npu_sequencer (
           if (fetch_valid_i) begin
             code_q <= fetch_code_i;
             info_q <= fetch_info_i;
+            // END waits for writes like any command, though its predecessor's are acknowledged
+            // already. While a command runs the next descriptor is fetched and checked, unless this
+            // is the queue's last.
             if (fetch_code_i != npu_pkg::ERROR_NONE) begin
               state_q <= FAIL;
             end else if (is_end) begin
@@ -224,6 +241,10 @@ module npu_sequencer (
           end
         end
         EXEC, WRITES: begin
+          // A fault comes before everything: results of a command with a bus error never count.
+          // Then the order of a command's end: the engine is done when its last write was accepted,
+          // the command when memory has acknowledged all of them. Only then the next one starts,
+          // which may read what this one wrote.
           if (bus_fault) begin
             state_q <= FAIL;
             code_q <= rd_error_i ? npu_pkg::ERROR_BUS_READ : npu_pkg::ERROR_BUS_WRITE;
@@ -253,6 +274,8 @@ module npu_sequencer (
       cmd_done_o <= 1'b0;
     end
   end
+  // The descriptor of the running command, its addresses with the register bases added. It stays
+  // until the next one is taken, for engines read their fields all the time.
   always_ff @(posedge clk_i) begin
     if (good) begin
       desc_o <= fetch_desc_i;

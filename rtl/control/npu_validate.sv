@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checks one command against the contract's rules 2 to 9 (CONTRACT.md, Validation), in their order,
 // one product per cycle on one multiplier. The descriptor and the registers are held from start_i
-// to done_o. The result stays until the next start.
+// to done_o. The result stays until the next start. One multiplier is enough: all commands but a
+// queue's first are checked while the one before runs, so that the 26 cycles that this takes are
+// rarely waited for. After it, no engine has to check anything: what passes here fits every counter
+// and every buffer.
 module npu_validate #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned ACT_BYTES = npu_pkg::ACT_BYTES_DEFAULT,
@@ -11,6 +14,8 @@ module npu_validate #(
   input  logic                          clk_i,
   input  logic                          rst_ni,
   input  logic                          clear_i,
+  // The command, and the registers that rules or addresses depend on, with all of their bits: what
+  // is too large must be seen here, for those who use a register get only the bits of legal values.
   input  logic                          start_i,
   input  npu_pkg::desc_t                desc_i,
   input  logic [31:0]                   polarity_i,
@@ -32,7 +37,10 @@ module npu_validate #(
 );
 
   // The list of checks. A step puts the factors of a product before the multiplier; the next one
-  // has the product in p_q and looks at it. Rules that need no product are looked at on the way.
+  // has the product in p_q and looks at it. Rules that need no product are looked at on the way. So
+  // a rule on the product of step n is found in the code under the name of step n + 1. The order of
+  // the steps is the order in which the contract wants faults reported; where several rules are
+  // broken, model and RTL name the same one.
   typedef enum logic [4:0] {
     IDLE = 5'd0,
     IN_CHANNELS = 5'd1,    // groups and input channels; rules 2 to 6
@@ -76,6 +84,8 @@ module npu_validate #(
   logic signed [7:0] e1;
   logic [7:0] w_zp;
   logic [31:0] m1;
+  // All fields are looked at as they lie in the descriptor. A field that does not concern the
+  // opcode may hold anything: every rule below says for whom it holds.
   assign op = desc_i.opcode;
   assign flags = desc_i.flags;
   assign n = desc_i.n;
@@ -111,7 +121,8 @@ module npu_validate #(
 
   logic conv, depthwise, pool, add, softmax, loss, update, matrix, tiled, fused, train, out16,
       out32, transposed, gradient, errors;
-  // combinational work of an idle checker is skipped
+  // What kind of command it is. Combinational work of an idle checker is skipped, also by the zeros
+  // that these are then.
   always_comb begin
     {conv, depthwise, pool, add, softmax, loss, update, matrix, tiled, fused, train, out16, out32,
         transposed, gradient, errors} = '0;
@@ -135,7 +146,10 @@ module npu_validate #(
     end
   end
 
-  // One product per step, saturated to 34 bits: more than any limit it is compared with.
+  // One product per step, saturated to 34 bits: more than any limit it is compared with. Addresses
+  // and limits have 32 bits, so a saturated product is refused like the true one would be, and
+  // products of products stay saturated. The second factor has 25 bits: enough for every field and,
+  // saturated likewise, for the products that come back as one.
   logic [33:0] a, p_q;
   logic [24:0] b;
   logic [58:0] product;
@@ -146,6 +160,8 @@ module npu_validate #(
   logic [24:0] channels;
   logic [25:0] gradient_row;  // bytes of a row of the gradient, and its pitch
   logic [24:0] gradient_pitch;
+  // Pooling has as many output channels as input channels, whatever out_c says. Rows of a gradient
+  // begin at multiples of 64 bytes (CONTRACT.md, Update from a gradient).
   assign p_short = (p_q > 34'h1ff_ffff) ? 25'h1ff_ffff : p_q[24:0];
   assign channels = matrix ? out_c[24:0] : in_c[24:0];
   assign gradient_row = {in_c[23:0], 2'b00};
@@ -157,14 +173,18 @@ module npu_validate #(
     bytes = {3'd0, elements} << shift;
     bytes_of = (bytes[36:34] != '0) ? 34'h3_ffff_ffff : bytes[33:0];
   endfunction
+  // Elements of outputs have 1, 2 or 4 bytes.
   logic [1:0] out_shift;
   assign out_shift = out32 ? 2'd2 : {1'b0, out16};
 
-  // Factors. Where a step belongs to other opcodes its product is never looked at.
+  // Factors. Where a step belongs to other opcodes its product is never looked at. The steps follow
+  // CONTRACT.md, Shape rules, then Tile and address rules.
   always_comb begin
     a = '0;
     b = '0;
     case (pc_q)
+      // groups * cin_group must be in_c, groups * cout_group out_c. For DEPTHWISE this step makes
+      // in_c * cout_group, which must be out_c.
       IN_CHANNELS: begin  // rules 2 to 6 are looked at meanwhile
         a = conv ? 34'(cin_group) : 34'(in_c);
         b = conv ? 25'(groups) : cout_group[24:0];
@@ -177,6 +197,8 @@ module npu_validate #(
         a = 34'(kernel_h);
         b = 25'(kernel_w);
       end
+      // K of a convolution: taps times channels of a group. Pooling and DEPTHWISE are limited by
+      // their taps alone, which the step before has found.
       DOT: begin
         a = p_q;
         b = cin_group[24:0];
@@ -185,6 +207,7 @@ module npu_validate #(
         a = 34'(out_h);
         b = 25'(out_w);
       end
+      // Elements of one output image: what out_pitch must hold, and what outputs are counted in.
       IMAGE: begin
         a = p_q;
         b = channels;
@@ -197,6 +220,9 @@ module npu_validate #(
         a = p_q;
         b = 25'(tile_w);
       end
+      // Rows of a tile's input region: (tile_h - 1) * stride_h + (kernel_h - 1) * dilation_h + 1,
+      // columns alike (CONTRACT.md, Scratchpad). The two products follow each other, and their sum
+      // is formed when the second one is there.
       STRIDE_H: begin
         a = 34'(16'(tile_h - 16'd1));
         b = 25'(stride_h);
@@ -213,6 +239,8 @@ module npu_validate #(
         a = 34'(16'(kernel_w - 16'd1));
         b = 25'(dilation_w);
       end
+      // tile_c channels of each column must fit row_pitch; all rows of all images of the tile must
+      // fit a half of the scratchpad.
       ROW_BYTES: begin
         a = 34'(extent_q) + p_q + 34'd1;
         b = tile_c[24:0];
@@ -225,6 +253,9 @@ module npu_validate #(
         a = 34'(row_pitch);
         b = p_short;
       end
+      // From here on regions of memory: n * in_h * in_w * in_c bytes for an image tensor, n * in_c
+      // elements for a matrix. A gradient has out_c rows at their pitch, the last of them without
+      // its rest.
       IN_ROWS: begin
         a = tiled ? 34'(in_h) : gradient ? 34'(gradient_pitch) : 34'(in_c);
         b = gradient ? 25'(17'(out_c[16:0] - 17'd1)) : 25'(n);
@@ -241,6 +272,8 @@ module npu_validate #(
         a = (tiled && (out_pitch != '0)) ? 34'(out_pitch) : image_q;
         b = (tiled && (out_pitch != '0)) ? 25'(16'(n - 16'd1)) : 25'(n);
       end
+      // Rows of weights: one per tap (DEPTHWISE), per element of K (transposed) or per output
+      // channel; an UPDATE has out_c of them.
       W_BYTES: begin
         a = 34'(pitch);
         b = depthwise ? taps_q : transposed ? 25'(k_q) : out_c[24:0];
@@ -250,7 +283,8 @@ module npu_validate #(
   end
   assign product = 59'(a) * 59'(b);
 
-  // Addresses with their bases, 33 bits.
+  // Addresses with their bases, 33 bits: a sum beyond 2^32 - 1 must count as outside of memory, not
+  // begin again at 0. The lower 32 bits go to the engines, which know nothing of bases.
   logic [32:0] in_addr, in2_addr, out_addr, w_addr;
   always_comb begin
     in_addr = '0;
@@ -265,7 +299,9 @@ module npu_validate #(
     end
   end
 
-  // The region of this step, where its bytes are in p_q or follow from the fields.
+  // The region of this step, where its bytes are in p_q or follow from the fields. It is the same
+  // check for all six: aligned, and the whole region below MEM_LIMIT. Alignments are in
+  // CONTRACT.md, Tile and address rules; a mask of the low address bits stands for each.
   logic region_used, region_bad;
   logic [32:0] region_addr;
   logic [33:0] region_bytes;
@@ -280,6 +316,7 @@ module npu_validate #(
     region_low = '0;
     region_id = '0;
     case (pc_q)
+      // UPDATE reads no input unless its direction comes from a gradient. Logits are int16.
       AT_IN: begin
         region_used = !update || gradient;
         region_addr = in_addr;
@@ -287,6 +324,8 @@ module npu_validate #(
         region_low = gradient ? 6'd63 : loss ? 6'd1 : 6'd0;
         region_id = 8'(npu_pkg::ID_IN_ADDR);
       end
+      // The second addend has the shape of the output (RES_ADD) or of the input (ADD). Labels have
+      // a byte each, or two if there are more than 255 classes.
       AT_IN2: begin
         region_used = (matrix && fused) || add || loss;
         region_addr = in2_addr;
@@ -295,6 +334,7 @@ module npu_validate #(
         region_low = (loss && wide_label) ? 6'd1 : 6'd0;
         region_id = 8'(npu_pkg::ID_IN2_ADDR);
       end
+      // UPDATE writes in place; LOSS writes only if losses or errors are asked for.
       AT_OUT: begin
         region_used = !update && (!loss || flags.losses || errors);
         region_addr = out_addr;
@@ -302,6 +342,8 @@ module npu_validate #(
         region_low = ((loss && !errors) || out32) ? 6'd3 : out16 ? 6'd1 : 6'd0;
         region_id = 8'(npu_pkg::ID_OUT_ADDR);
       end
+      // p_q still holds the product of W_BYTES: it is not overwritten in the steps behind it. The
+      // pitch has to be aligned, too, else only the first row would be.
       AT_W: begin
         region_used = matrix || update;
         region_addr = w_addr;
@@ -309,6 +351,7 @@ module npu_validate #(
         region_low = 6'd63;
         region_id = 8'(npu_pkg::ID_W_ADDR);
       end
+      // Four bytes per output channel for the bias, eight for the requantization table.
       AT_BIAS: begin
         region_used = matrix && flags.has_bias;
         region_addr = {1'b0, desc_i.bias_addr};
@@ -326,6 +369,7 @@ module npu_validate #(
       default: ;
     endcase
   end
+  // The end of a region may be the limit itself.
   always_comb begin
     region_bad = 1'b0;
     if (region_used)
@@ -335,7 +379,8 @@ module npu_validate #(
   end
 
   // Rules that need no product, or whose product another step has: flags (4), fields (5), registers
-  // (6); then, with the dot product known, pitch, range, packing and chunks (7); tiles (8).
+  // (6); then, with the dot product known, pitch, range, packing and chunks (7); tiles (8). All are
+  // found side by side here, and the fault below picks the first one in the contract's order.
   logic flags_bad, range_bad, pack_bad, chunk_bad, tile_bad;
   logic [7:0] field_bad;
   logic [31:0] register_bad;
@@ -361,12 +406,16 @@ module npu_validate #(
     type_min = '0;
     type_max = '0;
     if (pc_q == IN_CHANNELS) begin
+      // Each line says which flags exclude each other, or which command a flag belongs to
+      // (CONTRACT.md, Validation, rule 4).
       flags_bad = ((flags & ~npu_pkg::KNOWN_FLAGS) != '0) || (flags.w8 && flags.w32) ||
                   (flags.w32 && !update) || (out16 && !matrix) || (fused && (!matrix || out16)) ||
                   (transposed && (!conv || flags.w_train)) || (flags.w_batch && !transposed) ||
                   (out32 && (!conv || out16 || fused)) || (errors && (!loss || flags.losses)) ||
                   (gradient && !update);
       field_bad = npu_pkg::field_out_of_range(desc_i, fused);
+      // Registers are checked only for commands that use them, so a host need not clean up after
+      // itself. An update from a gradient draws no directions, but its step counts.
       if ((train || (update && !gradient)) && (polarity_i > 32'd2))
         register_bad = 32'(npu_pkg::REG_POLARITY);
       else if ((train || (update && !gradient)) && (distribution_i > 32'd1))
@@ -375,10 +424,14 @@ module npu_validate #(
         register_bad = 32'(npu_pkg::REG_PAIRS);
       else if (update && (step_shift_i > 6'd16)) register_bad = 32'(npu_pkg::REG_STEP);
     end
-    if (pc_q == TILE_ROWS) begin  // image_q is the result of the step before
+    // The product of IMAGE is in p_q here, that of DOT in k_q and that of TAPS in taps_q.
+    if (pc_q == TILE_ROWS) begin
       type_min = out16 ? -16'sd32768 : -16'sd128;
       type_max = out16 ? 16'sd32767 : 16'sd127;
       weight_bytes = flags.w8 ? 32'd1 : flags.w32 ? 32'd4 : 32'd2;
+      // A weight row must fit its pitch: K elements, or out_c where rows run over output channels.
+      // An output image must fit out_pitch, which is a multiple of the element's size and must be 0
+      // with RES_ADD, whose addend lies without gaps.
       row_elements = conv ? (transposed ? out_c : 32'(k_q))
                      : depthwise ? out_c : update ? in_c : 32'd0;
       row_elements = flags.w8 ? row_elements : flags.w32 ? {row_elements[29:0], 2'b00}
@@ -388,28 +441,36 @@ module npu_validate #(
                   (tiled && (out_pitch != '0) &&
                    (fused || (34'(out_pitch) < image_bytes) ||
                     (out32 && (out_pitch[1:0] != '0)) || (out16 && out_pitch[0])));
+      // The clamp must lie inside the output type and be a range; a zero point of weights exists
+      // for transposed int8 only; LOSS and SOFTMAX scale by shifts that their units have.
       range_bad = (tiled && !out32 &&
                    ((act_min > act_max) || (act_min < type_min) || (act_max > type_max))) ||
                   (conv && (w_zp != '0) && !(transposed && flags.w8)) ||
                   ((add || fused) && (add_min > add_max)) ||
                   (loss && ((m1 > 32'd65535) || (e1 < -8'sd31) || (e1 > 8'sd0))) ||
                   (softmax && ((e1 < 8'sd0) || (e1 > 8'sd30)));
+      // Packed lanes must fall into different banks (CONTRACT.md, Packed lanes). The condition is a
+      // congruence modulo ROWS, a power of two up to 32: five bits of each factor decide it.
       pack_left = row_pitch[4:0] * dilation_h[4:0];
       pack_right = kernel_w[4:0] * in_c[4:0];
       pack_bad = flags.packed_ && matrix &&
                  (depthwise || (groups != 16'd1) || (dilation_w != 8'd1) ||
                   (((pack_left ^ pack_right) & 5'(ROWS - 1)) != '0));
+      // Chunks are for fully connected layers that exceed the scratchpad: all extents are 1.
       chunk_bad = tiled && (tile_c < in_c) &&
                   !(conv && (taps_q == 25'd1) && (in_h == 16'd1) && (in_w == 16'd1) &&
                     (out_h == 16'd1) && (out_w == 16'd1) && (groups == 16'd1));
     end
+    // A tile may not be larger than its tensor. Its positions must fit the accumulators; pooling
+    // has none.
     if (pc_q == STRIDE_H) begin
       tile_bad = (tile_n > n) || (tile_h > out_h) || (tile_w > out_w) || (tile_c > in_c) ||
                  (!pool && (p_q > 34'(ACC_DEPTH)));
     end
   end
 
-  // The fault of this step, if any.
+  // The fault of this step, if any: its code and what ERROR_INFO says about it, the id of a field,
+  // rule or register.
   logic [7:0] code;
   logic [31:0] info;
   always_comb begin
@@ -417,6 +478,7 @@ module npu_validate #(
     info = '0;
     case (pc_q)
       IN_CHANNELS: begin
+        // Rules 2 to 6, in this order.
         if (op > npu_pkg::OPCODE_UPDATE) begin
           code = npu_pkg::ERROR_OPCODE;
         end else if (op == npu_pkg::OPCODE_END) begin
@@ -459,6 +521,7 @@ module npu_validate #(
           info = 32'(npu_pkg::SHAPE_RULE_K);
         end
       end
+      // The last of the shape rules, again in their order.
       TILE_ROWS: begin
         code = npu_pkg::ERROR_SHAPE;
         if (pitch_bad) info = 32'(npu_pkg::SHAPE_RULE_PITCH);
@@ -473,6 +536,7 @@ module npu_validate #(
           info = 32'd1;
         end
       end
+      // Rule 8, bytes: first a row, then (in IN_ROWS) the whole region.
       ALL_ROWS: begin
         if (tiled && (p_q > 34'(row_pitch))) begin
           code = npu_pkg::ERROR_TILE;
@@ -494,7 +558,8 @@ module npu_validate #(
     endcase
   end
 
-  // The first fault ends the check; so does END, which has nothing to check.
+  // The first fault ends the check; so does END, which has nothing to check: the rest of its
+  // descriptor may hold anything.
   logic stop, at_end;
   always_comb begin
     at_end = 1'b0;
@@ -520,7 +585,9 @@ module npu_validate #(
       else if (busy_o) pc_q <= stop ? IDLE : pc_q + 5'd1;
     end
   end
-  // What later steps need of earlier ones.
+  // What later steps need of earlier ones. A product is kept under its own name if it is used more
+  // than a step later. Bytes of a gradient get their last row here, those of an output at a pitch
+  // their last image.
   always_ff @(posedge clk_i) begin
     if (busy_o) begin
       if (pc_q <= W_BYTES) p_q <= (product[58:34] != '0) ? 34'h3_ffff_ffff : product[33:0];

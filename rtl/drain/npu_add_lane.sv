@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operator ADD on one pair of int8 values (CONTRACT.md, Operators): nine registers, advancing under
-// the owner's enables.
+// Operator ADD on one pair of int8 values (CONTRACT.md, Addition): nine registers, advancing under
+// the owner's enables. Register 0 shifts the addends left, 1 to 3 rescale them to a common scale, 4
+// adds, 5 to 8 requantize the sum.
 module npu_add_lane #(
   parameter int unsigned LATENCY = 9  // fixed; for those who align a sideband
 ) (
@@ -32,6 +33,7 @@ module npu_add_lane #(
   logic signed [39:0] d1_q, d2_q, a1, a2, sum_q;
   logic signed [40:0] sum;
   logic signed [31:0] out;
+  // (x - zp) << shift has at most 9 + 20 bits: 40 are plenty.
   always_ff @(posedge clk_i) begin
     if (en_i[0]) begin
       d1_q <= (40'(x1_i) - 40'(zp1_i)) <<< shift_i;
@@ -42,11 +44,14 @@ module npu_add_lane #(
       .y_o(a1));
   npu_rescale u_second (.clk_i, .en_i(en_i[3:1]), .acc_i(d2_q), .mult_i(m2_i), .exp_i(e2_i),
       .y_o(a2));
+  // Each addend may use all of its 40 bits, so their sum needs one more and is limited to 40 again,
+  // as the contract's arithmetic is (sat40).
   assign sum = 41'(a1) + 41'(a2);
   always_ff @(posedge clk_i) begin
     if (en_i[4])
       sum_q <= (sum > ACC_MAX) ? ACC_MAX[39:0] : (sum < ACC_MIN) ? ACC_MIN[39:0] : sum[39:0];
   end
+  // The sum is requantized like an accumulator; counters see it against int8.
   npu_requant u_out (
     .clk_i, .en_i(en_i[8:5]), .acc_i(sum_q), .mult_i(mo_i), .exp_i(eo_i), .zp_i(zp_out_i), .min_i,
     .max_i, .wide_i(1'b0), .whole_i(1'b0), .out_o(out), .sat_low_o, .sat_high_o

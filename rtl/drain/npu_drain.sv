@@ -3,7 +3,9 @@
 // clamp, optional fused addition, and hands segments of consecutive bytes to the write combiner.
 // Works on one half of the accumulators while the array fills the other. Registers behind the issue
 // of (position, group): 0 accumulator read, 1 group selected, 2 bias added, 3..6 requantization,
-// 7..15 addition (only with RES_ADD). All advance together.
+// 7..15 addition (only with RES_ADD). All advance together. A block takes positions times groups
+// cycles here, and positions times k-tiles in the array: with fewer k-tiles than groups the array
+// has to wait (STALL_DRAIN).
 module npu_drain #(
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
@@ -22,11 +24,13 @@ module npu_drain #(
   input  npu_pkg::desc_t                desc_i,
   input  logic [31:0]                   out_row_i,
   input  logic [31:0]                   out_img_i,
-  // tiles
+  // Tiles: where the tile's outputs begin and how many there are. Stays until its last block is
+  // out.
   input  logic                          tile_valid_i,
   output logic                          tile_ready_o,
   input  npu_types::drain_tile_t        tile_i,
-  // parameters of the block
+  // Parameters of the block, in the order of the blocks; bias_i to exp_i are the group's, a cycle
+  // after par_read_o.
   input  logic                          par_valid_i,
   output logic                          par_free_o,
   input  logic [16:0]                   par_first_i,
@@ -58,7 +62,8 @@ module npu_drain #(
   output logic                          rd_rsp_ready_o,
   input  logic [BUS_BYTES*8-1:0]        rd_rsp_data_i,
   input  logic                          rd_rsp_last_i,
-  // output segments
+  // Output segments: the bytes of one group of channels at one position. seg_last_o ends the
+  // position's run of channels, behind which the next address may be anywhere.
   output logic                          seg_valid_o,
   input  logic                          seg_ready_i,
   output logic [31:0]                   seg_addr_o,
@@ -98,6 +103,8 @@ module npu_drain #(
   logic half_q, advance, issue, last_issue, last_out;
   logic [PW-1:0] pos_q, last_pos;
   logic [GB-1:0] group_q, last_group;
+  // Positions, and for each of them the groups of the block's channels. Accumulators of one
+  // position lie under one address in all columns, so only the first group of a position reads.
   assign last_group = GB'((32'(par_channels_i) - 32'd1) / RQ_LANES);
   assign last_pos = half_q ? block_last_i[2*PW-1:PW] : block_last_i[PW-1:0];
   assign issue = (state_q == D_RUN) && advance;
@@ -136,6 +143,8 @@ module npu_drain #(
       endcase
     end
   end
+  // Outputs are int8, int16 or int32, so places are counted in elements and become bytes at the
+  // end.
   logic [31:0] block_base;  // element index of the block's first output
   always_comb begin
     block_base = '0;
@@ -146,7 +155,9 @@ module npu_drain #(
   assign dr_pos_o = pos_q;
 
   // The pipeline. All registers move together or, when an output waits for the write combiner or a
-  // sum for its second addend, none; register s takes a value where its predecessor holds one.
+  // sum for its second addend, none; register s takes a value where its predecessor holds one. One
+  // stall for all is what keeps accumulators, parameters and addends together without a handshake
+  // between the stages; it costs little, as the write combiner takes a group per cycle.
   assign en = advance ? {v_q[ADD-2:0], 1'b0} : '0;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) v_q <= '0;
@@ -167,6 +178,8 @@ module npu_drain #(
       group_q <= '0;
     end
   end
+  // Accumulators and parameters of a group are picked in the same cycle, so they meet in register
+  // 2.
   assign dr_select_o = en[1];
   assign dr_group_o = group_pipe_q[GB-1:0];
   assign dr_select_half_o = half_pipe_q;
@@ -184,6 +197,8 @@ module npu_drain #(
   assign group_out = add ? group_add : group_rq;
 
   // The lanes: bias, requantization, addition. With OUT32 a sum passes requantization unchanged.
+  // RES_ADD takes the clamped int8 result as its first addend (CONTRACT.md, Fused addition);
+  // without it the adders stand still.
   logic [RQ_LANES*8-1:0] res_data;
   logic res_valid, res_take, res_last;
   logic [RQ_LANES*32-1:0] rq_out;
@@ -193,6 +208,8 @@ module npu_drain #(
     logic signed [39:0] sum_q;
     logic [30:0] mult_q;
     logic [7:0] exp_q;
+    // The bias is added here and not in the accumulators, whose first k-tile may run before the
+    // bias is there. 40 bits hold the sum (CONTRACT.md, Accumulation).
     always_ff @(posedge clk_i) begin
       if (en[2]) begin
         sum_q <= $signed(40'(dr_acc_i[l*64 +: 64])) + 40'($signed(bias_i[l*32 +: 32]));
@@ -234,23 +251,28 @@ module npu_drain #(
     .last_i(res_last), .data_o(res_data)
   );
 
-  // Output: a group's bytes as one segment, at their place in the tensor.
+  // Output: a group's bytes as one segment, at their place in the tensor. npu_walk steps from
+  // position to position; the group's place in the block's run of channels is added to it.
   logic out_valid, walk_last, last_group_out;
   logic [31:0] at, element;
   logic [LC:0] count;
   assign out_valid = add ? v_q[ADD-1] : v_q[RQ-1];
   // A group of int32 leaves in two segments, its lower half of bytes first, as segments hold two
-  // bytes per lane.
+  // bytes per lane. A group of at most half as many channels as lanes fits into one.
   logic upper_q, halves, seg_take, group_take;
   assign seg_take = seg_valid_o && seg_ready_i;
   assign group_take = seg_take && (!halves || upper_q);
   assign advance = !(out_valid && !group_take) && !(add && v_q[RQ-1] && !res_valid);
+  // upper_q: the lower half of an int32 group has left, its upper half is next. The pipeline waits
+  // meanwhile, as for any output that is not taken.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) upper_q <= 1'b0;
     else if (clear_i) upper_q <= 1'b0;
     else if (seg_take && halves) upper_q <= !upper_q;
   end
   assign seg_valid_o = out_valid && !(add && v_q[RQ-1] && !res_valid);
+  // The block's last group may have fewer channels than there are lanes; the lanes beyond it hold
+  // values of no channel and are not written.
   always_comb begin
     seg_last_o = 1'b0;
     count = '0;
@@ -292,7 +314,9 @@ module npu_drain #(
     end
   end
 
-  // Events. A group counts when it leaves a stage.
+  // Events. A group counts when it leaves a stage: once, however long it waited there. Saturation
+  // before and after the addition counts separately (CONTRACT.md, Requantization), and lanes
+  // without a channel do not count.
   function automatic logic [6:0] ones(input logic [RQ_LANES-1:0] v);
     ones = 7'd0;
     for (int unsigned i = 0; i < RQ_LANES; i++) ones = ones + {6'd0, v[i]};
@@ -317,6 +341,7 @@ module npu_drain #(
   assign cnt_active_o = advance && (issue || v_q != '0);
 
 `ifndef SYNTHESIS
+  // A block's last output leaves only after all of it was issued.
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                    last_out |-> (state_q == D_FLUSH));
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)

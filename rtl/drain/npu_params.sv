@@ -21,7 +21,7 @@ module npu_params #(
   input  logic                          dist_i,
   input  logic [63:0]                   seed_i,
   input  logic [63:0]                   mask_seed_i,
-  // tiles: is it the last?
+  // Tiles: one token each, which starts the walk over its blocks.
   input  logic                          tile_valid_i,
   output logic                          tile_ready_o,
   input  logic                          tile_last_i,
@@ -35,7 +35,8 @@ module npu_params #(
   output logic                          rd_rsp_ready_o,
   input  logic [BUS_BYTES*8-1:0]        rd_rsp_data_i,
   input  logic                          rd_rsp_last_i,
-  // the oldest block
+  // The oldest block whose parameters are complete. read_i asks for those of a group of RQ_LANES
+  // channels; block_free_i gives its buffer back.
   output logic                          block_valid_o,
   input  logic                          block_free_i,
   output logic [16:0]                   block_first_o,    // its first channel
@@ -61,6 +62,8 @@ module npu_params #(
   logic depthwise, has_bias, has_table, perturb;
   logic [16:0] per_group, limit;
   logic [15:0] groups;
+  // OUT32 needs no table (CONTRACT.md, Raw sums), a layer without bias no bias; blocks are cut
+  // exactly as npu_weight cuts them.
   assign depthwise = (desc_i.opcode == npu_pkg::OPCODE_DEPTHWISE);
   assign has_bias = desc_i.flags.has_bias;
   assign has_table = !desc_i.flags.out32;
@@ -70,7 +73,8 @@ module npu_params #(
   assign limit = depthwise ? 17'(DW_CH) : 17'(COLS);
 
   // T_TILE waits for a tile, T_BLOCK for a free buffer; T_BIAS and T_TABLE store what comes, where
-  // the command has it; T_DONE hands the buffer over and goes on to the next block.
+  // the command has it; T_DONE hands the buffer over and goes on to the next block. A block with
+  // neither passes at once, with zeros for the bias.
   typedef enum logic [2:0] {
     T_TILE = 3'd0, T_BLOCK = 3'd1, T_BIAS = 3'd2, T_TABLE = 3'd3, T_DONE = 3'd4
   } state_t;
@@ -94,14 +98,17 @@ module npu_params #(
     end
   end
 
-  // Two buffers: one is written while the drain uses the other.
+  // Two buffers: one is written while the drain uses the other. valid_q says which ones hold a
+  // complete block; wr_buf_q and rd_buf_q alternate, so blocks leave in the order in which they
+  // came.
   logic wr_buf_q, rd_buf_q;
   logic [1:0] valid_q;
   logic [2*17-1:0] first_q;
   logic [2*(LC+1)-1:0] channels_q;
   logic [1:0] tile_end_q, end_q;
 
-  // Requests of a block: bias, then table.
+  // Requests of a block: bias, then table. Both are asked for at once, so the table is on its way
+  // while the biases are stored; the answers come in this order.
   logic req_bias_q, req_table_q;
   assign rd_req_valid_o = req_bias_q || req_table_q;
   assign rd_req_addr_o = req_bias_q ? desc_i.bias_addr + {13'd0, o_q, 2'd0}
@@ -109,7 +116,8 @@ module npu_params #(
   assign rd_req_bytes_o = req_bias_q ? 24'({nc_q, 2'd0}) : 24'({nc_q, 3'd0});
 
   // Elements of 4 bytes: a bias each, or multiplier and exponent of a channel in turn. Biases come
-  // through the perturbation unit, the table straight from the bus.
+  // through the perturbation unit, the table straight from the bus. A word is taken from its source
+  // when its last element, or the block's, has been stored.
   logic in_table;
   logic [LC+1:0] el_q, el_count;  // elements stored, of the phase
   logic [LE-1:0] at_q;            // place in the word
@@ -127,7 +135,8 @@ module npu_params #(
       in_table ? word_pop : (state_q == T_BIAS) && p_in_ready && (in_left_q != '0);
 
   // Bias words on their way in. A block's first bias may lie anywhere in its word, and the word may
-  // hold biases beyond the block: lanes are those that are the block's.
+  // hold biases beyond the block: lanes are those that are the block's. Perturbed ones are counted
+  // once per command, during the first tile.
   logic [LC:0] in_left_q;  // channels not yet sent
   logic in_first_q;
   logic [LE:0] in_skip;
@@ -141,7 +150,8 @@ module npu_params #(
         lanes[e] = (32'(e) >= 32'(in_skip)) && (32'(e) < 32'(in_skip) + 32'(in_left_q));
     end
   end
-  // The same words, walked ahead for their random numbers.
+  // The same words, walked ahead for their random numbers. A bias is element o of row 0 of its own
+  // tensor, B_TENSOR: it must not share its numbers with the weights.
   logic ahead_q, ahead_ready;
   logic [16:0] ahead_col_q, ahead_next;
   assign ahead_next = ahead_col_q + 17'(E);
@@ -157,7 +167,8 @@ module npu_params #(
     .busy_o(p_busy), .cnt_perturbed_o, .cnt_clipped_o, .cnt_random_o
   );
 
-  // The walk over tiles and blocks.
+  // The walk over tiles and blocks. A buffer is free again when the drain has given it back, which
+  // it does in the order of the blocks.
   assign tile_ready_o = (state_q == T_TILE);
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -215,6 +226,8 @@ module npu_params #(
       in_left_q <= nc;
     end
   end
+  // Coordinates are told bus word by bus word from the one on that holds the block's first bias.
+  // They start in T_BLOCK, in the cycle in which the buffer is found free.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) ahead_q <= 1'b0;
     else if (clear_i) ahead_q <= 1'b0;
@@ -225,7 +238,8 @@ module npu_params #(
     if (ahead_q && ahead_ready) ahead_col_q <= ahead_next;
     else if (state_q == T_BLOCK) ahead_col_q <= {o_q[16:LE], LE'(0)};
   end
-  // Which element comes next, and where in its word it lies.
+  // Which element comes next, and where in its word it lies. Biases begin at word o_q, table
+  // entries of two words each at 2 * o_q: hence the two places.
   always_ff @(posedge clk_i) begin
     if (store) begin
       at_q <= phase_done ? LE'({o_q, 1'b0}) : at_q + LE'(1);
@@ -235,7 +249,8 @@ module npu_params #(
       el_q <= '0;
     end
   end
-  // The block, as the drain will see it, and the next one.
+  // The block, as the drain will see it, and the next one. The walk is that of the array: blocks
+  // inside a group, groups inside a tile.
   always_ff @(posedge clk_i) if (state_q == T_BLOCK) nc_q <= nc;
   always_ff @(posedge clk_i) begin
     if (state_q == T_DONE) begin
@@ -260,6 +275,9 @@ module npu_params #(
   logic [7:0] exponent;
   logic [LC:0] channel;
   logic [GB:0] wr_entry, rd_entry;
+  // M is the low 31 bits of an entry's first word, e the low 8 bits of its second, saturated
+  // (CONTRACT.md, Requantization). A table may hold any bits; the drain gets only exponents that
+  // its shifters can follow.
   always_comb begin
     element = '0;
     exp_raw = '0;
@@ -275,10 +293,12 @@ module npu_params #(
     end
   end
   assign rd_entry = {rd_buf_q, (GROUPS > 1) ? group_i : GB'(0)};
+  // Each lane has small memories of its own, so that all parameters of a group are read at once.
   for (genvar l = 0; l < RQ_LANES; l++) begin : gen_lane
     logic [31:0] bias_mem [2**(GB+1)];
     logic [30:0] mult_mem [2**(GB+1)];
     logic [7:0] exp_mem [2**(GB+1)];
+    // An entry is a buffer and a group of channels; the lane is the channel's place in the group.
     logic hit;
     assign hit = (RQ_LANES == 1) || (channel[LQ-1:0] == LQ'(l));
     always_ff @(posedge clk_i) begin
@@ -295,6 +315,9 @@ module npu_params #(
     end
   end
 
+  // What the drain sees is the older of the two buffers. Where the block begins and whether it is
+  // its tile's or the command's last comes with it, so the drain needs no loops over blocks of its
+  // own.
   assign block_valid_o = valid_q[rd_buf_q];
   assign block_first_o = rd_buf_q ? first_q[17 +: 17] : first_q[0 +: 17];
   assign block_channels_o = rd_buf_q ? channels_q[LC+1 +: LC+1] : channels_q[0 +: LC+1];

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Second addend of a fused addition: for each position of a block reads the run of channels at the
 // same place as the output and hands it on in groups of RQ_LANES bytes. Requests run ahead of the
-// data; a run is collected while the one before is used.
+// data; a run is collected while the one before is used. Reading ahead is safe even in place, where
+// out_addr is in2_addr (CONTRACT.md, Overlap): a run is read before the sum that replaces it can be
+// written, for that sum needs it.
 module npu_residual #(
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
@@ -11,7 +13,8 @@ module npu_residual #(
   input  logic                   clk_i,
   input  logic                   rst_ni,
   input  logic                   clear_i,
-  // a block: the rest is stable until its last group was taken
+  // A block: positions tn_i * th_i * tw_i, channels_i bytes at each. All of it is stable from
+  // start_i until the block's last group was taken.
   input  logic                   start_i,
   input  logic [31:0]            addr_i,      // of the tensor
   input  logic [31:0]            base_i,      // element index of the first run
@@ -39,7 +42,8 @@ module npu_residual #(
   localparam int unsigned LB = $clog2(BUS_BYTES);
   localparam int unsigned WIDE = (BUS_BYTES > COLS) ? BUS_BYTES : COLS;
 
-  // Requests.
+  // Requests, one per position. Runs of neighbouring positions are not joined: CONTRACT.md,
+  // Traffic: inputs, counts the words of each run by itself.
   logic active_q, fire, walk_last;
   logic [31:0] at;
   assign rd_req_valid_o = active_q;
@@ -58,19 +62,23 @@ module npu_residual #(
   end
 
   // Runs: byte j of the run in byte j. Only the place of the run in its first word has to be known
-  // here.
+  // here; a second walk gives it, for requests are ahead by as much as the bus holds. Two buffers:
+  // next_q is collected word by word while run_q is shifted out group by group.
   logic first_q, take, unused_last, full_q, next_full_q, move;
   logic [31:0] place;
   logic [LB-1:0] skip;
   logic [LC+1:0] have_q, have;
   logic [COLS*8-1:0] next_q, run_q;
   logic [WIDE*8-1:0] piece;
+  // A word is taken as soon as next_q is empty or is being handed over, so that runs follow each
+  // other without a gap.
   assign rd_rsp_ready_o = !next_full_q || move;
   assign take = rd_rsp_valid_i && rd_rsp_ready_o;
   npu_walk u_data (
     .clk_i, .load_i(start_i), .base_i, .tn_i, .th_i, .tw_i, .step_i(take && rd_rsp_last_i), .col_i,
     .row_i, .img_i, .at_o(place), .last_o(unused_last)
   );
+  // Bytes before the run are shifted out below, then the word goes behind the bytes that are there.
   assign skip = first_q ? addr_i[LB-1:0] + place[LB-1:0] : '0;
   assign have = first_q ? '0 : have_q;
   assign piece = take ? ((WIDE * 8)'(rd_rsp_data_i) >> {skip, 3'd0}) << {have, 3'd0} : '0;
@@ -98,6 +106,7 @@ module npu_residual #(
       for (int unsigned j = 0; j < COLS; j++)
         if ((LC + 2)'(j) >= have) next_q[j*8 +: 8] <= piece[j*8 +: 8];
     end
+    // A group is taken from the lowest bytes and the rest moves down.
     if (ready_i && !move) run_q <= run_q >> (RQ_LANES * 8);
     else if (move) run_q <= next_q;
   end

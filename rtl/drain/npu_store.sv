@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Write combiner: segments of consecutive bytes from any byte address become bus words with byte
 // enables. Segments of a run follow each other without a gap; in_last_i ends a run, and its last
-// word goes out even if it is not full (words never hold two runs).
+// word goes out even if it is not full (words never hold two runs). BUS_WRITE_BEATS counts these
+// words (CONTRACT.md, Traffic: outputs and accumulators). A segment is held by its owner until
+// in_ready_o.
 module npu_store #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned SEG_BYTES = 16,
@@ -29,6 +31,8 @@ module npu_store #(
 
   // The piece of the segment that falls into one word: a segment may reach into the next one, and
   // then takes a cycle more. A piece that ends its word, or its run, sends the word out (emit).
+  // done_q is how much of the segment earlier words have taken. A word that does not go out needs
+  // no room at the output.
   logic [SW-1:0] done_q, left, take;
   logic [31:0] addr;
   logic [LB-1:0] off;
@@ -71,6 +75,8 @@ module npu_store #(
       done_q <= '0;
       strb_q <= '0;
     end else begin
+      // The output register is free again when the write master has taken its word; a new word may
+      // replace it in the same cycle.
       if (accept && emit) wr_valid_o <= 1'b1;
       else if (wr_ready_i) wr_valid_o <= 1'b0;
       if (accept) begin
@@ -79,6 +85,8 @@ module npu_store #(
       end
     end
   end
+  // A word that goes out is put together from the bytes held so far and the piece of this cycle;
+  // bytes without an enable are zero, so that what is on the bus depends on results alone.
   always_ff @(posedge clk_i) begin
     if (accept) begin
       for (int unsigned b = 0; b < BUS_BYTES; b++) begin
@@ -93,6 +101,7 @@ module npu_store #(
       end
     end
   end
+  // A run's end sends everything out, so only a word on its way is left when a command ends.
   assign busy_o = wr_valid_o || (strb_q != '0);
 
   if (WIDE > BUS_BYTES) begin : gen_unused

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Element index of a tile's output positions in order: base, then columns, rows and images of the
-// tile. Also the end of the tile.
+// tile. Also the end of the tile. load_i takes a new tile, each step_i goes on to the next
+// position; last_o says that at_o is the tile's last one.
 module npu_walk (
   input  logic        clk_i,
   input  logic        load_i,
@@ -23,10 +24,13 @@ module npu_walk (
   assign last_y = (y_q == 16'd1);
   assign last_o = last_x && last_y && (n_q == 16'd1);
 
-  // What is read by others is written after them: a simulator then needs no second copy of it.
+  // What is read by others is written after them: a simulator then needs no second copy of it. The
+  // first elements of the row and of the image are kept: from them the next row and image are found
+  // by an addition. Counters count down, so the ends compare with a constant.
   always_ff @(posedge clk_i) begin
     if (step_i) begin
       at_o <= !last_x ? at_o + col_i : !last_y ? row_q + row_i : img_q + img_i;
+      // A row's end goes on from the row's start, an image's end from the image's.
       if (last_x) begin
         row_q <= !last_y ? row_q + row_i : img_q + img_i;
         if (last_y) begin

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// ADD: two int8 tensors of n * in_c elements, four elements per cycle (CONTRACT.md, Operators). The
-// addends come through two read clients; all three tensors may begin anywhere in a bus word.
+// ADD: two int8 tensors of n * in_c elements, four elements per cycle (CONTRACT.md, Addition). The
+// addends come through two read clients; all three tensors may begin anywhere in a bus word. Each
+// is one range of bytes: shape does not matter. The output may be exactly one of the addends, for
+// every element is read before it is written (CONTRACT.md, Overlap).
 module npu_add #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT
 ) (
@@ -12,7 +14,8 @@ module npu_add #(
   output logic                          busy_o,
   output logic                          done_o,
   output logic                          progress_o,
-  // first addend (client ELEM), second addend (client RES)
+  // First addend (client ELEM), second addend (client RES, which is the drain's otherwise). Every
+  // bus word that a request touches comes back, in order.
   output logic                          rd_req_valid_o,
   input  logic                          rd_req_ready_i,
   output logic [31:0]                   rd_req_addr_o,
@@ -42,6 +45,8 @@ module npu_add #(
   localparam int unsigned LATENCY = 9;  // of npu_add_lane
   localparam int unsigned WB = $clog2(BUS_BYTES);
 
+  // n * in_c is at most 65,535 * 65,536, so 33 bits hold it. It is worked out in the cycle of
+  // start_i; the requests begin a cycle later (launch_q), when left_q holds it.
   logic busy_q, launch_q;
   logic [32:0] left_q;       // elements still to be issued
   logic [32:0] total;
@@ -51,12 +56,16 @@ module npu_add #(
   end
   assign busy_o = busy_q;
 
-  // Requests end at multiples of 64 KiB, so that no bus word is read twice.
+  // Requests have 24 bits for their length, so a tensor takes several. They end at multiples of 64
+  // KiB, so that no bus word is read twice: ACT_READ_BYTES counts the words of one range of bytes
+  // (CONTRACT.md, Traffic: streams).
   assign {rd_req_valid_o, rd_req_addr_o, rd_req_bytes_o} =
       {gen_request[0].valid, gen_request[0].addr_q, gen_request[0].bytes};
   assign {rd2_req_valid_o, rd2_req_addr_o, rd2_req_bytes_o} =
       {gen_request[1].valid, gen_request[1].addr_q, gen_request[1].bytes};
   for (genvar s = 0; s < 2; s++) begin : gen_request
+    // One of these for each addend: next address and bytes not yet asked for. Both streams are
+    // asked for at once, and the buffers of their clients keep them together.
     logic [31:0] addr_q;
     logic [32:0] ask_q;
     logic [16:0] to_end;
@@ -88,13 +97,15 @@ module npu_add #(
     end
   end
 
-  // Streams of bytes.
+  // Streams of bytes. A step takes the same number of elements from both, and waits until both have
+  // them: four, or what is left at the end.
   logic [LANES*8-1:0] bytes1, bytes2;
   logic [2:0] have1, have2, want;
   logic issue, advance, last, finished;
   logic out_valid, pack_ready, pack_idle;
   logic [LATENCY-1:0] valid_q, en;
-  // combinational work of an idle engine is skipped
+  // The pipeline of the lanes has no gaps of its own and stands still as a whole when the packer
+  // cannot take its result. Combinational work of an idle engine is skipped.
   always_comb begin
     advance = 1'b0;
     want = '0;
@@ -122,7 +133,8 @@ module npu_add #(
     .word_i(rd2_rsp_data_i), .bytes_o(bytes2), .have_o(have2), .take_i(issue), .count_i(want)
   );
 
-  // Lanes.
+  // Lanes. How many of them hold an element, and whether the tensor ends here, travels beside the
+  // pipeline.
   logic [LATENCY*4-1:0] tag_q;  // last, count
   logic [LANES*8-1:0] out;
   logic [LANES-1:0] low, high;
@@ -132,6 +144,7 @@ module npu_add #(
     else if (busy_q && advance) valid_q <= en;
   end
   always_ff @(posedge clk_i) if (busy_q && advance) tag_q <= {tag_q[(LATENCY-1)*4-1:0], last, want};
+  // Lanes without an element at the tensor's end work on zeros; nobody sees what they find.
   for (genvar i = 0; i < LANES; i++) begin : gen_lane
     npu_add_lane u_lane (
       .clk_i, .en_i(en), .x1_i(bytes1[i*8 +: 8]), .x2_i(bytes2[i*8 +: 8]),
@@ -143,7 +156,8 @@ module npu_add #(
     );
   end
 
-  // Output.
+  // Output. The packer puts the bytes behind each other, from the output's first byte on, into bus
+  // words of their own alignment.
   logic out_last;
   logic [2:0] out_count;
   assign out_valid = valid_q[LATENCY-1];
@@ -154,7 +168,8 @@ module npu_add #(
     .wr_valid_o, .wr_ready_i, .wr_addr_o, .wr_data_o, .wr_strb_o
   );
 
-  // Start and end.
+  // Start and end. The command is over when all elements were issued, the pipeline is empty and the
+  // last word was accepted.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       busy_q <= 1'b0;
@@ -181,12 +196,13 @@ module npu_add #(
   end
   assign progress_o = issue || (wr_valid_o && wr_ready_i);
 
-  // of the lanes that hold an element
+  // Saturation counts in lanes that hold an element, once, when the result leaves.
   function automatic logic [2:0] ones(input logic [LANES-1:0] v, input logic [2:0] count);
     ones = 3'd0;
     for (int unsigned i = 0; i < LANES; i++) if (3'(i) < count) ones = ones + {2'd0, v[i]};
   endfunction
   always_comb begin
+    // ELEMENT_OPS counts elements when they enter.
     cnt_elements_o = issue ? want : 3'd0;
     cnt_sat_low_o = '0;
     cnt_sat_high_o = '0;
@@ -199,6 +215,7 @@ module npu_add #(
   assign unused = ^desc_i;
 
 `ifndef SYNTHESIS
+  // The sequencer starts a command only when the one before is done.
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) start_i |-> !busy_q);
 `endif
 

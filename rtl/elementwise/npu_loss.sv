@@ -17,11 +17,12 @@ module npu_loss #(
   output logic                          busy_o,
   output logic                          done_o,
   output logic                          progress_o,
-  // results, valid with done_o
+  // Results of the command, valid with done_o: registers LOSS_LO and LOSS_HI, CORRECT and EXAMPLES.
   output logic [63:0]                   loss_sum_o,
   output logic [31:0]                   loss_correct_o,
   output logic [31:0]                   loss_examples_o,
-  // memory
+  // Memory: labels and logits come through one client, in the order in which they are asked for.
+  // Losses or errors leave through wr_.
   output logic                          rd_req_valid_o,
   input  logic                          rd_req_ready_i,
   output logic [31:0]                   rd_req_addr_o,
@@ -40,7 +41,8 @@ module npu_loss #(
 
   localparam int unsigned WB = $clog2(BUS_BYTES);
 
-  // Fields.
+  // Fields. m1 * 2^e1 turns a difference of logits into units of log2 with 20 fraction bits;
+  // npu_validate has seen that m1 has 16 bits and e1 is -31..0.
   logic [16:0] classes;
   logic wide_label, losses, errors;
   logic [15:0] m;
@@ -54,7 +56,8 @@ module npu_loss #(
   assign e1 = desc_i.e1;
   assign shift = 5'(-e1);
 
-  // Requests run ahead: label, row, row, and with ERRORS the row again.
+  // Requests run ahead: label, row, row, and with ERRORS the row again. No row is kept on chip,
+  // however many classes it has; it is read again instead (CONTRACT.md, Traffic: streams).
   logic busy_q;
   logic [15:0] ask_left_q;
   logic [1:0] ask_step_q;
@@ -81,6 +84,7 @@ module npu_loss #(
       if (ask_last) ask_left_q <= ask_left_q - 16'd1;
     end
   end
+  // Label and row move on together, after the last reading of the row.
   always_ff @(posedge clk_i) begin
     if (ask && ask_last) begin
       ask_label_q <= ask_label_q + (wide_label ? 32'd2 : 32'd1);
@@ -91,7 +95,8 @@ module npu_loss #(
     end
   end
 
-  // One example after the other.
+  // One example after the other. The states wait for data only in LABEL, TOP, SUM and ERROR; as
+  // requests run ahead, the data usually is there.
   typedef enum logic [2:0] {
     LABEL = 3'd0,
     TOP = 3'd1,    // first pass: largest logit, first index
@@ -104,6 +109,8 @@ module npu_loss #(
   } state_t;
 
   state_t state_q;
+  // Where we are: addresses of the example's label, logits and loss. Of the first two only the
+  // lowest bits are used, to find the first byte in its bus word.
   logic [1:0] step_q;
   logic [15:0] left_q;           // examples
   logic [31:0] label_addr_q, row_addr_q, out_addr_q;
@@ -116,12 +123,13 @@ module npu_loss #(
   logic signed [15:0] logit, top_q;
   logic [15:0] first_q;
 
-  // third pass: its registers move; the row's last element is in them
+  // e_advance: the registers of the third pass move. e_all_q: the row's last element is in them.
   logic e_advance, e_all_q;
   logic e_element;
   logic [BUS_BYTES*8-1:0] at_label, at_logit;
   // The element at the head of the stream; a word is done with when its last element, or the row's,
-  // is taken. Combinational work of an idle engine is skipped.
+  // is taken. Combinational work of an idle engine is skipped. Logits are 2-byte aligned, so none
+  // straddles two words.
   always_comb begin
     at_label = '0;
     at_logit = '0;
@@ -173,8 +181,12 @@ module npu_loss #(
   logic [36:0] slope;
   logic [24:0] value, fall, power;
   logic [40:0] sum_q;
+  // The difference of two int16 is 0..65535 here, for nothing is above the largest logit: 16 bits
+  // without a sign.
   assign d = 16'(top_q - logit);
-  // t: distance to the largest logit in units of log2, rounded; saturated to 31 bits.
+  // t: distance to the largest logit in units of log2, rounded; saturated to 31 bits. One table
+  // serves both uses: in the third pass it is the sum of distance and logarithm that goes there
+  // (CONTRACT.md, Output error).
   always_comb begin
     scaled = '0;
     t = '0;
@@ -190,6 +202,8 @@ module npu_loss #(
     end
   end
   // 2^-distance: a table of 256 steps of an octave, straight lines between them, then the octaves.
+  // 24 fraction bits; the interpolation rounds, the shift by octaves truncates, as the contract
+  // says.
   assign fall = high_q - next_q;
   assign slope = 37'(fall) * 37'(rest_q) + 37'd2048;
   assign value = high_q - slope[36:12];
@@ -199,6 +213,9 @@ module npu_loss #(
     else if (clear_i) valid_q <= '0;
     else if (busy_q) valid_q <= {valid_q[1:0], cnt_elements_o};
   end
+  // Registers of both passes. A distance of more than 24 octaves is set to 31, a shift that leaves
+  // zero. The label's own distance is caught on the way, for the loss is log2(sum) plus that
+  // distance. The sum of 65,536 powers of at most 2^24 has 41 bits.
   always_ff @(posedge clk_i) begin
     if (cnt_elements_o || e_en[0]) begin
       product_q <= 32'(d) * 32'(m);
@@ -219,7 +236,9 @@ module npu_loss #(
     else if (state_q == TOP) sum_q <= '0;
   end
 
-  // log2 of the sum: leading one, table, interpolation.
+  // log2 of the sum: leading one, table, interpolation. The largest logit alone contributes 2^24,
+  // so the leading one is at bit 24 or above, and the logarithm of the sum over 2^24 is never
+  // negative.
   logic [5:0] msb, msb_q;
   logic [40:0] norm;
   logic [24:0] low_q, upper_q;
@@ -230,6 +249,8 @@ module npu_loss #(
   logic [25:0] log_rounded, log_sum;
   logic [31:0] loss_total;
   logic [30:0] loss_q;
+  // The highest bit set wins, and the sum is shifted so that it comes to bit 40: eight bits below
+  // it choose the segment, sixteen more the place in it.
   always_comb begin
     msb = 6'd24;
     norm = '0;
@@ -238,6 +259,8 @@ module npu_loss #(
       norm = sum_q << (6'd40 - msb);
     end
   end
+  // 24 fraction bits out of the table are rounded to 20, whole octaves are put before them; with
+  // the label's distance that is the loss (CONTRACT.md, Loss).
   always_comb begin
     rise = '0;
     log_slope = '0;
@@ -258,7 +281,8 @@ module npu_loss #(
   end
 
   // Rounding bits of the errors: a word for four classes, drawn ahead from the row's beginning on;
-  // the words wait in the pipeline.
+  // the words wait in the pipeline. They depend on SEED, tensor, example and class alone. Ignored
+  // examples draw theirs too, so the counter RANDOM_WORDS follows from the shape.
   localparam int unsigned H = HASH_STAGES;
   logic [H-1:0] h_valid_q, h_en;
   logic [15:0] example_q;        // row, as it is drawn
@@ -283,6 +307,8 @@ module npu_loss #(
     else if (clear_i) h_valid_q <= '0;
     else if (h_move) h_valid_q <= h_en;
   end
+  // Drawing is ahead of the examples by as many words as the pipeline holds and knows nothing of
+  // their labels; a row takes the words that cover its classes.
   always_ff @(posedge clk_i) begin
     if (h_go) begin
       h_column_q <= h_row_end ? '0 : h_column_q + 17'd4;
@@ -294,6 +320,7 @@ module npu_loss #(
       h_all_q <= 1'b0;
     end
   end
+  // CONTRACT.md, Random numbers: row is the example, block is the class divided by 4.
   logic [63:0] h_counter;
   always_comb begin
     h_counter = '0;
@@ -305,7 +332,8 @@ module npu_loss #(
   );
 
   // Third pass: the error of an element from its power. Element i of the row takes 16 bits i mod 4
-  // of its word.
+  // of its word. What enters is a probability with 24 fraction bits, what leaves an int8 in units
+  // of 2^-7: 17 bits are dropped, rounded up or down by the random bits.
   logic [24:0] power_q;
   logic [1:0] e_target_q;        // the element is the label's: beside table, power
   logic [1:0] e_last_in_q;       // the row's last: beside product, distance
@@ -315,6 +343,8 @@ module npu_loss #(
   logic pack_ready, pack_idle, e_busy;
   function automatic logic [7:0] rounded_error(input logic [24:0] probability,
                                                input logic is_label, input logic [15:0] random);
+    // The sign is known beforehand: a probability is at most 1, so the label's error is never
+    // positive and no other one is negative. Rounding the magnitude is therefore symmetric.
     logic [24:0] magnitude;
     logic [8:0] steps;
     logic [6:0] q;
@@ -323,6 +353,8 @@ module npu_loss #(
     q = (steps[8:7] != 2'd0) ? 7'd127 : steps[6:0];
     rounded_error = is_label ? -{1'b0, q} : {1'b0, q};
   endfunction
+  // Five registers move together. They wait if the packer cannot take an error, or if an element
+  // has come to the rounding before its random word has.
   always_comb begin
     e_advance = 1'b0;
     e_busy = 1'b0;
@@ -331,6 +363,8 @@ module npu_loss #(
       e_busy = e_valid_q != '0;
     end
   end
+  // A random word is done with after four elements, or at the end of the row: the next row begins
+  // with a word of its own.
   always_comb begin
     e_en = '0;
     h_pop = 1'b0;
@@ -344,6 +378,8 @@ module npu_loss #(
     else if (clear_i) e_valid_q <= '0;
     else if (e_advance) e_valid_q <= e_en;
   end
+  // The errors of an ignored example are 0 (CONTRACT.md, Output error); they are written all the
+  // same.
   always_ff @(posedge clk_i) begin
     if (e_en[2]) e_target_q[0] <= target_q[1];
     if (e_en[3]) begin
@@ -356,7 +392,8 @@ module npu_loss #(
     else if (state_q == LABEL) e_at_q <= '0;
   end
 
-  // Results in memory, if asked for: losses a word each, errors packed, each row by itself.
+  // Results in memory, if asked for: losses a write each, errors packed, each row by itself. A
+  // command has one of the two at most (CONTRACT.md, Validation).
   logic pack_wr_valid;
   logic [31:0] pack_wr_addr;
   logic [BUS_BYTES*8-1:0] pack_wr_data;
@@ -369,6 +406,7 @@ module npu_loss #(
   );
   assign wr_valid_o = (state_q == STORE) || pack_wr_valid;  // LABEL when idle
   assign wr_addr_o = errors ? pack_wr_addr : {out_addr_q[31:WB], {WB{1'b0}}};
+  // A loss is repeated across the word, and the strobes choose its four bytes.
   always_comb begin
     wr_data_o = '0;
     wr_strb_o = '0;
@@ -382,7 +420,8 @@ module npu_loss #(
     end
   end
 
-  // The walk through the states.
+  // The walk through the states. An example without output ends when its loss has been added, else
+  // when it was accepted; the command's last errors must have left the packer.
   logic example_done, finished;
   always_comb begin
     example_done = 1'b0;
@@ -394,6 +433,7 @@ module npu_loss #(
                      ((state_q == STORE) && wr_ready_i);
     finished = example_done && (left_q == 16'd1);
   end
+  // TOTAL has two steps: the loss is worked out in the first and added in the second.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       busy_q <= 1'b0;
@@ -430,7 +470,9 @@ module npu_loss #(
     end
   end
 
-  // What each state leaves behind, and the next example's addresses.
+  // What each state leaves behind, and the next example's addresses. Ignored examples (a label of
+  // all ones, or beyond the classes) have loss 0 and count nowhere. CORRECT compares with the first
+  // of the largest logits: only a larger one replaces it.
   always_ff @(posedge clk_i) begin
     if (busy_q) begin
       case (state_q)
@@ -483,6 +525,7 @@ module npu_loss #(
     end
   end
 
+  // Place of the next logit in its bus word; every pass begins at the row's first one.
   always_ff @(posedge clk_i) begin
     if (element && !last_element) at_q <= at_q + WB'(2);
     else if (element || (state_q == LABEL)) at_q <= row_addr_q[WB-1:0];
@@ -500,6 +543,8 @@ module npu_loss #(
     if (e_en[1]) e_last_in_q[1] <= e_last_in_q[0];
   end
 
+  // For the watchdog: any step of the states or of the bus is progress, so only a memory that does
+  // not answer looks like a stall.
   assign busy_o = busy_q;
   assign progress_o = busy_q && (element || (state_q == LABEL && rd_rsp_valid_i) ||
                                  (state_q >= DRAIN && state_q < STORE) || (e_advance && e_busy) ||

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Collects a stream of bytes into bus words with byte enables; a stream may begin and end anywhere
-// in a word.
+// in a word. Bytes wait in a word until it is full, so memory sees every word of a stream once.
+// Streams that follow each other without start_i go to consecutive addresses: the rows of a tensor.
 module npu_pack #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned LANES = 4,  // bytes per cycle, below BUS_BYTES
@@ -28,6 +29,7 @@ module npu_pack #(
   localparam int unsigned WB = $clog2(BUS_BYTES);
   localparam int unsigned SIZE = BUS_BYTES + LANES;
 
+  // The word being filled, which of its bytes are there, and the place of the next one.
   logic [BUS_BYTES*8-1:0] data_q;
   logic [BUS_BYTES-1:0] strb_q;
   logic [WB-1:0] pos_q;
@@ -41,11 +43,13 @@ module npu_pack #(
   logic [WB:0] pos_end;
   logic accept, full, emit, out_free;
 
+  // A last part that spills over needs a cycle of its own to go out, in which nothing is taken.
   assign out_free = !wr_valid_o || wr_ready_i;
   assign ready_o = out_free && !flush_q;
   assign accept = valid_i && ready_o;
   // The held word with the new bytes behind its last one; what does not fit is the next word's
-  // beginning. A word goes out when it is full, or with the stream's last byte.
+  // beginning. A word goes out when it is full, or with the stream's last byte. A byte goes to its
+  // place by a shift; bytes and strobes that are not given stay zero, so the merge is an OR.
   always_comb begin
     data = {{LANES{8'd0}}, data_q};
     strb = {{LANES{1'b0}}, strb_q};
@@ -66,11 +70,14 @@ module npu_pack #(
       strb = strb | ({{BUS_BYTES{1'b0}}, lanes} << pos_q);
     end
   end
+  // A command is complete only when this says so.
   assign idle_o = !wr_valid_o && !flush_q && (strb_q == '0);
 
   logic spill;  // bytes for the next word
   assign spill = strb[SIZE-1:BUS_BYTES] != '0;
 
+  // After a word has left, the bytes that did not fit become the beginning of the next one. Where
+  // the stream ends with such bytes, flush_q sends them out a cycle later.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       data_q <= '0;
@@ -98,6 +105,7 @@ module npu_pack #(
       else if (wr_ready_i) wr_valid_o <= 1'b0;
     end
   end
+  // The word's address is that of the first byte and counts up with every full word.
   always_ff @(posedge clk_i) begin
     if (accept && full) word_q <= word_q + 1'b1;
     else if (start_i) word_q <= addr_i[31:WB];

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SOFTMAX: int8 rows, the gemmlowp fixed-point algorithm of cmodel/numeric/softmax.hpp step by step
 // on one 32 x 32 multiplier. Each row is read three times: largest value, sum of exponentials,
-// results.
+// results. An element takes ten cycles and more in each of the last two passes; a network has one
+// softmax at its end, so this engine is small rather than fast. Qm.n below is a number with m
+// integer and n fraction bits beside its sign.
 module npu_softmax #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT
 ) (
@@ -29,10 +31,13 @@ module npu_softmax #(
 );
 
   localparam int unsigned WB = $clog2(BUS_BYTES);
+  // Constants of the series around -1/8, in Q0.31, and the largest number, which stands for 1.
   localparam logic signed [31:0] EXP_EIGHTH = 32'sd1895147668;  // exp(-1/8)
   localparam logic signed [31:0] THIRD = 32'sd715827883;
   localparam logic signed [31:0] INT_MAX = 32'sh7fff_ffff;
 
+  // npu_validate has seen that a row has at most 4,095 values: their exponentials' sum has 12
+  // integer bits.
   logic [12:0] classes;
   logic [4:0] left_shift;
   logic signed [31:0] multiplier, diff_min;
@@ -41,7 +46,8 @@ module npu_softmax #(
   assign multiplier = desc_i.m1;
   assign diff_min = desc_i.diff_min;
 
-  // Requests run ahead: each row three times.
+  // Requests run ahead: each row three times. Reading a row again is cheaper than a memory for the
+  // longest one (CONTRACT.md, Traffic: streams). The address moves on with a row's third request.
   logic busy_q, ask;
   logic [15:0] ask_left_q;
   logic [1:0] ask_step_q;
@@ -93,6 +99,8 @@ module npu_softmax #(
     OUT = 5'd15,     // the result goes to the packer
     FLUSH = 5'd16    // the last words go to memory
   } state_t;
+  // index_q is the element that is taken next; it is 0 again behind a row's last one, which is how
+  // the states know a row's end. at_q is that element's byte in its bus word.
   state_t state_q;
   logic [15:0] left_q;
   logic [31:0] row_addr_q;
@@ -124,7 +132,9 @@ module npu_softmax #(
   assign value = at_value[7:0];
   assign cnt_elements_o = taking && third_q && (state_q == TAKE);
 
-  // The multiplier: round(a * b / 2^31), ties by a nudge and truncation toward zero.
+  // The multiplier: round(a * b / 2^31), ties by a nudge and truncation toward zero. An arithmetic
+  // shift would round down instead, so negative products with a remainder get one more. Only -1
+  // times -1 does not fit, and becomes the largest number.
   logic signed [31:0] a, b, p, x_q, x2_q, x3_q, r_q, t_q, rest_q, error_q, half_q;
   logic signed [63:0] product, nudged;
   logic [31:0] floor_p;
@@ -141,7 +151,8 @@ module npu_softmax #(
     end
   end
 
-  // x / 2^n, to the nearest, ties away from zero; x * 4, saturated; exp(-2^i / 4).
+  // Helpers, of the names in softmax.hpp: x / 2^n, to the nearest, ties away from zero; x * 4,
+  // saturated; exp(-2^i / 4) in Q0.31.
   function automatic logic signed [31:0] shr_round(input logic signed [31:0] x,
                                                    input logic [5:0] n);
     logic [63:0] mask;
@@ -167,15 +178,22 @@ module npu_softmax #(
     endcase
   endfunction
 
+  // The multiple of 1/4 in the argument, up to 127 / 4, is a sum of powers of two. Its exponential
+  // is a product of seven constants at most, one for each bit that is set; the lowest bit comes
+  // first, as in the reference kernel.
   logic [6:0] bits_q;  // factors still to be multiplied
   logic [2:0] bit_index;
+  // Setting bits & (bits - 1) drops the lowest one, so FACTORS takes a cycle per factor and one
+  // more to find that none is left.
   always_comb begin
     bit_index = 3'd0;
     if (state_q == FACTORS)
       for (int unsigned i = 7; i > 0; i--) if (bits_q[i-1]) bit_index = 3'(i - 1);
   end
 
-  // What the multiplier gets in each state.
+  // What the multiplier gets in each state. States without an entry leave it at zero. The order of
+  // the operations is that of the reference kernel: each of them rounds, so another order would
+  // give other bits.
   logic signed [31:0] diff_q, scale_q, x4_4, part;
   logic [1:0] round_q;
   always_comb begin
@@ -184,6 +202,7 @@ module npu_softmax #(
     x4_4 = '0;
     if (busy_q) begin
       case (state_q)
+        // The shift may wrap, but only for fields that no quantizer makes (CONTRACT.md, Softmax).
         SCALE: begin
           a = diff_q <<< left_shift;
           b = multiplier;
@@ -200,6 +219,8 @@ module npu_softmax #(
           a = x2_q;
           b = x2_q;
         end
+        // With x^2 added to the product and the half of it taken in SERIES, the tail is x^2 / 2 +
+        // x^3 / 6 + x^4 / 24: the exponential's series up to the fourth power.
         TAIL: begin
           x4_4 = shr_round(t_q, 6'd2);
           a = x4_4 + x3_q;
@@ -217,10 +238,13 @@ module npu_softmax #(
           a = scale_q;
           b = r_q;
         end
+        // -32/17 in Q2.29. 48/17 - 32/17 * h is the straight line closest to 1 / h for h in 1/2 ..
+        // 1; each round of Newton's method squares its error.
         GUESS: begin
           a = half_q;
           b = -32'sd1010580540;
         end
+        // How far half times reciprocal is from 1, which is 2^29 in Q2.29.
         ERROR: begin
           a = half_q;
           b = x_q;
@@ -233,10 +257,12 @@ module npu_softmax #(
       endcase
     end
   end
-  // the largest multiple of 1/4 below the argument, as a fraction of -1/4 .. 0
+  // SPLIT cuts the argument (Q5.26, not positive) into a multiple of 1/4 and this rest in -1/4 ..
+  // 0, for which the series converges fast. The multiple is the rest minus the argument.
   assign part = $signed({8'd0, t_q[23:0]}) - 32'sd16777216;
 
-  // The sum shifted to the top of a word.
+  // The sum shifted to the top of a word: then it is 1 + a with a in 0 .. 1, and the reciprocal of
+  // half of it is found by Newton's method. How far it was shifted is taken back at the end.
   logic signed [31:0] sum_q;
   logic [5:0] headroom, shift_out_q;
   logic [31:0] normal;
@@ -249,7 +275,8 @@ module npu_softmax #(
     end
   end
 
-  // Results of the states whose sum saturates.
+  // Results of the states whose sum saturates. SERIES: near 0 the exponential rounds to 1, which
+  // Q0.31 does not hold.
   logic signed [31:0] result;
   logic signed [31:0] series;
   logic signed [32:0] series_full;
@@ -262,6 +289,10 @@ module npu_softmax #(
           : series_full[31:0];
     end
   end
+  // REFINE: the reciprocal of the half is kept as Q2.29; the product of two such numbers has two
+  // integer bits too many, which the shift by two takes off. After the last round one doubling of
+  // the bits makes it the reciprocal of the whole in Q0.31: half of the value, in steps a quarter
+  // as large.
   logic signed [31:0] refined, double_sat;
   always_comb begin
     refined = '0;
@@ -277,7 +308,8 @@ module npu_softmax #(
   logic pack_ready, pack_idle, pack_last;
   assign pack_last = index_q == '0;
 
-  // The probability as int8: scale 1/256, zero point -128.
+  // The probability as int8: scale 1/256, zero point -128. shift_out_q holds both the normalisation
+  // of the sum and the scale of 1/256.
   always_comb begin
     result = -32'sd128;
     if (state_q == USE) begin
@@ -287,12 +319,15 @@ module npu_softmax #(
     end
   end
 
-  // The walk through the states.
+  // The walk through the states. A zero difference has the exponential 1 without a series.
   logic finished;
+  // The last words may still be in the packer when the last row's end is reached.
   always_comb begin
     finished = 1'b0;
     if (state_q == FLUSH) finished = pack_idle && (left_q == '0);  // TOP when idle
   end
+  // TOP and TAKE wait for memory, OUT and FLUSH for the packer; any other state takes a cycle,
+  // FACTORS one per factor and one more.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       busy_q <= 1'b0;
@@ -330,7 +365,9 @@ module npu_softmax #(
     end
   end
 
-  // What each state leaves behind.
+  // What each state leaves behind. In the second pass USE adds to the sum, rounded to Q12.19; in
+  // the third it makes the result from the reciprocal. At the end of a pass the place goes back to
+  // the row's first byte, after the third on to the next row's.
   always_ff @(posedge clk_i) begin
     if (busy_q) begin
       if (taking) begin
@@ -373,7 +410,7 @@ module npu_softmax #(
           out_q <= result[7:0];
         end
         HALF: begin
-          // (normal - 2^31 + 2^31) / 2
+          // The sum is 1 + a. softmax.hpp takes 1 off and adds it again before it halves.
           half_q <= {1'b0, normal[31:1]};
           shift_out_q <= 6'd35 - headroom;
         end
@@ -406,6 +443,8 @@ module npu_softmax #(
       sum_q <= '0;
     end
   end
+  // Rows are written one by one: each ends a stream of the packer, as the contract counts their
+  // words.
   npu_pack #(.BUS_BYTES(BUS_BYTES), .LANES(1)) u_pack (
     .clk_i, .rst_ni, .clear_i, .start_i, .addr_i(desc_i.out_addr),
     .valid_i(busy_q && (state_q == OUT)), .ready_o(pack_ready), .bytes_i(out_q), .count_i(1'b1),
@@ -413,6 +452,7 @@ module npu_softmax #(
     .wr_strb_o
   );
 
+  // For the watchdog: arithmetic always moves, waiting for memory does not.
   assign busy_o = busy_q;
   assign progress_o = busy_q &&
       (taking || (wr_valid_o && wr_ready_i) || ((state_q == OUT) && pack_ready) ||
@@ -421,6 +461,7 @@ module npu_softmax #(
   assign unused = ^{desc_i, at_value, normal, result, rest_q};
 
 `ifndef SYNTHESIS
+  // The sequencer starts a command only when the one before is done.
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) start_i |-> !busy_q);
 `endif
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Turns bus words into a stream of bytes that begins anywhere in the first word: up to LANES bytes
-// are visible at a time.
+// are visible at a time. A word is taken as soon as it fits beside what is left, so a full stream
+// never pauses.
 module npu_unpack #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned LANES = 4,  // at most BUS_BYTES
@@ -22,11 +23,14 @@ module npu_unpack #(
   localparam int unsigned SIZE = BUS_BYTES + LANES;
   localparam int unsigned FB = $clog2(SIZE + 1);
 
+  // Bytes in the order of the stream, the next one lowest; fill_q says how many. There is room for
+  // a word beside LANES bytes that are left over.
   logic [SIZE*8-1:0] buffer_q, kept, word;
   logic [FB-1:0] fill_q, left;
   logic first_q, load;
 
   assign bytes_o = buffer_q[LANES*8-1:0];
+  // In a cycle in which bytes are taken, a word may come in as well if it fits behind the rest.
   assign have_o = (fill_q > FB'(LANES)) ? CB'(LANES) : CB'(fill_q);
   assign left = take_i ? fill_q - FB'(count_i) : fill_q;
   assign word_ready_o = left <= FB'(LANES);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // First-in first-out buffer for bus words and for tokens between engines. Both sides are
 // registered: no path from push to pop or from pop to push, so what is pushed in one cycle can be
-// popped in the next, and a full buffer takes nothing in the cycle of a pop.
+// popped in the next, and a full buffer takes nothing in the cycle of a pop. clear_i empties it.
+// The word at pop_data_o stays until it is popped.
 module npu_fifo #(
   parameter int unsigned WIDTH = 8,
   parameter int unsigned DEPTH = 4  // power of two
@@ -25,12 +26,15 @@ module npu_fifo #(
   logic [PW:0] count_q;
   logic push, pop;
 
+  // Both handshakes depend on registers alone. That costs a place in the cycle of a pop from a full
+  // buffer, and in exchange chains of buffers never form long combinational paths.
   assign push_ready_o = (count_q != (PW + 1)'(DEPTH));
   assign pop_valid_o = (count_q != '0);
   assign pop_data_o = mem_q[head_q];
   assign push = push_valid_i && push_ready_o;
   assign pop = pop_valid_o && pop_ready_i;
 
+  // Memory without reset: what it holds counts only between head and tail.
   always_ff @(posedge clk_i) if (push) mem_q[tail_q] <= push_data_i;
 
   always_ff @(posedge clk_i or negedge rst_ni) begin

@@ -19,7 +19,8 @@ module npu_load #(
   input  logic                          start_i,
   input  npu_pkg::desc_t                desc_i,
   output logic                          busy_o,
-  // per command, valid with the first tile token
+  // Products that the other engines need, worked out once per command; valid with the first tile
+  // token. The scratchpad's are in bytes, the output's in elements.
   output logic [AW-1:0]                 step_y_o,    // scratchpad bytes between output rows
   output logic [AW-1:0]                 tap_x_o,     // ... between taps
   output logic [AW-1:0]                 tap_y_o,
@@ -28,11 +29,12 @@ module npu_load #(
   output logic [31:0]                   packed_k_o,  // kernel_h * kernel_w * in_c
   output logic [31:0]                   out_row_o,   // output elements in a row, an image
   output logic [31:0]                   out_img_o,
-  // one token per tile, to all that work on tiles at once
+  // One token per tile, to all that work on tiles at once. It may come before the tile's region is
+  // loaded: weights and parameters are fetched meanwhile.
   output logic                          tile_valid_o,
   input  logic                          tile_ready_i,
   output npu_types::tile_t              tile_o,
-  // halves of the scratchpad
+  // Halves of the scratchpad: full_o once a region is complete, until its reader sends release_i.
   output logic [1:0]                    full_o,
   // of each half: scratchpad bytes between output columns
   output logic [2*AW-1:0]               step_x_o,
@@ -60,6 +62,7 @@ module npu_load #(
   localparam int unsigned SUBS = (BUS_BYTES > ROWS) ? BUS_BYTES / ROWS : 1;
   localparam int unsigned SB = (SUBS > 1) ? $clog2(SUBS) : 1;
   localparam int unsigned WB = (BUS_BYTES > ROWS) ? ROWS : BUS_BYTES;
+  // 65,535 positions at a stride of 255, and as much again for a dilated kernel, stay below 2^25.
   localparam int unsigned CW = 26;  // signed image coordinates
 
   // Fields.
@@ -81,6 +84,7 @@ module npu_load #(
   assign out_c = (desc_i.opcode == npu_pkg::OPCODE_POOL) ? in_c : desc_i.out_c;
   assign chunked = tile_c < in_c;
   // Images of the output at a pitch: a multiple of the element's bytes, so elements can count it.
+  // Rows inside an image always lie without a gap (CONTRACT.md, Images apart).
   logic [31:0] out_pitch;
   logic [1:0] out_shift;
   assign out_pitch = desc_i.out_pitch;
@@ -88,7 +92,8 @@ module npu_load #(
 
   // A command: MULTIPLY (products of the command), then for every part of every tile SETUP (its
   // size), MULTIPLY (products of the tile), PUSH (the token; waits for a free half), MOVE (requests
-  // and placement run), NEXT (the half is full, on to the next part).
+  // and placement run), NEXT (the half is full, on to the next part). The half is marked full in
+  // NEXT, while the last write is at the scratchpad, so that no reader comes before it.
   typedef enum logic [2:0] {
     IDLE = 3'd0, MULTIPLY = 3'd1, SETUP = 3'd2, PUSH = 3'd3, MOVE = 3'd4, NEXT = 3'd5
   } state_t;
@@ -160,8 +165,12 @@ module npu_load #(
   end
 
   // What the products are for. Coordinates of the image are signed: padding lies at negative ones.
+  // 32 bits are enough: npu_validate has refused what does not lie inside the memory, and a product
+  // that wraps is one that the command does not use.
   logic [31:0] in_row_q, in_img_q, kh_ext_q, kw_ext_q, in_base_q, out_base_q, row_bytes_q,
       left_bytes_q, mid_bytes_q, right_bytes_q;
+  // rows_q and cols_q are the region's size, padding included. Of a row of cols_q columns left_q
+  // lie left of the image and mid_q inside it; ya_q and xa_q are the first row and column inside.
   logic signed [CW-1:0] iy0_q, ix0_q;
   logic [CW-1:0] rows_q, cols_q, left_q, mid_q;
   logic [15:0] ya_q, xa_q;
@@ -170,7 +179,9 @@ module npu_load #(
   assign product = mul_a_q * mul_b_q;
 
   // One multiplier for all of them: a second would shorten the few cycles before a tile's first
-  // request, in which the array still works on the tile before.
+  // request, in which the array still works on the tile before. The strides of input and output,
+  // the extents of the kernel and the steps between taps come first, for the tiles' products use
+  // them (CONTRACT.md, Tiles and Scratchpad, has the formulas).
   always_comb begin
     mul_a = '0;
     mul_b = '0;
@@ -205,7 +216,9 @@ module npu_load #(
     endcase
   end
 
-  // Columns xa to xe of the tile lie inside the image.
+  // Columns xa to xe of the tile lie inside the image. This is worked out between two products,
+  // when the first column and the number of columns are known and before the bytes are. A tile may
+  // lie wholly in the padding; then all its columns count as left of the image.
   logic signed [CW-1:0] ix_end, xa, xe;
   always_comb begin
     ix_end = '0;
@@ -218,7 +231,9 @@ module npu_load #(
     end
   end
 
-  // Operands, and the product of the step before back to its register.
+  // Operands, and the product of the step before back to its register. What is not a plain product
+  // is completed here on the way: extents get their last row or column, coordinates lose the
+  // padding, and what is right of the image is what the others leave.
   always_ff @(posedge clk_i) begin
     if (state_q == MULTIPLY) begin
       mul_a_q <= mul_a;
@@ -261,6 +276,9 @@ module npu_load #(
     end
   end
 
+  // The token carries what the receivers cannot derive cheaply from the descriptor: where the
+  // tile's outputs begin, where its first tap lies in the image, and the sizes of a tile that may
+  // be cut at the end of the tensor.
   assign tile_valid_o = (state_q == PUSH) && need_push_q;
   assign tile_o.last = last_tile;
   assign tile_o.out_base = out_base_q;
@@ -276,7 +294,8 @@ module npu_load #(
   // Sequence of tiles, blocks, chunks.
   logic start_move, moved;
   logic need_push_q;
-  // first chunk and block of the tile; last product of the command, of the tile
+  // first_part: first chunk and block of the tile, which announces it; pc_command, pc_end: the last
+  // product of the command, of the tile.
   logic first_part, pc_command, pc_end;
   always_comb begin
     first_part = 1'b0;
@@ -288,8 +307,11 @@ module npu_load #(
       pc_end = (pc_q == M_TILE);
     end
   end
+  // Bytes move when the token is out and the half is free: a region must not overwrite one that is
+  // still read. Both processes of MOVE start in this cycle.
   assign start_move = (state_q == PUSH) && (!need_push_q || tile_ready_i) && !full_q[half_q];
-  // A token goes once, even when the half is not free yet.
+  // A token goes once, even when the half is not free yet. So the weights of the next tile are on
+  // their way while the array still works on this half.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       state_q <= IDLE;
@@ -333,6 +355,8 @@ module npu_load #(
     end
   end
 
+  // The last tile, or chunk, of a dimension takes what is left (CONTRACT.md, Tiles). The sizes are
+  // registers because the products of the tile follow from them.
   always_ff @(posedge clk_i) begin
     if (state_q == SETUP) begin
       tn_q <= (n_end > 17'(n)) ? n - n0_q : tile_n;
@@ -343,8 +367,10 @@ module npu_load #(
   end
 
   // Requests: one per row of the tile that has columns inside the image, row by row and image by
-  // image, as fast as the bus takes them; the bus buffers what comes back.
-  // a step never meets the start of the next region
+  // image, as fast as the bus takes them; the bus buffers what comes back. Rows above and below the
+  // image cost a cycle each and no request. The address moves only past rows inside the image, for
+  // in_base_q is that of the first of these. A step never meets the start of the next region: MOVE
+  // ends with the placement, which is always behind the requests.
   logic rq_active_q, rq_inside, rq_last, rq_end, rq_next;
   logic [15:0] rq_n_q;
   logic [CW-1:0] rq_r_q;
@@ -370,6 +396,8 @@ module npu_load #(
     else if (start_move) rq_active_q <= 1'b1;
     else if (rq_next && rq_end) rq_active_q <= 1'b0;
   end
+  // The next row lies in_row_q further on; the next image begins in_img_q behind the one before, at
+  // its own first row.
   always_ff @(posedge clk_i) begin
     if (rq_next) begin
       if (!rq_last) begin
@@ -392,14 +420,18 @@ module npu_load #(
     end
   end
 
-  // Placement.
-  // The other half of MOVE: for each row of each image what is left of the image (fill), inside
-  // (data) and right of it (fill); a row above or below the image is one fill. P_ROW begins a row.
+  // Placement. The other half of MOVE: for each row of each image what is left of the image (fill),
+  // inside (data) and right of it (fill); a row above or below the image is one fill. P_ROW begins
+  // a row. The fill is the input zero point: the array reads it as zero, so padding contributes
+  // nothing (CONTRACT.md, Accumulation); npu_pool leaves such taps out.
   typedef enum logic [1:0] {
     P_OFF = 2'd0, P_ROW = 2'd1, P_FILL = 2'd2, P_DATA = 2'd3
   } place_t;
   place_t place_q;
   logic fill_then_data_q;             // after the fill comes the row's data, else its end
+  // Placement counts rows and images for itself, since requests are ahead of it. Of addresses in
+  // memory it needs the lowest bits only: they say in which byte of its first bus word a row
+  // begins.
   logic [15:0] pl_n_q;
   logic [CW-1:0] pl_r_q;
   logic signed [CW-1:0] pl_iy_q;
@@ -409,10 +441,13 @@ module npu_load #(
   logic [LB-1:0] skip_q;              // bytes of the word before the data
   logic [SB-1:0] sub_q;
   logic pl_inside, row_done, row_last, fire, data_fire, word_done, advance, run_done;
-  // end of the run in this word; bytes of the run that this step takes
+  // data_hi is the end of the run, counted from the word's first byte; step is how many bytes of
+  // the run this cycle takes.
   logic [31:0] data_hi, step;
   logic [LB:0] word_hi, part_from;    // bytes of the word, of its part, that belong to the row
   logic [LR:0] lo, hi;                // bytes of the write
+  // A bus word is given back when its last part has been written. Where the scratchpad's words are
+  // at least as wide as the bus there is one part only.
   assign data_fire = (place_q == P_DATA) && rd_rsp_valid_i;
   assign fire = (place_q == P_FILL) || data_fire;
   assign word_done = (32'(sub_q) == 32'(SUBS - 1));
@@ -421,7 +456,9 @@ module npu_load #(
   assign advance = (place_q == P_FILL) || (data_fire && word_done);
   // Bytes lo to hi of this cycle's write belong to the run. A fill writes up to the end of the
   // scratchpad's word; data lies in a bus word from its byte skip_q on, which takes SUBS writes
-  // where bus words are wider than the scratchpad's.
+  // where bus words are wider than the scratchpad's. A write never has more bytes than there are
+  // banks, and consecutive bytes lie in different banks, so every write takes one cycle
+  // (npu_scratchpad).
   always_comb begin
     data_hi = '0;
     word_hi = '0;
@@ -444,7 +481,8 @@ module npu_load #(
       if (lo > hi) lo = hi;
     end
   end
-  // Ends of the run, of the row, of the tile.
+  // Ends of the run, of the row, of the tile. In a row without padding on the right the data ends
+  // the row, else the fill behind it does.
   always_comb begin
     pl_inside = 1'b0;
     row_last = 1'b0;
@@ -459,6 +497,8 @@ module npu_load #(
   end
   assign moved = row_done && row_last && (pl_n_q + 16'd1 == tn_q);
 
+  // A row costs a cycle for P_ROW, then its fills and words; an empty piece is passed over, so a
+  // row inside an image without padding is data only.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) place_q <= P_OFF;
     else if (clear_i) place_q <= P_OFF;
@@ -474,7 +514,7 @@ module npu_load #(
   end
 
   // The write, registered. Byte 0 of the part goes to wr_addr_o, which may lie before the row's
-  // first byte.
+  // first byte. The bytes before it belong to another row; the mask leaves them alone.
   logic [BUS_BYTES*8-1:0] part;
   always_comb begin
     part = '0;
@@ -498,7 +538,8 @@ module npu_load #(
     end
   end
 
-  // Where the next byte goes and how many follow in this run.
+  // Where the next byte goes and how many follow in this run. A run is one of the row's up to three
+  // pieces; at its end the length of the piece that follows is taken over.
   always_ff @(posedge clk_i) begin
     if (advance) begin
       pl_at_q <= pl_at_q + AW'(step);
@@ -508,7 +549,8 @@ module npu_load #(
       len_q <= !pl_inside ? row_bytes_q : (left_bytes_q != '0) ? left_bytes_q : mid_bytes_q;
     end
   end
-  // Where in the bus word we are. Only the first word of a row begins before its data.
+  // Where in the bus word we are. Only the first word of a row begins before its data. All words
+  // after it are used from their first byte on.
   always_ff @(posedge clk_i) begin
     if (data_fire) begin
       sub_q <= !word_done ? sub_q + SB'(1) : '0;
@@ -521,7 +563,8 @@ module npu_load #(
     end
   end
   // The next row, or the first row of the next image: where it goes and where in a bus word it
-  // begins.
+  // begins. Rows lie row_pitch bytes apart in the scratchpad, whatever their length: the host
+  // chooses the pitch so that a packed k-tile's lanes fall into different banks.
   always_ff @(posedge clk_i) begin
     if (row_done) begin
       if (!row_last) begin
@@ -549,7 +592,8 @@ module npu_load #(
     end
   end
 
-  // Sums of products: address of the first byte inside the image, first output element.
+  // Sums of products: address of the first byte inside the image, first output element. The three
+  // products of each come in the order of the list, so the first one starts the sum.
   always_ff @(posedge clk_i) begin
     if (wb_valid_q) begin
       if (wb_q == M_IN_N || wb_q == M_IN_Y || wb_q == M_IN_X) begin
@@ -562,6 +606,9 @@ module npu_load #(
   end
 
   // On to the next chunk of channels, block of outputs, tile: columns before rows before images.
+  // Blocks are a loop here only for a tile whose channels come in chunks: the chunks have to be
+  // loaded again for every block. step_x_o belongs to the half: the reader of the other half may
+  // still need the value of a chunk of another size.
   always_ff @(posedge clk_i) begin
     if (state_q == NEXT) begin
       step_x_o[half_q*AW +: AW] <= px_q;
@@ -587,6 +634,7 @@ module npu_load #(
     else if (state_q == IDLE) pc_q <= '0;
   end
 
+  // SRAM_WRITES counts every byte of the region, fill included.
   assign cnt_sram_writes_o = fire ? hi - lo : '0;
 
   logic unused;
@@ -594,10 +642,13 @@ module npu_load #(
       mid_bytes_q[31:24], xa[CW-1:16], data_hi};
 
 `ifndef SYNTHESIS
+  // Requests and placement agree about where a row ends.
   assert property (@(posedge clk_i) disable iff (!rst_ni)
                    data_fire && word_done |-> rd_rsp_last_i == (data_hi <= 32'(BUS_BYTES)));
+  // A region starts only when both processes have finished the one before.
   assert property (@(posedge clk_i) disable iff (!rst_ni)
                    !(start_move && (rq_active_q || place_q != P_OFF)));
+  // Only a full half is given back.
   assert property (@(posedge clk_i) disable iff (!rst_ni) (full_q & release_i) == release_i);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                    rd_req_valid_o && !rd_req_ready_i |=>

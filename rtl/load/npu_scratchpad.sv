@@ -15,13 +15,15 @@ module npu_scratchpad #(
 ) (
   input  logic               clk_i,
   input  logic               rst_ni,
-  // write: byte j of the data goes to wr_addr_i + j if its mask bit is set
+  // Write: byte j of the data goes to wr_addr_i + j if its mask bit is set. Nobody waits: reader
+  // and writer never use the same half, so every access is granted.
   input  logic               wr_valid_i,
   input  logic               wr_half_i,
   input  logic [AW-1:0]      wr_addr_i,
   input  logic [ROWS-1:0]    wr_mask_i,
   input  logic [ROWS*8-1:0]  wr_data_i,
-  // read
+  // Read: lane i gets byte rd_base_i + offset i of the half, as npu_weight or npu_pool has worked
+  // it out. rd_packed_i says whether each lane has an offset of its own.
   input  logic               rd_valid_i,
   input  logic               rd_half_i,
   input  logic               rd_packed_i,
@@ -34,7 +36,8 @@ module npu_scratchpad #(
 
   localparam int unsigned WW = AW - LR;  // word address in one half
 
-  // Cycle 0: bank addresses.
+  // Cycle 0: bank addresses. What later cycles need of the read travels along: by how many banks
+  // the first lane is rotated, and how many lanes are in use.
   logic [AW-1:0] first;
   logic [LR-1:0] rot_q, rot2_q;
   logic [LR:0] lanes_q, lanes2_q;
@@ -43,6 +46,7 @@ module npu_scratchpad #(
 
   assign first = rd_base_i + rd_off_i[AW-1:0];
 
+  // valid_q and valid2_q follow the read through bank and lane, so that nothing moves without one.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       valid_q <= 1'b0;
@@ -66,6 +70,9 @@ module npu_scratchpad #(
   logic [AW-1:0] lane_addr;
   logic unused_low;
   assign unused_low = ^lane_addr[LR-1:0];
+  // Packed: each lane has its own word address, for the bytes of a k-tile are spread over kernel
+  // rows. Without packing the lanes are neighbours and each bank works out its address from the
+  // first one.
   always_comb begin
     lane_word = '0;
     lane_addr = '0;
@@ -77,7 +84,8 @@ module npu_scratchpad #(
     end
   end
 
-  // Write side: byte j of bank b.
+  // Write side: rotate data and mask so that byte j stands before the bank it belongs to. The word
+  // is written twice side by side, and one shift of it is the rotation.
   logic [2*ROWS*8-1:0] wr_twice;
   logic [2*ROWS-1:0] mask_twice;
   logic [ROWS*8-1:0] wr_banks;
@@ -106,6 +114,8 @@ module npu_scratchpad #(
     logic [WW-1:0] wr_word;
     logic [LR-1:0] lane;
     logic carry;
+    // Consecutive bytes that begin in a bank behind this one reach it in the next word: hence the
+    // carry. Address and half are registered in cycle 0, the bank is read in cycle 1.
     assign carry = (LR + 1)'(first[LR-1:0]) > (LR + 1)'(b);
     assign lane = LR'(b) - first[LR-1:0];
     assign wr_word = wr_addr_i[AW-1:LR] + WW'((LR + 1)'(wr_rot) > (LR + 1)'(b));
@@ -118,7 +128,8 @@ module npu_scratchpad #(
     end
   end
 
-  // Cycle 2: banks to lanes, zero point, gates.
+  // Cycle 2: banks to lanes, zero point, gates. Lanes that are not in use become zero, so whatever
+  // lies behind a tile's last channel adds nothing to a sum.
   logic [2*ROWS*8-1:0] rd_twice;
   logic unused_rd;
   always_comb begin

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What modules hand to each other as one: groups of ports that belong together. Widths that depend
-// on a parameter (bus data) stay ports of their own, for a package has no parameters.
+// on a parameter (bus data) stay ports of their own, for a package has no parameters. The structs
+// are packed: the first field is the highest, and a queue of width $bits carries one as it is.
 package npu_types;
 
   // AXI4-Lite, by direction of the data: what the host drives, what it gets.
@@ -30,7 +31,8 @@ package npu_types;
     logic [1:0] rresp;
   } axil_data_t;
 
-  // A client asks the read master for every bus word that [addr, addr + bytes) touches.
+  // A client asks the read master for every bus word that [addr, addr + bytes) touches. Answers
+  // come in order, word by word, the last word of a request marked.
   typedef struct packed {
     logic valid;
     logic [31:0] addr;
@@ -44,7 +46,8 @@ package npu_types;
     logic [5:0] waiting;
   } read_status_t;
 
-  // How a command or a queue ended: npu_pkg::error_t and what ERROR_INFO says about it.
+  // How a command or a queue ended: npu_pkg::error_t and what ERROR_INFO says about it. code 0 is
+  // no error.
   typedef struct packed {
     logic [7:0] code;
     logic [31:0] info;

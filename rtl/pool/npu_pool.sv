@@ -2,7 +2,9 @@
 // Pooling: one tap of a block of channels per cycle from the scratchpad, positions back to back.
 // Taps outside the image are read like the others and ignored. Finished windows wait in a short
 // queue, are divided (average: eight steps, all lanes at once), clamped and handed to the write
-// combiner.
+// combiner. A tap needs a scratchpad access of its own, so a window costs as many cycles as it has
+// taps; division runs beside the next windows. In and out share a scale and there is no
+// requantization (CONTRACT.md, Pooling).
 module npu_pool #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
@@ -27,7 +29,8 @@ module npu_pool #(
   input  logic                          tile_valid_i,
   output logic                          tile_ready_o,
   input  npu_types::tile_t              tile_i,
-  // scratchpad
+  // Scratchpad: a read per tap, of the block's channels as neighbouring lanes. rd_base_o is the
+  // position's place, rd_off_o the tap's distance from it.
   input  logic [1:0]                    full_i,
   input  logic [2*AW-1:0]               step_x_i,
   output logic [1:0]                    release_o,
@@ -37,7 +40,7 @@ module npu_pool #(
   output logic [AW-1:0]                 rd_off_o,
   output logic [LR:0]                   rd_lanes_o,
   input  logic [ROWS*32-1:0]            act_i,       // three cycles after rd_valid_o, zero point 0
-  // output segments
+  // Output segments: see npu_drain. A position's channels follow each other.
   output logic                          seg_valid_o,
   input  logic                          seg_ready_i,
   output logic [31:0]                   seg_addr_o,
@@ -58,6 +61,8 @@ module npu_pool #(
   logic [16:0] channels;
   logic [15:0] kernel_h, kernel_w, in_h, in_w;
   logic [CW-1:0] stride_h, stride_w, dil_h, dil_w;
+  // in_c is the number of output channels as well. Kernel and dilation are those of a convolution,
+  // so npu_load's steps between taps serve here too.
   assign maximum = desc_i.flags.max;
   assign channels = desc_i.in_c[16:0];
   assign kernel_h = desc_i.kernel_h;
@@ -87,6 +92,9 @@ module npu_pool #(
   logic signed [CW-1:0] iy_pos_q, ix_pos_q, iy_q, ix_q;
   logic first_tap, last_kx, last_tap, last_x, last_y, last_pos, last_block, issue, in_image, slot,
       block_end, out_done;
+  // All counters run down, so their ends compare with 1. in_image says whether the tap lies inside
+  // the image: coordinates are signed, and padding is what lies below 0 or behind the last row or
+  // column.
   assign px = step_x_i[half_q*AW +: AW];
   assign left = channels - o_q;
   assign last_block = (left == 17'(nc_q));
@@ -103,6 +111,8 @@ module npu_pool #(
   assign tile_ready_o = (state_q == P_DRAIN) && out_done && last_block;
   assign busy_o = (state_q != P_WAIT);
 
+  // A tile keeps its half of the scratchpad until its last block has been written: every block
+  // reads the region again, for other channels.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       state_q <= P_WAIT;
@@ -125,7 +135,10 @@ module npu_pool #(
   end
 
   // The walk: columns of taps, rows of taps, then columns, rows and images of positions. What is
-  // read by others is written after them: a simulator then needs no second copy of it.
+  // read by others is written after them: a simulator then needs no second copy of it. Two places
+  // move side by side: the one in the scratchpad, which decides what is read, and the one in the
+  // image, which decides whether it counts. Each has the position's start beside the tap's, to go
+  // back to after the last tap of a row and of the window.
   always_ff @(posedge clk_i) begin
     if (issue) begin
       tap_q <= !last_kx ? tap_q + tap_x_i : !last_tap ? tap_row_q + tap_y_i : '0;
@@ -181,6 +194,8 @@ module npu_pool #(
     if (state_q == P_BLOCK) nc_q <= (left > 17'(LANES)) ? (LR + 1)'(LANES) : left[LR:0];
   end
 
+  // All of a tap's channels are read at once; SRAM_READS counts one per tap, position and block,
+  // inside the image or not (CONTRACT.md, Scratchpad).
   assign rd_valid_o = issue;
   assign rd_half_o = half_q;
   assign rd_base_o = p_q;
@@ -192,6 +207,8 @@ module npu_pool #(
 
   // The window that is being collected: a sum, or the largest value so far, per lane, and how many
   // taps lay inside the image. Valid, first, last, inside travel with the read, three cycles long.
+  // These are the scratchpad's cycles for address, bank and lane. 65,535 taps of -128 need 24
+  // signed bits, so a sum never wraps.
   logic [3:1] v_q, first_q, last_q, in_q;
   logic [LANES*SUM-1:0] sum_q;
   logic [15:0] count_q;
@@ -214,6 +231,9 @@ module npu_pool #(
       last_q <= {last_q[2:1], last_tap};
       in_q <= {in_q[2:1], in_image};
     end
+    // The first tap replaces what the window before has left; taps outside the image change
+    // nothing. A window that begins outside starts from 0, or from -128 for a maximum, and so
+    // leaves the result to the taps that follow.
     if (v_q[3]) begin
       count_q <= (first_q[3] ? 16'd0 : count_q) + 16'(in_q[3]);
       for (int unsigned l = 0; l < LANES; l++) begin
@@ -230,7 +250,9 @@ module npu_pool #(
     end
   end
 
-  // Finished windows. A place is reserved before a window's last tap is read.
+  // Finished windows. A place is reserved before a window's last tap is read, because what has been
+  // read cannot be stopped: the scratchpad's pipeline has no way to wait. The reader stops at a
+  // window's last tap instead, until there is a place.
   localparam int unsigned SLOTS = 4;
   logic [2:0] used_q;
   logic q_ready, q_valid, q_pop;
@@ -249,6 +271,8 @@ module npu_pool #(
 
   // Division of the magnitude, rounded: (|sum| + n / 2) / n, a bit per cycle, bit 7 first. |sum| +
   // n / 2 <= 128 n + n / 2, so the quotient has eight bits. A maximum passes through undivided.
+  // Dividing the magnitude rounds halves away from zero, alike for both signs, as the contract's
+  // truncating division does. Eight cycles are hidden behind windows of eight taps and more.
   logic out_valid_q, dividing_q, res_load, res_free, seg_take;
   logic [2:0] bit_q;
   logic [15:0] div_q;
@@ -272,6 +296,8 @@ module npu_pool #(
       else if (res_free) out_valid_q <= 1'b0;
     end
   end
+  // Restoring division, all lanes in step: a bit of the quotient is 1 where the divisor, shifted to
+  // that bit, can still be subtracted. n / 2 is the count without its lowest bit.
   always_ff @(posedge clk_i) begin
     if (res_load) begin
       bit_q <= 3'd7;
@@ -293,7 +319,8 @@ module npu_pool #(
       end
     end
   end
-  // Sign and clamp. A window without a tap inside the image averages to 0.
+  // Sign and clamp. A window without a tap inside the image averages to 0. A maximum of such a
+  // window is -128 from the start; both are then clamped like any other value.
   logic signed [15:0] act_min, act_max;
   assign act_min = desc_i.act_min;
   assign act_max = desc_i.act_max;
@@ -313,7 +340,8 @@ module npu_pool #(
     end
   end
 
-  // Output: a position's channels in segments.
+  // Output: a position's channels in segments, as many as it takes at two bytes per output lane.
+  // The result stays until its last segment was taken; then npu_walk goes on to the next position.
   logic [LR:0] done_q, rest;
   logic [31:0] at;
   logic walk_last;
@@ -343,6 +371,7 @@ module npu_pool #(
   assign unused = ^{act_i, q_ready, result_rest, value, tile_i};
 
 `ifndef SYNTHESIS
+  // The reservation holds: a finished window always finds its place.
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) window_q |-> q_ready);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                    out_done |-> state_q == P_DRAIN);

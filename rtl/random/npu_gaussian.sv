@@ -13,6 +13,8 @@ module npu_gaussian (
   output logic [6:0]  magnitude_o
 );
 
+  // Binary search for the count, its highest bit first: the thresholds rise, so if T[k] is not
+  // above u, at least k + 1 of them are not.
   function automatic logic [6:0] search(input logic [14:0] u);
     logic [6:0] m;
     m = 7'd0;

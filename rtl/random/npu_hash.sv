@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Threefry-2x32 with HASH_ROUNDS rounds as a pipeline of STAGES registers: one word per cycle
 // (CONTRACT.md, Random numbers). The owner keeps the valid bits and enables each register, so that
-// an idle pipeline does not toggle.
+// an idle pipeline does not toggle. The key is the seed, the counter says which word of the seed's
+// stream is wanted; the same pair always gives the same word, so nothing has to be stored or
+// replayed.
 module npu_hash #(
   parameter int unsigned STAGES = 8,  // 1, 2, 4, 8 or 16
   // 1: the key travels with its counter; 0: the key is held while words are in flight
@@ -31,7 +33,9 @@ module npu_hash #(
   endfunction
 
   // Rounds first .. first + PER_STAGE - 1. A function, so that the work is under the register's
-  // enable for simulators too.
+  // enable for simulators too. A round adds, rotates and xors; after every fourth one two of the
+  // three key words and the number of the injection are added. The third key word is the parity of
+  // the other two.
   function automatic logic [63:0] rounds(input logic [63:0] state, input logic [63:0] key,
                                          input logic [3:0] first);
     logic [31:0] a, b, k0, k1, k2;
@@ -69,6 +73,8 @@ module npu_hash #(
     rounds = {b, a};
   endfunction
 
+  // The first register also adds the key for the first time. A stage's register takes from the one
+  // before under an enable of its own, so words in flight may wait while others move up.
   for (genvar s = 0; s < STAGES; s++) begin : gen_stage
     logic [63:0] state_q, key;
     if (s == 0) begin : gen_first

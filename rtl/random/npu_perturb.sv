@@ -15,7 +15,8 @@ module npu_perturb #(
   input  logic                   clk_i,
   input  logic                   rst_ni,
   input  logic                   clear_i,
-  // static configuration
+  // Static configuration. All of it, and the seeds, must stay while busy_o: words in flight were
+  // drawn with it.
   input  logic                   active_i,    // polarity not NONE and the tensor's train flag
   input  logic                   minus_i,
   input  logic                   gaussian_i,
@@ -31,7 +32,8 @@ module npu_perturb #(
   output logic                   ahead_ready_o,
   input  logic [15:0]            ahead_row_i,
   input  logic [15:0]            ahead_col_i,
-  // words from memory
+  // Words from memory. With active_i each waits until its perturbation is at the head of the
+  // pipeline, which it normally is already.
   input  logic                   in_valid_i,
   output logic                   in_ready_o,
   input  logic [BUS_BYTES*8-1:0] in_data_i,
@@ -52,6 +54,7 @@ module npu_perturb #(
 
   localparam int unsigned DATA = BUS_BYTES * 8;
 
+  // An inference-only build has wires here, and neither hash units nor adders.
   if (TRAINING == 0) begin : gen_wires
     assign ahead_ready_o = 1'b1;
     assign in_ready_o = out_ready_i;
@@ -76,10 +79,15 @@ module npu_perturb #(
     localparam int unsigned H = HASH_STAGES;
     localparam int unsigned LATENCY = H + 2;                   // z, magnitude
 
+    // head: a perturbation waits at the pipeline's end. leave: a word takes it along in this cycle.
+    // moving: the lanes compute; weights do so in the cycle in which they leave, biases for as long
+    // as they stay, since npu_params reads a bias word over several cycles.
     logic masked, narrow, head, leave, moving;
     logic [LATENCY-1:0] valid_q, ready, en;
     logic [7:0] column_shift;
 
+    // keep = 256 means all elements, and then no word of the mask is drawn (CONTRACT.md, Mask). A
+    // word leaves together with the perturbation at the head.
     assign masked = keep_i < 9'd256;
     assign narrow = (BIAS == 0) && w8_i;
     assign busy_o = (valid_q != '0);
@@ -90,7 +98,9 @@ module npu_perturb #(
     assign out_valid_o = in_valid_i && (head || !active_i);
 
     // Each register takes from the one before as soon as it is free, so that what waits leaves no
-    // gaps: one that holds a word is free if the head leaves or any register between is empty.
+    // gaps: one that holds a word is free if the head leaves or any register between is empty. That
+    // is an AND over all registers from this one to the head, made in a logarithmic number of
+    // steps.
     logic [LATENCY-1:0] blocked;
     always_comb begin
       blocked = '0;
@@ -120,7 +130,9 @@ module npu_perturb #(
       end
     end
 
-    // Hash words. Only the first unit draws signs; int16 words need half of the units.
+    // Hash words. Only the first unit draws signs; int16 words need half of the units. The counter
+    // is tensor, row and block of the row in the stream of its domain (CONTRACT.md, Random
+    // numbers). The units share enables and differ in the block alone.
     logic [ZW*64-1:0] z_words;
     logic [MW*64-1:0] m_words;
     for (genvar j = 0; j < ZW; j++) begin : gen_z
@@ -159,7 +171,8 @@ module npu_perturb #(
     end
 
     // Bits of lane i: a word may begin inside a hash word when it has fewer lanes than the hash
-    // word has elements.
+    // word has elements. Column c of a row is bit c mod 64 of a sign word, 16 bits c mod 4 of a
+    // Gaussian word and byte c mod 8 of a mask word.
     logic [5:0] col;
     logic [63:0] sign_bits;
     logic [ZW*64-1:0] gauss_bits;
@@ -195,6 +208,7 @@ module npu_perturb #(
       logic [6:0] z_mag_q;
       logic [B-1:0] w, w_new;
 
+      // The upper half of the lanes exists for int8 only; with int16 they neither draw nor move.
       assign lane_on = CAN_WIDE || w8_i;
       npu_gaussian u_gaussian (
         .clk_i, .en_i(en[H] && lane_on), .gaussian_i, .bits_i(gauss_bits[i*16 +: 16]),
@@ -232,9 +246,11 @@ module npu_perturb #(
       assign w8_out = '0;
     end
 
+    // Bytes and wide elements are assembled side by side, as the same lanes serve both.
     assign out_data_o = !active_i ? in_data_i : narrow ? w8_out : w16_out;
 
-    // Events: elements that moved, of these clipped ones, hash words drawn.
+    // Events: elements that moved, of these clipped ones, hash words drawn. Lanes outside the run
+    // are perturbed like the others, but nobody uses or counts them.
     function automatic logic [6:0] ones(input logic [LANES-1:0] v);
       ones = 7'd0;
       for (int unsigned i = 0; i < LANES; i++) ones = ones + {6'd0, v[i]};
@@ -263,12 +279,14 @@ module npu_perturb #(
     end
 
 `ifndef SYNTHESIS
+    // Perturbation is switched on and off between commands only.
     assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                      busy_o |=> !busy_o || $stable(active_i));
     assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) ahead_valid_i |-> active_i);
     assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                      ahead_valid_i && !ahead_ready_o |=>
                          ahead_valid_i && $stable(ahead_row_i) && $stable(ahead_col_i));
+    // Coordinates are those of whole bus words.
     assert property (@(posedge clk_i) disable iff (!rst_ni)
                      ahead_valid_i |-> 32'(ahead_col_i) % ((BIAS != 0 || w8_i) ? LANES
                          : WIDE) == 0);

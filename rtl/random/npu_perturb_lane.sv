@@ -32,7 +32,8 @@ module npu_perturb_lane #(
     magnitude = (32'(eps) * 32'(z) + half) >> shift;
   endfunction
 
-  // {clipped, value}
+  // {clipped, value}. Limits are symmetric; a delta of 0 leaves even -2^(bits-1) as it is
+  // (CONTRACT.md, Perturbation).
   function automatic logic [BITS:0] move(input logic [BITS-1:0] w, input logic [MAG-1:0] mag,
                                          input logic neg, input logic narrow);
     logic signed [SUM-1:0] delta, moved, limit;
@@ -46,6 +47,7 @@ module npu_perturb_lane #(
     else move = {1'b0, moved[BITS-1:0]};
   endfunction
 
+  // What the mask leaves out gets a delta of 0 and so stays as it is.
   logic [31:MAG] unused_mag;
   logic [MAG-1:0] mag_q;
   logic neg_q;

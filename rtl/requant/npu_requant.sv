@@ -8,6 +8,7 @@ module npu_requant #(
   input  logic               clk_i,
   // enable of register s: the owner's valid bits under its advance
   input  logic [LATENCY-1:0] en_i,
+  // With enable 0; exponents are -40..30.
   input  logic signed [39:0] acc_i,
   input  logic [30:0]        mult_i,
   input  logic signed [7:0]  exp_i,
@@ -25,7 +26,7 @@ module npu_requant #(
   logic signed [39:0] y;
   npu_rescale u_rescale (.clk_i, .en_i(en_i[2:0]), .acc_i, .mult_i, .exp_i, .y_o(y));
 
-  // {high, low, output}
+  // {high, low, output}. One bit more than the rescaled value holds its sum with the zero point.
   function automatic logic [33:0] clamp(input logic signed [39:0] v, input logic signed [15:0] zp,
                                         input logic signed [15:0] low,
                                         input logic signed [15:0] high, input logic wide);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The NPU: AXI4-Lite registers, AXI4 master, level interrupt. Joins control, bus masters, the
 // tensor core and the element engines. cmd_done_o / cmd_index_o are commit points: a pulse when a
-// command's results are acknowledged by memory.
+// command's results are acknowledged by memory. Parameters are those of npu.toml; register values
+// tell the host what this NPU was built with (HW0, HW1). One clock, one asynchronous reset.
 module npu #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
@@ -14,7 +15,7 @@ module npu #(
   input  logic                   clk_i,
   input  logic                   rst_ni,
   output logic                   irq_o,
-  // AXI4-Lite slave
+  // AXI4-Lite slave: the host's registers, 32 bits wide at 12 bits of byte address.
   input  logic                   s_axil_awvalid_i,
   output logic                   s_axil_awready_o,
   input  logic [11:0]            s_axil_awaddr_i,
@@ -32,7 +33,8 @@ module npu #(
   input  logic                   s_axil_rready_i,
   output logic [31:0]            s_axil_rdata_o,
   output logic [1:0]             s_axil_rresp_o,
-  // AXI4 master
+  // AXI4 master: commands, tensors and results. Bursts of up to 16 words that never cross 4 KiB. ID
+  // bit 3 alternates with resets, the bits below name the client.
   output logic                   m_axi_arvalid_o,
   input  logic                   m_axi_arready_i,
   output logic [3:0]             m_axi_arid_o,
@@ -62,7 +64,7 @@ module npu #(
   output logic                   m_axi_bready_o,
   input  logic [3:0]             m_axi_bid_i,
   input  logic [1:0]             m_axi_bresp_i,
-  // commit points
+  // Commit points: what model and RTL are compared at. Not needed to use the NPU.
   output logic                   cmd_done_o,
   output logic [31:0]            cmd_index_o
 );
@@ -70,10 +72,12 @@ module npu #(
   localparam int unsigned DATA = BUS_BYTES * 8;
   // more than any increment: whole words are cheap to assemble in simulation
   localparam int unsigned INC = 32;
+  // Widths of what the core counts in a cycle.
   localparam int unsigned LR = $clog2(ROWS);
   localparam int unsigned MB = LR + $clog2(COLS) + 1;
 
-  // Control.
+  // Control. The sequencer hands out one command at a time: desc is stable and start pulses, a bit
+  // per opcode, until the engine says done. abort clears every engine and the bus clients.
   logic abort, progress, done, core_done;
   npu_pkg::desc_t desc;
   logic [7:0] start;
@@ -85,7 +89,9 @@ module npu #(
   logic [npu_pkg::COUNTERS*INC-1:0] inc;
   logic busy;
 
-  // Bus.
+  // Bus. Six clients read: 0 fetch, 1 load, 2 weight, 3 param, 4 res, 5 elem; two write: 0 the
+  // core's write combiner, 1 elem. All of a client's signals are slices of these vectors at its
+  // number.
   logic [5:0] rd_req_valid, rd_req_ready, rd_rsp_valid, rd_rsp_ready, rd_rsp_last, rd_words;
   logic [6*32-1:0] rd_req_addr;
   logic [6*24-1:0] rd_req_bytes;
@@ -99,7 +105,8 @@ module npu #(
   logic wr_idle, wr_error, wr_error_client, wr_waiting, wr_progress, wr_beats, wr_flush;
   logic [6:0] wr_bytes;
 
-  // The host's side: the pins of the AXI4-Lite slave, grouped.
+  // The host's side: the pins of the AXI4-Lite slave, grouped. Inside there are four groups, one
+  // per direction and channel pair.
   npu_types::axil_write_t axil_write;
   npu_types::axil_written_t axil_written;
   npu_types::axil_read_t axil_read;
@@ -122,12 +129,15 @@ module npu #(
   assign s_axil_rdata_o = axil_data.rdata;
   assign s_axil_rresp_o = axil_data.rresp;
 
-  // Client 0 of the read master.
+  // Client 0 of the read master: descriptors. Only control uses it, so it needs no sharing.
   npu_types::read_request_t fetch_req;
   assign rd_req_valid[0] = fetch_req.valid;
   assign rd_req_addr[31:0] = fetch_req.addr;
   assign rd_req_bytes[23:0] = fetch_req.bytes;
 
+  // Control: registers, descriptors, sequencer and counters. It starts the engines, hears of their
+  // last write by done and of its acknowledgement by wr_idle, and gets from the bus what went
+  // wrong.
   npu_control #(
     .ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH),
     .RQ_LANES(RQ_LANES), .TRAINING(TRAINING), .INC_BITS(INC)
@@ -143,6 +153,8 @@ module npu #(
     .pair_coef_o(pair_coef), .loss_i(loss), .inc_i(inc), .cmd_done_o, .cmd_index_o
   );
 
+  // The bus masters. Engines ask for ranges of bytes and get whole words, or hand over words with
+  // byte enables; bursts, page limits, IDs and late answers are known here alone.
   npu_axi_read #(.BUS_BYTES(BUS_BYTES)) u_read (
     .clk_i, .rst_ni, .clear_i(abort),
     .req_valid_i(rd_req_valid), .req_ready_o(rd_req_ready), .req_addr_i(rd_req_addr),
@@ -169,7 +181,8 @@ module npu #(
   );
 
   // Element engines: a_ ADD, s_ SOFTMAX, l_ LOSS, u_ UPDATE. Only one of them runs, and an idle one
-  // asks for nothing, so that the answers of the shared clients need no gate per engine.
+  // asks for nothing, so that the answers of the shared clients need no gate per engine. Which one
+  // that is, its busy signal says from the cycle after its start to its last one.
   logic a_busy, a_done, a_progress, a_req_valid, a_req2_valid, a_rsp_ready, a_rsp2_ready,
       a_wr_valid;
   logic s_busy, s_done, s_progress, s_req_valid, s_rsp_ready, s_wr_valid;
@@ -183,7 +196,8 @@ module npu #(
   logic e_busy;
   assign e_busy = a_busy || s_busy || l_busy || u_busy;
 
-  // Tensor core: read clients 1..4, write client 0.
+  // Tensor core: read clients 1..4, write client 0. CONV2D, DEPTHWISE and POOL are all its own, so
+  // any of the three opcodes starts it. Client 4 is hidden from it while ADD runs.
   logic [3:0] c_req_valid, c_rsp_ready;
   logic [4*32-1:0] c_req_addr;
   logic [4*24-1:0] c_req_bytes;
@@ -222,12 +236,15 @@ module npu #(
     .cnt_drain_active_o(c_drain), .cnt_pool_active_o(c_pool)
   );
 
+  // What the element engines count in a cycle.
   logic [2:0] a_elements, a_sat_low, a_sat_high;
   logic [6:0] u_elements, u_updated, u_zero, u_clipped;
   logic [7:0] u_random;
   logic s_element, l_element, l_random;
 
-  // ADD reads its second addend through client RES, which is the core's otherwise.
+  // The element engines have the same ports where they can: start, descriptor, done, progress, a
+  // read client and a write client. ADD reads its second addend through client RES, which is the
+  // core's otherwise: two streams side by side need two clients.
   npu_add #(.BUS_BYTES(BUS_BYTES)) u_add (
     .clk_i, .rst_ni, .clear_i(abort), .start_i(start[3'(npu_pkg::OPCODE_ADD)]), .desc_i(desc),
     .busy_o(a_busy), .done_o(a_done), .progress_o(a_progress),
@@ -241,6 +258,7 @@ module npu #(
     .rd2_rsp_ready_o(a_rsp2_ready), .rd2_rsp_data_i(rd_rsp_data[4*DATA +: DATA]),
     .cnt_elements_o(a_elements), .cnt_sat_low_o(a_sat_low), .cnt_sat_high_o(a_sat_high)
   );
+  // SOFTMAX exists in an inference-only build, too; LOSS and UPDATE do not.
   npu_softmax #(.BUS_BYTES(BUS_BYTES)) u_softmax (
     .clk_i, .rst_ni, .clear_i(abort), .start_i(start[3'(npu_pkg::OPCODE_SOFTMAX)]), .desc_i(desc),
     .busy_o(s_busy), .done_o(s_done), .progress_o(s_progress),
@@ -251,6 +269,8 @@ module npu #(
     .wr_data_o(s_wr_data), .wr_strb_o(s_wr_strb),
     .cnt_elements_o(s_element)
   );
+  // LOSS draws the rounding of its errors from SEED. UPDATE has seeds of its own, one per pair, and
+  // the mask's; perturbation's seed is no concern of it.
   if (TRAINING != 0) begin : gen_training
     npu_loss #(.BUS_BYTES(BUS_BYTES)) u_loss (
       .clk_i, .rst_ni, .clear_i(abort), .start_i(start[3'(npu_pkg::OPCODE_LOSS)]), .desc_i(desc),
@@ -277,7 +297,11 @@ module npu #(
       .cnt_elements_o(u_elements), .cnt_updated_o(u_updated), .cnt_zero_o(u_zero),
       .cnt_clipped_o(u_clipped), .cnt_random_o(u_random)
     );
+    // The registers take the sums over when the command is done; until then they show those of the
+    // LOSS before.
     assign loss.valid = l_done;
+  // Without training their signals are constant zero, and what follows is simplified away:
+  // npu_validate refuses the commands (UNSUPPORTED), so nothing ever waits for these engines.
   end else begin : gen_inference
     logic unused_training;
     assign unused_training = ^{rd_rsp_last[5], update, pair_seed, pair_coef};
@@ -289,7 +313,9 @@ module npu #(
     assign {u_elements, u_updated, u_zero, u_clipped, u_random} = '0;
   end
 
-  // The running engine's side of the shared clients.
+  // The running engine's side of the shared clients. Requests, acceptance of answers and writes are
+  // gated by busy; answers go to all engines at once. While no element engine runs their
+  // multiplexers see constants, so that neither gates nor a simulator have work.
   assign rd_req_valid[4:1] = {a_busy ? a_req2_valid : c_req_valid[3], c_req_valid[2:0]};
   assign rd_req_addr[5*32-1:32] = {a_busy ? a_req2_addr : c_req_addr[127:96], c_req_addr[95:0]};
   assign rd_req_bytes[5*24-1:24] = {a_busy ? a_req2_bytes : c_req_bytes[95:72], c_req_bytes[71:0]};
@@ -321,15 +347,20 @@ module npu #(
     end
   end
 
+  // done is the end of a command's last write, not yet its acknowledgement; progress is anything
+  // that moved in this cycle, for the watchdog.
   assign done = core_done || a_done || s_done || l_done || u_done;
+  // An engine's own progress matters only in cycles in which the bus has none.
   always_comb begin
     progress = rd_progress || wr_progress;
     if (e_busy && !progress) progress = a_progress || s_progress || l_progress || u_progress;
     if (!progress) progress = core_moving;
   end
 
-  // Events. Simulators join assignments to neighbouring words into one wide one, so no two
-  // neighbours stand together.
+  // Events: what each counter adds in this cycle (CONTRACT.md, from Traffic: inputs on, says what
+  // they count). Later assignments win: an element engine overrides the core's, which is idle then.
+  // COMMANDS, CMD_BYTES and CYCLES are counted in npu_control. Simulators join assignments to
+  // neighbouring words into one wide one, so no two neighbours stand together.
   always_comb begin
     inc = '0;
     inc[npu_pkg::CNT_MACS*INC +: INC] = INC'(c_macs);
@@ -352,6 +383,8 @@ module npu #(
     inc[npu_pkg::CNT_STALL_DRAIN*INC +: INC] = INC'(c_stall_drain);
     inc[npu_pkg::CNT_ELEMENT_CYCLES*INC +: INC] = INC'(c_pool);
     inc[npu_pkg::CNT_BUS_WRITE_BEATS*INC +: INC] = INC'(wr_beats);
+    // Bytes read go by client. What the elem client reads is an input of its command, but for
+    // UPDATE, which has a counter of its own; so have its writes.
     if (rd_words != '0) begin
       inc[npu_pkg::CNT_ACT_READ_BYTES*INC +: INC] =
           (rd_words[1] || rd_words[4] || (rd_words[5] && !u_busy)) ? INC'(BUS_BYTES) : '0;
@@ -360,6 +393,7 @@ module npu #(
       inc[npu_pkg::CNT_UPDATE_READ_BYTES*INC +: INC] =
           (rd_words[5] && u_busy) ? INC'(BUS_BYTES) : '0;
     end
+    // An engine is busy until its last write was accepted, so busy says whose bytes these are.
     if (u_busy) inc[npu_pkg::CNT_UPDATE_WRITE_BYTES*INC +: INC] = INC'(wr_bytes);
     else inc[npu_pkg::CNT_ACT_WRITE_BYTES*INC +: INC] = INC'(wr_bytes);
     if (e_busy) begin  // the core is idle
@@ -376,6 +410,8 @@ module npu #(
     end
   end
 
+  // Nobody here needs these: npu_sequencer finds out who is stuck from the bus clients that wait,
+  // and the engine that runs from the opcode.
   logic unused;
   assign unused = ^{busy, core_busy, core_waiting, wr_error_client, wr_waiting, start, rd_words[0]};
 

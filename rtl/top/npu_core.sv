@@ -2,7 +2,9 @@
 // The tensor core: everything that executes CONV2D, DEPTHWISE and POOL. Five processes, each with
 // its own loops, joined by tokens: load (tiles into the scratchpad) -> array <- weight (k-tiles
 // into the shadow registers); array -> drain (blocks of accumulators) <- params; drain or pool ->
-// write combiner. Nobody knows another's schedule; whoever has its tokens works.
+// write combiner. Nobody knows another's schedule; whoever has its tokens works. A command begins
+// with start_i and ends with done_o, when its last word has been accepted by the write master. In
+// between every process finds its end in its last token.
 module npu_core #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
@@ -26,7 +28,8 @@ module npu_core #(
   input  logic [63:0]                   mask_seed_i,
   output logic                          busy_o,
   output logic                          done_o,
-  // memory: 0 load, 1 weight, 2 param, 3 res
+  // Memory: read clients 0 load, 1 weight, 2 param, 3 res (the second addend), as slices of one
+  // vector, and one write client.
   output logic [3:0]                    rd_req_valid_o,
   input  logic [3:0]                    rd_req_ready_i,
   output logic [4*32-1:0]               rd_req_addr_o,
@@ -40,10 +43,10 @@ module npu_core #(
   output logic [31:0]                   wr_addr_o,
   output logic [BUS_BYTES*8-1:0]        wr_data_o,
   output logic [BUS_BYTES-1:0]          wr_strb_o,
-  // who works, for the watchdog
+  // Who works, for the watchdog.
   output logic                          moving_o,       // array, drain or pool made a step
   output logic [7:0]                    waiting_o,      // engine that is stuck if nothing moves
-  // events
+  // Events: what the counters add in this cycle.
   output logic [MB-1:0]                 cnt_macs_o,
   output logic [6:0]                    cnt_ops_o,
   output logic                          cnt_sram_read_o,
@@ -75,11 +78,14 @@ module npu_core #(
   localparam int unsigned SW = $clog2(SEG + 1);
   localparam int unsigned DATA = BUS_BYTES * 8;
 
-  // Command in progress.
+  // Command in progress. Drain or pool, whichever the command uses, say when their last segment was
+  // taken; then the write combiner still has to get rid of its last word.
   logic pool, run_q, ended_q, end_drain, end_pool, store_busy;
   assign pool = (desc_i.opcode == npu_pkg::OPCODE_POOL);
   assign busy_o = run_q;
   assign done_o = ended_q && !store_busy;
+  // run_q lasts from the start to done_o, and with it busy_o; ended_q remembers the end of drain or
+  // pool while the write combiner still holds a word.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       run_q <= 1'b0;
@@ -95,7 +101,12 @@ module npu_core #(
     end
   end
 
-  // Tiles, to everybody at once.
+  // Tiles, to everybody at once. npu_load knows the geometry of a tile before anybody else and
+  // tells it to all who work on it in one cycle, so a full queue of one of them holds up the
+  // loader, never the others. Queues of four let weights and parameters run ahead of the array.
+  // Each gets what it needs: weight and params whether the tile is the last, the array its size and
+  // pitch, the drain its size and the place of its outputs. Pooling has one reader, which gets all
+  // of it.
   logic tile_valid, tile_ready, tile_push;
   npu_types::tile_t tile;
   logic w_push_ready, p_push_ready, a_push_ready, d_push_ready, q_push_ready;
@@ -127,12 +138,16 @@ module npu_core #(
     .push_data_i({tile.out_base, tile.tw, tile.th, tile.tn}), .pop_valid_o(d_tile_valid),
     .pop_ready_i(d_tile_ready), .pop_data_o(d_tile)
   );
+  // Two are enough for pooling, which keeps a tile's token until the tile is done: there are two
+  // halves of the scratchpad.
   npu_fifo #(.WIDTH($bits(q_tile)), .DEPTH(2)) u_pool_tiles (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(tile_push && pool), .push_ready_o(q_push_ready),
     .push_data_i(tile), .pop_valid_o(q_tile_valid), .pop_ready_i(q_tile_ready), .pop_data_o(q_tile)
   );
 
-  // Load and scratchpad.
+  // Load and scratchpad. One half is filled while the other is read; full and release pass the
+  // halves to and fro. Only one of array and pool runs in a command, so their releases are joined
+  // by OR and they share the scratchpad's read port.
   logic load_busy;
   logic [AW-1:0] step_y, tap_x, tap_y;
   logic [31:0] run_bytes, packed_k, out_row, out_img;
@@ -160,6 +175,8 @@ module npu_core #(
   logic [ROWS*AW-1:0] a_rd_off;
   logic [LR:0] a_rd_lanes, q_rd_lanes;
   logic [ROWS*32-1:0] act;
+  // The array reads activations less their zero point. Pooling wants the values themselves, so its
+  // zero point is 0; its lanes are neighbours, never packed.
   npu_scratchpad #(.ROWS(ROWS), .ACT_BYTES(ACT_BYTES)) u_scratchpad (
     .clk_i, .rst_ni, .wr_valid_i(wr_valid), .wr_half_i(wr_half), .wr_addr_i(wr_addr),
     .wr_mask_i(wr_mask), .wr_data_i(wr_data), .rd_valid_i(a_rd_valid || q_rd_valid),
@@ -170,7 +187,8 @@ module npu_core #(
   );
   assign cnt_sram_read_o = a_rd_valid || q_rd_valid;
 
-  // Weights.
+  // Weights. A k-tile is offered to the array when its weights are in the shadow registers; swap
+  // says when these are free for the next one. kt_ carries what the array needs beside the weights.
   logic weight_busy, kt_valid, kt_ready, shadow_we, swap;
   npu_types::marks_t kt_marks;
   logic [ROWS*AW-1:0] kt_off;
@@ -197,7 +215,9 @@ module npu_core #(
     .cnt_random_o(w_random)
   );
 
-  // Array.
+  // Array. Blocks of finished accumulators go to the drain: block_valid until block_free, a bit per
+  // half. The drain addresses the accumulators itself (dr_), in the half that the array does not
+  // use.
   logic [1:0] block_valid, block_free;
   logic [2*PW-1:0] block_last;
   logic dr_read, dr_half, dr_select, dr_select_half;
@@ -220,7 +240,10 @@ module npu_core #(
     .cnt_stall_drain_o, .cnt_macs_o, .cnt_weight_loads_o, .cnt_acc_reads_o, .cnt_acc_write_o
   );
 
-  // Drain.
+  // Drain. Parameters of a block come by a path of their own and wait in npu_params until the
+  // block's accumulators are complete. The drain gives the accumulators back when it has read the
+  // last of them and the parameters with its last output, and tells the core when the command's
+  // last segment has left.
   logic params_busy, par_valid, par_free, par_tile_end, par_end, par_read, drain_busy;
   logic [16:0] par_first;
   logic [LC:0] par_channels;
@@ -234,6 +257,7 @@ module npu_core #(
   logic [SEG*8-1:0] d_seg_data, q_seg_data;
   logic [6:0] d_ops;
   logic [LR:0] q_ops;
+  // It walks the same blocks as npu_weight, from the same tiles, but at a pace of its own.
   npu_params #(.ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .RQ_LANES(RQ_LANES),
       .TRAINING(TRAINING)) u_params (
     .clk_i, .rst_ni, .clear_i, .desc_i, .polarity_i, .dist_i, .seed_i, .mask_seed_i,
@@ -247,6 +271,7 @@ module npu_core #(
     .read_i(par_read), .group_i(par_group), .bias_o(bias), .mult_o(mult), .exp_o(exps),
     .cnt_perturbed_o(b_perturbed), .cnt_clipped_o(b_clipped), .cnt_random_o(b_random)
   );
+  // Read client 3 is used with RES_ADD only.
   npu_drain #(.COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACC_DEPTH(ACC_DEPTH),
       .RQ_LANES(RQ_LANES)) u_drain (
     .clk_i, .rst_ni, .clear_i, .desc_i, .out_row_i(out_row), .out_img_i(out_img),
@@ -267,7 +292,8 @@ module npu_core #(
     .cnt_ops_o(d_ops)
   );
 
-  // Pool.
+  // Pool: reads the scratchpad like the array and delivers segments like the drain, and has neither
+  // weights nor parameters.
   logic pool_busy;
   npu_pool #(.ROWS(ROWS), .COLS(COLS), .ACT_BYTES(ACT_BYTES), .RQ_LANES(RQ_LANES)) u_pool (
     .clk_i, .rst_ni, .clear_i, .start_i, .desc_i, .step_y_i(step_y), .tap_x_i(tap_x),
@@ -280,7 +306,7 @@ module npu_core #(
     .cnt_ops_o(q_ops)
   );
 
-  // Write combiner.
+  // Write combiner: takes segments from drain or pool, whose command it is.
   assign d_seg_ready = seg_ready && !pool;
   assign q_seg_ready = seg_ready && pool;
   npu_store #(.BUS_BYTES(BUS_BYTES), .SEG_BYTES(SEG)) u_store (
@@ -291,12 +317,17 @@ module npu_core #(
     .wr_addr_o, .wr_data_o, .wr_strb_o
   );
 
+  // ELEMENT_OPS of these commands are taps of pooling windows and fused additions. Weights and
+  // biases are perturbed by units of their own, so what they count is added up.
   assign cnt_ops_o = pool ? 7'(q_ops) : d_ops;
   assign cnt_random_o = 7'(w_random) + 7'(b_random);
   assign cnt_perturbed_o = 8'(w_perturbed) + 8'(b_perturbed);
   assign cnt_clipped_o = 8'(w_clipped) + 8'(b_clipped);
   assign cnt_pool_active_o = pool_busy;
 
+  // A position or tap read, a byte loaded, a segment or a word written: any of these is progress.
+  // waiting_o names who is stuck if there is none, the one closest to the output first, because
+  // those before it wait for it; npu does not use it.
   assign moving_o = a_rd_valid || q_rd_valid || wr_valid || (d_seg_valid && d_seg_ready) ||
       (q_seg_valid && q_seg_ready) || (wr_valid_o && wr_ready_i);
   always_comb begin

@@ -26,7 +26,8 @@ module npu_update #(
   output logic                             busy_o,
   output logic                             done_o,
   output logic                             progress_o,
-  // memory
+  // Memory: one client for everything that is read, the tensor and with GRADIENT its gradient. What
+  // is written goes to the place it was read from.
   output logic                             rd_req_valid_o,
   input  logic                             rd_req_ready_i,
   output logic [31:0]                      rd_req_addr_o,
@@ -50,14 +51,18 @@ module npu_update #(
 
   localparam int unsigned DATA = BUS_BYTES * 8;
   localparam int unsigned LANES = BUS_BYTES / 2;
-  // hash units for z, and as many for rounding and mask
+  // Hash units for z, and as many for rounding and mask: a word of Gaussians or of rounding bits
+  // serves four lanes.
   localparam int unsigned ZU = LANES / 4;
   localparam int unsigned H = HASH_STAGES;
   localparam int unsigned TAG = 17;               // what travels beside the hash
-  // bytes of the tensor between pieces of its gradient
+  // Bytes of the tensor between pieces of its gradient: eight words. The buffer of words holds two
+  // such chunks, so the tensor's words never stand in the way of the gradient that follows them
+  // through the same client.
   localparam int unsigned CHUNK = 8 * BUS_BYTES;
 
-  // Stages: H registers of the hash, z, g, product, quotient, result.
+  // Stages: H registers of the hash, z, g, product, quotient, result. Each has a valid bit in
+  // valid_q, and en says which ones take a value in this cycle.
   localparam int unsigned SZ = H;
   localparam int unsigned SG = H + 1;
   localparam int unsigned SM = H + 2;
@@ -77,7 +82,8 @@ module npu_update #(
   assign width_in = desc_i.flags.w8 ? 2'd0 : desc_i.flags.w32 ? 2'd2 : 2'd1;
 
   // Constants of the command, taken with start_i: the registers they come from may change behind a
-  // running command. The step is the product of two mantissas, rounded to 16 bits.
+  // running command. The step is the product of two mantissas, rounded to 16 bits. S and shift are
+  // those of CONTRACT.md, Update; S is limited to 16 bits.
   logic [31:0] product;
   logic [16:0] rounded;
   logic [15:0] s_q;
@@ -96,6 +102,8 @@ module npu_update #(
     if (start_i) product = 32'(desc_i.step) * 32'(step_i);
     rounded = 17'((33'(product) + 33'h8000) >> 16);
   end
+  // A mask is drawn in the second pass, so where there is one, a single pair or a gradient has a
+  // second pass too, which adds nothing to the direction.
   assign busy_o = busy_q;
   always_ff @(posedge clk_i) begin
     if (start_i) begin
@@ -119,6 +127,7 @@ module npu_update #(
   assign row_bytes = {row_huge_q, row_bytes_q};
 
   // One read request per row; with a gradient one per chunk, then one for the chunk's gradient.
+  // Chunks of both kinds alternate, so the answers alternate as well.
   logic [16:0] req_left_q;
   // of the chunk in its row; bytes from there on, of the chunk
   logic [18:0] req_byte_q, req_rest, req_chunk;
@@ -126,6 +135,9 @@ module npu_update #(
   logic [24:0] g_pitch;
   logic [1:0] g_shift;                           // bytes of gradient per byte of the tensor
   logic req_gradient_q, req_row_end, req_take;
+  // Rows of the gradient begin at multiples of 64 bytes (CONTRACT.md, Update from a gradient). hop
+  // goes from a chunk to the next one of its kind: by a chunk, or from a row's last one to the next
+  // row.
   assign g_pitch = {19'(in_c[22:4]) + 19'(in_c[3:0] != '0), 6'd0};
   assign g_shift = 2'd2 - width_q;
   assign rd_req_valid_o = busy_q && (req_left_q != '0);
@@ -176,7 +188,10 @@ module npu_update #(
     end
   end
 
-  // Walk over rows, words, groups and passes.
+  // Walk over rows, words, groups and passes. A group is issued once per pass, and the hash draws
+  // for it from its coordinates alone. Without a gradient the word is there when it is issued and
+  // moves into the buffer; with one, groups are issued before either word or gradient has come, and
+  // the pipeline is full of random numbers when they do.
   logic advance, front, issue, first_pass, last_pass, last_part, leave_word, row_end, z_on,
       g_last_q;
   logic [1:0] part_q;         // the group in its word
@@ -198,7 +213,10 @@ module npu_update #(
   logic [H-1:0] z_en, r_en;
   logic [H-2:0] z_run_q, r_run_q;
   assign row_end = gradient_q ? (bytes_left <= 19'(BUS_BYTES)) : rd_rsp_last_i;
-  // an idle engine evaluates nothing of this
+  // An idle engine evaluates nothing of this. The pipeline has two parts that can stand still by
+  // themselves: everything up to the register of the direction (front), which waits for a gradient,
+  // and everything behind it (advance), which waits for the write port. A group that has its
+  // direction is never held up by one that has not.
   always_comb begin
     pass_next = '0;
     advance = 1'b0;
@@ -275,6 +293,8 @@ module npu_update #(
     else if (start_i) rows_left_q <= out_c[16:0];
     else if (leave_word && row_end) rows_left_q <= rows_left_q - 17'd1;
   end
+  // Passes inside groups, groups inside words, words inside rows: the order in which the words come
+  // from memory.
   always_ff @(posedge clk_i) begin
     if (issue) begin
       pass_q <= last_pass ? '0 : pass_next;
@@ -314,7 +334,8 @@ module npu_update #(
       end
     end
   end
-  // Requests of the tensor and of its gradient are answered in turn.
+  // Requests of the tensor and of its gradient are answered in turn; the last word of an answer
+  // says that the other kind comes next.
   always_ff @(posedge clk_i) begin
     if (start_i) answer_gradient_q <= 1'b0;
     else if (gradient_q && rd_rsp_valid_i && rd_rsp_ready_o && rd_rsp_last_i)
@@ -331,7 +352,9 @@ module npu_update #(
   assign tag_hash = tag_q[(H-1)*TAG +: TAG];
 
   // Hash units: one half draws z of the pass's pair, the other rounding bits (first pass) or mask
-  // (second pass).
+  // (second pass). Rounding bits come from the first pair's seed, the mask from MASK_SEED
+  // (CONTRACT.md, Update and Mask). The key travels with its counter, for neighbouring passes have
+  // different ones.
   logic [ZU*64-1:0] z_words, r_words;
   logic [63:0] z_key, r_key;
   always_comb begin
@@ -360,6 +383,8 @@ module npu_update #(
         end
       end
     end
+    // The counter is tensor, row and block of the row in the stream of its domain (CONTRACT.md,
+    // Random numbers): a block has 64 signs, 4 Gaussians, 4 rounding values or 8 mask bytes.
     always_comb begin
       z_block = '0;
       r_block = '0;
@@ -382,7 +407,8 @@ module npu_update #(
     );
   end
 
-  // z register: what the words mean for each lane.
+  // z register: what the words mean for each lane. Only a shift is left to do: the group may begin
+  // anywhere in a hash word that has more elements than the group.
   logic [5:0] col_hash;
   logic [63:0] sign_bits;
   logic [ZU*64-1:0] gauss_bits, round_bits, mask_bits;
@@ -413,6 +439,8 @@ module npu_update #(
     end
   end
 
+  // The tag beside the z register: it says of the pass in it whether it is the group's first or
+  // last one, and whether a direction or a mask was drawn.
   logic z_first, z_last, z_drawn, z_mask;
   logic signed [7:0] coef;
   assign z_wants = tag_z_q[16];
@@ -425,6 +453,8 @@ module npu_update #(
     if (en[SG] && z_drawn) coef = pair_coef_i[tag_z_q[14:12]*8 +: 8];
   end
 
+  // Which group of its word each later stage holds. The stages behind g move once per group, not
+  // per pass.
   logic [1:0] part_g_q, part_m_q, part_d_q;
   always_ff @(posedge clk_i) begin
     if (en[SG]) begin
@@ -438,7 +468,8 @@ module npu_update #(
   end
 
   // Words wait for their directions; their places are known when they are issued, which with a
-  // gradient is before they come.
+  // gradient is before they come. Both buffers are popped together, when the word's last group gets
+  // its result. A full buffer of places stops the issue, a full buffer of words the bus.
   logic fifo_valid, word_valid, fifo_pop;
   logic [DATA-1:0] old_data;
   logic [31:0] old_addr;
@@ -453,13 +484,16 @@ module npu_update #(
     .push_data_i({strb, word_addr}), .pop_valid_o(fifo_valid), .pop_ready_i(fifo_pop),
     .pop_data_o({old_strb, old_addr})
   );
+  // Old words, as they came from memory. Elements that the mask leaves out go back unchanged; bytes
+  // behind a row's end have no strobe and are not written.
   npu_fifo #(.WIDTH(DATA), .DEPTH(16)) u_words (
     .clk_i, .rst_ni, .clear_i, .push_valid_i(gradient_q ? word_take : word_issue),
     .push_ready_o(word_room), .push_data_i(rd_rsp_data_i), .pop_valid_o(word_valid),
     .pop_ready_i(fifo_pop), .pop_data_o(old_data)
   );
 
-  // g + coef * z
+  // g + coef * z. Eight pairs of at most 128 * 127 stay below 2^17: 18 bits with the sign. The
+  // first pass starts from zero.
   function automatic logic signed [17:0] accumulate(input logic signed [17:0] g,
                                                     input logic signed [7:0] c,
                                                     input logic [6:0] mag, input logic neg,
@@ -471,7 +505,8 @@ module npu_update #(
   endfunction
 
   // The group's elements out of its word, each sign-extended to its lane; short groups leave the
-  // upper lanes empty.
+  // upper lanes empty. An element is present if its first byte has a strobe, that is, if it lies
+  // inside the row.
   logic [LANES-1:0] updated, zero, clipped;
   logic [LANES-1:0] present;
   logic [LANES*32-1:0] w_old;
@@ -512,7 +547,8 @@ module npu_update #(
       end
     end
   end
-  // -2^31 has no magnitude of 31 bits.
+  // -2^31 has no magnitude of 31 bits, so it counts as -(2^31 - 1) (CONTRACT.md, Update from a
+  // gradient).
   function automatic logic signed [31:0] read(input logic [31:0] g);
     read = (g == 32'h8000_0000) ? 32'h8000_0001 : g;
   endfunction
@@ -531,6 +567,8 @@ module npu_update #(
       .clk_i, .en_i(en[SZ] && !gradient_q), .gaussian_i(dist_i), .bits_i(gauss_bits[i*16 +: 16]),
       .sign_i(sign_bits[i]), .flip_i(1'b0), .negative_o(z_neg_q), .magnitude_o(z_mag_q)
     );
+    // The mask is known in the pass after the first one; take_q holds it when the product is
+    // formed, which is after the last pass.
     always_ff @(posedge clk_i) begin
       if (busy_q) begin
         if (en[SZ] && tag_hash[8]) keep_q <= {1'b0, mask_bits[i*8 +: 8]} < keep_below;
@@ -554,7 +592,9 @@ module npu_update #(
     end
   end
 
-  // Result register and write port. A word's groups but the last wait until it is there.
+  // Result register and write port. A word's groups but the last wait in early_q until it is there,
+  // so that memory sees whole words: int8 has two groups in a word, with a gradient four, and int16
+  // two.
   always_ff @(posedge clk_i) begin
     if (en[SW]) begin
       out_whole_q <= word_done;
@@ -566,6 +606,8 @@ module npu_update #(
   logic [DATA/2-1:0] new8;  // of each lane
   logic [DATA-1:0] new16;
   logic [3*DATA/4-1:0] early_q;
+  // Every lane has 32 bits; here the results are brought back to the width of the tensor's
+  // elements.
   always_comb begin
     new8 = '0;
     new16 = '0;
@@ -594,7 +636,8 @@ module npu_update #(
     end
   end
 
-  // Start and end.
+  // Start and end. The command ends when all rows were issued and no stage holds a group any more:
+  // then the last word has been accepted, too.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       busy_q <= 1'b0;
@@ -610,7 +653,9 @@ module npu_update #(
   end
   assign progress_o = issue || word_take || (wr_valid_o && wr_ready_i) || req_take;
 
-  // Events: of a group when its result leaves, of a word when its last group is issued.
+  // Events: of a group when its result leaves, of a word when its last group is issued. Random
+  // words are counted per bus word by rule, not as the units work, for the contract defines them so
+  // (CONTRACT.md, Traffic: random words).
   function automatic logic [6:0] ones(input logic [LANES-1:0] v);
     ones = 7'd0;
     for (int unsigned i = 0; i < LANES; i++) ones = ones + {6'd0, v[i]};
@@ -650,6 +695,7 @@ module npu_update #(
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) start_i |-> !busy_q);
+  // A result finds its place and its old word: both were pushed before its direction was complete.
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                    en[SW] |-> fifo_valid && word_valid);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)

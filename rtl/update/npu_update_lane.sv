@@ -26,10 +26,13 @@ module npu_update_lane #(
   output logic               clipped_o
 );
 
+  // The quotient has one bit more than the element, enough to leave the range from either end; its
+  // sum with a weight has two bits more again.
   localparam int unsigned SUM = BITS + 3;
 
   localparam int unsigned PRODUCT = G_BITS + 15;
 
+  // |g| * S, at most 16 bits more than the direction's magnitude.
   function automatic logic [PRODUCT-1:0] scale(input logic signed [G_BITS-1:0] g,
                                                input logic [15:0] mantissa);
     logic [G_BITS-1:0] mag;

@@ -32,7 +32,8 @@ module npu_weight #(
   input  logic [AW-1:0]                 tap_y_i,
   input  logic [31:0]                   run_bytes_i,
   input  logic [31:0]                   packed_k_i,
-  // tiles: is it the last?
+  // Tiles: one token each; all that matters of it here is whether it is the last. The geometry of
+  // the lanes (tap_x_i to packed_k_i) is npu_load's and valid with the first token.
   input  logic                          tile_valid_i,
   output logic                          tile_ready_o,
   input  logic                          tile_last_i,
@@ -70,7 +71,7 @@ module npu_weight #(
   localparam int unsigned META_DEPTH = 32;
   localparam int unsigned KT_DEPTH = 4;
 
-  // Fields.
+  // Fields. DEPTHWISE has no groups here: its blocks are cut from all output channels.
   logic depthwise, transposed, across, w8, packed_k, chunked;
   logic [31:0] in_c, cin_group, tile_c, pitch;
   logic [16:0] cout_group, out_c;
@@ -98,12 +99,17 @@ module npu_weight #(
     R_TILE = 3'd0, R_BLOCK = 3'd1, R_LANES = 3'd2, R_KT = 3'd3, R_ROWS = 3'd4
   } state_t;
   state_t state_q;
+  // Weights are read again for every tile, but perturbed and clipped ones count once per command:
+  // during the first tile.
   logic first_tile_q, last_tile_q, tile_start_q;
   logic [15:0] group_q;
   logic [16:0] o_q, ob_q;           // first channel of the block: of all, in its group
   logic [16:0] k_q, c_q, c_end_q;   // weight column, channel within its tap, end of the chunk
   logic [16:0] c_base_q;            // first channel of the chunk
   logic [15:0] ky_q, kx_q;
+  // Scratchpad bytes from a position's first byte to the group's first channel, to the first tap of
+  // the kernel's row, to the tap. Memory: first row of the block, row to be asked for, row that a
+  // block's (DEPTHWISE: a tap's) k-tiles start from.
   logic [AW-1:0] group_off_q, row_off_q, tap_off_q;
   logic [31:0] block_addr_q, row_addr_q, tap_addr_q;
   logic [LC:0] nc_q;
@@ -114,7 +120,9 @@ module npu_weight #(
   logic [31:0] c0_q;                // depthwise: input channel of the block's first channel
 
   // How far the k-tile at hand reaches (run elements), and what ends with it: the tap, the chunk of
-  // channels, the dot product (k_end), the block, the half of the scratchpad (unload).
+  // channels, the dot product (k_end), the block, the half of the scratchpad (unload). A packed dot
+  // product is cut into runs of ROWS without regard to taps, any other one tap by tap (CONTRACT.md,
+  // Packed lanes).
   logic [16:0] block_left, run_left;
   logic [LC:0] nc;
   logic [LR:0] run;
@@ -154,18 +162,22 @@ module npu_weight #(
   end
   assign first_k = (k_q == '0);
 
-  // Bytes before the k-tile's first element in a weight row.
+  // Bytes before the k-tile's first element in a weight row: rows of CONV2D run over K, those of
+  // DEPTHWISE and of transposed weights over output channels.
   logic [31:0] k_bytes;
   assign k_bytes = across ? (w8 ? 32'(o_q) : {14'd0, o_q, 1'b0})
                           : (w8 ? 32'(k_q) : {14'd0, k_q, 1'b0});
 
-  // Requests: the rows of the block. A row's metadata waits for its data.
+  // Requests: the rows of the block. Words from memory carry no label, so what the other end has to
+  // know about a row waits for its data here:
   // {column in its word, run, j, last row of the k-tile, count}
   localparam int unsigned META = LB + (LL + 1) + LL + 2;
   logic meta_push_ready, meta_valid, meta_pop, row_fire, row_last;
   logic [META-1:0] meta, meta_in;
   logic [15:0] tap_index_q;
   logic [LL:0] width, rows;
+  // A k-tile has a row per output channel, a row per lane (transposed) or a single row (DEPTHWISE).
+  // WEIGHT_READ_BYTES counts the bus words that these requests touch.
   assign width = across ? (LL + 1)'(nc_q) : (LL + 1)'(run);
   assign rows = transposed ? (LL + 1)'(run) : (LL + 1)'(nc_q);
   assign rd_req_valid_o = (state_q == R_ROWS) && meta_push_ready;
@@ -192,6 +204,8 @@ module npu_weight #(
   logic [AW-1:0] off;
   logic [MB-1:0] kt_macs;
   npu_types::marks_t marks;
+  // Marks: a chunk begins and ends on a half of the scratchpad of its own; without chunks a half
+  // lasts from the tile's first k-tile to the last one of its last block.
   assign kt_push = (state_q == R_KT);
   always_comb begin
     off = '0;
@@ -228,6 +242,8 @@ module npu_weight #(
     end
   end
 
+  // A k-tile is queued before its rows are asked for, so when its weights are written into the
+  // shadow registers, it is at the queue's head.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       state_q <= R_TILE;
@@ -261,7 +277,8 @@ module npu_weight #(
     if (row_fire) next_row_addr = row_addr_q + pitch;
   end
 
-  // rows of a k-tile
+  // Rows of a k-tile. They lie w_pitch apart, and a k-tile starts again at the block's first row,
+  // further to the right. Transposed, a k-tile's rows follow those of the one before.
   always_ff @(posedge clk_i) begin
     if (row_fire) begin
       row_q <= row_q + (LL + 1)'(1);
@@ -272,7 +289,8 @@ module npu_weight #(
       if (!transposed || first_k) row_addr_q <= tap_addr_q + k_bytes;
     end
   end
-  // k-tiles of a block
+  // K-tiles of a block: how far the dot product has come, in the weight row (k_q) and within the
+  // channels of the tap (c_q).
   always_ff @(posedge clk_i) begin
     if (row_fire && row_last) begin
       k_q <= !(tap_end && depthwise) ? k_q + 17'(run) : 17'd1;  // depthwise: not the first
@@ -290,7 +308,7 @@ module npu_weight #(
       c_end_q <= chunked ? tile_c[16:0] : cin_group[16:0];
     end
   end
-  // taps
+  // Taps, row by row of the kernel. DEPTHWISE keeps each tap's weights in a memory row of its own.
   always_ff @(posedge clk_i) begin
     if (tap_step) begin
       kx_q <= last_kx ? '0 : kx_q + 16'd1;
@@ -310,7 +328,9 @@ module npu_weight #(
       tap_addr_q <= block_addr_q;
     end
   end
-  // blocks
+  // Blocks, group by group. After a block's last k-tile the next memory row, less the bytes of that
+  // k-tile's column, is where the next block's weights begin. DEPTHWISE: if the next block starts
+  // within the outputs of the last block's last input channel, both blocks read that channel.
   always_ff @(posedge clk_i) begin
     if (block_step) begin
       if (depthwise) c0_q <= c0_q + 32'(lane_q) - ((lane_mod_q == '0) ? 32'd0 : 32'd1);
@@ -333,8 +353,10 @@ module npu_weight #(
       c0_q <= '0;
     end
   end
-  // lanes: the one of channel o_q + lane_count_q is lane_q - 1; after the last one: the next
-  // block's first channel
+  // Lanes of a DEPTHWISE block, counted an output channel per cycle: cout_group outputs share an
+  // input channel, and the first of them may belong to the block before. The lane of channel o_q +
+  // lane_count_q is lane_q - 1. After the last channel lane_mod_q is the place of the next block's
+  // first channel among the outputs of its input channel.
   always_ff @(posedge clk_i) begin
     if (state_q == R_LANES) begin
       if (lane_step && !lanes_end) lane_q <= lane_q + (LR + 1)'(1);
@@ -346,6 +368,7 @@ module npu_weight #(
       lane_count_q <= '0;
     end
   end
+  // tile_start_q marks a tile's first k-tile: with it the array takes the tile's geometry.
   always_ff @(posedge clk_i) begin
     if (state_q == R_BLOCK) nc_q <= nc;
     if (state_q == R_TILE && tile_valid_i) tile_start_q <= 1'b1;
@@ -389,6 +412,9 @@ module npu_weight #(
       lanes = ({BUS_BYTES{1'b1}} << sh) & ~({BUS_BYTES{1'b1}} << (32'(sh) + 32'(take)));
     end
   end
+  // The perturbation unit has no register between a weight and its perturbed value, so sh, w_lane
+  // and take still describe the word that comes out of it. A row's metadata is dropped with its
+  // last word.
   assign p_in_valid = rd_rsp_valid_i && meta_valid;
   assign rd_rsp_ready_o = meta_valid && p_in_ready;
   assign meta_pop = rd_rsp_valid_i && p_in_ready && rd_rsp_last_i;
@@ -402,7 +428,9 @@ module npu_weight #(
   end
 
   // The same words, walked ahead for their random numbers: k-tiles as they are queued. None is left
-  // when its last word arrives.
+  // when its last word arrives: this queue has the depth of u_kt and empties no later, so it needs
+  // no handshake of its own (see the assertion). What is drawn depends on row and column alone
+  // (CONTRACT.md, Random numbers), which are known long before the data.
   // {first column, columns, first row, rows}
   localparam int unsigned AHEAD = 17 + (LR + 1) + 16 + (LC + 1);
   logic perturb, ahead_push_ready, ahead_valid, ahead_ready, a_begin_q, a_row_end, a_end;
@@ -424,7 +452,9 @@ module npu_weight #(
     .push_ready_o(ahead_push_ready), .push_data_i(ahead_in), .pop_valid_o(ahead_valid),
     .pop_ready_i(ahead_ready && a_end), .pop_data_o(ahead)
   );
-  // Bus words of each row, rows of the k-tile: the order in which the words will come.
+  // Bus words of each row, rows of the k-tile: the order in which the words will come. A word's
+  // random numbers are those of all its columns, hence columns are counted from the word's first
+  // one, used or not (CONTRACT.md, Traffic: random words).
   assign {a_first, a_columns, a_first_row, a_rows} = ahead;
   always_comb begin
     a_col = '0;
@@ -471,6 +501,7 @@ module npu_weight #(
   localparam int unsigned WIDE = ((BUS_BYTES > LINE) ? BUS_BYTES : LINE) * 16;
   logic [WIDE-1:0] elements, up;
   logic gather;
+  // int8 weights are widened to 16 bits: behind this line there is one kind of weight.
   always_comb begin
     elements = '0;
     up = '0;
@@ -489,13 +520,17 @@ module npu_weight #(
   logic [LL-1:0] col_q;
   logic [LINE*16-1:0] gather_q;
   logic shadow_free;
-  // A depthwise row spreads over the diagonal, one column per cycle.
+  // A depthwise row spreads over the diagonal, one column per cycle. All other lanes of a column
+  // are zero, so that each output channel sees its own input channel only.
   logic [LR:0] pl_lane_q;
   logic [16:0] pl_mod_q;
   logic [LC-1:0] pl_j_q;
   logic pl_start_q, pl_last;
   logic [LC:0] head_nc;
   logic [16:0] head_mod;
+  // The shadow registers are a second set of weights: they may be overwritten from the cycle on in
+  // which the array swaps them into the multipliers. Until then one complete line waits here, and
+  // behind it the bus.
   assign shadow_free = !busy_q || swap_i;
   assign col_go = col_valid_q && shadow_free && (!depthwise || (placing_q && pl_last));
   assign p_out_ready = !col_valid_q || col_go;
@@ -506,6 +541,8 @@ module npu_weight #(
     else if (gather) col_valid_q <= rd_rsp_last_i;
     else if (col_go) col_valid_q <= 1'b0;
   end
+  // The first word of a row clears the lanes that it does not fill: lanes beyond the run, which
+  // stay zero, and those that later words of the row will fill.
   always_ff @(posedge clk_i) begin
     if (gather) begin
       for (int unsigned i = 0; i < LINE; i++) begin
@@ -518,6 +555,9 @@ module npu_weight #(
     end
   end
 
+  // Placing needs to know the first channel's place among the outputs of its input channel. That
+  // comes with the k-tile, so it starts when the k-tile before has left the queue and the array has
+  // swapped.
   assign pl_last = ((LC + 1)'(pl_j_q) + (LC + 1)'(1) == head_nc);
   logic place_fire;
   assign place_fire = placing_q && shadow_free;
@@ -546,7 +586,8 @@ module npu_weight #(
     end
   end
 
-  // int8 less their zero point: nine bits of each element.
+  // int8 less their zero point: nine bits of each element. Of other weights the zero point is 0
+  // (CONTRACT.md, Transposed weights).
   function automatic logic [LINE*16-1:0] centred(input logic [LINE*16-1:0] line,
                                                  input logic [7:0] zero_point);
     logic signed [8:0] element;
@@ -582,6 +623,9 @@ module npu_weight #(
   assign kt_valid_o = kt_valid && busy_q && !taken_q && (offs_ready_q || !packed_k);
   assign kt_pop = kt_valid_o && kt_ready_i;
   assign kt_packed_o = packed_k;
+  // Life of a k-tile: its last column sets busy_q; the array takes it (kt_pop, taken_q); two cycles
+  // after its first position was read, swap_i empties the shadow registers. The last column of the
+  // next k-tile may be written in the cycle of the swap itself; then busy_q stays.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       busy_q <= 1'b0;   // all columns written
@@ -609,7 +653,10 @@ module npu_weight #(
   end
 
   // Packed: lane i is element i of the k-tile; a kernel row of the input is run_bytes long, the
-  // next one tap_y_i further on.
+  // next one tap_y_i further on. A k-tile may begin and end inside a tap and cross kernel rows, so
+  // each lane has an offset of its own. One is worked out per cycle and shifted in, while the array
+  // is busy with the k-tile before; the walk through the kernel continues where the last k-tile has
+  // left it.
   assign offs_run = packed_k && kt_valid && !offs_ready_q;
   logic pk_first;
   logic [AW-1:0] pk_base;
@@ -635,14 +682,18 @@ module npu_weight #(
   end
   assign kt_off_o = packed_k ? off_q : (ROWS * AW)'(h_off);
 
+  // There is work as long as a tile is walked, a k-tile waits, or data or random numbers are on the
+  // way.
   assign busy_o = (state_q != R_TILE) || kt_valid || meta_valid || p_busy;
 
   logic unused;
   assign unused = ^{lim[31:17], up, c0_q[31:AW], a_col[16], ahead_push_ready, cin_group[31:17]};
 
 `ifndef SYNTHESIS
+  // The bus and this unit agree about a row's last word.
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                    p_in_valid |-> rd_rsp_last_i == (left == take));
+  // The queue of random numbers to come never holds up the queue of k-tiles.
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                    kt_push && kt_push_ready |-> ahead_push_ready);
   assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i) shadow_we_o |-> kt_valid);
