@@ -145,8 +145,8 @@ cosim-adapt: setup       ## a whole adaptation by readouts, model and RTL in loc
 	@$(MAKE) --no-print-directory cosim-adapt-run
 cosim-adapt-run: rtl
 	@$(need_verilator) python3 tests/sim/cosim_adapt.py build/lastmile $(ADAPT_OUT) build/reports/cosim-adapt.json \
-	  $(if $(RESUME),--resume) --rtl $(SIM_MEMORY) -- $(if $(DATA),--data $(DATA) --shift rotate=25) $(if $(NETWORK),--network $(NETWORK)) \
-	  --hardware $(SIM_HARDWARE) --readout-steps $(ADAPT_STEPS) $(COSIM_ARGS)
+	  $(if $(RESUME),--resume) --rtl $(SIM_MEMORY) -- $(if $(DATA),--data $(DATA) --shift rotate=25) \
+	  $(if $(NETWORK),--network $(NETWORK)) --hardware $(SIM_HARDWARE) --readout-steps $(ADAPT_STEPS) $(COSIM_ARGS)
 
 # What `make test` runs: quick, 16 x 16.
 test-sim:                ## lockstep on the Verilated NPU: random queues, every error, golden vectors, a step

@@ -50,8 +50,8 @@ LIB_SRC  := $(filter-out %/main.cpp $(OTHER_KERNELS:%=cmodel/npu/kernels/%.cpp),
   $(shell find sw cmodel -name '*.cpp' 2>/dev/null | sort))
 # Everything under tests/ is one runner, except the folders with rules of their own and files that bring their own main.
 OWN_MAIN := $(shell find tests -name '*.cpp' -exec grep -lw '^int main' {} + 2>/dev/null)
-TEST_SRC := $(filter-out $(OWN_MAIN) tests/fuzz/% tests/bench/% tests/rtl/%,$(shell find tests -name '*.cpp' \
-  2>/dev/null | sort))
+TEST_SRC := $(filter-out $(OWN_MAIN) tests/fuzz/% tests/bench/% tests/rtl/% tests/spec/%,\
+  $(shell find tests -name '*.cpp' 2>/dev/null | sort))
 # The host in C (sw/embedded), but not its board.
 LIB_C    := $(filter-out %/board_rv32.c,$(shell find sw -name '*.c' 2>/dev/null | sort))
 LIB_OBJ  := $(LIB_SRC:%.cpp=$(OUT)/%.o) $(LIB_C:%.c=$(OUT)/%.o)

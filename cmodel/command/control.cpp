@@ -1,131 +1,110 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cmodel/command/control.hpp"
 
-#include <bit>
+#include "cmodel/spec/npu_identity.hpp"
 
 namespace lastmile::npu {
 namespace {
 
 namespace reg = spec::reg;
 
-constexpr std::uint32_t kDone = 2;
-constexpr std::uint32_t kFailed = 4;
+// What a read shows, a write changes and a written one clears, by word of the register window.
+struct Access {
+  std::uint32_t readable = 0, written = 0, cleared = 0;
+};
+constexpr std::size_t kWords = spec::kRegisterBytes / 4;
 
-bool is_rw(std::uint32_t offset) {
-  switch (offset) {
-    case reg::kQueueAddr:
-    case reg::kQueueCount:
-    case reg::kMemLimit:
-    case reg::kWatchdog:
-    case reg::kBatchAddr:
-    case reg::kLabelAddr:
-    case reg::kOutAddr:
-    case reg::kPolarity:
-    case reg::kDistribution:
-    case reg::kSeedLo:
-    case reg::kSeedHi:
-    case reg::kMaskSeedLo:
-    case reg::kMaskSeedHi:
-    case reg::kPairs:
-    case reg::kStep:
-      return true;
-    default:
-      break;
+// The table of npu.toml, opened up: a lookup per access.
+constexpr std::array<Access, kWords> kAccess = [] {
+  std::array<Access, kWords> access{};
+  for (const spec::Register& r : spec::kRegisters) {
+    for (std::uint32_t i = 0; i < r.count; ++i)
+      access[(r.offset + i * r.stride) / 4] = {r.readable, r.written, r.cleared};
   }
-  // lo, hi and coefficient of the pairs; the fourth word of each is no register
-  return offset >= reg::kPairSeedLo &&
-         offset < reg::kPairSeedLo + reg::kPairSeedLoCount * reg::kPairSeedLoStride &&
-         offset % reg::kPairSeedLoStride != 12;
+  return access;
+}();
+
+constexpr bool known(std::uint32_t offset) {
+  return offset % 4 == 0 && offset < static_cast<std::uint32_t>(spec::kRegisterBytes);
 }
 
 }  // namespace
 
-RegisterFile::RegisterFile(const spec::HardwareParams& hw) : hw_(hw) {
-  rw_[reg::kMemLimit / 4] = 0xffffffff;
-  rw_[reg::kWatchdog / 4] = 1000000;
-}
+RegisterFile::RegisterFile(const spec::HardwareParams& hw) : hw_(hw) { reset(); }
 
-std::uint32_t RegisterFile::read(std::uint32_t offset) const {
-  switch (offset) {
-    case reg::kId:
-      return spec::kMagic;
-    case reg::kSpec:
-      return spec::kSpecHash;
-    case reg::kHw0:
-      return static_cast<std::uint32_t>(hw_.rows) | static_cast<std::uint32_t>(hw_.cols) << 8 |
-             static_cast<std::uint32_t>(hw_.bus_bytes) << 16 |
-             static_cast<std::uint32_t>(hw_.rq_lanes) << 24;
-    case reg::kHw1:
-      return static_cast<std::uint32_t>(hw_.acc_depth) |
-             static_cast<std::uint32_t>(std::countr_zero(static_cast<std::uint32_t>(hw_.act_bytes)))
-                 << 16 |
-             static_cast<std::uint32_t>(hw_.training) << 24;
-    case reg::kStatus:
-      return status_;
-    case reg::kIrqStatus:
-      return irq_status_;
-    case reg::kIrqEnable:
-      return irq_enable_;
-    case reg::kErrorCode:
-      return static_cast<std::uint32_t>(fault_.code);
-    case reg::kErrorCommand:
-      return error_command_;
-    case reg::kErrorInfo:
-      return fault_.info;
-    case reg::kCommand:
-      return command;
-    case reg::kLossLo:
-      return static_cast<std::uint32_t>(loss.sum);
-    case reg::kLossHi:
-      return static_cast<std::uint32_t>(loss.sum >> 32);
-    case reg::kCorrect:
-      return loss.correct;
-    case reg::kExamples:
-      return loss.examples;
-    default:
-      break;
+void RegisterFile::reset() {
+  words_ = {};
+  for (const spec::Register& r : spec::kRegisters) {
+    for (std::uint32_t i = 0; i < r.count; ++i) word(r.offset + i * r.stride) = r.reset;
   }
-  if (is_rw(offset)) return raw(offset);
-  if (offset >= reg::kCounter && offset % 4 == 0) {
-    const std::uint32_t index = (offset - reg::kCounter) / reg::kCounterStride;
-    if (index < spec::kCounters)
-      return static_cast<std::uint32_t>(counters.value[index] >> (offset % 8 != 0 ? 32 : 0));
-  }
-  return 0;
-}
-
-void RegisterFile::write(std::uint32_t offset, std::uint32_t value) {
-  if (is_rw(offset)) rw_[offset / 4] = value;
-  if (offset == reg::kIrqEnable) irq_enable_ = value & 3;
-  if (offset == reg::kIrqStatus) irq_status_ &= ~value;
-}
-
-void RegisterFile::soft_reset() {
-  status_ = 0;
-  irq_status_ = 0;
-  fault_ = {};
-  error_command_ = 0;
-  command = 0;
-}
-
-void RegisterFile::begin_queue() {
-  status_ = 0;
-  fault_ = {};
-  error_command_ = 0;
-  command = 0;
+  word(reg::kId) = spec::kMagic;
+  word(reg::kSpec) = spec::kSpecHash;
+  const spec::HardwareWords hardware = spec::hardware_words(hw_);
+  for (std::size_t i = 0; i < hardware.size(); ++i) word(spec::kHardwareRegisters[i]) = hardware[i];
   counters = {};
 }
 
+std::uint32_t RegisterFile::read(std::uint32_t offset) const {
+  if (!known(offset)) return 0;
+  if (offset >= reg::kCounter) {
+    const std::uint32_t index = (offset - reg::kCounter) / reg::kCounterStride;
+    if (index < spec::kCounters) {
+      const bool high = (offset - reg::kCounter) % reg::kCounterStride != 0;
+      return static_cast<std::uint32_t>(counters.value[index] >> (high ? 32 : 0));
+    }
+  }
+  return raw(offset) & kAccess[offset / 4].readable;
+}
+
+void RegisterFile::write(std::uint32_t offset, std::uint32_t value) {
+  if (!known(offset)) return;
+  const Access& a = kAccess[offset / 4];
+  std::uint32_t& w = word(offset);
+  w = (w & ~a.written & ~(value & a.cleared)) | (value & a.written);
+}
+
+void RegisterFile::soft_reset() {
+  clear_status();
+  word(reg::kIrqStatus) = 0;
+}
+
+void RegisterFile::begin_queue() {
+  clear_status();
+  counters = {};
+}
+
+void RegisterFile::clear_status() {
+  word(reg::kStatus) = 0;
+  word(reg::kErrorCode) = 0;
+  word(reg::kErrorCommand) = 0;
+  word(reg::kErrorInfo) = 0;
+  word(reg::kCommand) = 0;
+}
+
 void RegisterFile::end_queue() {
-  status_ = kDone;
-  irq_status_ |= 1;
+  word(reg::kStatus) = reg::kStatusDone.mask();
+  word(reg::kIrqStatus) |= reg::kIrqStatusDone.mask();
 }
 
 void RegisterFile::fail(std::uint32_t at, const Fault& fault) {
-  fault_ = fault;
-  error_command_ = at;
-  status_ = kFailed;
-  irq_status_ |= 2;
+  word(reg::kErrorCode) = static_cast<std::uint32_t>(fault.code);
+  word(reg::kErrorInfo) = fault.info;
+  word(reg::kErrorCommand) = at;
+  word(reg::kStatus) = reg::kStatusError.mask();
+  word(reg::kIrqStatus) |= reg::kIrqStatusError.mask();
+}
+
+void RegisterFile::set_loss(const LossResult& loss) {
+  word(reg::kLossLo) = static_cast<std::uint32_t>(loss.sum);
+  word(reg::kLossHi) = static_cast<std::uint32_t>(loss.sum >> 32);
+  word(reg::kCorrect) = loss.correct;
+  word(reg::kExamples) = loss.examples;
+}
+
+bool RegisterFile::interrupt() const {
+  const std::uint32_t cause = raw(reg::kIrqStatus), enable = raw(reg::kIrqEnable);
+  return (reg::kIrqStatusDone.is_set(cause) && reg::kIrqEnableDone.is_set(enable)) ||
+         (reg::kIrqStatusError.is_set(cause) && reg::kIrqEnableError.is_set(enable));
 }
 
 }  // namespace lastmile::npu

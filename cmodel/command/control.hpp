@@ -25,55 +25,64 @@ struct LossResult {
   std::uint32_t examples = 0;
 };
 
-// What the host wrote, and what it may read back.
+// The registers: a word of memory each, and the table of npu.toml that says what a read shows, a
+// write changes and a reset sets. What an engine or the end of a queue leaves is set here, too.
 class RegisterFile {
  public:
   explicit RegisterFile(const spec::HardwareParams& hw);
 
   [[nodiscard]] std::uint32_t read(std::uint32_t offset) const;
-  // Everything but CTRL, which is Npu's.
+  // CTRL takes nothing: what is written to it is Npu's.
   void write(std::uint32_t offset, std::uint32_t value);
-  // CTRL bit 1.
+  // The line rst_ni: every register as npu.toml has it.
+  void reset();
+  // CTRL.SOFT_RESET.
   void soft_reset();
-  // CTRL bit 0: what starting a queue clears.
+  // CTRL.START: what starting a queue clears.
   void begin_queue();
   void end_queue();
   void fail(std::uint32_t command, const Fault& fault);
+  void set_loss(const LossResult& loss);
+  void next_command() { ++word(spec::reg::kCommand); }
 
-  [[nodiscard]] bool interrupt() const { return (irq_status_ & irq_enable_) != 0; }
-  [[nodiscard]] std::uint32_t raw(std::uint32_t offset) const {
-    return rw_[offset / 4];
-  }  // rw registers
-  [[nodiscard]] std::uint64_t raw64(std::uint32_t offset) const {
-    return raw(offset) | std::uint64_t{raw(offset + 4)} << 32;
+  [[nodiscard]] bool interrupt() const;
+  [[nodiscard]] std::uint32_t command() const { return raw(spec::reg::kCommand); }
+  [[nodiscard]] std::uint32_t raw(std::uint32_t offset) const { return words_[offset / 4]; }
+  [[nodiscard]] std::uint64_t raw64(const spec::WideRegister& r, std::uint32_t at = 0) const {
+    return raw(r.low + at) | std::uint64_t{raw(r.high + at)} << 32;
   }
 
   [[nodiscard]] std::uint32_t polarity() const { return raw(spec::reg::kPolarity); }
+  // Are passes perturbed?
+  [[nodiscard]] bool polarized() const {
+    return polarity() != static_cast<std::uint32_t>(spec::Polarity::none_);
+  }
   [[nodiscard]] std::uint32_t distribution() const { return raw(spec::reg::kDistribution); }
-  [[nodiscard]] std::uint64_t seed() const { return raw64(spec::reg::kSeedLo); }
-  [[nodiscard]] std::uint64_t mask_seed() const { return raw64(spec::reg::kMaskSeedLo); }
+  [[nodiscard]] std::uint64_t seed() const { return raw64(spec::reg::kSeedWide); }
+  [[nodiscard]] std::uint64_t mask_seed() const { return raw64(spec::reg::kMaskSeedWide); }
   [[nodiscard]] std::uint32_t pairs() const { return raw(spec::reg::kPairs); }
   [[nodiscard]] std::uint64_t pair_seed(std::uint32_t j) const {
-    return raw64(spec::reg::kPairSeedLo + j * spec::reg::kPairSeedLoStride);
+    return raw64(spec::reg::kPairSeedWide, j * spec::reg::kPairSeedLoStride);
   }
   [[nodiscard]] std::int32_t pair_coef(std::uint32_t j) const {
-    return static_cast<std::int8_t>(raw(spec::reg::kPairCoef + j * spec::reg::kPairCoefStride));
+    return spec::reg::kPairCoefValue.get_signed(
+        raw(spec::reg::kPairCoef + j * spec::reg::kPairCoefStride));
   }
-  [[nodiscard]] std::uint32_t step_mantissa() const { return raw(spec::reg::kStep) & 0xffff; }
-  [[nodiscard]] std::uint32_t step_shift() const { return raw(spec::reg::kStep) >> 16 & 0x3f; }
+  [[nodiscard]] std::uint32_t step_mantissa() const {
+    return spec::reg::kStepMantissa.get(raw(spec::reg::kStep));
+  }
+  [[nodiscard]] std::uint32_t step_shift() const {
+    return spec::reg::kStepShift.get(raw(spec::reg::kStep));
+  }
 
   Counters counters;
-  LossResult loss;
-  std::uint32_t command = 0;
 
  private:
+  [[nodiscard]] std::uint32_t& word(std::uint32_t offset) { return words_[offset / 4]; }
+  void clear_status();
+
   spec::HardwareParams hw_;
-  std::array<std::uint32_t, 64> rw_{};  // the rw registers, all below 0x100
-  std::uint32_t status_ = 0;
-  std::uint32_t irq_status_ = 0;
-  std::uint32_t irq_enable_ = 0;
-  std::uint32_t error_command_ = 0;
-  Fault fault_;
+  std::array<std::uint32_t, spec::kRegisterBytes / 4> words_{};
 };
 
 }  // namespace lastmile::npu

@@ -71,7 +71,7 @@ class Traffic {
     const U columns = bus_ / bytes;
     const U z =
         mode_.distribution == numeric::Distribution::sign_ ? 1 : std::max<U>(1, columns / 4);
-    return z + (keep < 256 ? std::max<U>(1, columns / 8) : 0);
+    return z + (keep < spec::kKeepAll ? std::max<U>(1, columns / 8) : 0);
   }
 
   [[nodiscard]] std::vector<Run> channel_blocks() const {
@@ -274,8 +274,8 @@ class Traffic {
     const U all = d_.out_c * row_words;
     const U columns = bus_ / bytes;
     const bool given = d_.has(spec::kFlagGradient);
-    const U z = given ? 0 : draws(bytes, 256) * mode_.pairs;
-    const U mask = draws(bytes, d_.w_keep) - draws(bytes, 256);
+    const U z = given ? 0 : draws(bytes, spec::kKeepAll) * mode_.pairs;
+    const U mask = draws(bytes, d_.w_keep) - draws(bytes, spec::kKeepAll);
     c_[Counter::element_ops_] = U{d_.out_c} * d_.in_c;
     const U gradient = given ? d_.out_c * words(0, U{d_.in_c} * 4) : 0;
     c_[Counter::update_read_bytes_] = (all + gradient) * bus_;
@@ -294,7 +294,7 @@ class Traffic {
 }  // namespace
 
 TrafficMode mode_of(const spec::Descriptor& d, const RegisterFile& regs) {
-  const bool on = regs.polarity() != 0;
+  const bool on = regs.polarized();
   return {.weights_perturbed = on && d.has(spec::kFlagWTrain),
           .bias_perturbed = on && d.has(spec::kFlagBTrain) && d.has(spec::kFlagHasBias),
           .distribution = static_cast<numeric::Distribution>(regs.distribution()),

@@ -17,29 +17,25 @@ using Wide = unsigned __int128;  // products of four fields reach 2^65
 Fault shape_fault(ShapeRule r) { return {Error::shape_, static_cast<std::uint32_t>(r)}; }
 
 Fault check_flags(const Descriptor& d, Opcode op) {
-  const bool matrix = uses_weights(op);
-  const bool bad =
-      (d.flags & ~spec::kKnownFlags) != 0 || (d.has(spec::kFlagW8) && d.has(spec::kFlagW32)) ||
-      (d.has(spec::kFlagW32) && op != Opcode::update_) || (d.has(spec::kFlagOut16) && !matrix) ||
-      (d.has(spec::kFlagResAdd) && (!matrix || d.has(spec::kFlagOut16))) ||
-      (d.has(spec::kFlagWTransposed) && (op != Opcode::conv2d_ || d.has(spec::kFlagWTrain))) ||
-      (d.has(spec::kFlagWBatch) && !d.has(spec::kFlagWTransposed)) ||
-      (d.has(spec::kFlagOut32) &&
-       (op != Opcode::conv2d_ || d.has(spec::kFlagOut16) || d.has(spec::kFlagResAdd))) ||
-      (d.has(spec::kFlagErrors) && (op != Opcode::loss_ || d.has(spec::kFlagLosses))) ||
-      (d.has(spec::kFlagGradient) && op != Opcode::update_);
+  const bool bad = spec::flags_bad(d.flags, op);
   return bad ? shape_fault(ShapeRule::flags_) : Fault{};
 }
 
 Fault check_registers(const Descriptor& d, const RegisterFile& regs, Opcode op) {
-  const bool train = d.has(spec::kFlagWTrain) || d.has(spec::kFlagBTrain);
+  namespace reg = spec::reg;
   const bool update = op == Opcode::update_;
-  const bool draws = train || (update && !d.has(spec::kFlagGradient));
-  if (draws && regs.polarity() > 2) return {Error::register_, spec::reg::kPolarity};
-  if (draws && regs.distribution() > 1) return {Error::register_, spec::reg::kDistribution};
-  if (update && !d.has(spec::kFlagGradient) && (regs.pairs() < 1 || regs.pairs() > spec::kMaxPairs))
-    return {Error::register_, spec::reg::kPairs};
-  if (update && regs.step_shift() > 16) return {Error::register_, spec::reg::kStep};
+  const auto bad = [&regs](std::uint32_t offset, const spec::RegisterField& field) {
+    return !field.allows(regs.raw(offset));
+  };
+  // pairs of an update are drawn, unless the host gives its direction
+  const bool pairs = update && !d.has(spec::kFlagGradient);
+  if (pairs || d.has(spec::kFlagWTrain) || d.has(spec::kFlagBTrain)) {
+    if (bad(reg::kPolarity, reg::kPolarityValue)) return {Error::register_, reg::kPolarity};
+    if (bad(reg::kDistribution, reg::kDistributionValue))
+      return {Error::register_, reg::kDistribution};
+  }
+  if (pairs && bad(reg::kPairs, reg::kPairsValue)) return {Error::register_, reg::kPairs};
+  if (update && bad(reg::kStep, reg::kStepShift)) return {Error::register_, reg::kStep};
   return {};
 }
 
@@ -54,8 +50,10 @@ bool range_ok(const Descriptor& d, Opcode op) {
   }
   if ((op == Opcode::add_ || d.has(spec::kFlagResAdd)) && d.add_act_min > d.add_act_max)
     return false;
-  if (op == Opcode::loss_ && (d.m1 > 65535 || d.e1 < -31 || d.e1 > 0)) return false;
-  if (op == Opcode::softmax_ && (d.e1 < 0 || d.e1 > 30)) return false;
+  if (op == Opcode::loss_ &&
+      (d.m1 > spec::kLossMultiplierMax || d.e1 < -spec::kLossShiftMax || d.e1 > 0))
+    return false;
+  if (op == Opcode::softmax_ && (d.e1 < 0 || d.e1 > spec::kSoftmaxShiftMax)) return false;
   return true;
 }
 
@@ -89,7 +87,7 @@ Fault check_shape(const Descriptor& d, const spec::HardwareParams& hw, Opcode op
       if (taps > spec::kMaxPoolTaps) return shape_fault(ShapeRule::k_);
       break;
     case Opcode::softmax_:
-      if (d.in_c > 4095) return shape_fault(ShapeRule::k_);
+      if (d.in_c > spec::kSoftmaxClasses) return shape_fault(ShapeRule::k_);
       break;
     case Opcode::update_:
       row_elements = d.in_c;
@@ -118,13 +116,13 @@ Fault check_tiles(const Descriptor& d, const spec::HardwareParams& hw, Opcode op
   const U positions = U{d.tile_n} * d.tile_h * d.tile_w;
   if (d.tile_n > d.n || d.tile_h > d.out_h || d.tile_w > d.out_w || d.tile_c > d.in_c ||
       (op != Opcode::pool_ && positions > static_cast<U>(hw.acc_depth))) {
-    return {Error::tile_, 1};
+    return {Error::tile_, static_cast<std::uint32_t>(spec::TileRule::positions_)};
   }
   const U rows = region_extent(d.tile_h, d.stride_h, d.kernel_h, d.dilation_h);
   const U columns = region_extent(d.tile_w, d.stride_w, d.kernel_w, d.dilation_w);
   if (columns * d.tile_c > d.row_pitch ||
       Wide{d.tile_n} * rows * d.row_pitch > static_cast<U>(hw.act_bytes))
-    return {Error::tile_, 2};
+    return {Error::tile_, static_cast<std::uint32_t>(spec::TileRule::bytes_)};
   return {};
 }
 
@@ -132,82 +130,99 @@ Fault check_tiles(const Descriptor& d, const spec::HardwareParams& hw, Opcode op
 
 std::array<Region, 6> regions(const Descriptor& d) {
   using spec::Engine;
-  const auto op = static_cast<Opcode>(d.opcode);
+  using spec::Layout;
+  using spec::Result;
+  using spec::Second;
+  const Opcode op = d.op();
+  const spec::OpcodeTraits& is = spec::traits(op);
+  const Wide rows = d.n, flat = rows * d.in_c;
+  // a command of images leaves a gap of out_pitch bytes between two, but none behind the last
+  const Wide image = Wide{d.out_h} * d.out_w * output_channels(d);
+  const Wide image_span = (rows - 1) * output_image_elements(d) + image;
   std::array<Region, 6> r{};
-  const bool tiled = uses_tiles(op);
-  const bool matrix = uses_weights(op);
-  const Wide flat = Wide{d.n} * d.in_c;
-  const Wide image = Wide{d.out_h} * d.out_w * (matrix ? d.out_c : d.in_c);
-  const Wide outputs = d.n * image;
-  Engine self = Engine::none_;
-  if (op == Opcode::add_) self = Engine::add_;
-  if (op == Opcode::softmax_) self = Engine::softmax_;
-  if (op == Opcode::loss_) self = Engine::loss_;
-  if (op == Opcode::update_) self = Engine::update_;
-  const bool loss = op == Opcode::loss_;
-  const bool gradient = op == Opcode::update_ && d.has(spec::kFlagGradient);
-  const bool errors = loss && d.has(spec::kFlagErrors);
+  auto& [in, second, out, weight, bias, requant] = r;
 
-  r[0] = {Field::in_addr,
-          d.in_addr,
-          tiled      ? Wide{d.n} * d.in_h * d.in_w * d.in_c
-          : loss     ? flat * 2
-          : gradient ? gradient_bytes(d)
-                     : flat,
-          loss       ? 2u
-          : gradient ? std::uint32_t{spec::kAlign}
-                     : 1u,
-          false,
-          tiled ? (op == Opcode::pool_ ? Engine::pool_ : Engine::load_) : self,
-          op != Opcode::update_ || gradient};
-  const bool fused = matrix && d.has(spec::kFlagResAdd);
-  r[1] = {Field::in2_addr,
-          d.in2_addr,
-          fused  ? outputs
-          : loss ? Wide{d.n} * label_bytes(d)
-                 : flat,
-          loss ? label_bytes(d) : 1u,
-          false,
-          fused ? Engine::drain_ : self,
-          fused || loss || op == Opcode::add_};
-  const bool losses = loss && !errors;
-  const Wide pitch = d.out_pitch != 0 ? Wide{d.out_pitch} : image * output_bytes(d);
-  r[2] = {Field::out_addr,
-          d.out_addr,
-          tiled    ? (Wide{d.n} - 1) * pitch + image * output_bytes(d)
-          : losses ? Wide{d.n} * 4u
-                   : flat,
-          losses  ? 4u
-          : tiled ? output_bytes(d)
-                  : 1u,
-          true,
-          tiled ? (op == Opcode::pool_ ? Engine::pool_ : Engine::store_) : self,
-          op != Opcode::update_ && (!loss || errors || d.has(spec::kFlagLosses))};
+  in = {.field = Field::in_addr, .address = d.in_addr, .align = is.in_bytes, .engine = is.load};
+  switch (is.layout) {
+    case Layout::none_:
+      break;
+    case Layout::tensor_:
+      in.bytes = gradient_bytes(d);
+      in.align = spec::kAlign;
+      in.used = d.has(spec::kFlagGradient);
+      break;
+    case Layout::image_:
+      in.bytes = rows * d.in_h * d.in_w * d.in_c * is.in_bytes;
+      in.used = true;
+      break;
+    case Layout::rows_:
+      in.bytes = flat * is.in_bytes;
+      in.used = true;
+      break;
+  }
+
+  second = {.field = Field::in2_addr, .address = d.in2_addr, .engine = is.engine};
+  switch (is.second) {
+    case Second::none_:
+      break;
+    case Second::fused_:
+      second.bytes = rows * image;
+      second.engine = Engine::drain_;
+      second.used = d.has(spec::kFlagResAdd);
+      break;
+    case Second::addend_:
+      second.bytes = flat;
+      second.used = true;
+      break;
+    case Second::label_:
+      second.align = label_bytes(d);
+      second.bytes = rows * label_bytes(d);
+      second.used = true;
+      break;
+  }
+
+  const std::uint32_t out_bytes = output_bytes(d);
+  out = {.field = Field::out_addr,
+         .address = d.out_addr,
+         .align = out_bytes,
+         .write = true,
+         .engine = is.store};
+  switch (is.result) {
+    case Result::none_:
+    case Result::in_place_:  // the region of the weights
+      break;
+    case Result::elements_:
+      out.bytes = (is.layout == Layout::image_ ? image_span : flat) * out_bytes;
+      out.used = true;
+      break;
+    case Result::losses_:
+      out.bytes = (d.has(spec::kFlagErrors) ? flat : rows) * out_bytes;
+      out.used = d.has(spec::kFlagLosses) || d.has(spec::kFlagErrors);
+      break;
+  }
+
   const Wide taps = Wide{d.kernel_h} * d.kernel_w;
-  const Wide rows = op == Opcode::depthwise_        ? taps
-                    : d.has(spec::kFlagWTransposed) ? taps * d.cin_group
-                                                    : Wide{d.out_c};
-  r[3] = {Field::w_addr,
-          d.w_addr,
-          rows * d.w_pitch,
-          spec::kAlign,
-          false,
-          matrix ? Engine::weight_ : self,
-          matrix || op == Opcode::update_};
-  r[4] = {Field::bias_addr,
-          d.bias_addr,
-          Wide{d.out_c} * 4,
-          spec::kAlign,
-          false,
-          Engine::param_,
-          matrix && d.has(spec::kFlagHasBias)};
-  r[5] = {Field::rq_addr,
-          d.rq_addr,
-          Wide{d.out_c} * 8,
-          spec::kAlign,
-          false,
-          Engine::param_,
-          matrix && !d.has(spec::kFlagOut32)};
+  const Wide weight_rows = op == Opcode::depthwise_        ? taps
+                           : d.has(spec::kFlagWTransposed) ? taps * d.cin_group
+                                                           : Wide{d.out_c};
+  weight = {.field = Field::w_addr,
+            .address = d.w_addr,
+            .bytes = weight_rows * d.w_pitch,
+            .align = spec::kAlign,
+            .engine = is.weights ? Engine::weight_ : is.engine,
+            .used = is.weights || is.layout == Layout::tensor_};
+  bias = {.field = Field::bias_addr,
+          .address = d.bias_addr,
+          .bytes = Wide{d.out_c} * 4,
+          .align = spec::kAlign,
+          .engine = Engine::param_,
+          .used = is.weights && d.has(spec::kFlagHasBias)};
+  requant = {.field = Field::rq_addr,
+             .address = d.rq_addr,
+             .bytes = Wide{d.out_c} * 8,
+             .align = spec::kAlign,
+             .engine = Engine::param_,
+             .used = is.weights && !d.has(spec::kFlagOut32)};
   return r;
 }
 
@@ -223,14 +238,13 @@ Fault validate_queue(const RegisterFile& regs) {
 
 Fault validate_command(const Descriptor& d, const RegisterFile& regs,
                        const spec::HardwareParams& hw, Descriptor& resolved) {
-  if (d.opcode > static_cast<std::uint32_t>(Opcode::update_)) return {Error::opcode_, 0};
-  const auto op = static_cast<Opcode>(d.opcode);
+  if (!spec::known_opcode(d.opcode)) return {Error::opcode_, 0};
+  const Opcode op = d.op();
   resolved = d;
   if (op == Opcode::end_) return {};
   if (hw.training == 0) {
     const bool train = d.has(spec::kFlagWTrain) || d.has(spec::kFlagBTrain);
-    if (op == Opcode::loss_ || op == Opcode::update_ || (train && regs.polarity() != 0))
-      return {Error::unsupported_, 0};
+    if (spec::traits(op).training || (train && regs.polarized())) return {Error::unsupported_, 0};
   }
   if (const Fault f = check_flags(d, op)) return f;
   if (const Field bad = spec::field_out_of_range(d, d.has(spec::kFlagResAdd));

@@ -43,23 +43,22 @@ struct Region {
   return (tile - 1) * stride + (kernel - 1) * dilation + 1;
 }
 
-[[nodiscard]] constexpr bool uses_tiles(spec::Opcode op) {
-  return op == spec::Opcode::conv2d_ || op == spec::Opcode::depthwise_ || op == spec::Opcode::pool_;
-}
-[[nodiscard]] constexpr bool uses_weights(spec::Opcode op) {
-  return op == spec::Opcode::conv2d_ || op == spec::Opcode::depthwise_;
-}
+[[nodiscard]] constexpr bool uses_tiles(spec::Opcode op) { return spec::traits(op).tiles; }
+[[nodiscard]] constexpr bool uses_weights(spec::Opcode op) { return spec::traits(op).weights; }
 
 // Bytes of one element of the tensor at w_addr.
 [[nodiscard]] constexpr std::uint32_t weight_bytes(const spec::Descriptor& d) {
   return d.has(spec::kFlagW8) ? 1 : d.has(spec::kFlagW32) ? 4 : 2;
 }
-// Bytes of one element of the output of CONV2D, DEPTHWISE or POOL, and its channels.
+// Bytes of one element at out_addr, and its channels.
 [[nodiscard]] constexpr std::uint32_t output_bytes(const spec::Descriptor& d) {
-  return d.has(spec::kFlagOut32) ? 4 : d.has(spec::kFlagOut16) ? 2 : 1;
+  return d.has(spec::kFlagOut32)    ? 4
+         : d.has(spec::kFlagOut16)  ? 2
+         : d.has(spec::kFlagErrors) ? 1
+                                    : spec::traits(d.op()).out_bytes;
 }
 [[nodiscard]] constexpr std::uint32_t output_channels(const spec::Descriptor& d) {
-  return uses_weights(static_cast<spec::Opcode>(d.opcode)) ? d.out_c : d.in_c;
+  return uses_weights(d.op()) ? d.out_c : d.in_c;
 }
 // Elements from one output image to the next.
 [[nodiscard]] constexpr std::uint64_t output_image_elements(const spec::Descriptor& d) {
@@ -76,7 +75,7 @@ struct Region {
          std::uint64_t{d.in_c} * 4;
 }
 [[nodiscard]] constexpr std::uint32_t label_bytes(const spec::Descriptor& d) {
-  return d.in_c > 255 ? 2 : 1;
+  return d.in_c > spec::kLabel8Classes ? 2 : 1;
 }
 
 }  // namespace lastmile::npu

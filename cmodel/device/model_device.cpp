@@ -13,6 +13,7 @@
 #include "cmodel/device/profile.hpp"
 #include "cmodel/device/spans.hpp"
 #include "cmodel/npu/npu.hpp"
+#include "cmodel/spec/registers.hpp"
 #include "cmodel/spec/settings.hpp"
 
 namespace lastmile {
@@ -70,7 +71,7 @@ class ModelDevice final : public Device {
 
   std::uint32_t read_register(std::uint32_t offset) override { return npu_.read_register(offset); }
   void write_register(std::uint32_t offset, std::uint32_t value) override {
-    if (offset == spec::reg::kCtrl && (value & 3) == 1) {
+    if (offset == spec::reg::kCtrl && spec::starts(value)) {
       run_queue();
     } else {
       npu_.write_register(offset, value);

@@ -3,7 +3,7 @@
 
 namespace lastmile {
 
-void Spans::add(const std::string& phase, std::uint32_t command, const char* engine, int tile,
+void Spans::add(const std::string& phase, std::uint32_t command, std::string_view engine, int tile,
                 std::uint64_t start, std::uint64_t end, std::uint64_t busy) {
   if (end <= start) return;
   nlohmann::json s = {{"phase", phase}, {"command", command}, {"engine", engine},
@@ -16,8 +16,7 @@ void Spans::command(const std::string& phase, std::uint32_t command, std::uint64
                     const timing::CommandTiming& t) {
   add(phase, command, "COMMAND", -1, start, start + t.execution, t.execution);
   const auto put = [&](spec::Engine engine, int tile, const timing::EngineTime& e) {
-    add(phase, command, std::string(spec::to_string(engine)).c_str(), tile, start + e.start,
-        start + e.end, e.busy);
+    add(phase, command, spec::to_string(engine), tile, start + e.start, start + e.end, e.busy);
   };
   const bool pool = t.engine(spec::Engine::pool_).end != 0;
   for (std::size_t i = 0; i < t.tiles.size(); ++i) {

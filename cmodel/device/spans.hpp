@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 
 #include "cmodel/timing/timing.hpp"
 
@@ -15,7 +16,7 @@ namespace lastmile {
 // busy of them moved something. Engine "COMMAND" spans a command, "QUEUE" what lies between two.
 class Spans {
  public:
-  void add(const std::string& phase, std::uint32_t command, const char* engine, int tile,
+  void add(const std::string& phase, std::uint32_t command, std::string_view engine, int tile,
            std::uint64_t start, std::uint64_t end, std::uint64_t busy);
   // A command as the cycle model predicts it; `start`: of its engine.
   void command(const std::string& phase, std::uint32_t command, std::uint64_t start,

@@ -25,7 +25,8 @@ Drain::Drain(const Memory& memory, const spec::Descriptor& d, const Perturbation
   memory.copy_out(d.rq_addr, std::span<std::uint32_t>(table));
   for (std::size_t c = 0; c < channels; ++c) {
     multiplier_[c] = static_cast<std::int32_t>(table[2 * c] & 0x7fffffff);
-    exponent_[c] = std::clamp<std::int32_t>(static_cast<std::int8_t>(table[2 * c + 1]), -40, 30);
+    exponent_[c] = std::clamp<std::int32_t>(static_cast<std::int8_t>(table[2 * c + 1]),
+                                            spec::kExponentMin, spec::kExponentMax);
   }
   if (d.has(spec::kFlagResAdd)) add_ = AddUnit(d, d.out_zp);
 }

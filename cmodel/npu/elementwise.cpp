@@ -55,6 +55,8 @@ void AddUnit::run(const Kernels& kernels, const std::int8_t* x1, const std::int8
   }
 }
 
+namespace {
+
 Saturations run_add(Memory& memory, const spec::Descriptor& d, const Kernels& kernels,
                     Workers& workers) {
   const AddUnit unit(d, d.in_zp);
@@ -78,6 +80,28 @@ void run_softmax(Memory& memory, const spec::Descriptor& d, Workers& workers) {
                             static_cast<std::int32_t>(d.m1), d.e1, d.diff_min);
     }
   });
+}
+
+}  // namespace
+
+Saturations run_rows(Memory& memory, const spec::Descriptor& d, const Kernels& kernels,
+                     Workers& workers) {
+  using spec::Opcode;
+  switch (d.op()) {
+    case Opcode::add_:
+      return run_add(memory, d, kernels, workers);
+    case Opcode::softmax_:
+      run_softmax(memory, d, workers);
+      break;
+    case Opcode::end_:
+    case Opcode::conv2d_:
+    case Opcode::depthwise_:
+    case Opcode::pool_:
+    case Opcode::loss_:
+    case Opcode::update_:
+      break;
+  }
+  return {};
 }
 
 }  // namespace lastmile::npu

@@ -37,9 +37,8 @@ class AddUnit {
   Addition addition_;
 };
 
-// Whole commands; addresses resolved.
-Saturations run_add(Memory& memory, const spec::Descriptor& d, const Kernels& kernels,
-                    Workers& workers);
-void run_softmax(Memory& memory, const spec::Descriptor& d, Workers& workers);
+// A whole command from rows to rows: ADD, SOFTMAX; addresses resolved.
+Saturations run_rows(Memory& memory, const spec::Descriptor& d, const Kernels& kernels,
+                     Workers& workers);
 
 }  // namespace lastmile::npu

@@ -15,6 +15,7 @@
 #include "cmodel/npu/pool.hpp"
 #include "cmodel/npu/update.hpp"
 #include "cmodel/npu/workers.hpp"
+#include "cmodel/spec/registers.hpp"
 #include "cmodel/timing/predictor.hpp"
 
 namespace lastmile::npu {
@@ -78,7 +79,7 @@ Fault Npu::State::fetch(std::uint32_t index, Descriptor& d) {
 }
 
 Perturbation Npu::State::weight_perturbation(const Descriptor& d) const {
-  return {.on = regs.polarity() != 0 && d.has(spec::kFlagWTrain),
+  return {.on = regs.polarized() && d.has(spec::kFlagWTrain),
           .distribution = static_cast<Distribution>(regs.distribution()),
           .seed = regs.seed(),
           .mask_seed = regs.mask_seed(),
@@ -92,7 +93,7 @@ Perturbation Npu::State::weight_perturbation(const Descriptor& d) const {
 
 Perturbation Npu::State::bias_perturbation(const Descriptor& d) const {
   Perturbation p = weight_perturbation(d);
-  p.on = regs.polarity() != 0 && d.has(spec::kFlagBTrain) && d.has(spec::kFlagHasBias);
+  p.on = regs.polarized() && d.has(spec::kFlagBTrain) && d.has(spec::kFlagHasBias);
   p.tensor = d.b_tensor;
   p.eps = d.b_eps;
   p.shift = static_cast<int>(d.b_eps_shift);
@@ -109,31 +110,27 @@ void Npu::State::count(const MatrixCount& c) {
 }
 
 void Npu::State::compute(const Descriptor& d) {
-  switch (static_cast<Opcode>(d.opcode)) {
-    case Opcode::end_:
+  const spec::OpcodeTraits& is = spec::traits(d.op());
+  switch (is.result) {
+    case spec::Result::none_:
       return;
-    case Opcode::conv2d_:
-      count(array.run(memory, d, weight_perturbation(d), bias_perturbation(d), workers));
+    case spec::Result::elements_:
+      if (is.layout == spec::Layout::rows_) {
+        const Saturations s = run_rows(memory, d, kernels, workers);
+        regs.counters[Counter::sat_low_] += s.low;
+        regs.counters[Counter::sat_high_] += s.high;
+      } else if (!is.weights) {
+        run_pool(memory, d, kernels, workers);
+      } else if (d.op() == Opcode::depthwise_) {
+        count(depthwise.run(memory, d, weight_perturbation(d), bias_perturbation(d), workers));
+      } else {
+        count(array.run(memory, d, weight_perturbation(d), bias_perturbation(d), workers));
+      }
       break;
-    case Opcode::depthwise_:
-      count(depthwise.run(memory, d, weight_perturbation(d), bias_perturbation(d), workers));
+    case spec::Result::losses_:
+      regs.set_loss(run_loss(memory, d, regs.seed(), kernels, workers));
       break;
-    case Opcode::pool_:
-      run_pool(memory, d, kernels, workers);
-      break;
-    case Opcode::add_: {
-      const Saturations s = run_add(memory, d, kernels, workers);
-      regs.counters[Counter::sat_low_] += s.low;
-      regs.counters[Counter::sat_high_] += s.high;
-      break;
-    }
-    case Opcode::softmax_:
-      run_softmax(memory, d, workers);
-      break;
-    case Opcode::loss_:
-      regs.loss = run_loss(memory, d, regs.seed(), kernels, workers);
-      break;
-    case Opcode::update_: {
+    case spec::Result::in_place_: {
       const UpdateCount c = run_update(memory, d, regs, kernels, workers);
       regs.counters[Counter::updated_] += c.updated;
       regs.counters[Counter::update_zero_] += c.zero;
@@ -144,7 +141,7 @@ void Npu::State::compute(const Descriptor& d) {
 }
 
 void Npu::State::execute(const Descriptor& d) {
-  if (static_cast<Opcode>(d.opcode) == Opcode::end_) return;
+  if (d.op() == Opcode::end_) return;
   if (!count_only) compute(d);
   const TrafficMode mode = mode_of(d, regs);
   regs.counters += expected(d);
@@ -173,7 +170,12 @@ Npu::~Npu() = default;
 
 const spec::HardwareParams& Npu::hardware() const { return s_->hw; }
 std::uint32_t Npu::read_register(std::uint32_t offset) const {
-  return offset == spec::reg::kStatus && s_->running ? 1 : s_->regs.read(offset);
+  return offset == spec::reg::kStatus && s_->running ? spec::reg::kStatusBusy.mask()
+                                                     : s_->regs.read(offset);
+}
+void Npu::reset() {
+  s_->running = false;
+  s_->regs.reset();
 }
 void Npu::count_only(bool on) { s_->count_only = on; }
 bool Npu::interrupt() const { return s_->regs.interrupt(); }
@@ -188,10 +190,10 @@ void Npu::write_register(std::uint32_t offset, std::uint32_t value) {
     s_->regs.write(offset, value);
     return;
   }
-  if ((value & 2) != 0) {
+  if (spec::resets(value)) {
     s_->running = false;
     s_->regs.soft_reset();
-  } else if ((value & 1) != 0 && !s_->running) {
+  } else if (spec::starts(value) && !s_->running) {
     start();
     s_->workers.enter([this] {
       while (step()) {
@@ -221,12 +223,12 @@ bool Npu::prepare() {
   if (!s_->running) return false;
   RegisterFile& regs = s_->regs;
   Descriptor d;
-  Fault fault = s_->fetch(regs.command, d);
+  Fault fault = s_->fetch(regs.command(), d);
   if (!fault) fault = validate_command(d, regs, s_->hw, s_->last);
   if (!fault) fault = check_memory(s_->last, s_->memory.size());
   if (fault) {
     s_->running = false;
-    regs.fail(regs.command, fault);
+    regs.fail(regs.command(), fault);
     return false;
   }
   return true;
@@ -237,28 +239,27 @@ void Npu::execute() { s_->execute(s_->last); }
 bool Npu::commit() {
   if (!s_->running) return false;
   RegisterFile& regs = s_->regs;
-  const bool end = s_->last.opcode == static_cast<std::uint32_t>(Opcode::end_);
-  if (end || regs.command + 1 == regs.raw(spec::reg::kQueueCount)) {
+  const bool end = s_->last.op() == Opcode::end_;
+  if (end || regs.command() + 1 == regs.raw(spec::reg::kQueueCount)) {
     regs.counters[Counter::cycles_] += s_->clock.end(end);
     s_->running = false;
     regs.end_queue();
     return false;
   }
-  ++regs.command;
+  regs.next_command();
   return true;
 }
 
 void Npu::fail(spec::Error code, std::uint32_t info) {
   if (!s_->running) return;
   s_->running = false;
-  s_->regs.fail(s_->regs.command, {code, info});
+  s_->regs.fail(s_->regs.command(), {code, info});
 }
 
 bool Npu::running() const { return s_->running; }
 const Counters& Npu::expected() const {
   static const Counters kNothing{};
-  return s_->last.opcode == static_cast<std::uint32_t>(Opcode::end_) ? kNothing
-                                                                     : s_->expected(s_->last);
+  return s_->last.op() == Opcode::end_ ? kNothing : s_->expected(s_->last);
 }
 
 }  // namespace lastmile::npu

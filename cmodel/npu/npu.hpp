@@ -32,11 +32,13 @@ class Npu {
 
   [[nodiscard]] const spec::HardwareParams& hardware() const;
   [[nodiscard]] std::uint32_t read_register(std::uint32_t offset) const;
-  // Writing CTRL bit 0 runs the whole queue before it returns.
+  // What the line rst_ni does: every register as npu.toml has it; memory stays.
+  void reset();
+  // Writing CTRL.START runs the whole queue before it returns.
   void write_register(std::uint32_t offset, std::uint32_t value);
   [[nodiscard]] bool interrupt() const;
 
-  // The same queue command by command, for lockstep: start() does what CTRL bit 0 does without
+  // The same queue command by command, for lockstep: start() does what CTRL.START does without
   // running; each step() executes one command and returns whether the queue goes on.
   void start();
   bool step();

@@ -58,7 +58,7 @@ Perturber::Perturber(const Kernels& kernels, const Perturbation& p) : kernels_(&
 
 // The definition, element by element.
 void Perturber::elements(std::span<std::int32_t> values) {
-  const bool masked = p_.keep < 256;
+  const bool masked = p_.keep < spec::kKeepAll;
   for (std::uint32_t c = 0; c < values.size(); ++c) {
     if (masked && mask_.byte(c) >= p_.keep) continue;
     const std::int32_t z = z_.z(p_.distribution, c);
@@ -75,7 +75,8 @@ void Perturber::draw(std::uint32_t row, std::size_t columns) {
   const auto count = static_cast<std::uint32_t>(columns);
   const bool signs = p_.distribution == Distribution::sign_;
   z_.draw(*kernels_, p_.seed, signs ? Domain::sign_ : Domain::gaussian_, p_.tensor, row, count);
-  if (p_.keep < 256) mask_.draw(*kernels_, p_.mask_seed, Domain::mask_, p_.tensor, row, count);
+  if (p_.keep < spec::kKeepAll)
+    mask_.draw(*kernels_, p_.mask_seed, Domain::mask_, p_.tensor, row, count);
 }
 
 void Perturber::row(std::uint32_t row, std::span<std::int16_t> weights) {
@@ -83,7 +84,7 @@ void Perturber::row(std::uint32_t row, std::span<std::int16_t> weights) {
   draw(row, weights.size());
   Moved moved;
   kernels_->perturb({.random = z_.words().data(),
-                     .mask = p_.keep < 256 ? mask_.words().data() : nullptr,
+                     .mask = p_.keep < spec::kKeepAll ? mask_.words().data() : nullptr,
                      .keep = static_cast<std::int32_t>(p_.keep),
                      .gaussian = p_.distribution == Distribution::gaussian_,
                      .minus = p_.minus,

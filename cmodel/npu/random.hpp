@@ -56,7 +56,7 @@ struct Perturbation {
   std::uint32_t tensor = 0;
   std::uint32_t eps = 0;
   int shift = 0;
-  std::uint32_t keep = 256;
+  std::uint32_t keep = spec::kKeepAll;
   bool minus = false;
   std::int32_t limit = numeric::kW16Max;
 };

@@ -60,9 +60,9 @@ UpdateCount run_update(Memory& memory, const spec::Descriptor& d, const Register
         z.add_z(kernels, distribution, coefficient, gradient);
       }
       rounding.draw(kernels, regs.pair_seed(0), Domain::round_, d.w_tensor, row, d.in_c);
-      if (d.w_keep < 256)
+      if (d.w_keep < spec::kKeepAll)
         mask.draw(kernels, regs.mask_seed(), Domain::mask_, d.w_tensor, row, d.in_c);
-      const RowDraw* masked = d.w_keep < 256 ? &mask : nullptr;
+      const RowDraw* masked = d.w_keep < spec::kKeepAll ? &mask : nullptr;
       const std::uint64_t address = d.w_addr + r * d.w_pitch;
       if (d.has(spec::kFlagW32)) {
         update_row(memory, address, gradient, rounding, masked, d.w_keep, step, count);

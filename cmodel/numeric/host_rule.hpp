@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <span>
 
+#include "cmodel/spec/npu_spec.hpp"
+
 namespace lastmile::numeric {
 
 // Loss differences d = L+ - L- that the divisor D is measured with, before the first step.
@@ -32,8 +34,10 @@ inline constexpr int kScaleProbes = 16;
 // The scaled estimator's: 127 d / D to nearest, halves away from zero, at most 127 in magnitude.
 // D = 0 (no probe found a slope): 0.
 [[nodiscard]] constexpr std::int8_t scaled_coefficient(std::int64_t d, std::uint64_t scale) {
+  constexpr std::uint64_t kMost = spec::kCoefMax;
   if (scale == 0) return 0;
-  const std::uint64_t q = magnitude(d) >= scale ? 127 : (254 * magnitude(d) + scale) / (2 * scale);
+  const std::uint64_t q =
+      magnitude(d) >= scale ? kMost : (2 * kMost * magnitude(d) + scale) / (2 * scale);
   return static_cast<std::int8_t>(d < 0 ? -static_cast<int>(q) : static_cast<int>(q));
 }
 

@@ -80,7 +80,7 @@ template <int Rounds = spec::kHashRounds>
 [[nodiscard]] constexpr std::int32_t sign_z(std::uint32_t bit) { return bit != 0 ? -1 : 1; }
 
 // z of the 8-bit Gaussian from 16 random bits: bit 15 is the sign, the magnitude is #{k : u15 >=
-// T[k]}, -127..127; real z = z * 3.5/127.
+// T[k]}, -127..127; real z = z * z_unit().
 [[nodiscard]] constexpr std::int32_t gaussian_z(std::uint32_t u16) {
   const std::uint32_t u = u16 & 0x7fff;
   std::int32_t lo = 0;  // binary search: seven compares, as the hardware does
@@ -88,6 +88,11 @@ template <int Rounds = spec::kHashRounds>
     if (u >= spec::kGaussianThresholdTable[static_cast<std::size_t>(lo + step - 1)]) lo += step;
   }
   return (u16 & 0x8000) != 0 ? -lo : lo;
+}
+
+// Real value of z = 1.
+[[nodiscard]] constexpr double z_unit(Distribution dist) {
+  return dist == Distribution::sign_ ? 1.0 : spec::kZMax / spec::kZStepDen;
 }
 
 [[nodiscard]] constexpr std::int32_t draw_z(std::uint64_t seed, Distribution dist,
@@ -101,7 +106,7 @@ template <int Rounds = spec::kHashRounds>
 // Stateless sparsity: the element takes part if its mask byte is below `keep` (0..256).
 [[nodiscard]] constexpr bool kept(std::uint64_t mask_seed, std::uint32_t tensor, std::uint32_t row,
                                   std::uint32_t col, std::uint32_t keep) {
-  return keep >= 256 || hash_element(mask_seed, Domain::mask_, tensor, row, col) < keep;
+  return keep >= spec::kKeepAll || hash_element(mask_seed, Domain::mask_, tensor, row, col) < keep;
 }
 
 }  // namespace lastmile::numeric

@@ -13,13 +13,15 @@ import pathlib
 import sys
 import tomllib
 
-from generator import c_header, cpp_header, page, source, sv_package
+from generator import c_header, cpp_header, cpp_identity, page, source, sv_package, svd
 
 HERE = pathlib.Path(__file__).resolve().parent
 OUTPUTS = {
     "cmodel/spec/npu_spec.hpp": cpp_header,
+    "cmodel/spec/npu_identity.hpp": cpp_identity,
     "cmodel/spec/npu_spec.h": c_header,
     "cmodel/spec/REFERENCE.md": page,
+    "cmodel/spec/npu.svd": svd,
     "rtl/pkg/npu_pkg.sv": sv_package,
 }
 

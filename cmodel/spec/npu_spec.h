@@ -4,13 +4,14 @@
 #define LASTMILE_NPU_SPEC_H
 
 #define LM_MAGIC 0x4c4d4e50u
-#define LM_SPEC_HASH 0x71692fa1u
+#define LM_SPEC_HASH 0x8ec5275au
 #define LM_DESC_BYTES 192
 #define LM_ALIGN 64
 #define LM_MAX_PAIRS 8
 #define LM_LOSS_FRACTION 20
+#define LM_COEF_MAX 127
 
-/* register ERROR_CODE; ERROR_INFO carries what the third column names */
+/* register ERROR_CODE; ERROR_INFO carries what the third column names (table error_info) */
 #define LM_ERROR_NONE 0u
 #define LM_ERROR_OPCODE 1u
 #define LM_ERROR_FIELD 2u
@@ -86,6 +87,58 @@
 #define LM_REG_COUNTER 0x200u
 #define LM_REG_PAIR_STRIDE 16u
 #define LM_REG_COUNTER_STRIDE 8u
+
+/* fields of registers: lowest bit, and mask in place */
+#define LM_HW0_ROWS_LSB 0u
+#define LM_HW0_ROWS_MASK 0xffu
+#define LM_HW0_COLS_LSB 8u
+#define LM_HW0_COLS_MASK 0xff00u
+#define LM_HW0_BUS_BYTES_LSB 16u
+#define LM_HW0_BUS_BYTES_MASK 0xff0000u
+#define LM_HW0_RQ_LANES_LSB 24u
+#define LM_HW0_RQ_LANES_MASK 0xff000000u
+#define LM_HW1_ACC_DEPTH_LSB 0u
+#define LM_HW1_ACC_DEPTH_MASK 0xffffu
+#define LM_HW1_ACT_BYTES_LSB 16u
+#define LM_HW1_ACT_BYTES_MASK 0xff0000u
+#define LM_HW1_TRAINING_LSB 24u
+#define LM_HW1_TRAINING_MASK 0x1000000u
+#define LM_CTRL_START_LSB 0u
+#define LM_CTRL_START_MASK 0x1u
+#define LM_CTRL_SOFT_RESET_LSB 1u
+#define LM_CTRL_SOFT_RESET_MASK 0x2u
+#define LM_STATUS_BUSY_LSB 0u
+#define LM_STATUS_BUSY_MASK 0x1u
+#define LM_STATUS_DONE_LSB 1u
+#define LM_STATUS_DONE_MASK 0x2u
+#define LM_STATUS_ERROR_LSB 2u
+#define LM_STATUS_ERROR_MASK 0x4u
+#define LM_IRQ_STATUS_DONE_LSB 0u
+#define LM_IRQ_STATUS_DONE_MASK 0x1u
+#define LM_IRQ_STATUS_ERROR_LSB 1u
+#define LM_IRQ_STATUS_ERROR_MASK 0x2u
+#define LM_IRQ_ENABLE_DONE_LSB 0u
+#define LM_IRQ_ENABLE_DONE_MASK 0x1u
+#define LM_IRQ_ENABLE_ERROR_LSB 1u
+#define LM_IRQ_ENABLE_ERROR_MASK 0x2u
+#define LM_ERROR_CODE_CODE_LSB 0u
+#define LM_ERROR_CODE_CODE_MASK 0xffu
+#define LM_POLARITY_VALUE_LSB 0u
+#define LM_POLARITY_VALUE_MASK 0xffffffffu
+#define LM_DISTRIBUTION_VALUE_LSB 0u
+#define LM_DISTRIBUTION_VALUE_MASK 0xffffffffu
+#define LM_PAIRS_VALUE_LSB 0u
+#define LM_PAIRS_VALUE_MASK 0xffffffffu
+#define LM_STEP_MANTISSA_LSB 0u
+#define LM_STEP_MANTISSA_MASK 0xffffu
+#define LM_STEP_SHIFT_LSB 16u
+#define LM_STEP_SHIFT_MASK 0x3f0000u
+#define LM_STEP_UNUSED_LSB 22u
+#define LM_STEP_UNUSED_MASK 0xffc00000u
+#define LM_PAIR_COEF_VALUE_LSB 0u
+#define LM_PAIR_COEF_VALUE_MASK 0xffu
+#define LM_PAIR_COEF_UNUSED_LSB 8u
+#define LM_PAIR_COEF_UNUSED_MASK 0xffffff00u
 
 /* counters, by index */
 #define LM_COUNTER_COMMANDS 0u

@@ -3,13 +3,16 @@
 #pragma once
 
 #include <array>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string_view>
 
 namespace lastmile::spec {
 
-inline constexpr std::uint32_t kMagic = 0x4c4d4e50;
-inline constexpr std::uint32_t kSpecHash = 0x71692fa1;
+// Version of the numeric contract.
 inline constexpr int kContract = 2;
 
 // Hardware parameters of one build of the NPU; the defaults are those of npu.toml.
@@ -34,7 +37,19 @@ struct HardwareParams {
   if (p.training != 0 && p.training != 1) return "TRAINING";
   return {};
 }
+// use(name, value) of every parameter, in the order of npu.toml. Params: HardwareParams, or const.
+template <class Params, class Use>
+constexpr void each_parameter(Params& p, const Use& use) {
+  use(std::string_view("rows"), p.rows);
+  use(std::string_view("cols"), p.cols);
+  use(std::string_view("bus_bytes"), p.bus_bytes);
+  use(std::string_view("act_bytes"), p.act_bytes);
+  use(std::string_view("acc_depth"), p.acc_depth);
+  use(std::string_view("rq_lanes"), p.rq_lanes);
+  use(std::string_view("training"), p.training);
+}
 
+inline constexpr int kRegisterBytes = 4096;  // byte offsets of the register window
 inline constexpr int kDescBytes = 192;  // size of a command descriptor
 inline constexpr int kAlign = 64;  // alignment of the queue, weight rows, biases and requantization tables
 inline constexpr int kAccBits = 40;  // accumulator width
@@ -46,18 +61,33 @@ inline constexpr int kMaxPoolTaps = 65535;  // largest pooling window
 inline constexpr int kHashRounds = 16;  // rounds of Threefry-2x32
 inline constexpr int kLossFraction = 20;  // fraction bits of losses and logit distances, in units of log2
 inline constexpr int kStepPreshift = 8;  // left shift of the product in an update, before the right shift: bias LSBs are small, their steps above 16 bits
-inline constexpr int kZStepDen = 127;  // Gaussian z: real value = z * 3.5 / 127
+inline constexpr int kZStepDen = 127;  // Gaussian z: real value = z * Z_MAX / Z_STEP_DEN
+inline constexpr double kZMax = 3.5;  // Gaussian z: the largest real value
+inline constexpr int kCoefMax = 127;  // largest magnitude of the coefficient of a pair
+inline constexpr int kStepShiftMax = 16;  // largest right shift of register STEP
+inline constexpr int kExponentMin = -40;  // smallest exponent of a requantization: the accumulator has 40 bits
+inline constexpr int kExponentMax = 30;  // largest exponent of a requantization
+inline constexpr int kKeepAll = 256;  // w_keep, b_keep: no mask, every element takes part
+inline constexpr int kSoftmaxClasses = 4095;  // most classes of SOFTMAX: the sum of its exponentials has 12 integer bits
+inline constexpr int kSoftmaxShiftMax = 30;  // SOFTMAX: largest left shift of a difference
+inline constexpr int kLossShiftMax = 31;  // LOSS: largest right shift of a scaled distance
+inline constexpr int kLossMultiplierMax = 65535;  // LOSS: largest logit multiplier
+inline constexpr int kLabel8Classes = 255;  // most classes whose labels are bytes; the value above the last class means: ignore
+
+// The values of an enum, in the order of npu.toml.
+template <class E>
+inline constexpr std::array<E, 0> kAll{};
 
 // what a descriptor asks for
 enum class Opcode : std::uint32_t {
-  end_ = 0,
-  conv2d_ = 1,
-  depthwise_ = 2,
-  pool_ = 3,
-  add_ = 4,
-  softmax_ = 5,
-  loss_ = 6,
-  update_ = 7,
+  end_ = 0,  // ends the queue
+  conv2d_ = 1,  // convolution, fully connected layer, matrix product; optionally with a fused addition
+  depthwise_ = 2,  // convolution of each channel by itself; optionally with a fused addition
+  pool_ = 3,  // maximum or average of windows
+  add_ = 4,  // sum of two tensors of the same shape
+  softmax_ = 5,  // softmax of each row
+  loss_ = 6,  // cross entropy of logits and labels
+  update_ = 7,  // weights or biases plus the sum of their perturbations times coefficient and step
 };
 [[nodiscard]] constexpr std::string_view to_string(Opcode v) {
   switch (v) {
@@ -72,8 +102,91 @@ enum class Opcode : std::uint32_t {
   }
   return "?";
 }
+template <>
+inline constexpr std::array kAll<Opcode> = {
+    Opcode::end_,
+    Opcode::conv2d_,
+    Opcode::depthwise_,
+    Opcode::pool_,
+    Opcode::add_,
+    Opcode::softmax_,
+    Opcode::loss_,
+    Opcode::update_,
+};
 
-// register ERROR_CODE; ERROR_INFO carries what the third column names
+// shape of the elements at in_addr
+enum class Layout : std::uint32_t {
+  none_ = 0,  // no operands
+  image_ = 1,  // n * in_h * in_w * in_c, to n * out_h * out_w * (out_c with weights, else in_c)
+  rows_ = 2,  // n rows of in_c elements, to as many
+  tensor_ = 3,  // out_c rows of in_c elements at w_addr; nothing at in_addr
+};
+[[nodiscard]] constexpr std::string_view to_string(Layout v) {
+  switch (v) {
+    case Layout::none_: return "NONE";
+    case Layout::image_: return "IMAGE";
+    case Layout::rows_: return "ROWS";
+    case Layout::tensor_: return "TENSOR";
+  }
+  return "?";
+}
+template <>
+inline constexpr std::array kAll<Layout> = {
+    Layout::none_,
+    Layout::image_,
+    Layout::rows_,
+    Layout::tensor_,
+};
+
+// what is at in2_addr
+enum class Second : std::uint32_t {
+  none_ = 0,
+  fused_ = 1,  // with flag RES_ADD an addend of the shape of the output, read by engine DRAIN
+  addend_ = 2,  // as many elements as at in_addr
+  label_ = 3,  // n labels
+};
+[[nodiscard]] constexpr std::string_view to_string(Second v) {
+  switch (v) {
+    case Second::none_: return "NONE";
+    case Second::fused_: return "FUSED";
+    case Second::addend_: return "ADDEND";
+    case Second::label_: return "LABEL";
+  }
+  return "?";
+}
+template <>
+inline constexpr std::array kAll<Second> = {
+    Second::none_,
+    Second::fused_,
+    Second::addend_,
+    Second::label_,
+};
+
+// what a command writes
+enum class Result : std::uint32_t {
+  none_ = 0,
+  elements_ = 1,  // at out_addr the output of the layout
+  losses_ = 2,  // at out_addr one int32 of each row, with flag LOSSES
+  in_place_ = 3,  // the tensor at w_addr
+};
+[[nodiscard]] constexpr std::string_view to_string(Result v) {
+  switch (v) {
+    case Result::none_: return "NONE";
+    case Result::elements_: return "ELEMENTS";
+    case Result::losses_: return "LOSSES";
+    case Result::in_place_: return "IN_PLACE";
+  }
+  return "?";
+}
+template <>
+inline constexpr std::array kAll<Result> = {
+    Result::none_,
+    Result::elements_,
+    Result::losses_,
+    Result::in_place_,
+};
+
+// register ERROR_CODE; ERROR_INFO carries what the third column names (table error_info)
 enum class Error : std::uint32_t {
   none_ = 0,
   opcode_ = 1,  // unknown opcode
@@ -105,6 +218,21 @@ enum class Error : std::uint32_t {
   }
   return "?";
 }
+template <>
+inline constexpr std::array kAll<Error> = {
+    Error::none_,
+    Error::opcode_,
+    Error::field_,
+    Error::address_,
+    Error::shape_,
+    Error::tile_,
+    Error::queue_,
+    Error::register_,
+    Error::unsupported_,
+    Error::bus_read_,
+    Error::bus_write_,
+    Error::watchdog_,
+};
 
 // who owns a transfer or a stall
 enum class Engine : std::uint32_t {
@@ -140,6 +268,91 @@ enum class Engine : std::uint32_t {
   }
   return "?";
 }
+template <>
+inline constexpr std::array kAll<Engine> = {
+    Engine::none_,
+    Engine::fetch_,
+    Engine::load_,
+    Engine::weight_,
+    Engine::param_,
+    Engine::array_,
+    Engine::drain_,
+    Engine::store_,
+    Engine::pool_,
+    Engine::add_,
+    Engine::softmax_,
+    Engine::loss_,
+    Engine::update_,
+};
+
+// who reads over AXI: ARID, and the order of grants
+enum class ReadClient : std::uint32_t {
+  fetch_ = 0,  // descriptors
+  load_ = 1,  // inputs of CONV2D, DEPTHWISE and POOL
+  weight_ = 2,
+  param_ = 3,  // biases and requantization tables
+  res_ = 4,  // the second addend: of a fused addition and of ADD
+  elem_ = 5,  // ADD, SOFTMAX, LOSS, UPDATE
+};
+[[nodiscard]] constexpr std::string_view to_string(ReadClient v) {
+  switch (v) {
+    case ReadClient::fetch_: return "FETCH";
+    case ReadClient::load_: return "LOAD";
+    case ReadClient::weight_: return "WEIGHT";
+    case ReadClient::param_: return "PARAM";
+    case ReadClient::res_: return "RES";
+    case ReadClient::elem_: return "ELEM";
+  }
+  return "?";
+}
+template <>
+inline constexpr std::array kAll<ReadClient> = {
+    ReadClient::fetch_,
+    ReadClient::load_,
+    ReadClient::weight_,
+    ReadClient::param_,
+    ReadClient::res_,
+    ReadClient::elem_,
+};
+
+// who writes over AXI
+enum class WriteClient : std::uint32_t {
+  core_ = 0,  // outputs of CONV2D, DEPTHWISE and POOL
+  elem_ = 1,  // ADD, SOFTMAX, LOSS, UPDATE
+};
+[[nodiscard]] constexpr std::string_view to_string(WriteClient v) {
+  switch (v) {
+    case WriteClient::core_: return "CORE";
+    case WriteClient::elem_: return "ELEM";
+  }
+  return "?";
+}
+template <>
+inline constexpr std::array kAll<WriteClient> = {
+    WriteClient::core_,
+    WriteClient::elem_,
+};
+
+// ERROR_INFO of error TILE
+enum class TileRule : std::uint32_t {
+  none_ = 0,
+  positions_ = 1,  // more positions than ACC_DEPTH, or a tile larger than the tensor
+  bytes_ = 2,  // the input tile exceeds row_pitch or ACT_BYTES
+};
+[[nodiscard]] constexpr std::string_view to_string(TileRule v) {
+  switch (v) {
+    case TileRule::none_: return "NONE";
+    case TileRule::positions_: return "POSITIONS";
+    case TileRule::bytes_: return "BYTES";
+  }
+  return "?";
+}
+template <>
+inline constexpr std::array kAll<TileRule> = {
+    TileRule::none_,
+    TileRule::positions_,
+    TileRule::bytes_,
+};
 
 // hash domain: which stream of (seed, tensor, element) is drawn
 enum class Domain : std::uint32_t {
@@ -157,6 +370,13 @@ enum class Domain : std::uint32_t {
   }
   return "?";
 }
+template <>
+inline constexpr std::array kAll<Domain> = {
+    Domain::sign_,
+    Domain::gaussian_,
+    Domain::mask_,
+    Domain::round_,
+};
 
 // register POLARITY
 enum class Polarity : std::uint32_t {
@@ -172,6 +392,12 @@ enum class Polarity : std::uint32_t {
   }
   return "?";
 }
+template <>
+inline constexpr std::array kAll<Polarity> = {
+    Polarity::none_,
+    Polarity::plus_,
+    Polarity::minus_,
+};
 
 // register DISTRIBUTION
 enum class Distribution : std::uint32_t {
@@ -185,6 +411,11 @@ enum class Distribution : std::uint32_t {
   }
   return "?";
 }
+template <>
+inline constexpr std::array kAll<Distribution> = {
+    Distribution::sign_,
+    Distribution::gaussian_,
+};
 
 // ERROR_INFO of error SHAPE; rules are tried in this order
 enum class ShapeRule : std::uint32_t {
@@ -210,6 +441,83 @@ enum class ShapeRule : std::uint32_t {
   }
   return "?";
 }
+template <>
+inline constexpr std::array kAll<ShapeRule> = {
+    ShapeRule::none_,
+    ShapeRule::groups_,
+    ShapeRule::k_,
+    ShapeRule::pitch_,
+    ShapeRule::range_,
+    ShapeRule::pack_,
+    ShapeRule::chunk_,
+    ShapeRule::flags_,
+};
+
+// The value of that name, or nothing.
+template <class E>
+[[nodiscard]] constexpr std::optional<E> from_string(std::string_view name) {
+  for (const E v : kAll<E>)
+    if (to_string(v) == name) return v;
+  return std::nullopt;
+}
+
+// What an opcode is made of: model, compiler, profiler and tests ask here instead of naming opcodes.
+struct OpcodeTraits {
+  char letter = 0;                  // in tables of npu.toml
+  Engine engine = Engine::none_;    // whom stalls are blamed on, and transfers that nobody else owns
+  Engine load = Engine::none_;      // whose the transfers at in_addr are
+  Engine store = Engine::none_;     // whose the transfers at out_addr are
+  Layout layout = Layout::none_;    // of the elements at in_addr
+  Second second = Second::none_;    // what is at in2_addr
+  Result result = Result::none_;    // what is written
+  std::uint32_t in_bytes = 0, out_bytes = 0;  // of an element, but for flags
+  bool weights = false;             // reads weights, biases and requantization tables
+  bool tiles = false;               // walks its output in tiles through the scratchpad
+  bool training = false;            // absent from builds with TRAINING = 0
+};
+inline constexpr std::size_t kOpcodes = 8;
+inline constexpr std::array<OpcodeTraits, kOpcodes> kOpcodeTraits = {{
+    {0, Engine::none_, Engine::none_, Engine::none_, Layout::none_, Second::none_, Result::none_, 1, 1, false, false, false},  // END
+    {'C', Engine::array_, Engine::load_, Engine::store_, Layout::image_, Second::fused_, Result::elements_, 1, 1, true, true, false},  // CONV2D
+    {'D', Engine::array_, Engine::load_, Engine::store_, Layout::image_, Second::fused_, Result::elements_, 1, 1, true, true, false},  // DEPTHWISE
+    {'P', Engine::pool_, Engine::pool_, Engine::pool_, Layout::image_, Second::none_, Result::elements_, 1, 1, false, true, false},  // POOL
+    {'A', Engine::add_, Engine::add_, Engine::add_, Layout::rows_, Second::addend_, Result::elements_, 1, 1, false, false, false},  // ADD
+    {'S', Engine::softmax_, Engine::softmax_, Engine::softmax_, Layout::rows_, Second::none_, Result::elements_, 1, 1, false, false, false},  // SOFTMAX
+    {'L', Engine::loss_, Engine::loss_, Engine::loss_, Layout::rows_, Second::label_, Result::losses_, 2, 4, false, false, true},  // LOSS
+    {'U', Engine::update_, Engine::update_, Engine::update_, Layout::tensor_, Second::none_, Result::in_place_, 1, 1, false, false, true},  // UPDATE
+}};
+[[nodiscard]] constexpr bool known_opcode(std::uint32_t v) { return v <= 7; }
+// Of a known opcode.
+[[nodiscard]] constexpr const OpcodeTraits& traits(Opcode op) {
+  return kOpcodeTraits[static_cast<std::size_t>(op)];
+}
+
+// What register ERROR_INFO holds with an error.
+enum class ErrorInfo : std::uint32_t {
+  none_,
+  field_,
+  shape_rule_,
+  tile_rule_,
+  register_,
+  engine_,
+};
+[[nodiscard]] constexpr ErrorInfo info_of(Error e) {
+  switch (e) {
+    case Error::none_: return ErrorInfo::none_;
+    case Error::opcode_: return ErrorInfo::none_;
+    case Error::field_: return ErrorInfo::field_;
+    case Error::address_: return ErrorInfo::field_;
+    case Error::shape_: return ErrorInfo::shape_rule_;
+    case Error::tile_: return ErrorInfo::tile_rule_;
+    case Error::queue_: return ErrorInfo::none_;
+    case Error::register_: return ErrorInfo::register_;
+    case Error::unsupported_: return ErrorInfo::none_;
+    case Error::bus_read_: return ErrorInfo::engine_;
+    case Error::bus_write_: return ErrorInfo::engine_;
+    case Error::watchdog_: return ErrorInfo::engine_;
+  }
+  return ErrorInfo::none_;
+}
 
 enum Flag : std::uint32_t {
   kFlagW8 = 1u << 0,  // weights are int8 (else int16)
@@ -232,6 +540,20 @@ enum Flag : std::uint32_t {
   kFlagWBatch = 1u << 17,  // CONV2D with W_TRANSPOSED: w_addr is relative to register BATCH_ADDR
 };
 inline constexpr std::uint32_t kKnownFlags = 0x3ffff;
+// Shape rule FLAGS: flags that the command may not carry, or that exclude each other.
+[[nodiscard]] constexpr bool flags_bad(std::uint32_t flags, Opcode op) {
+  const auto has = [flags](Flag f) { return (flags & f) != 0; };
+  if ((flags & ~kKnownFlags) != 0) return true;
+  if (has(kFlagW32) && (op != Opcode::update_ || has(kFlagW8))) return true;
+  if (has(kFlagOut16) && (!(op == Opcode::conv2d_ || op == Opcode::depthwise_))) return true;
+  if (has(kFlagResAdd) && (!(op == Opcode::conv2d_ || op == Opcode::depthwise_) || has(kFlagOut16))) return true;
+  if (has(kFlagWTransposed) && (op != Opcode::conv2d_ || has(kFlagWTrain))) return true;
+  if (has(kFlagOut32) && (op != Opcode::conv2d_ || has(kFlagOut16) || has(kFlagResAdd))) return true;
+  if (has(kFlagErrors) && (op != Opcode::loss_ || has(kFlagLosses))) return true;
+  if (has(kFlagGradient) && (op != Opcode::update_)) return true;
+  if (has(kFlagWBatch) && (op != Opcode::conv2d_ || !has(kFlagWTransposed))) return true;
+  return false;
+}
 
 enum class Field : std::uint32_t {
   none_ = 0,
@@ -430,6 +752,7 @@ struct Descriptor {
   std::uint32_t out_pitch = 0;  // CONV2D, DEPTHWISE, POOL: bytes from one image of the output to the next; 0: they lie without a gap
   bool operator==(const Descriptor&) const = default;
   [[nodiscard]] constexpr bool has(Flag f) const { return (flags & f) != 0; }
+  [[nodiscard]] constexpr Opcode op() const { return static_cast<Opcode>(opcode); }
 };
 
 using DescriptorWords = std::array<std::uint32_t, 48>;
@@ -614,15 +937,44 @@ using DescriptorWords = std::array<std::uint32_t, 48>;
   return Field::none_;
 }
 
-// Register byte offsets.
+// Bits of a register.
+struct RegisterField {
+  std::string_view name;
+  std::uint32_t lsb = 0, width = 32;
+  bool is_signed = false;
+  std::int64_t least = 0, most = 0xffffffff;  // allowed values
+
+  [[nodiscard]] constexpr std::uint32_t mask() const {
+    return static_cast<std::uint32_t>(((std::uint64_t{1} << width) - 1) << lsb);
+  }
+  // The field of a register's word.
+  [[nodiscard]] constexpr std::uint32_t get(std::uint32_t word) const { return (word & mask()) >> lsb; }
+  [[nodiscard]] constexpr std::int32_t get_signed(std::uint32_t word) const {
+    return static_cast<std::int32_t>(word << (32 - lsb - width)) >> (32 - width);
+  }
+  [[nodiscard]] constexpr bool is_set(std::uint32_t word) const { return (word & mask()) != 0; }
+  // The value in its place, all other bits zero: fields are joined by |.
+  [[nodiscard]] constexpr std::uint32_t set(std::uint32_t value) const { return value << lsb & mask(); }
+  // Does the word hold one of the allowed values?
+  [[nodiscard]] constexpr bool allows(std::uint32_t word) const {
+    const std::int64_t v = is_signed ? std::int64_t{get_signed(word)} : std::int64_t{get(word)};
+    return v >= least && v <= most;
+  }
+};
+// The offsets of the halves of a value of 64 bits.
+struct WideRegister {
+  std::uint32_t low, high;
+};
+
+// Register byte offsets, and fields.
 namespace reg {
 inline constexpr std::uint32_t kId = 0x000;  // ro: magic number
 inline constexpr std::uint32_t kSpec = 0x004;  // ro: first 32 bits of the SHA-256 of npu.toml: model, RTL and host come from the same source
-inline constexpr std::uint32_t kHw0 = 0x008;  // ro: [7:0] ROWS, [15:8] COLS, [23:16] BUS_BYTES, [31:24] RQ_LANES
-inline constexpr std::uint32_t kHw1 = 0x00c;  // ro: [15:0] ACC_DEPTH, [23:16] log2 ACT_BYTES, [24] TRAINING
-inline constexpr std::uint32_t kCtrl = 0x010;  // wo: [0] start the queue, [1] soft reset (aborts, clears STATUS and errors; parameters stay)
-inline constexpr std::uint32_t kStatus = 0x014;  // ro: [0] busy, [1] done, [2] error
-inline constexpr std::uint32_t kIrqStatus = 0x018;  // w1c: [0] queue done, [1] error
+inline constexpr std::uint32_t kHw0 = 0x008;  // ro: hardware parameters of this build
+inline constexpr std::uint32_t kHw1 = 0x00c;  // ro: hardware parameters of this build
+inline constexpr std::uint32_t kCtrl = 0x010;  // wo: what the NPU should do now; SOFT_RESET wins
+inline constexpr std::uint32_t kStatus = 0x014;  // ro: what became of the queue
+inline constexpr std::uint32_t kIrqStatus = 0x018;  // w1c: reasons for an interrupt
 inline constexpr std::uint32_t kIrqEnable = 0x01c;  // rw: mask of IRQ_STATUS onto the interrupt line
 inline constexpr std::uint32_t kErrorCode = 0x020;  // ro: enum error
 inline constexpr std::uint32_t kErrorCommand = 0x024;  // ro: index in the queue of the command at fault
@@ -642,7 +994,7 @@ inline constexpr std::uint32_t kSeedHi = 0x05c;  // rw:
 inline constexpr std::uint32_t kMaskSeedLo = 0x060;  // rw: seed of the sparsity mask
 inline constexpr std::uint32_t kMaskSeedHi = 0x064;  // rw: 
 inline constexpr std::uint32_t kPairs = 0x068;  // rw: pairs of an update, 1..MAX_PAIRS
-inline constexpr std::uint32_t kStep = 0x06c;  // rw: [15:0] step mantissa, [21:16] step right shift (at most 16)
+inline constexpr std::uint32_t kStep = 0x06c;  // rw: step of an update: MANTISSA * 2^-SHIFT
 inline constexpr std::uint32_t kLossLo = 0x070;  // ro: sum of the losses of the last LOSS command, 64 bits, LOSS_FRACTION fraction bits, units of log2
 inline constexpr std::uint32_t kLossHi = 0x074;  // ro: 
 inline constexpr std::uint32_t kCorrect = 0x078;  // ro: examples of the last LOSS command whose first largest logit is the label
@@ -651,11 +1003,151 @@ inline constexpr std::uint32_t kPairSeedLo = 0x080;  // rw: seed of pair j
 inline constexpr std::uint32_t kPairSeedLoCount = 8, kPairSeedLoStride = 16;
 inline constexpr std::uint32_t kPairSeedHi = 0x084;  // rw: 
 inline constexpr std::uint32_t kPairSeedHiCount = 8, kPairSeedHiStride = 16;
-inline constexpr std::uint32_t kPairCoef = 0x088;  // rw: [7:0] signed coefficient s_j of pair j, -127..127
+inline constexpr std::uint32_t kPairCoef = 0x088;  // rw: coefficient s_j of pair j
 inline constexpr std::uint32_t kPairCoefCount = 8, kPairCoefStride = 16;
 inline constexpr std::uint32_t kCounter = 0x200;  // ro: counters, 64 bits each (low word first), cleared by starting a queue
 inline constexpr std::uint32_t kCounterCount = 64, kCounterStride = 8;
+inline constexpr WideRegister kSeedWide = {kSeedLo, kSeedHi};
+inline constexpr WideRegister kMaskSeedWide = {kMaskSeedLo, kMaskSeedHi};
+inline constexpr WideRegister kLossWide = {kLossLo, kLossHi};
+inline constexpr WideRegister kPairSeedWide = {kPairSeedLo, kPairSeedHi};
+inline constexpr RegisterField kHw0Rows = {"ROWS", 0, 8, false, 0, 255};
+inline constexpr RegisterField kHw0Cols = {"COLS", 8, 8, false, 0, 255};
+inline constexpr RegisterField kHw0BusBytes = {"BUS_BYTES", 16, 8, false, 0, 255};
+inline constexpr RegisterField kHw0RqLanes = {"RQ_LANES", 24, 8, false, 0, 255};
+inline constexpr RegisterField kHw1AccDepth = {"ACC_DEPTH", 0, 16, false, 0, 65535};
+inline constexpr RegisterField kHw1ActBytes = {"ACT_BYTES", 16, 8, false, 0, 255};
+inline constexpr RegisterField kHw1Training = {"TRAINING", 24, 1, false, 0, 1};
+inline constexpr RegisterField kCtrlStart = {"START", 0, 1, false, 0, 1};  // start the queue; ignored while one runs
+inline constexpr RegisterField kCtrlSoftReset = {"SOFT_RESET", 1, 1, false, 0, 1};  // abort, clear STATUS, IRQ_STATUS and errors; parameters stay
+inline constexpr RegisterField kStatusBusy = {"BUSY", 0, 1, false, 0, 1};  // a queue runs
+inline constexpr RegisterField kStatusDone = {"DONE", 1, 1, false, 0, 1};  // the queue ended well
+inline constexpr RegisterField kStatusError = {"ERROR", 2, 1, false, 0, 1};  // the queue ended with an error
+inline constexpr RegisterField kIrqStatusDone = {"DONE", 0, 1, false, 0, 1};  // a queue ended well
+inline constexpr RegisterField kIrqStatusError = {"ERROR", 1, 1, false, 0, 1};  // a queue ended with an error
+inline constexpr RegisterField kIrqEnableDone = {"DONE", 0, 1, false, 0, 1};  // interrupt when a queue ended well
+inline constexpr RegisterField kIrqEnableError = {"ERROR", 1, 1, false, 0, 1};  // interrupt when a queue ended with an error
+inline constexpr RegisterField kErrorCodeCode = {"CODE", 0, 8, false, 0, 11};
+inline constexpr RegisterField kPolarityValue = {"VALUE", 0, 32, false, 0, 2};
+inline constexpr RegisterField kDistributionValue = {"VALUE", 0, 32, false, 0, 1};
+inline constexpr RegisterField kPairsValue = {"VALUE", 0, 32, false, 1, 8};
+inline constexpr RegisterField kStepMantissa = {"MANTISSA", 0, 16, false, 0, 65535};  // full precision needs its top bit set
+inline constexpr RegisterField kStepShift = {"SHIFT", 16, 6, false, 0, 16};  // right shift
+inline constexpr RegisterField kStepUnused = {"UNUSED", 22, 10, false, 0, 1023};  // kept, without effect
+inline constexpr RegisterField kPairCoefValue = {"VALUE", 0, 8, true, -128, 127};  // -COEF_MAX..COEF_MAX
+inline constexpr RegisterField kPairCoefUnused = {"UNUSED", 8, 24, false, 0, 16777215};  // kept, without effect
 }  // namespace reg
+
+inline constexpr std::array<RegisterField, 4> kFieldsOfHw0 = {
+    reg::kHw0Rows, reg::kHw0Cols, reg::kHw0BusBytes, reg::kHw0RqLanes};
+inline constexpr std::array<RegisterField, 3> kFieldsOfHw1 = {
+    reg::kHw1AccDepth, reg::kHw1ActBytes, reg::kHw1Training};
+inline constexpr std::array<RegisterField, 2> kFieldsOfCtrl = {
+    reg::kCtrlStart, reg::kCtrlSoftReset};
+inline constexpr std::array<RegisterField, 3> kFieldsOfStatus = {
+    reg::kStatusBusy, reg::kStatusDone, reg::kStatusError};
+inline constexpr std::array<RegisterField, 2> kFieldsOfIrqStatus = {
+    reg::kIrqStatusDone, reg::kIrqStatusError};
+inline constexpr std::array<RegisterField, 2> kFieldsOfIrqEnable = {
+    reg::kIrqEnableDone, reg::kIrqEnableError};
+inline constexpr std::array<RegisterField, 1> kFieldsOfErrorCode = {
+    reg::kErrorCodeCode};
+inline constexpr std::array<RegisterField, 1> kFieldsOfPolarity = {
+    reg::kPolarityValue};
+inline constexpr std::array<RegisterField, 1> kFieldsOfDistribution = {
+    reg::kDistributionValue};
+inline constexpr std::array<RegisterField, 1> kFieldsOfPairs = {
+    reg::kPairsValue};
+inline constexpr std::array<RegisterField, 3> kFieldsOfStep = {
+    reg::kStepMantissa, reg::kStepShift, reg::kStepUnused};
+inline constexpr std::array<RegisterField, 2> kFieldsOfPairCoef = {
+    reg::kPairCoefValue, reg::kPairCoefUnused};
+// Registers as a register file executes them.
+struct Register {
+  std::string_view name;
+  std::uint32_t offset, count, stride;
+  std::uint32_t reset;
+  std::uint32_t readable;  // bits that a read shows
+  std::uint32_t written;   // bits that take what the host writes
+  std::uint32_t cleared;   // bits in which a written one clears
+  std::span<const RegisterField> fields;
+};
+inline constexpr std::array<Register, 35> kRegisters = {{
+    {"ID", reg::kId, 1, 4, 0x0, 0xffffffff, 0x0, 0x0, {}},
+    {"SPEC", reg::kSpec, 1, 4, 0x0, 0xffffffff, 0x0, 0x0, {}},
+    {"HW0", reg::kHw0, 1, 4, 0x0, 0xffffffff, 0x0, 0x0, kFieldsOfHw0},
+    {"HW1", reg::kHw1, 1, 4, 0x0, 0x1ffffff, 0x0, 0x0, kFieldsOfHw1},
+    {"CTRL", reg::kCtrl, 1, 4, 0x0, 0x0, 0x0, 0x0, kFieldsOfCtrl},
+    {"STATUS", reg::kStatus, 1, 4, 0x0, 0x7, 0x0, 0x0, kFieldsOfStatus},
+    {"IRQ_STATUS", reg::kIrqStatus, 1, 4, 0x0, 0x3, 0x0, 0x3, kFieldsOfIrqStatus},
+    {"IRQ_ENABLE", reg::kIrqEnable, 1, 4, 0x0, 0x3, 0x3, 0x0, kFieldsOfIrqEnable},
+    {"ERROR_CODE", reg::kErrorCode, 1, 4, 0x0, 0xff, 0x0, 0x0, kFieldsOfErrorCode},
+    {"ERROR_COMMAND", reg::kErrorCommand, 1, 4, 0x0, 0xffffffff, 0x0, 0x0, {}},
+    {"ERROR_INFO", reg::kErrorInfo, 1, 4, 0x0, 0xffffffff, 0x0, 0x0, {}},
+    {"COMMAND", reg::kCommand, 1, 4, 0x0, 0xffffffff, 0x0, 0x0, {}},
+    {"QUEUE_ADDR", reg::kQueueAddr, 1, 4, 0x0, 0xffffffff, 0xffffffff, 0x0, {}},
+    {"QUEUE_COUNT", reg::kQueueCount, 1, 4, 0x0, 0xffffffff, 0xffffffff, 0x0, {}},
+    {"MEM_LIMIT", reg::kMemLimit, 1, 4, 0xffffffff, 0xffffffff, 0xffffffff, 0x0, {}},
+    {"WATCHDOG", reg::kWatchdog, 1, 4, 0xf4240, 0xffffffff, 0xffffffff, 0x0, {}},
+    {"BATCH_ADDR", reg::kBatchAddr, 1, 4, 0x0, 0xffffffff, 0xffffffff, 0x0, {}},
+    {"LABEL_ADDR", reg::kLabelAddr, 1, 4, 0x0, 0xffffffff, 0xffffffff, 0x0, {}},
+    {"OUT_ADDR", reg::kOutAddr, 1, 4, 0x0, 0xffffffff, 0xffffffff, 0x0, {}},
+    {"POLARITY", reg::kPolarity, 1, 4, 0x0, 0xffffffff, 0xffffffff, 0x0, kFieldsOfPolarity},
+    {"DISTRIBUTION", reg::kDistribution, 1, 4, 0x0, 0xffffffff, 0xffffffff, 0x0, kFieldsOfDistribution},
+    {"SEED_LO", reg::kSeedLo, 1, 4, 0x0, 0xffffffff, 0xffffffff, 0x0, {}},
+    {"SEED_HI", reg::kSeedHi, 1, 4, 0x0, 0xffffffff, 0xffffffff, 0x0, {}},
+    {"MASK_SEED_LO", reg::kMaskSeedLo, 1, 4, 0x0, 0xffffffff, 0xffffffff, 0x0, {}},
+    {"MASK_SEED_HI", reg::kMaskSeedHi, 1, 4, 0x0, 0xffffffff, 0xffffffff, 0x0, {}},
+    {"PAIRS", reg::kPairs, 1, 4, 0x0, 0xffffffff, 0xffffffff, 0x0, kFieldsOfPairs},
+    {"STEP", reg::kStep, 1, 4, 0x0, 0xffffffff, 0xffffffff, 0x0, kFieldsOfStep},
+    {"LOSS_LO", reg::kLossLo, 1, 4, 0x0, 0xffffffff, 0x0, 0x0, {}},
+    {"LOSS_HI", reg::kLossHi, 1, 4, 0x0, 0xffffffff, 0x0, 0x0, {}},
+    {"CORRECT", reg::kCorrect, 1, 4, 0x0, 0xffffffff, 0x0, 0x0, {}},
+    {"EXAMPLES", reg::kExamples, 1, 4, 0x0, 0xffffffff, 0x0, 0x0, {}},
+    {"PAIR_SEED_LO", reg::kPairSeedLo, 8, 16, 0x0, 0xffffffff, 0xffffffff, 0x0, {}},
+    {"PAIR_SEED_HI", reg::kPairSeedHi, 8, 16, 0x0, 0xffffffff, 0xffffffff, 0x0, {}},
+    {"PAIR_COEF", reg::kPairCoef, 8, 16, 0x0, 0xffffffff, 0xffffffff, 0x0, kFieldsOfPairCoef},
+    {"COUNTER", reg::kCounter, 64, 8, 0x0, 0xffffffff, 0x0, 0x0, {}},
+}};
+// The register at an offset, or null.
+[[nodiscard]] constexpr const Register* register_at(std::uint32_t offset) {
+  for (const Register& r : kRegisters) {
+    const std::uint32_t at = offset - r.offset;
+    if (offset >= r.offset && at % r.stride == 0 && at / r.stride < r.count) return &r;
+  }
+  return nullptr;
+}
+[[nodiscard]] constexpr std::string_view register_name(std::uint32_t offset) {
+  const Register* const r = register_at(offset);
+  return r == nullptr ? "?" : r->name;
+}
+
+// The registers that tell the hardware parameters.
+inline constexpr std::array<std::uint32_t, 2> kHardwareRegisters = {
+    reg::kHw0, reg::kHw1};
+using HardwareWords = std::array<std::uint32_t, kHardwareRegisters.size()>;
+[[nodiscard]] constexpr HardwareWords hardware_words(const HardwareParams& p) {
+  HardwareWords w{};
+  w[0] |= reg::kHw0Rows.set(static_cast<std::uint32_t>(p.rows));
+  w[0] |= reg::kHw0Cols.set(static_cast<std::uint32_t>(p.cols));
+  w[0] |= reg::kHw0BusBytes.set(static_cast<std::uint32_t>(p.bus_bytes));
+  w[0] |= reg::kHw0RqLanes.set(static_cast<std::uint32_t>(p.rq_lanes));
+  w[1] |= reg::kHw1AccDepth.set(static_cast<std::uint32_t>(p.acc_depth));
+  w[1] |= reg::kHw1ActBytes.set(static_cast<std::uint32_t>(std::countr_zero(static_cast<std::uint32_t>(p.act_bytes))));
+  w[1] |= reg::kHw1Training.set(static_cast<std::uint32_t>(p.training));
+  return w;
+}
+[[nodiscard]] constexpr HardwareParams hardware_of(const HardwareWords& w) {
+  HardwareParams p;
+  p.rows = static_cast<int>(reg::kHw0Rows.get(w[0]));
+  p.cols = static_cast<int>(reg::kHw0Cols.get(w[0]));
+  p.bus_bytes = static_cast<int>(reg::kHw0BusBytes.get(w[0]));
+  p.rq_lanes = static_cast<int>(reg::kHw0RqLanes.get(w[0]));
+  p.acc_depth = static_cast<int>(reg::kHw1AccDepth.get(w[1]));
+  p.act_bytes = static_cast<int>(1U << (reg::kHw1ActBytes.get(w[1]) & 31));
+  p.training = static_cast<int>(reg::kHw1Training.get(w[1]));
+  return p;
+}
 
 // Counters, in the order of their registers.
 enum class Counter : std::uint32_t {

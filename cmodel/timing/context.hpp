@@ -46,11 +46,8 @@ struct Context {
 
 // Each gives the cycle in which the engine says that it is done; the sequencer waits for the
 // answers to writes from the next one on.
-U matrix_time(Context& c);  // CONV2D, DEPTHWISE
-U pool_time(Context& c);
-U add_time(Context& c);
-U softmax_time(Context& c);
-U loss_time(Context& c);
-U update_time(Context& c);
+U matrix_time(Context& c);   // CONV2D, DEPTHWISE
+U pool_time(Context& c);     // POOL
+U element_time(Context& c);  // the engines that stream whole tensors
 
 }  // namespace lastmile::timing

@@ -12,6 +12,7 @@ namespace {
 
 using spec::Counter;
 using spec::Engine;
+using spec::Opcode;
 
 // An engine that was busy in cycles [1, end] and says so in end + 1.
 U finish(Context& c, Engine e, U end, U busy) {
@@ -19,8 +20,6 @@ U finish(Context& c, Engine e, U end, U busy) {
   c.t.counters[Counter::element_cycles_] = end;
   return end + 1;
 }
-
-}  // namespace
 
 // Four elements per cycle; both addends come in bursts of 16 words through clients of their own.
 U add_time(Context& c) {
@@ -178,7 +177,7 @@ U update_time(Context& c) {
   const U groups = bytes == 1 ? 2 : 1;
   const bool given = d.has(spec::kFlagGradient);
   const U pairs = given ? 1 : c.mode.pairs;
-  const U passes = d.w_keep < 256 && pairs == 1 ? 2 : pairs;
+  const U passes = d.w_keep < spec::kKeepAll && pairs == 1 ? 2 : pairs;
   const U words = c.words(0, U{d.in_c} * bytes);
   const U each = groups * passes, rows = d.out_c;
   if (given) return gradient_time(c, passes, kPipeline);
@@ -209,6 +208,29 @@ U update_time(Context& c) {
   const U out =
       c.writer.write(first + kPipeline, last + kPipeline, rows * words, joined ? 1 : rows);
   return finish(c, Engine::update_, out + 1, rows * words * each);
+}
+
+}  // namespace
+
+U element_time(Context& c) {
+  switch (c.op) {
+    case Opcode::add_:
+      c.fetch_next();
+      return add_time(c);
+    // engines that ask in cycle 1, as the fetch does: their first burst goes out before
+    case Opcode::softmax_:
+      return softmax_time(c);
+    case Opcode::loss_:
+      return loss_time(c);
+    case Opcode::update_:
+      return update_time(c);
+    case Opcode::end_:
+    case Opcode::conv2d_:
+    case Opcode::depthwise_:
+    case Opcode::pool_:
+      break;
+  }
+  return 0;
 }
 
 }  // namespace lastmile::timing

@@ -39,31 +39,17 @@ CommandTiming predict(const spec::Descriptor& d, const npu::TrafficMode& mode,
                       const spec::HardwareParams& hw, const MemoryTiming& memory) {
   Context c(d, mode, hw, memory);
   U done = 0;
-  switch (c.op) {
-    case Opcode::conv2d_:
-    case Opcode::depthwise_:
+  const spec::OpcodeTraits& is = spec::traits(c.op);
+  switch (is.layout) {
+    case spec::Layout::none_:
+      break;
+    case spec::Layout::image_:
       c.fetch_next();
-      done = matrix_time(c);
+      done = is.weights ? matrix_time(c) : pool_time(c);
       break;
-    case Opcode::pool_:
-      c.fetch_next();
-      done = pool_time(c);
-      break;
-    case Opcode::add_:
-      c.fetch_next();
-      done = add_time(c);
-      break;
-    // engines that ask in cycle 1, too: their first burst goes out before
-    case Opcode::softmax_:
-      done = softmax_time(c);
-      break;
-    case Opcode::loss_:
-      done = loss_time(c);
-      break;
-    case Opcode::update_:
-      done = update_time(c);
-      break;
-    case Opcode::end_:
+    case spec::Layout::rows_:
+    case spec::Layout::tensor_:
+      done = element_time(c);
       break;
   }
   // the sequencer waits for the answers to all writes

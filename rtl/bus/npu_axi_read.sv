@@ -16,16 +16,16 @@ module npu_axi_read #(
   input  logic                     clk_i,
   input  logic                     rst_ni,
   input  logic                     clear_i,
-  // Clients: 0 fetch, 1 load, 2 weight, 3 param, 4 res, 5 elem. A request is a range of bytes;
-  // answered are all bus words that it touches, in order, the last one marked.
-  input  logic [5:0]               req_valid_i,
-  output logic [5:0]               req_ready_o,
-  input  logic [6*32-1:0]          req_addr_i,
-  input  logic [6*24-1:0]          req_bytes_i,
-  output logic [5:0]               rsp_valid_o,
-  input  logic [5:0]               rsp_ready_i,
-  output logic [6*BUS_BYTES*8-1:0] rsp_data_o,
-  output logic [5:0]               rsp_last_o,
+  // By client, npu_pkg::READ_CLIENT_*. A request is a range of bytes; answered are all bus words
+  // that it touches, in order, the last one marked.
+  input  logic [npu_pkg::READ_CLIENTS-1:0] req_valid_i,
+  output logic [npu_pkg::READ_CLIENTS-1:0] req_ready_o,
+  input  logic [npu_pkg::READ_CLIENTS*32-1:0] req_addr_i,
+  input  logic [npu_pkg::READ_CLIENTS*24-1:0] req_bytes_i,
+  output logic [npu_pkg::READ_CLIENTS-1:0] rsp_valid_o,
+  input  logic [npu_pkg::READ_CLIENTS-1:0] rsp_ready_i,
+  output logic [npu_pkg::READ_CLIENTS*BUS_BYTES*8-1:0] rsp_data_o,
+  output logic [npu_pkg::READ_CLIENTS-1:0] rsp_last_o,
   // AXI4
   output logic                     arvalid_o,
   input  logic                     arready_i,
@@ -44,16 +44,17 @@ module npu_axi_read #(
   // the sequencer throws the command away.
   output npu_types::read_status_t  status_o,
   output logic                     progress_o,      // an address or a beat moved
-  output logic [5:0]               cnt_words_o,     // words delivered, by client
+  output logic [npu_pkg::READ_CLIENTS-1:0] cnt_words_o,  // words delivered, by client
   output logic                     cnt_beats_o
 );
 
   localparam int unsigned DATA = BUS_BYTES * 8;
+  localparam int unsigned CLIENTS = npu_pkg::READ_CLIENTS;
 
   // What the clients want to ask for next, and which of them may in this cycle.
-  logic [5:0] burst_valid, grant, beat_valid;
-  logic [6*32-1:0] burst_addr;
-  logic [6*5-1:0] burst_words;
+  logic [CLIENTS-1:0] burst_valid, grant, beat_valid;
+  logic [CLIENTS*32-1:0] burst_addr;
+  logic [CLIENTS*5-1:0] burst_words;
   logic epoch_q, stale_q, current;
 
   // Whole bus words, incrementing addresses.
@@ -64,12 +65,15 @@ module npu_axi_read #(
   // A beat belongs to the client that its ID names, unless it answers a burst from before a clear.
   // Nor does a beat count that comes in the cycle of the clear itself.
   assign current = rvalid_i && (rid_i[3] == epoch_q) && !stale_q && !clear_i;
-  for (genvar c = 0; c < 6; c++) begin : gen_client
-    localparam int unsigned DEPTH =
-        (c == 0) ? FETCH_DEPTH : (c == 1) ? LOAD_DEPTH : (c == 2) ? WEIGHT_DEPTH
-                 : (c == 3) ? PARAM_DEPTH : (c == 4) ? RES_DEPTH : ELEM_DEPTH;
+  for (genvar c = 0; c < CLIENTS; c++) begin : gen_client
     // Clients whose data is needed in long runs have deeper buffers: they hide the memory's
     // latency.
+    localparam int unsigned DEPTH =
+        (c == npu_pkg::READ_CLIENT_FETCH) ? FETCH_DEPTH
+        : (c == npu_pkg::READ_CLIENT_LOAD) ? LOAD_DEPTH
+        : (c == npu_pkg::READ_CLIENT_WEIGHT) ? WEIGHT_DEPTH
+        : (c == npu_pkg::READ_CLIENT_PARAM) ? PARAM_DEPTH
+        : (c == npu_pkg::READ_CLIENT_RES) ? RES_DEPTH : ELEM_DEPTH;
     assign beat_valid[c] = current && (rid_i[2:0] == 3'(c));
     npu_axi_read_client #(.BUS_BYTES(BUS_BYTES), .DEPTH(DEPTH)) u_client (
       .clk_i, .rst_ni, .clear_i,
@@ -96,9 +100,9 @@ module npu_axi_read #(
   // One burst per cycle, round robin: the first client behind the last one granted, else the first
   // of all. The address channel is a register, so a client's request never waits on arready_i. So
   // whoever has a burst to offer waits for five others at most.
-  logic [5:0] after;     // clients behind the last one granted
+  logic [CLIENTS-1:0] after;     // clients behind the last one granted
   logic [2:0] last_q, winner;
-  logic [5:0] pick;
+  logic [CLIENTS-1:0] pick;
   logic any, issue;
   assign any = burst_valid != '0;
   assign issue = any && (!arvalid_o || arready_i) && !stale_q && !clear_i;
@@ -113,11 +117,11 @@ module npu_axi_read #(
     addr_sel = '0;
     words_sel = '0;
     if (issue) begin
-      after = burst_valid & ~(6'h3f >> (3'd5 - last_q));
+      after = burst_valid & ~({CLIENTS{1'b1}} >> (3'(CLIENTS - 1) - last_q));
       pick = (after != '0) ? after : burst_valid;
-      for (int unsigned c = 6; c > 0; c--) if (pick[c-1]) winner = 3'(c - 1);
-      grant = 6'd1 << winner;
-      for (int unsigned c = 0; c < 6; c++) begin
+      for (int unsigned c = CLIENTS; c > 0; c--) if (pick[c-1]) winner = 3'(c - 1);
+      grant = CLIENTS'(1) << winner;
+      for (int unsigned c = 0; c < CLIENTS; c++) begin
         if (winner == 3'(c)) begin
           addr_sel = burst_addr[c*32 +: 32];
           words_sel = burst_words[c*5 +: 5];
@@ -131,7 +135,7 @@ module npu_axi_read #(
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       arvalid_o <= 1'b0;
-      last_q <= 3'd5;
+      last_q <= 3'(CLIENTS - 1);
     end else begin
       if (issue) begin
         arvalid_o <= 1'b1;
@@ -195,7 +199,7 @@ module npu_axi_read #(
                    arvalid_o |-> arlen_o < 8'd16 &&
                    32'(araddr_o[11:0]) + (32'(arlen_o) + 32'd1) * BUS_BYTES <= 32'd4096);
   assert property (@(posedge clk_i) disable iff (!rst_ni) $onehot0(grant));
-  assert property (@(posedge clk_i) disable iff (!rst_ni) rvalid_i |-> rid_i[2:0] < 3'd6);
+  assert property (@(posedge clk_i) disable iff (!rst_ni) rvalid_i |-> 32'(rid_i[2:0]) < CLIENTS);
   // Memory answers only what was asked.
   assert property (@(posedge clk_i) disable iff (!rst_ni)
                    rvalid_i |-> (rid_i[3] ? flight1_q : flight0_q) != '0);

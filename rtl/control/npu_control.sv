@@ -35,7 +35,7 @@ module npu_control #(
   // engines
   output logic                          abort_o,         // clear_i of every engine and of the bus
   output npu_pkg::desc_t                desc_o,
-  output logic [7:0]                    engine_start_o,  // pulse, by opcode
+  output logic [npu_pkg::OPCODES-1:0]   engine_start_o,  // pulse, by opcode
   input  logic                          engine_done_i,
   input  logic                          progress_i,      // engines or bus
   output logic                          busy_o,
@@ -77,18 +77,19 @@ module npu_control #(
   );
   // Of a run-time register its users get the bits that a valid value can have; npu_validate, which
   // gets all of them, refuses a command before it meets another value.
-  assign perturbation_o.polarity = polarity[1:0];
-  assign perturbation_o.gaussian = distribution[0];
-  assign update_o.pairs = pairs[3:0];
-  assign update_o.step = step[15:0];
-  assign update_o.step_shift = step[21:16];
+  assign perturbation_o.polarity = polarity[npu_pkg::POLARITY_VALUE_LSB +: 2];
+  assign perturbation_o.gaussian = distribution[npu_pkg::DISTRIBUTION_VALUE_LSB];
+  assign update_o.pairs = pairs[npu_pkg::PAIRS_VALUE_LSB +: 4];
+  assign update_o.step = step[npu_pkg::STEP_MANTISSA_LSB +: npu_pkg::STEP_MANTISSA_WIDTH];
+  assign update_o.step_shift = step[npu_pkg::STEP_SHIFT_LSB +: npu_pkg::STEP_SHIFT_WIDTH];
   for (genvar j = 0; j < npu_pkg::MAX_PAIRS; j++) begin : gen_coef
     logic unused;
-    assign pair_coef_o[j*8 +: 8] = pair_coef[j*32 +: 8];
-    assign unused = ^pair_coef[j*32+8 +: 24];
+    assign pair_coef_o[j*8 +: 8] = pair_coef[j*32+npu_pkg::PAIR_COEF_VALUE_LSB +: 8];
+    assign unused =
+        ^pair_coef[j*32+npu_pkg::PAIR_COEF_UNUSED_LSB +: npu_pkg::PAIR_COEF_UNUSED_WIDTH];
   end
   logic unused_step;
-  assign unused_step = ^{step[31:22]};
+  assign unused_step = ^step[npu_pkg::STEP_UNUSED_LSB +: npu_pkg::STEP_UNUSED_WIDTH];
 
   logic fetch_start, fetch_valid, fetch_take, fetch_busy, fetch_moving;
   logic [31:0] fetch_addr;
@@ -102,9 +103,9 @@ module npu_control #(
     .clk_i, .rst_ni, .clear_i(abort_o), .start_i(fetch_start), .addr_i(fetch_addr),
     .busy_o(fetch_busy), .moving_o(fetch_moving), .valid_o(fetch_valid),
     .take_i(fetch_take), .desc_o(fetch_desc), .addr_o(fetch_resolved), .verdict_o(fetch_verdict),
-    .bus_error_i(rd_status_i.error && (rd_status_i.client == 3'd0)),
+    .bus_error_i(rd_status_i.error && (rd_status_i.client == 3'(npu_pkg::READ_CLIENT_FETCH))),
     .polarity_i(polarity), .distribution_i(distribution), .pairs_i(pairs),
-    .step_shift_i(step[21:16]), .batch_addr_i(batch_addr), .label_addr_i(label_addr),
+    .step_shift_i(update_o.step_shift), .batch_addr_i(batch_addr), .label_addr_i(label_addr),
     .out_addr_i(out_addr), .mem_limit_i(mem_limit), .rd_req_o, .rd_req_ready_i, .rd_rsp_valid_i,
     .rd_rsp_ready_o, .rd_rsp_data_i, .rd_rsp_last_i
   );
@@ -120,12 +121,12 @@ module npu_control #(
     .fetch_desc_i(fetch_desc), .fetch_resolved_i(fetch_resolved), .fetch_code_i(fetch_verdict.code),
     .fetch_info_i(fetch_verdict.info), .abort_o, .desc_o, .engine_start_o, .engine_done_i,
     .progress_i(progress_i || fetch_moving),
-    .rd_error_i(rd_status_i.error && (rd_status_i.client != 3'd0)),
-    .rd_error_client_i(rd_status_i.client), .rd_waiting_i(rd_status_i.waiting[5:1]), .wr_error_i,
+    .rd_error_i(rd_status_i.error && (rd_status_i.client != 3'(npu_pkg::READ_CLIENT_FETCH))),
+    .rd_error_client_i(rd_status_i.client), .rd_waiting_i(rd_status_i.waiting), .wr_error_i,
     .wr_idle_i, .wr_flush_o, .cmd_done_o, .cmd_index_o
   );
   logic unused_fetch;
-  assign unused_fetch = ^{fetch_busy, rd_status_i.waiting[0]};
+  assign unused_fetch = fetch_busy;
 
   // COMMANDS counts those that ran (not END), CMD_BYTES the descriptors that were used, CYCLES the
   // time from start to end.

@@ -38,11 +38,8 @@ module npu_counters #(
     end
   end
 
-  assign value_o = (index_i[5] != 1'b0) ? 64'd0 : count_q[index_i[4:0]*64 +: 64];
-
-`ifndef SYNTHESIS
-  initial assert (npu_pkg::COUNTERS == 32);
-`endif
+  localparam int unsigned IB = $clog2(npu_pkg::COUNTERS);
+  assign value_o = (32'(index_i) < npu_pkg::COUNTERS) ? count_q[index_i[IB-1:0]*64 +: 64] : 64'd0;
 
   logic unused;
   assign unused = ^inc_i;  // three words of it

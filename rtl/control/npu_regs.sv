@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Registers behind an AXI4-Lite slave (cmodel/spec/REFERENCE.md). Reads of unknown offsets give 0,
-// writes to them are dropped; both answer OKAY. One write and one read at a time.
+// writes to them are dropped; both answer OKAY. One write and one read at a time. Offsets, resets,
+// writable bits and the place of every field are those of npu_pkg.
 module npu_regs #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,
   parameter int unsigned COLS = npu_pkg::COLS_DEFAULT,
@@ -47,17 +48,16 @@ module npu_regs #(
   output logic [31:0]              pairs_o,
   output logic [31:0]              step_o,
   output logic [npu_pkg::MAX_PAIRS*64-1:0] pair_seed_o,
-  output logic [npu_pkg::MAX_PAIRS*32-1:0] pair_coef_o  // the coefficient: 7:0 of each
+  output logic [npu_pkg::MAX_PAIRS*32-1:0] pair_coef_o
 );
 
   localparam int unsigned PAIRS = npu_pkg::MAX_PAIRS;
 
-  // Writes.
+  // Writes. What a field means is in npu_pkg: nothing here knows a bit by its number.
   logic do_write, bvalid_q;
   logic [11:0] waddr;
-  logic [31:0] wdata, merge_mask;
+  logic [31:0] wdata, merge_mask, irq_clear;
   logic [3:0] wstrb;
-  logic [1:0] irq_clear;
   assign do_write = axil_write_i.awvalid && axil_write_i.wvalid &&
       (!bvalid_q || axil_write_i.bready);
   assign axil_written_o.awready = do_write;
@@ -71,14 +71,16 @@ module npu_regs #(
     merge_mask = '0;
     soft_reset_o = 1'b0;
     start_o = 1'b0;
-    irq_clear = 2'b00;
+    irq_clear = '0;
     if (do_write) begin
       merge_mask = {{8{wstrb[3]}}, {8{wstrb[2]}}, {8{wstrb[1]}}, {8{wstrb[0]}}};
-      if ((waddr == npu_pkg::REG_CTRL) && wstrb[0]) begin
-        soft_reset_o = wdata[1];
-        start_o = wdata[1:0] == 2'b01;
+      if (waddr == npu_pkg::REG_CTRL) begin
+        soft_reset_o = wdata[npu_pkg::CTRL_SOFT_RESET_LSB] &&
+                       merge_mask[npu_pkg::CTRL_SOFT_RESET_LSB];
+        start_o = wdata[npu_pkg::CTRL_START_LSB] && merge_mask[npu_pkg::CTRL_START_LSB] &&
+                  !soft_reset_o;
       end
-      if (waddr == npu_pkg::REG_IRQ_STATUS) irq_clear = wdata[1:0] & merge_mask[1:0];
+      if (waddr == npu_pkg::REG_IRQ_STATUS) irq_clear = wdata & merge_mask;
     end
   end
   always_ff @(posedge clk_i or negedge rst_ni) begin
@@ -87,12 +89,14 @@ module npu_regs #(
     else if (axil_write_i.bready) bvalid_q <= 1'b0;
   end
 
+  // A register after a write: strobed bytes, of them the bits that the register has.
   function automatic logic [31:0] merge(input logic [31:0] old, input logic [31:0] data,
-                                        input logic [31:0] mask);
-    merge = (old & ~mask) | (data & mask);
+                                        input logic [31:0] mask, input logic [31:0] written);
+    merge = (old & ~(mask & written)) | (data & mask & written);
   endfunction
 
-  logic [1:0] irq_enable_q, irq_status_q, status_q;  // status: done, error
+  logic [31:0] irq_enable_q;
+  logic irq_done_q, irq_error_q, done_q, error_q;  // of IRQ_STATUS and STATUS
   logic [7:0] error_code_q;
   logic [31:0] error_command_q, error_info_q;
   logic [63:0] loss_sum_q;
@@ -100,86 +104,126 @@ module npu_regs #(
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      queue_addr_o <= '0;
-      queue_count_o <= '0;
-      mem_limit_o <= 32'hffff_ffff;
-      watchdog_o <= 32'd1000000;
-      batch_addr_o <= '0;
-      label_addr_o <= '0;
-      out_addr_o <= '0;
-      polarity_o <= '0;
-      distribution_o <= '0;
-      seed_o <= '0;
-      mask_seed_o <= '0;
-      pairs_o <= '0;
-      step_o <= '0;
-      irq_enable_q <= '0;
+      queue_addr_o <= npu_pkg::RESET_QUEUE_ADDR;
+      queue_count_o <= npu_pkg::RESET_QUEUE_COUNT;
+      mem_limit_o <= npu_pkg::RESET_MEM_LIMIT;
+      watchdog_o <= npu_pkg::RESET_WATCHDOG;
+      batch_addr_o <= npu_pkg::RESET_BATCH_ADDR;
+      label_addr_o <= npu_pkg::RESET_LABEL_ADDR;
+      out_addr_o <= npu_pkg::RESET_OUT_ADDR;
+      polarity_o <= npu_pkg::RESET_POLARITY;
+      distribution_o <= npu_pkg::RESET_DISTRIBUTION;
+      seed_o[31:0] <= npu_pkg::RESET_SEED_LO;
+      seed_o[63:32] <= npu_pkg::RESET_SEED_HI;
+      mask_seed_o[31:0] <= npu_pkg::RESET_MASK_SEED_LO;
+      mask_seed_o[63:32] <= npu_pkg::RESET_MASK_SEED_HI;
+      pairs_o <= npu_pkg::RESET_PAIRS;
+      step_o <= npu_pkg::RESET_STEP;
+      irq_enable_q <= npu_pkg::RESET_IRQ_ENABLE;
     end else if (do_write) begin
       case (waddr)
-        npu_pkg::REG_QUEUE_ADDR: queue_addr_o <= merge(queue_addr_o, wdata, merge_mask);
-        npu_pkg::REG_QUEUE_COUNT: queue_count_o <= merge(queue_count_o, wdata, merge_mask);
-        npu_pkg::REG_MEM_LIMIT: mem_limit_o <= merge(mem_limit_o, wdata, merge_mask);
-        npu_pkg::REG_WATCHDOG: watchdog_o <= merge(watchdog_o, wdata, merge_mask);
-        npu_pkg::REG_BATCH_ADDR: batch_addr_o <= merge(batch_addr_o, wdata, merge_mask);
-        npu_pkg::REG_LABEL_ADDR: label_addr_o <= merge(label_addr_o, wdata, merge_mask);
-        npu_pkg::REG_OUT_ADDR: out_addr_o <= merge(out_addr_o, wdata, merge_mask);
-        npu_pkg::REG_POLARITY: polarity_o <= merge(polarity_o, wdata, merge_mask);
-        npu_pkg::REG_DISTRIBUTION: distribution_o <= merge(distribution_o, wdata, merge_mask);
-        npu_pkg::REG_SEED_LO: seed_o[31:0] <= merge(seed_o[31:0], wdata, merge_mask);
-        npu_pkg::REG_SEED_HI: seed_o[63:32] <= merge(seed_o[63:32], wdata, merge_mask);
-        npu_pkg::REG_MASK_SEED_LO: mask_seed_o[31:0] <= merge(mask_seed_o[31:0], wdata, merge_mask);
-        npu_pkg::REG_MASK_SEED_HI: mask_seed_o[63:32] <= merge(mask_seed_o[63:32], wdata,
-            merge_mask);
-        npu_pkg::REG_PAIRS: pairs_o <= merge(pairs_o, wdata, merge_mask);
-        npu_pkg::REG_STEP: step_o <= merge(step_o, wdata, merge_mask);
-        npu_pkg::REG_IRQ_ENABLE: irq_enable_q <= (irq_enable_q & ~merge_mask[1:0]) |
-            (wdata[1:0] & merge_mask[1:0]);
+        npu_pkg::REG_QUEUE_ADDR:
+          queue_addr_o <= merge(queue_addr_o, wdata, merge_mask, npu_pkg::WRITTEN_QUEUE_ADDR);
+        npu_pkg::REG_QUEUE_COUNT:
+          queue_count_o <= merge(queue_count_o, wdata, merge_mask, npu_pkg::WRITTEN_QUEUE_COUNT);
+        npu_pkg::REG_MEM_LIMIT:
+          mem_limit_o <= merge(mem_limit_o, wdata, merge_mask, npu_pkg::WRITTEN_MEM_LIMIT);
+        npu_pkg::REG_WATCHDOG:
+          watchdog_o <= merge(watchdog_o, wdata, merge_mask, npu_pkg::WRITTEN_WATCHDOG);
+        npu_pkg::REG_BATCH_ADDR:
+          batch_addr_o <= merge(batch_addr_o, wdata, merge_mask, npu_pkg::WRITTEN_BATCH_ADDR);
+        npu_pkg::REG_LABEL_ADDR:
+          label_addr_o <= merge(label_addr_o, wdata, merge_mask, npu_pkg::WRITTEN_LABEL_ADDR);
+        npu_pkg::REG_OUT_ADDR:
+          out_addr_o <= merge(out_addr_o, wdata, merge_mask, npu_pkg::WRITTEN_OUT_ADDR);
+        npu_pkg::REG_POLARITY:
+          polarity_o <= merge(polarity_o, wdata, merge_mask, npu_pkg::WRITTEN_POLARITY);
+        npu_pkg::REG_DISTRIBUTION:
+          distribution_o <= merge(distribution_o, wdata, merge_mask,
+                                  npu_pkg::WRITTEN_DISTRIBUTION);
+        npu_pkg::REG_SEED_LO:
+          seed_o[31:0] <= merge(seed_o[31:0], wdata, merge_mask, npu_pkg::WRITTEN_SEED_LO);
+        npu_pkg::REG_SEED_HI:
+          seed_o[63:32] <= merge(seed_o[63:32], wdata, merge_mask, npu_pkg::WRITTEN_SEED_HI);
+        npu_pkg::REG_MASK_SEED_LO:
+          mask_seed_o[31:0] <= merge(mask_seed_o[31:0], wdata, merge_mask,
+                                     npu_pkg::WRITTEN_MASK_SEED_LO);
+        npu_pkg::REG_MASK_SEED_HI:
+          mask_seed_o[63:32] <= merge(mask_seed_o[63:32], wdata, merge_mask,
+                                      npu_pkg::WRITTEN_MASK_SEED_HI);
+        npu_pkg::REG_PAIRS:
+          pairs_o <= merge(pairs_o, wdata, merge_mask, npu_pkg::WRITTEN_PAIRS);
+        npu_pkg::REG_STEP:
+          step_o <= merge(step_o, wdata, merge_mask, npu_pkg::WRITTEN_STEP);
+        npu_pkg::REG_IRQ_ENABLE:
+          irq_enable_q <= merge(irq_enable_q, wdata, merge_mask, npu_pkg::WRITTEN_IRQ_ENABLE);
         default: ;
       endcase
     end
   end
 
+  // The pairs: arrays of registers.
   for (genvar j = 0; j < PAIRS; j++) begin : gen_pair
-    localparam logic [11:0] BASE = npu_pkg::REG_PAIR_SEED_LO + 12'(16 * j);
+    localparam logic [11:0] SEED_LO =
+        npu_pkg::REG_PAIR_SEED_LO + 12'(npu_pkg::STRIDE_PAIR_SEED_LO * j);
+    localparam logic [11:0] SEED_HI =
+        npu_pkg::REG_PAIR_SEED_HI + 12'(npu_pkg::STRIDE_PAIR_SEED_HI * j);
+    localparam logic [11:0] COEF = npu_pkg::REG_PAIR_COEF + 12'(npu_pkg::STRIDE_PAIR_COEF * j);
     always_ff @(posedge clk_i or negedge rst_ni) begin
       if (!rst_ni) begin
-        pair_seed_o[j*64 +: 64] <= '0;
-        pair_coef_o[j*32 +: 32] <= '0;
-      end else if (do_write && (waddr[11:4] == BASE[11:4])) begin
-        if (waddr[3:2] == 2'd0)
-          pair_seed_o[j*64 +: 32] <= merge(pair_seed_o[j*64 +: 32], wdata, merge_mask);
-        if (waddr[3:2] == 2'd1)
-          pair_seed_o[j*64+32 +: 32] <= merge(pair_seed_o[j*64+32 +: 32], wdata, merge_mask);
-        if (waddr[3:2] == 2'd2)
-          pair_coef_o[j*32 +: 32] <= merge(pair_coef_o[j*32 +: 32], wdata, merge_mask);
+        pair_seed_o[j*64 +: 64] <= {npu_pkg::RESET_PAIR_SEED_HI, npu_pkg::RESET_PAIR_SEED_LO};
+        pair_coef_o[j*32 +: 32] <= npu_pkg::RESET_PAIR_COEF;
+      end else if (do_write) begin
+        if (waddr == SEED_LO) begin
+          pair_seed_o[j*64 +: 32] <= merge(pair_seed_o[j*64 +: 32], wdata, merge_mask,
+                                           npu_pkg::WRITTEN_PAIR_SEED_LO);
+        end
+        if (waddr == SEED_HI) begin
+          pair_seed_o[j*64+32 +: 32] <= merge(pair_seed_o[j*64+32 +: 32], wdata, merge_mask,
+                                              npu_pkg::WRITTEN_PAIR_SEED_HI);
+        end
+        if (waddr == COEF) begin
+          pair_coef_o[j*32 +: 32] <= merge(pair_coef_o[j*32 +: 32], wdata, merge_mask,
+                                           npu_pkg::WRITTEN_PAIR_COEF);
+        end
       end
     end
   end
 
   // Status, error and interrupt.
-  assign irq_o = (irq_status_q & irq_enable_q) != 2'b00;
+  assign irq_o = (irq_done_q && irq_enable_q[npu_pkg::IRQ_ENABLE_DONE_LSB]) ||
+                 (irq_error_q && irq_enable_q[npu_pkg::IRQ_ENABLE_ERROR_LSB]);
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      status_q <= '0;
-      irq_status_q <= '0;
+      done_q <= 1'b0;
+      error_q <= 1'b0;
+      irq_done_q <= 1'b0;
+      irq_error_q <= 1'b0;
       error_code_q <= '0;
       error_command_q <= '0;
       error_info_q <= '0;
     end else begin
-      if (do_write || fail_i || finish_i)
-        irq_status_q <= soft_reset_o ? 2'b00 : ((irq_status_q & ~irq_clear) | {fail_i, finish_i});
+      if (do_write || fail_i || finish_i) begin
+        irq_done_q <= !soft_reset_o &&
+                      ((irq_done_q && !irq_clear[npu_pkg::IRQ_STATUS_DONE_LSB]) || finish_i);
+        irq_error_q <= !soft_reset_o &&
+                       ((irq_error_q && !irq_clear[npu_pkg::IRQ_STATUS_ERROR_LSB]) || fail_i);
+      end
       if (begin_i || soft_reset_o) begin
-        status_q <= '0;
+        done_q <= 1'b0;
+        error_q <= 1'b0;
         error_code_q <= '0;
         error_command_q <= '0;
         error_info_q <= '0;
       end else if (fail_i) begin
-        status_q <= 2'b10;
+        done_q <= 1'b0;
+        error_q <= 1'b1;
         error_code_q <= fail_verdict_i.code;
         error_command_q <= command_i;
         error_info_q <= fail_verdict_i.info;
       end else if (finish_i) begin
-        status_q <= 2'b01;
+        done_q <= 1'b1;
+        error_q <= 1'b0;
       end
     end
   end
@@ -195,29 +239,77 @@ module npu_regs #(
     end
   end
 
-  // Reads.
+  // Reads. Registers made of fields, put together:
   logic do_read, rvalid_q;
   logic [11:0] raddr;
-  logic [31:0] value, rdata_q;
+  logic [31:0] hw0, hw1, status, irq_status, error_code;
+  always_comb begin
+    hw0 = '0;
+    hw0[npu_pkg::HW0_ROWS_LSB +: npu_pkg::HW0_ROWS_WIDTH] = npu_pkg::HW0_ROWS_WIDTH'(ROWS);
+    hw0[npu_pkg::HW0_COLS_LSB +: npu_pkg::HW0_COLS_WIDTH] = npu_pkg::HW0_COLS_WIDTH'(COLS);
+    hw0[npu_pkg::HW0_BUS_BYTES_LSB +: npu_pkg::HW0_BUS_BYTES_WIDTH] =
+        npu_pkg::HW0_BUS_BYTES_WIDTH'(BUS_BYTES);
+    hw0[npu_pkg::HW0_RQ_LANES_LSB +: npu_pkg::HW0_RQ_LANES_WIDTH] =
+        npu_pkg::HW0_RQ_LANES_WIDTH'(RQ_LANES);
+    hw1 = '0;
+    hw1[npu_pkg::HW1_ACC_DEPTH_LSB +: npu_pkg::HW1_ACC_DEPTH_WIDTH] =
+        npu_pkg::HW1_ACC_DEPTH_WIDTH'(ACC_DEPTH);
+    hw1[npu_pkg::HW1_ACT_BYTES_LSB +: npu_pkg::HW1_ACT_BYTES_WIDTH] =
+        npu_pkg::HW1_ACT_BYTES_WIDTH'($clog2(ACT_BYTES));
+    hw1[npu_pkg::HW1_TRAINING_LSB] = TRAINING != 0;
+  end
+  always_comb begin
+    status = '0;
+    irq_status = '0;
+    error_code = '0;
+    if (do_read) begin
+      status[npu_pkg::STATUS_BUSY_LSB] = busy_i;
+      status[npu_pkg::STATUS_DONE_LSB] = done_q && !busy_i;
+      status[npu_pkg::STATUS_ERROR_LSB] = error_q && !busy_i;
+      irq_status[npu_pkg::IRQ_STATUS_DONE_LSB] = irq_done_q;
+      irq_status[npu_pkg::IRQ_STATUS_ERROR_LSB] = irq_error_q;
+      error_code[npu_pkg::ERROR_CODE_CODE_LSB +: npu_pkg::ERROR_CODE_CODE_WIDTH] = error_code_q;
+    end
+  end
+
+  // Elements of arrays, by their distance from the first.
+  logic [11:0] counter_at;
+  logic in_counters;
+  logic [31:0] pair_value, value, rdata_q;
   assign do_read = axil_read_i.arvalid && (!rvalid_q || axil_read_i.rready);
   assign axil_data_o.arready = !rvalid_q || axil_read_i.rready;
   assign axil_data_o.rvalid = rvalid_q;
   assign axil_data_o.rdata = rdata_q;
   assign axil_data_o.rresp = 2'b00;
   assign raddr = {axil_read_i.araddr[11:2], 2'b00};
-  assign counter_index_o = do_read ? raddr[8:3] : '1;  // none
+  assign counter_at = raddr - npu_pkg::REG_COUNTER;
+  assign in_counters = (raddr >= npu_pkg::REG_COUNTER) &&
+                       (counter_at < 12'(npu_pkg::COUNT_COUNTER * npu_pkg::STRIDE_COUNTER));
+  assign counter_index_o = do_read ? counter_at[$clog2(npu_pkg::STRIDE_COUNTER) +: 6] : '1;  // none
+  always_comb begin
+    pair_value = '0;
+    if (do_read) begin
+      for (int unsigned j = 0; j < PAIRS; j++) begin
+        if (raddr == npu_pkg::REG_PAIR_SEED_LO + 12'(npu_pkg::STRIDE_PAIR_SEED_LO * j))
+          pair_value = pair_seed_o[j*64 +: 32];
+        if (raddr == npu_pkg::REG_PAIR_SEED_HI + 12'(npu_pkg::STRIDE_PAIR_SEED_HI * j))
+          pair_value = pair_seed_o[j*64+32 +: 32];
+        if (raddr == npu_pkg::REG_PAIR_COEF + 12'(npu_pkg::STRIDE_PAIR_COEF * j))
+          pair_value = pair_coef_o[j*32 +: 32];
+      end
+    end
+  end
   always_comb begin
     value = '0;
     if (do_read) begin
       case (raddr)
         npu_pkg::REG_ID: value = npu_pkg::MAGIC;
         npu_pkg::REG_SPEC: value = npu_pkg::SPEC_HASH;
-        npu_pkg::REG_HW0: value = {8'(RQ_LANES), 8'(BUS_BYTES), 8'(COLS), 8'(ROWS)};
-        npu_pkg::REG_HW1: value = {7'd0, TRAINING != 0, 8'($clog2(ACT_BYTES)), 16'(ACC_DEPTH)};
-        npu_pkg::REG_STATUS: value = busy_i ? 32'd1 : {29'd0, status_q, 1'b0};
-        npu_pkg::REG_IRQ_STATUS: value = {30'd0, irq_status_q};
-        npu_pkg::REG_IRQ_ENABLE: value = {30'd0, irq_enable_q};
-        npu_pkg::REG_ERROR_CODE: value = {24'd0, error_code_q};
+        npu_pkg::REG_HW0: value = hw0;
+        npu_pkg::REG_HW1: value = hw1;
+        npu_pkg::REG_STATUS: value = status;
+        npu_pkg::REG_IRQ_STATUS: value = irq_status;
+        npu_pkg::REG_ERROR_CODE: value = error_code;
         npu_pkg::REG_ERROR_COMMAND: value = error_command_q;
         npu_pkg::REG_ERROR_INFO: value = error_info_q;
         npu_pkg::REG_COMMAND: value = command_i;
@@ -236,21 +328,14 @@ module npu_regs #(
         npu_pkg::REG_MASK_SEED_HI: value = mask_seed_o[63:32];
         npu_pkg::REG_PAIRS: value = pairs_o;
         npu_pkg::REG_STEP: value = step_o;
+        npu_pkg::REG_IRQ_ENABLE: value = irq_enable_q;
         npu_pkg::REG_LOSS_LO: value = loss_sum_q[31:0];
         npu_pkg::REG_LOSS_HI: value = loss_sum_q[63:32];
         npu_pkg::REG_CORRECT: value = loss_correct_q;
         npu_pkg::REG_EXAMPLES: value = loss_examples_q;
         default: begin
-          if (raddr[11:7] == npu_pkg::REG_PAIR_SEED_LO[11:7]) begin
-            case (raddr[3:2])
-              2'd0: value = pair_seed_o[raddr[6:4]*64 +: 32];
-              2'd1: value = pair_seed_o[raddr[6:4]*64+32 +: 32];
-              2'd2: value = pair_coef_o[raddr[6:4]*32 +: 32];
-              default: value = '0;
-            endcase
-          end else if (raddr[11:9] == npu_pkg::REG_COUNTER[11:9]) begin
-            value = raddr[2] ? counter_i[63:32] : counter_i[31:0];
-          end
+          if (in_counters) value = counter_at[2] ? counter_i[63:32] : counter_i[31:0];
+          else value = pair_value;
         end
       endcase
     end

@@ -35,14 +35,14 @@ module npu_sequencer (
   output logic                          abort_o,
   // of the running command, stable from start to done
   output npu_pkg::desc_t                desc_o,
-  output logic [7:0]                    engine_start_o,  // pulse, by opcode
+  output logic [npu_pkg::OPCODES-1:0]   engine_start_o,  // pulse, by opcode
   input  logic                          engine_done_i,  // pulse: the last write was accepted
   // something moved in an engine or on the bus
   input  logic                          progress_i,
   // bus
   input  logic                          rd_error_i,     // clients other than fetch
   input  logic [2:0]                    rd_error_client_i,
-  input  logic [5:1]                    rd_waiting_i,
+  input  logic [npu_pkg::READ_CLIENTS-1:0] rd_waiting_i,
   input  logic                          wr_error_i,
   input  logic                          wr_idle_i,
   output logic                          wr_flush_o,
@@ -51,6 +51,9 @@ module npu_sequencer (
   output logic                          cmd_done_o,
   output logic [31:0]                   cmd_index_o
 );
+
+  localparam int unsigned OPS = npu_pkg::OPCODES;
+  localparam int unsigned OP_BITS = $clog2(OPS);
 
   typedef enum logic [2:0] {
     IDLE = 3'd0,
@@ -87,7 +90,7 @@ module npu_sequencer (
       QUEUE: begin
         queue_bytes = {1'b0, queue_count_i, 7'd0} + {2'b0, queue_count_i, 6'd0};
         queue_end = {1'b0, queue_bytes} + 41'(queue_addr_i);
-        queue_bad = (queue_addr_i[5:0] != '0) || (queue_count_i == '0) ||
+        queue_bad = (queue_addr_i[$clog2(npu_pkg::ALIGN)-1:0] != '0) || (queue_count_i == '0) ||
             (queue_end > 41'(mem_limit_i));
       end
       FETCH: begin
@@ -104,53 +107,48 @@ module npu_sequencer (
   end
 
   // Whom a running command waits for: the owner of the transfer that waits, the others if none
-  // does. Client 5 belongs to the element engine that runs, the others mostly to the tensor core;
+  // does. Client ELEM belongs to the element engine that runs, the others mostly to the tensor core;
   // of several that wait the first in this order is named.
-  function automatic logic [7:0] waits_for(input logic [5:1] waiting, input logic pooling,
-                                           input logic [7:0] self_engine,
-                                           input logic [7:0] second_engine,
-                                           input logic [7:0] others);
-    if (waiting[5]) waits_for = self_engine;
-    else if (waiting[1]) waits_for = pooling ? npu_pkg::ENGINE_POOL : npu_pkg::ENGINE_LOAD;
-    else if (waiting[2]) waits_for = npu_pkg::ENGINE_WEIGHT;
-    else if (waiting[3]) waits_for = npu_pkg::ENGINE_PARAM;
-    else if (waiting[4]) waits_for = second_engine;
+  function automatic logic [7:0] waits_for(input logic [npu_pkg::READ_CLIENTS-1:0] waiting,
+                                           input logic [7:0] own, input logic [7:0] load,
+                                           input logic [7:0] second, input logic [7:0] others);
+    if (waiting[npu_pkg::READ_CLIENT_ELEM]) waits_for = own;
+    else if (waiting[npu_pkg::READ_CLIENT_LOAD]) waits_for = load;
+    else if (waiting[npu_pkg::READ_CLIENT_WEIGHT]) waits_for = npu_pkg::ENGINE_WEIGHT;
+    else if (waiting[npu_pkg::READ_CLIENT_PARAM]) waits_for = npu_pkg::ENGINE_PARAM;
+    else if (waiting[npu_pkg::READ_CLIENT_RES]) waits_for = second;
     else waits_for = others;
   endfunction
 
   // Who a transfer belongs to, and who is blamed for a stall: ERROR_INFO of a bus error or of the
   // watchdog. Clients are numbered, but who uses one depends on the command. This is worked out
   // only in the cycle of a fault.
-  logic [7:0] self, res_engine, rd_engine, wr_engine, stalled;
+  logic [7:0] self, load_engine, res_engine, rd_engine, wr_engine, stalled;
+  logic [OP_BITS-1:0] op_index;
+  assign op_index = opcode[OP_BITS-1:0];
   always_comb begin
-    self = npu_pkg::ENGINE_ARRAY;
+    self = '0;
+    load_engine = '0;
     res_engine = '0;
     rd_engine = '0;
     wr_engine = '0;
     stalled = '0;
     if (bus_fault || expired) begin
-      case (opcode)
-        npu_pkg::OPCODE_POOL: self = npu_pkg::ENGINE_POOL;
-        npu_pkg::OPCODE_ADD: self = npu_pkg::ENGINE_ADD;
-        npu_pkg::OPCODE_SOFTMAX: self = npu_pkg::ENGINE_SOFTMAX;
-        npu_pkg::OPCODE_LOSS: self = npu_pkg::ENGINE_LOSS;
-        npu_pkg::OPCODE_UPDATE: self = npu_pkg::ENGINE_UPDATE;
-        default: self = npu_pkg::ENGINE_ARRAY;
-      endcase
-      // ADD reads its second addend there
-      res_engine = (self == npu_pkg::ENGINE_ADD) ? self : npu_pkg::ENGINE_DRAIN;
-      case (rd_error_client_i)
-        3'd1: rd_engine = (opcode == npu_pkg::OPCODE_POOL) ? npu_pkg::ENGINE_POOL
-            : npu_pkg::ENGINE_LOAD;
-        3'd2: rd_engine = npu_pkg::ENGINE_WEIGHT;
-        3'd3: rd_engine = npu_pkg::ENGINE_PARAM;
-        3'd4: rd_engine = res_engine;
+      self = npu_pkg::opcode_engine(opcode);
+      load_engine = npu_pkg::opcode_load(opcode);
+      wr_engine = npu_pkg::opcode_store(opcode);
+      // a fused addend is the drain's, that of ADD its own
+      res_engine = npu_pkg::OPCODE_FUSED[op_index] ? npu_pkg::ENGINE_DRAIN : self;
+      case (32'(rd_error_client_i))
+        npu_pkg::READ_CLIENT_LOAD: rd_engine = load_engine;
+        npu_pkg::READ_CLIENT_WEIGHT: rd_engine = npu_pkg::ENGINE_WEIGHT;
+        npu_pkg::READ_CLIENT_PARAM: rd_engine = npu_pkg::ENGINE_PARAM;
+        npu_pkg::READ_CLIENT_RES: rd_engine = res_engine;
         default: rd_engine = self;
       endcase
-      wr_engine = (self == npu_pkg::ENGINE_ARRAY) ? npu_pkg::ENGINE_STORE : self;
       if (state_q == FETCH) stalled = npu_pkg::ENGINE_FETCH;
       else if (state_q == WRITES) stalled = wr_engine;
-      else stalled = waits_for(rd_waiting_i, opcode == npu_pkg::OPCODE_POOL, self, res_engine,
+      else stalled = waits_for(rd_waiting_i, self, load_engine, res_engine,
           wr_idle_i ? self : wr_engine);
     end
   end
@@ -231,7 +229,7 @@ module npu_sequencer (
               state_q <= WRITES;
             end else begin
               state_q <= EXEC;
-              engine_start_o <= 8'd1 << fetch_desc_i.opcode[2:0];
+              engine_start_o <= OPS'(1) << fetch_desc_i.opcode[OP_BITS-1:0];
               fetch_start_o <= !is_last;
             end
           end else if (expired) begin

@@ -121,6 +121,8 @@ module npu_validate #(
 
   logic conv, depthwise, pool, add, softmax, loss, update, matrix, tiled, fused, train, out16,
       out32, transposed, gradient, errors;
+  logic [$clog2(npu_pkg::OPCODES)-1:0] op_index;
+  assign op_index = op[$clog2(npu_pkg::OPCODES)-1:0];
   // What kind of command it is. Combinational work of an idle checker is skipped, also by the zeros
   // that these are then.
   always_comb begin
@@ -134,8 +136,8 @@ module npu_validate #(
       softmax = op == npu_pkg::OPCODE_SOFTMAX;
       loss = op == npu_pkg::OPCODE_LOSS;
       update = op == npu_pkg::OPCODE_UPDATE;
-      matrix = conv || depthwise;
-      tiled = matrix || pool;
+      matrix = npu_pkg::OPCODE_WEIGHTS[op_index];
+      tiled = npu_pkg::OPCODE_TILES[op_index];
       fused = flags.res_add;
       out16 = flags.out16;
       out32 = flags.out32;
@@ -302,13 +304,15 @@ module npu_validate #(
   // The region of this step, where its bytes are in p_q or follow from the fields. It is the same
   // check for all six: aligned, and the whole region below MEM_LIMIT. Alignments are in
   // CONTRACT.md, Tile and address rules; a mask of the low address bits stands for each.
+  localparam int unsigned AB = $clog2(npu_pkg::ALIGN);
+  localparam logic [AB-1:0] ALIGNED = '1;
   logic region_used, region_bad;
   logic [32:0] region_addr;
   logic [33:0] region_bytes;
-  logic [5:0] region_low;  // address bits that must be zero
+  logic [AB-1:0] region_low;  // address bits that must be zero
   logic [7:0] region_id;
   logic wide_label;
-  assign wide_label = in_c > 32'd255;
+  assign wide_label = in_c > npu_pkg::LABEL8_CLASSES;
   always_comb begin
     region_used = 1'b0;
     region_addr = '0;
@@ -321,7 +325,7 @@ module npu_validate #(
         region_used = !update || gradient;
         region_addr = in_addr;
         region_bytes = in_bytes_q;
-        region_low = gradient ? 6'd63 : loss ? 6'd1 : 6'd0;
+        region_low = gradient ? ALIGNED : loss ? AB'(1) : '0;
         region_id = 8'(npu_pkg::ID_IN_ADDR);
       end
       // The second addend has the shape of the output (RES_ADD) or of the input (ADD). Labels have
@@ -331,7 +335,7 @@ module npu_validate #(
         region_addr = in2_addr;
         region_bytes = loss ? (wide_label ? {17'd0, n, 1'b0} : {18'd0, n})
                        : add ? in_bytes_q : out_bytes_q;
-        region_low = (loss && wide_label) ? 6'd1 : 6'd0;
+        region_low = (loss && wide_label) ? AB'(1) : '0;
         region_id = 8'(npu_pkg::ID_IN2_ADDR);
       end
       // UPDATE writes in place; LOSS writes only if losses or errors are asked for.
@@ -339,7 +343,7 @@ module npu_validate #(
         region_used = !update && (!loss || flags.losses || errors);
         region_addr = out_addr;
         region_bytes = out_bytes_q;
-        region_low = ((loss && !errors) || out32) ? 6'd3 : out16 ? 6'd1 : 6'd0;
+        region_low = ((loss && !errors) || out32) ? AB'(3) : out16 ? AB'(1) : '0;
         region_id = 8'(npu_pkg::ID_OUT_ADDR);
       end
       // p_q still holds the product of W_BYTES: it is not overwritten in the steps behind it. The
@@ -348,7 +352,7 @@ module npu_validate #(
         region_used = matrix || update;
         region_addr = w_addr;
         region_bytes = p_q;
-        region_low = 6'd63;
+        region_low = ALIGNED;
         region_id = 8'(npu_pkg::ID_W_ADDR);
       end
       // Four bytes per output channel for the bias, eight for the requantization table.
@@ -356,14 +360,14 @@ module npu_validate #(
         region_used = matrix && flags.has_bias;
         region_addr = {1'b0, desc_i.bias_addr};
         region_bytes = {out_c, 2'b00};
-        region_low = 6'd63;
+        region_low = ALIGNED;
         region_id = 8'(npu_pkg::ID_BIAS_ADDR);
       end
       AT_RQ: begin
         region_used = matrix && !out32;
         region_addr = {1'b0, desc_i.rq_addr};
         region_bytes = {out_c[30:0], 3'b000};
-        region_low = 6'd63;
+        region_low = ALIGNED;
         region_id = 8'(npu_pkg::ID_RQ_ADDR);
       end
       default: ;
@@ -373,9 +377,9 @@ module npu_validate #(
   always_comb begin
     region_bad = 1'b0;
     if (region_used)
-      region_bad = ((region_addr[5:0] & region_low) != '0) ||
+      region_bad = ((region_addr[AB-1:0] & region_low) != '0) ||
                    (35'(region_addr) + 35'(region_bytes) > 35'(mem_limit_i)) ||
-                   ((pc_q == AT_W) && (pitch[5:0] != '0));
+                   ((pc_q == AT_W) && (pitch[AB-1:0] != '0));
   end
 
   // Rules that need no product, or whose product another step has: flags (4), fields (5), registers
@@ -406,23 +410,22 @@ module npu_validate #(
     type_min = '0;
     type_max = '0;
     if (pc_q == IN_CHANNELS) begin
-      // Each line says which flags exclude each other, or which command a flag belongs to
-      // (CONTRACT.md, Validation, rule 4).
-      flags_bad = ((flags & ~npu_pkg::KNOWN_FLAGS) != '0) || (flags.w8 && flags.w32) ||
-                  (flags.w32 && !update) || (out16 && !matrix) || (fused && (!matrix || out16)) ||
-                  (transposed && (!conv || flags.w_train)) || (flags.w_batch && !transposed) ||
-                  (out32 && (!conv || out16 || fused)) || (errors && (!loss || flags.losses)) ||
-                  (gradient && !update);
+      // Which flags exclude each other, and which command a flag belongs to, is a table of the
+      // specification (CONTRACT.md, Validation, rule 4).
+      flags_bad = npu_pkg::flags_bad(op, flags);
       field_bad = npu_pkg::field_out_of_range(desc_i, fused);
       // Registers are checked only for commands that use them, so a host need not clean up after
       // itself. An update from a gradient draws no directions, but its step counts.
-      if ((train || (update && !gradient)) && (polarity_i > 32'd2))
+      if ((train || (update && !gradient)) && (polarity_i > npu_pkg::POLARITY_VALUE_MOST))
         register_bad = 32'(npu_pkg::REG_POLARITY);
-      else if ((train || (update && !gradient)) && (distribution_i > 32'd1))
+      else if ((train || (update && !gradient)) &&
+               (distribution_i > npu_pkg::DISTRIBUTION_VALUE_MOST))
         register_bad = 32'(npu_pkg::REG_DISTRIBUTION);
-      else if (update && !gradient && ((pairs_i == 32'd0) || (pairs_i > 32'(npu_pkg::MAX_PAIRS))))
+      else if (update && !gradient && ((pairs_i < npu_pkg::PAIRS_VALUE_LEAST) ||
+                                       (pairs_i > npu_pkg::PAIRS_VALUE_MOST)))
         register_bad = 32'(npu_pkg::REG_PAIRS);
-      else if (update && (step_shift_i > 6'd16)) register_bad = 32'(npu_pkg::REG_STEP);
+      else if (update && (32'(step_shift_i) > npu_pkg::STEP_SHIFT_MOST))
+        register_bad = 32'(npu_pkg::REG_STEP);
     end
     // The product of IMAGE is in p_q here, that of DOT in k_q and that of TAPS in taps_q.
     if (pc_q == TILE_ROWS) begin
@@ -447,8 +450,9 @@ module npu_validate #(
                    ((act_min > act_max) || (act_min < type_min) || (act_max > type_max))) ||
                   (conv && (w_zp != '0) && !(transposed && flags.w8)) ||
                   ((add || fused) && (add_min > add_max)) ||
-                  (loss && ((m1 > 32'd65535) || (e1 < -8'sd31) || (e1 > 8'sd0))) ||
-                  (softmax && ((e1 < 8'sd0) || (e1 > 8'sd30)));
+                  (loss && ((m1 > npu_pkg::LOSS_MULTIPLIER_MAX) || (e1 > 8'sd0) ||
+                            (e1 < -$signed(8'(npu_pkg::LOSS_SHIFT_MAX))))) ||
+                  (softmax && ((e1 < 8'sd0) || (e1 > $signed(8'(npu_pkg::SOFTMAX_SHIFT_MAX)))));
       // Packed lanes must fall into different banks (CONTRACT.md, Packed lanes). The condition is a
       // congruence modulo ROWS, a power of two up to 32: five bits of each factor decide it.
       pack_left = row_pitch[4:0] * dilation_h[4:0];
@@ -479,11 +483,12 @@ module npu_validate #(
     case (pc_q)
       IN_CHANNELS: begin
         // Rules 2 to 6, in this order.
-        if (op > npu_pkg::OPCODE_UPDATE) begin
+        if (op >= 8'(npu_pkg::OPCODES)) begin
           code = npu_pkg::ERROR_OPCODE;
         end else if (op == npu_pkg::OPCODE_END) begin
           code = npu_pkg::ERROR_NONE;
-        end else if ((TRAINING == 0) && (loss || update || (train && (polarity_i != '0)))) begin
+        end else if ((TRAINING == 0) &&
+                     (npu_pkg::OPCODE_TRAINING[op_index] || (train && (polarity_i != '0)))) begin
           code = npu_pkg::ERROR_UNSUPPORTED;
         end else if (flags_bad) begin
           code = npu_pkg::ERROR_SHAPE;
@@ -516,7 +521,8 @@ module npu_validate #(
         end
       end
       POSITIONS: begin
-        if ((conv && (p_q > 34'(npu_pkg::MAX_K))) || (softmax && (in_c > 32'd4095))) begin
+        if ((conv && (p_q > 34'(npu_pkg::MAX_K))) ||
+            (softmax && (in_c > npu_pkg::SOFTMAX_CLASSES))) begin
           code = npu_pkg::ERROR_SHAPE;
           info = 32'(npu_pkg::SHAPE_RULE_K);
         end
@@ -533,20 +539,20 @@ module npu_validate #(
       STRIDE_H: begin
         if (tiled && tile_bad) begin
           code = npu_pkg::ERROR_TILE;
-          info = 32'd1;
+          info = 32'(npu_pkg::TILE_RULE_POSITIONS);
         end
       end
       // Rule 8, bytes: first a row, then (in IN_ROWS) the whole region.
       ALL_ROWS: begin
         if (tiled && (p_q > 34'(row_pitch))) begin
           code = npu_pkg::ERROR_TILE;
-          info = 32'd2;
+          info = 32'(npu_pkg::TILE_RULE_BYTES);
         end
       end
       IN_ROWS: begin
         if (tiled && (p_q > 34'(ACT_BYTES))) begin
           code = npu_pkg::ERROR_TILE;
-          info = 32'd2;
+          info = 32'(npu_pkg::TILE_RULE_BYTES);
         end
       end
       default: begin

@@ -42,8 +42,8 @@ module npu_residual #(
   localparam int unsigned LB = $clog2(BUS_BYTES);
   localparam int unsigned WIDE = (BUS_BYTES > COLS) ? BUS_BYTES : COLS;
 
-  // Requests, one per position. Runs of neighbouring positions are not joined: CONTRACT.md,
-  // Traffic: inputs, counts the words of each run by itself.
+  // Requests, one per position. Runs of neighbouring positions are not joined: the words of each
+  // run are counted by themselves (CONTRACT.md, Traffic: inputs).
   logic active_q, fire, walk_last;
   logic [31:0] at;
   assign rd_req_valid_o = active_q;

@@ -2,7 +2,7 @@
 // Write combiner: segments of consecutive bytes from any byte address become bus words with byte
 // enables. Segments of a run follow each other without a gap; in_last_i ends a run, and its last
 // word goes out even if it is not full (words never hold two runs). BUS_WRITE_BEATS counts these
-// words (CONTRACT.md, Traffic: outputs and accumulators). A segment is held by its owner until
+// words (the contract's traffic of outputs and accumulators). A segment is held by its owner until
 // in_ready_o.
 module npu_store #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,

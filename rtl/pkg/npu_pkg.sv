@@ -3,7 +3,7 @@
 package npu_pkg;
 
   localparam logic [31:0] MAGIC = 32'h4c4d4e50;
-  localparam logic [31:0] SPEC_HASH = 32'h71692fa1;
+  localparam logic [31:0] SPEC_HASH = 32'h8ec5275a;
 
   // Defaults of the hardware parameters; modules take parameters of the same name.
   // array rows: input lanes (elements of K) multiplied per cycle and column
@@ -22,6 +22,7 @@ package npu_pkg;
   // registers answer ERR_UNSUPPORTED
   localparam int unsigned TRAINING_DEFAULT = 1;
 
+  localparam int unsigned REGISTER_BYTES = 4096;  // byte offsets of the register window
   localparam int unsigned DESC_BYTES = 192;  // size of a command descriptor
   // alignment of the queue, weight rows, biases and requantization tables
   localparam int unsigned ALIGN = 64;
@@ -39,21 +40,37 @@ package npu_pkg;
   // left shift of the product in an update, before the right shift: bias LSBs are small, their
   // steps above 16 bits
   localparam int unsigned STEP_PRESHIFT = 8;
-  localparam int unsigned Z_STEP_DEN = 127;  // Gaussian z: real value = z * 3.5 / 127
+  localparam int unsigned Z_STEP_DEN = 127;  // Gaussian z: real value = z * Z_MAX / Z_STEP_DEN
+  localparam int unsigned COEF_MAX = 127;  // largest magnitude of the coefficient of a pair
+  localparam int unsigned STEP_SHIFT_MAX = 16;  // largest right shift of register STEP
+  // smallest exponent of a requantization: the accumulator has 40 bits
+  localparam int EXPONENT_MIN = -40;
+  localparam int unsigned EXPONENT_MAX = 30;  // largest exponent of a requantization
+  localparam int unsigned KEEP_ALL = 256;  // w_keep, b_keep: no mask, every element takes part
+  // most classes of SOFTMAX: the sum of its exponentials has 12 integer bits
+  localparam int unsigned SOFTMAX_CLASSES = 4095;
+  localparam int unsigned SOFTMAX_SHIFT_MAX = 30;  // SOFTMAX: largest left shift of a difference
+  localparam int unsigned LOSS_SHIFT_MAX = 31;  // LOSS: largest right shift of a scaled distance
+  localparam int unsigned LOSS_MULTIPLIER_MAX = 65535;  // LOSS: largest logit multiplier
+  // most classes whose labels are bytes; the value above the last class means: ignore
+  localparam int unsigned LABEL8_CLASSES = 255;
 
   // what a descriptor asks for
   typedef enum logic [7:0] {
-    OPCODE_END = 8'd0,
+    OPCODE_END = 8'd0,  // ends the queue
+    // convolution, fully connected layer, matrix product; optionally with a fused addition
     OPCODE_CONV2D = 8'd1,
+    // convolution of each channel by itself; optionally with a fused addition
     OPCODE_DEPTHWISE = 8'd2,
-    OPCODE_POOL = 8'd3,
-    OPCODE_ADD = 8'd4,
-    OPCODE_SOFTMAX = 8'd5,
-    OPCODE_LOSS = 8'd6,
+    OPCODE_POOL = 8'd3,  // maximum or average of windows
+    OPCODE_ADD = 8'd4,  // sum of two tensors of the same shape
+    OPCODE_SOFTMAX = 8'd5,  // softmax of each row
+    OPCODE_LOSS = 8'd6,  // cross entropy of logits and labels
+    // weights or biases plus the sum of their perturbations times coefficient and step
     OPCODE_UPDATE = 8'd7
   } opcode_t;
 
-  // register ERROR_CODE; ERROR_INFO carries what the third column names
+  // register ERROR_CODE; ERROR_INFO carries what the third column names (table error_info)
   typedef enum logic [7:0] {
     ERROR_NONE = 8'd0,
     ERROR_OPCODE = 8'd1,  // unknown opcode
@@ -89,6 +106,27 @@ package npu_pkg;
     ENGINE_LOSS = 8'd11,
     ENGINE_UPDATE = 8'd12
   } engine_t;
+
+  // who reads over AXI: ARID, and the order of grants
+  localparam int unsigned READ_CLIENTS = 6;
+  localparam int unsigned READ_CLIENT_FETCH = 0;  // descriptors
+  localparam int unsigned READ_CLIENT_LOAD = 1;  // inputs of CONV2D, DEPTHWISE and POOL
+  localparam int unsigned READ_CLIENT_WEIGHT = 2;
+  localparam int unsigned READ_CLIENT_PARAM = 3;  // biases and requantization tables
+  localparam int unsigned READ_CLIENT_RES = 4;  // the second addend: of a fused addition and of ADD
+  localparam int unsigned READ_CLIENT_ELEM = 5;  // ADD, SOFTMAX, LOSS, UPDATE
+
+  // who writes over AXI
+  localparam int unsigned WRITE_CLIENTS = 2;
+  localparam int unsigned WRITE_CLIENT_CORE = 0;  // outputs of CONV2D, DEPTHWISE and POOL
+  localparam int unsigned WRITE_CLIENT_ELEM = 1;  // ADD, SOFTMAX, LOSS, UPDATE
+
+  // ERROR_INFO of error TILE
+  typedef enum logic [7:0] {
+    TILE_RULE_NONE = 8'd0,
+    TILE_RULE_POSITIONS = 8'd1,  // more positions than ACC_DEPTH, or a tile larger than the tensor
+    TILE_RULE_BYTES = 8'd2  // the input tile exceeds row_pitch or ACT_BYTES
+  } tile_rule_t;
 
   // hash domain: which stream of (seed, tensor, element) is drawn
   typedef enum logic [7:0] {
@@ -478,44 +516,56 @@ package npu_pkg;
       field_out_of_range = 8'(ID_N);
   endfunction
 
-  // Register byte offsets.
+  // Registers: byte offset, value after reset, bits that a write changes; arrays: count and stride.
   localparam logic [11:0] REG_ID = 12'h000;  // ro: magic number
   // ro: first 32 bits of the SHA-256 of npu.toml: model, RTL and host come from the same source
   localparam logic [11:0] REG_SPEC = 12'h004;
-  // ro: [7:0] ROWS, [15:8] COLS, [23:16] BUS_BYTES, [31:24] RQ_LANES
-  localparam logic [11:0] REG_HW0 = 12'h008;
-  // ro: [15:0] ACC_DEPTH, [23:16] log2 ACT_BYTES, [24] TRAINING
-  localparam logic [11:0] REG_HW1 = 12'h00c;
-  // wo: [0] start the queue, [1] soft reset (aborts, clears STATUS and errors; parameters stay)
-  localparam logic [11:0] REG_CTRL = 12'h010;
-  localparam logic [11:0] REG_STATUS = 12'h014;  // ro: [0] busy, [1] done, [2] error
-  localparam logic [11:0] REG_IRQ_STATUS = 12'h018;  // w1c: [0] queue done, [1] error
+  localparam logic [11:0] REG_HW0 = 12'h008;  // ro: hardware parameters of this build
+  localparam logic [11:0] REG_HW1 = 12'h00c;  // ro: hardware parameters of this build
+  localparam logic [11:0] REG_CTRL = 12'h010;  // wo: what the NPU should do now; SOFT_RESET wins
+  localparam logic [11:0] REG_STATUS = 12'h014;  // ro: what became of the queue
+  localparam logic [11:0] REG_IRQ_STATUS = 12'h018;  // w1c: reasons for an interrupt
   // rw: mask of IRQ_STATUS onto the interrupt line
   localparam logic [11:0] REG_IRQ_ENABLE = 12'h01c;
+  localparam logic [31:0] RESET_IRQ_ENABLE = 32'h00000000, WRITTEN_IRQ_ENABLE = 32'h00000003;
   localparam logic [11:0] REG_ERROR_CODE = 12'h020;  // ro: enum error
   // ro: index in the queue of the command at fault
   localparam logic [11:0] REG_ERROR_COMMAND = 12'h024;
   localparam logic [11:0] REG_ERROR_INFO = 12'h028;  // ro: see enum error
   localparam logic [11:0] REG_COMMAND = 12'h02c;  // ro: index of the command being executed
   localparam logic [11:0] REG_QUEUE_ADDR = 12'h030;  // rw: address of the first descriptor
+  localparam logic [31:0] RESET_QUEUE_ADDR = 32'h00000000, WRITTEN_QUEUE_ADDR = 32'hffffffff;
   localparam logic [11:0] REG_QUEUE_COUNT = 12'h034;  // rw: descriptors in the queue
+  localparam logic [31:0] RESET_QUEUE_COUNT = 32'h00000000, WRITTEN_QUEUE_COUNT = 32'hffffffff;
   // rw: first byte address that no command may touch
   localparam logic [11:0] REG_MEM_LIMIT = 12'h038;
+  localparam logic [31:0] RESET_MEM_LIMIT = 32'hffffffff, WRITTEN_MEM_LIMIT = 32'hffffffff;
   // rw: cycles without progress before error WATCHDOG; 0 = never
   localparam logic [11:0] REG_WATCHDOG = 12'h03c;
+  localparam logic [31:0] RESET_WATCHDOG = 32'h000f4240, WRITTEN_WATCHDOG = 32'hffffffff;
   localparam logic [11:0] REG_BATCH_ADDR = 12'h040;  // rw: base of inputs with flag IN_BATCH
+  localparam logic [31:0] RESET_BATCH_ADDR = 32'h00000000, WRITTEN_BATCH_ADDR = 32'hffffffff;
   localparam logic [11:0] REG_LABEL_ADDR = 12'h044;  // rw: base of labels with flag IN2_LABEL
+  localparam logic [31:0] RESET_LABEL_ADDR = 32'h00000000, WRITTEN_LABEL_ADDR = 32'hffffffff;
   localparam logic [11:0] REG_OUT_ADDR = 12'h048;  // rw: base of outputs with flag OUT_BATCH
+  localparam logic [31:0] RESET_OUT_ADDR = 32'h00000000, WRITTEN_OUT_ADDR = 32'hffffffff;
   localparam logic [11:0] REG_POLARITY = 12'h050;  // rw: enum polarity
+  localparam logic [31:0] RESET_POLARITY = 32'h00000000, WRITTEN_POLARITY = 32'hffffffff;
   localparam logic [11:0] REG_DISTRIBUTION = 12'h054;  // rw: enum distribution
+  localparam logic [31:0] RESET_DISTRIBUTION = 32'h00000000, WRITTEN_DISTRIBUTION = 32'hffffffff;
   // rw: seed of the perturbation of forward commands
   localparam logic [11:0] REG_SEED_LO = 12'h058;
+  localparam logic [31:0] RESET_SEED_LO = 32'h00000000, WRITTEN_SEED_LO = 32'hffffffff;
   localparam logic [11:0] REG_SEED_HI = 12'h05c;  // rw: 
+  localparam logic [31:0] RESET_SEED_HI = 32'h00000000, WRITTEN_SEED_HI = 32'hffffffff;
   localparam logic [11:0] REG_MASK_SEED_LO = 12'h060;  // rw: seed of the sparsity mask
+  localparam logic [31:0] RESET_MASK_SEED_LO = 32'h00000000, WRITTEN_MASK_SEED_LO = 32'hffffffff;
   localparam logic [11:0] REG_MASK_SEED_HI = 12'h064;  // rw: 
+  localparam logic [31:0] RESET_MASK_SEED_HI = 32'h00000000, WRITTEN_MASK_SEED_HI = 32'hffffffff;
   localparam logic [11:0] REG_PAIRS = 12'h068;  // rw: pairs of an update, 1..MAX_PAIRS
-  // rw: [15:0] step mantissa, [21:16] step right shift (at most 16)
-  localparam logic [11:0] REG_STEP = 12'h06c;
+  localparam logic [31:0] RESET_PAIRS = 32'h00000000, WRITTEN_PAIRS = 32'hffffffff;
+  localparam logic [11:0] REG_STEP = 12'h06c;  // rw: step of an update: MANTISSA * 2^-SHIFT
+  localparam logic [31:0] RESET_STEP = 32'h00000000, WRITTEN_STEP = 32'hffffffff;
   // ro: sum of the losses of the last LOSS command, 64 bits, LOSS_FRACTION fraction bits, units of
   // log2
   localparam logic [11:0] REG_LOSS_LO = 12'h070;
@@ -525,11 +575,130 @@ package npu_pkg;
   // ro: examples of the last LOSS command that have a label
   localparam logic [11:0] REG_EXAMPLES = 12'h07c;
   localparam logic [11:0] REG_PAIR_SEED_LO = 12'h080;  // rw: seed of pair j
+  localparam logic [31:0] RESET_PAIR_SEED_LO = 32'h00000000, WRITTEN_PAIR_SEED_LO = 32'hffffffff;
+  localparam int unsigned COUNT_PAIR_SEED_LO = 8, STRIDE_PAIR_SEED_LO = 16;
   localparam logic [11:0] REG_PAIR_SEED_HI = 12'h084;  // rw: 
-  // rw: [7:0] signed coefficient s_j of pair j, -127..127
-  localparam logic [11:0] REG_PAIR_COEF = 12'h088;
+  localparam logic [31:0] RESET_PAIR_SEED_HI = 32'h00000000, WRITTEN_PAIR_SEED_HI = 32'hffffffff;
+  localparam int unsigned COUNT_PAIR_SEED_HI = 8, STRIDE_PAIR_SEED_HI = 16;
+  localparam logic [11:0] REG_PAIR_COEF = 12'h088;  // rw: coefficient s_j of pair j
+  localparam logic [31:0] RESET_PAIR_COEF = 32'h00000000, WRITTEN_PAIR_COEF = 32'hffffffff;
+  localparam int unsigned COUNT_PAIR_COEF = 8, STRIDE_PAIR_COEF = 16;
   // ro: counters, 64 bits each (low word first), cleared by starting a queue
   localparam logic [11:0] REG_COUNTER = 12'h200;
+  localparam int unsigned COUNT_COUNTER = 64, STRIDE_COUNTER = 8;
+
+  // Fields of registers: lowest bit and width; the least and the largest value where not all are
+  // allowed.
+  localparam int unsigned HW0_ROWS_LSB = 0, HW0_ROWS_WIDTH = 8;
+  localparam int unsigned HW0_COLS_LSB = 8, HW0_COLS_WIDTH = 8;
+  localparam int unsigned HW0_BUS_BYTES_LSB = 16, HW0_BUS_BYTES_WIDTH = 8;
+  localparam int unsigned HW0_RQ_LANES_LSB = 24, HW0_RQ_LANES_WIDTH = 8;
+  localparam int unsigned HW1_ACC_DEPTH_LSB = 0, HW1_ACC_DEPTH_WIDTH = 16;
+  localparam int unsigned HW1_ACT_BYTES_LSB = 16, HW1_ACT_BYTES_WIDTH = 8;
+  localparam int unsigned HW1_TRAINING_LSB = 24, HW1_TRAINING_WIDTH = 1;
+  // start the queue; ignored while one runs
+  localparam int unsigned CTRL_START_LSB = 0, CTRL_START_WIDTH = 1;
+  // abort, clear STATUS, IRQ_STATUS and errors; parameters stay
+  localparam int unsigned CTRL_SOFT_RESET_LSB = 1, CTRL_SOFT_RESET_WIDTH = 1;
+  localparam int unsigned STATUS_BUSY_LSB = 0, STATUS_BUSY_WIDTH = 1;  // a queue runs
+  localparam int unsigned STATUS_DONE_LSB = 1, STATUS_DONE_WIDTH = 1;  // the queue ended well
+  // the queue ended with an error
+  localparam int unsigned STATUS_ERROR_LSB = 2, STATUS_ERROR_WIDTH = 1;
+  localparam int unsigned IRQ_STATUS_DONE_LSB = 0, IRQ_STATUS_DONE_WIDTH = 1;  // a queue ended well
+  // a queue ended with an error
+  localparam int unsigned IRQ_STATUS_ERROR_LSB = 1, IRQ_STATUS_ERROR_WIDTH = 1;
+  // interrupt when a queue ended well
+  localparam int unsigned IRQ_ENABLE_DONE_LSB = 0, IRQ_ENABLE_DONE_WIDTH = 1;
+  // interrupt when a queue ended with an error
+  localparam int unsigned IRQ_ENABLE_ERROR_LSB = 1, IRQ_ENABLE_ERROR_WIDTH = 1;
+  localparam int unsigned ERROR_CODE_CODE_LSB = 0, ERROR_CODE_CODE_WIDTH = 8;
+  localparam int unsigned ERROR_CODE_CODE_LEAST = 0, ERROR_CODE_CODE_MOST = 11;
+  localparam int unsigned POLARITY_VALUE_LSB = 0, POLARITY_VALUE_WIDTH = 32;
+  localparam int unsigned POLARITY_VALUE_LEAST = 0, POLARITY_VALUE_MOST = 2;
+  localparam int unsigned DISTRIBUTION_VALUE_LSB = 0, DISTRIBUTION_VALUE_WIDTH = 32;
+  localparam int unsigned DISTRIBUTION_VALUE_LEAST = 0, DISTRIBUTION_VALUE_MOST = 1;
+  localparam int unsigned PAIRS_VALUE_LSB = 0, PAIRS_VALUE_WIDTH = 32;
+  localparam int unsigned PAIRS_VALUE_LEAST = 1, PAIRS_VALUE_MOST = 8;
+  // full precision needs its top bit set
+  localparam int unsigned STEP_MANTISSA_LSB = 0, STEP_MANTISSA_WIDTH = 16;
+  localparam int unsigned STEP_SHIFT_LSB = 16, STEP_SHIFT_WIDTH = 6;  // right shift
+  localparam int unsigned STEP_SHIFT_LEAST = 0, STEP_SHIFT_MOST = 16;
+  localparam int unsigned STEP_UNUSED_LSB = 22, STEP_UNUSED_WIDTH = 10;  // kept, without effect
+  // -COEF_MAX..COEF_MAX
+  localparam int unsigned PAIR_COEF_VALUE_LSB = 0, PAIR_COEF_VALUE_WIDTH = 8;
+  // kept, without effect
+  localparam int unsigned PAIR_COEF_UNUSED_LSB = 8, PAIR_COEF_UNUSED_WIDTH = 24;
+
+  // Traits of opcodes, one bit per opcode.
+  localparam int unsigned OPCODES = 8;
+  localparam logic [OPCODES-1:0] OPCODE_WEIGHTS = 8'h6;
+  localparam logic [OPCODES-1:0] OPCODE_TILES = 8'he;
+  localparam logic [OPCODES-1:0] OPCODE_TRAINING = 8'hc0;
+  localparam logic [OPCODES-1:0] OPCODE_FUSED = 8'h6;
+  // Whom stalls of a command are blamed on, and its transfers at in_addr (load) and out_addr
+  // (store): values of engine_t; see field_out_of_range about types inside functions.
+  function automatic logic [7:0] opcode_engine(input logic [7:0] op);
+    case (op)
+      npu_pkg::OPCODE_END: opcode_engine = npu_pkg::ENGINE_NONE;
+      npu_pkg::OPCODE_CONV2D: opcode_engine = npu_pkg::ENGINE_ARRAY;
+      npu_pkg::OPCODE_DEPTHWISE: opcode_engine = npu_pkg::ENGINE_ARRAY;
+      npu_pkg::OPCODE_POOL: opcode_engine = npu_pkg::ENGINE_POOL;
+      npu_pkg::OPCODE_ADD: opcode_engine = npu_pkg::ENGINE_ADD;
+      npu_pkg::OPCODE_SOFTMAX: opcode_engine = npu_pkg::ENGINE_SOFTMAX;
+      npu_pkg::OPCODE_LOSS: opcode_engine = npu_pkg::ENGINE_LOSS;
+      npu_pkg::OPCODE_UPDATE: opcode_engine = npu_pkg::ENGINE_UPDATE;
+      default: opcode_engine = npu_pkg::ENGINE_NONE;
+    endcase
+  endfunction
+  function automatic logic [7:0] opcode_load(input logic [7:0] op);
+    case (op)
+      npu_pkg::OPCODE_END: opcode_load = npu_pkg::ENGINE_NONE;
+      npu_pkg::OPCODE_CONV2D: opcode_load = npu_pkg::ENGINE_LOAD;
+      npu_pkg::OPCODE_DEPTHWISE: opcode_load = npu_pkg::ENGINE_LOAD;
+      npu_pkg::OPCODE_POOL: opcode_load = npu_pkg::ENGINE_POOL;
+      npu_pkg::OPCODE_ADD: opcode_load = npu_pkg::ENGINE_ADD;
+      npu_pkg::OPCODE_SOFTMAX: opcode_load = npu_pkg::ENGINE_SOFTMAX;
+      npu_pkg::OPCODE_LOSS: opcode_load = npu_pkg::ENGINE_LOSS;
+      npu_pkg::OPCODE_UPDATE: opcode_load = npu_pkg::ENGINE_UPDATE;
+      default: opcode_load = npu_pkg::ENGINE_NONE;
+    endcase
+  endfunction
+  function automatic logic [7:0] opcode_store(input logic [7:0] op);
+    case (op)
+      npu_pkg::OPCODE_END: opcode_store = npu_pkg::ENGINE_NONE;
+      npu_pkg::OPCODE_CONV2D: opcode_store = npu_pkg::ENGINE_STORE;
+      npu_pkg::OPCODE_DEPTHWISE: opcode_store = npu_pkg::ENGINE_STORE;
+      npu_pkg::OPCODE_POOL: opcode_store = npu_pkg::ENGINE_POOL;
+      npu_pkg::OPCODE_ADD: opcode_store = npu_pkg::ENGINE_ADD;
+      npu_pkg::OPCODE_SOFTMAX: opcode_store = npu_pkg::ENGINE_SOFTMAX;
+      npu_pkg::OPCODE_LOSS: opcode_store = npu_pkg::ENGINE_LOSS;
+      npu_pkg::OPCODE_UPDATE: opcode_store = npu_pkg::ENGINE_UPDATE;
+      default: opcode_store = npu_pkg::ENGINE_NONE;
+    endcase
+  endfunction
+
+  // Shape rule FLAGS: flags that the command may not carry, or that exclude each other.
+  function automatic logic flags_bad(input logic [7:0] op, input logic [23:0] flags);
+    flags_bad = (flags & ~KNOWN_FLAGS) != 24'd0;
+    if (flags[FLAG_W32] && (!(op == npu_pkg::OPCODE_UPDATE) || flags[FLAG_W8]))
+      flags_bad = 1'b1;
+    if (flags[FLAG_OUT16] && (!(op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE)))
+      flags_bad = 1'b1;
+    if (flags[FLAG_RES_ADD] && (!(op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE)
+        || flags[FLAG_OUT16]))
+      flags_bad = 1'b1;
+    if (flags[FLAG_W_TRANSPOSED] && (!(op == npu_pkg::OPCODE_CONV2D) || flags[FLAG_W_TRAIN]))
+      flags_bad = 1'b1;
+    if (flags[FLAG_OUT32] && (!(op == npu_pkg::OPCODE_CONV2D) || flags[FLAG_OUT16] ||
+        flags[FLAG_RES_ADD]))
+      flags_bad = 1'b1;
+    if (flags[FLAG_ERRORS] && (!(op == npu_pkg::OPCODE_LOSS) || flags[FLAG_LOSSES]))
+      flags_bad = 1'b1;
+    if (flags[FLAG_GRADIENT] && (!(op == npu_pkg::OPCODE_UPDATE)))
+      flags_bad = 1'b1;
+    if (flags[FLAG_W_BATCH] && (!(op == npu_pkg::OPCODE_CONV2D) || !flags[FLAG_W_TRANSPOSED]))
+      flags_bad = 1'b1;
+  endfunction
 
   localparam int unsigned COUNTERS = 32;
   localparam int unsigned CNT_COMMANDS = 0;  // event: commands completed

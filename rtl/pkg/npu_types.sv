@@ -43,7 +43,7 @@ package npu_types;
   typedef struct packed {
     logic error;
     logic [2:0] client;
-    logic [5:0] waiting;
+    logic [5:0] waiting;  // READ_CLIENTS (Yosys 0.23 takes no constant of another package here)
   } read_status_t;
 
   // How a command or a queue ended: npu_pkg::error_t and what ERROR_INFO says about it. code 0 is

@@ -72,6 +72,7 @@ module npu #(
   localparam int unsigned DATA = BUS_BYTES * 8;
   // more than any increment: whole words are cheap to assemble in simulation
   localparam int unsigned INC = 32;
+  localparam int unsigned OP_BITS = $clog2(npu_pkg::OPCODES);
   // Widths of what the core counts in a cycle.
   localparam int unsigned LR = $clog2(ROWS);
   localparam int unsigned MB = LR + $clog2(COLS) + 1;
@@ -80,7 +81,7 @@ module npu #(
   // per opcode, until the engine says done. abort clears every engine and the bus clients.
   logic abort, progress, done, core_done;
   npu_pkg::desc_t desc;
-  logic [7:0] start;
+  logic [npu_pkg::OPCODES-1:0] start;  // by opcode
   npu_types::perturbation_t perturbation;
   npu_types::update_t update;
   logic [npu_pkg::MAX_PAIRS*64-1:0] pair_seed;
@@ -89,19 +90,28 @@ module npu #(
   logic [npu_pkg::COUNTERS*INC-1:0] inc;
   logic busy;
 
-  // Bus. Six clients read: 0 fetch, 1 load, 2 weight, 3 param, 4 res, 5 elem; two write: 0 the
-  // core's write combiner, 1 elem. All of a client's signals are slices of these vectors at its
-  // number.
-  logic [5:0] rd_req_valid, rd_req_ready, rd_rsp_valid, rd_rsp_ready, rd_rsp_last, rd_words;
-  logic [6*32-1:0] rd_req_addr;
-  logic [6*24-1:0] rd_req_bytes;
-  logic [6*DATA-1:0] rd_rsp_data;
+  // Bus. Six clients read and two write: the core's write combiner and the element engines. All of a
+  // client's signals are slices of these vectors at its number.
+  localparam int unsigned CLIENTS = npu_pkg::READ_CLIENTS;
+  localparam int unsigned FETCH = npu_pkg::READ_CLIENT_FETCH;
+  localparam int unsigned LOAD = npu_pkg::READ_CLIENT_LOAD;  // the core's: LOAD to RES
+  localparam int unsigned WEIGHT = npu_pkg::READ_CLIENT_WEIGHT;
+  localparam int unsigned PARAM = npu_pkg::READ_CLIENT_PARAM;
+  localparam int unsigned RES = npu_pkg::READ_CLIENT_RES;
+  localparam int unsigned ELEM = npu_pkg::READ_CLIENT_ELEM;
+  logic [CLIENTS-1:0] rd_req_valid, rd_req_ready, rd_rsp_valid, rd_rsp_ready, rd_rsp_last, rd_words;
+  logic [CLIENTS*32-1:0] rd_req_addr;
+  logic [CLIENTS*24-1:0] rd_req_bytes;
+  logic [CLIENTS*DATA-1:0] rd_rsp_data;
   npu_types::read_status_t rd_status;
   logic rd_progress, rd_beats;
-  logic [1:0] wr_valid, wr_ready;
-  logic [63:0] wr_addr;
-  logic [2*DATA-1:0] wr_data;
-  logic [2*BUS_BYTES-1:0] wr_strb;
+  localparam int unsigned WRITERS = npu_pkg::WRITE_CLIENTS;
+  localparam int unsigned W_CORE = npu_pkg::WRITE_CLIENT_CORE;
+  localparam int unsigned W_ELEM = npu_pkg::WRITE_CLIENT_ELEM;
+  logic [WRITERS-1:0] wr_valid, wr_ready;
+  logic [WRITERS*32-1:0] wr_addr;
+  logic [WRITERS*DATA-1:0] wr_data;
+  logic [WRITERS*BUS_BYTES-1:0] wr_strb;
   logic wr_idle, wr_error, wr_error_client, wr_waiting, wr_progress, wr_beats, wr_flush;
   logic [6:0] wr_bytes;
 
@@ -131,9 +141,9 @@ module npu #(
 
   // Client 0 of the read master: descriptors. Only control uses it, so it needs no sharing.
   npu_types::read_request_t fetch_req;
-  assign rd_req_valid[0] = fetch_req.valid;
-  assign rd_req_addr[31:0] = fetch_req.addr;
-  assign rd_req_bytes[23:0] = fetch_req.bytes;
+  assign rd_req_valid[FETCH] = fetch_req.valid;
+  assign rd_req_addr[FETCH*32 +: 32] = fetch_req.addr;
+  assign rd_req_bytes[FETCH*24 +: 24] = fetch_req.bytes;
 
   // Control: registers, descriptors, sequencer and counters. It starts the engines, hears of their
   // last write by done and of its acknowledgement by wr_idle, and gets from the bus what went
@@ -144,9 +154,10 @@ module npu #(
   ) u_control (
     .clk_i, .rst_ni, .axil_write_i(axil_write), .axil_written_o(axil_written),
     .axil_read_i(axil_read), .axil_data_o(axil_data), .irq_o,
-    .rd_req_o(fetch_req), .rd_req_ready_i(rd_req_ready[0]), .rd_rsp_valid_i(rd_rsp_valid[0]),
-    .rd_rsp_ready_o(rd_rsp_ready[0]), .rd_rsp_data_i(rd_rsp_data[DATA-1:0]),
-    .rd_rsp_last_i(rd_rsp_last[0]), .rd_status_i(rd_status), .wr_error_i(wr_error),
+    .rd_req_o(fetch_req), .rd_req_ready_i(rd_req_ready[FETCH]),
+    .rd_rsp_valid_i(rd_rsp_valid[FETCH]),
+    .rd_rsp_ready_o(rd_rsp_ready[FETCH]), .rd_rsp_data_i(rd_rsp_data[FETCH*DATA +: DATA]),
+    .rd_rsp_last_i(rd_rsp_last[FETCH]), .rd_status_i(rd_status), .wr_error_i(wr_error),
     .wr_idle_i(wr_idle), .wr_flush_o(wr_flush), .abort_o(abort), .desc_o(desc),
     .engine_start_o(start), .engine_done_i(done), .progress_i(progress), .busy_o(busy),
     .perturbation_o(perturbation), .update_o(update), .pair_seed_o(pair_seed),
@@ -215,17 +226,19 @@ module npu #(
     .RQ_LANES(RQ_LANES), .TRAINING(TRAINING)
   ) u_core (
     .clk_i, .rst_ni, .clear_i(abort),
-    .start_i(start[3'(npu_pkg::OPCODE_CONV2D)] || start[3'(npu_pkg::OPCODE_DEPTHWISE)] ||
-             start[3'(npu_pkg::OPCODE_POOL)]),
+    .start_i((start & npu_pkg::OPCODE_TILES) != '0),
     .desc_i(desc), .polarity_i(perturbation.polarity), .dist_i(perturbation.gaussian),
     .seed_i(perturbation.seed), .mask_seed_i(perturbation.mask_seed), .busy_o(core_busy),
     .done_o(core_done), .rd_req_valid_o(c_req_valid),
-    .rd_req_ready_i({rd_req_ready[4] && !a_busy, rd_req_ready[3:1]}), .rd_req_addr_o(c_req_addr),
+    .rd_req_ready_i({rd_req_ready[RES] && !a_busy, rd_req_ready[PARAM:LOAD]}),
+    .rd_req_addr_o(c_req_addr),
     .rd_req_bytes_o(c_req_bytes),
-    .rd_rsp_valid_i({rd_rsp_valid[4] && !a_busy, rd_rsp_valid[3:1]}), .rd_rsp_ready_o(c_rsp_ready),
-    .rd_rsp_data_i(rd_rsp_data[5*DATA-1:DATA]), .rd_rsp_last_i(rd_rsp_last[4:1]),
-    .wr_valid_o(wr_valid[0]), .wr_ready_i(wr_ready[0]), .wr_addr_o(wr_addr[31:0]),
-    .wr_data_o(wr_data[DATA-1:0]), .wr_strb_o(wr_strb[BUS_BYTES-1:0]),
+    .rd_rsp_valid_i({rd_rsp_valid[RES] && !a_busy, rd_rsp_valid[PARAM:LOAD]}),
+    .rd_rsp_ready_o(c_rsp_ready),
+    .rd_rsp_data_i(rd_rsp_data[LOAD*DATA +: 4*DATA]), .rd_rsp_last_i(rd_rsp_last[RES:LOAD]),
+    .wr_valid_o(wr_valid[W_CORE]), .wr_ready_i(wr_ready[W_CORE]),
+    .wr_addr_o(wr_addr[W_CORE*32 +: 32]),
+    .wr_data_o(wr_data[W_CORE*DATA +: DATA]), .wr_strb_o(wr_strb[W_CORE*BUS_BYTES +: BUS_BYTES]),
     .moving_o(core_moving), .waiting_o(core_waiting),
     .cnt_macs_o(c_macs), .cnt_ops_o(c_ops), .cnt_sram_read_o(c_sram_read),
     .cnt_sram_writes_o(c_sram_writes), .cnt_acc_reads_o(c_acc_reads), .cnt_acc_write_o(c_acc_write),
@@ -246,26 +259,29 @@ module npu #(
   // read client and a write client. ADD reads its second addend through client RES, which is the
   // core's otherwise: two streams side by side need two clients.
   npu_add #(.BUS_BYTES(BUS_BYTES)) u_add (
-    .clk_i, .rst_ni, .clear_i(abort), .start_i(start[3'(npu_pkg::OPCODE_ADD)]), .desc_i(desc),
+    .clk_i, .rst_ni, .clear_i(abort),
+    .start_i(start[OP_BITS'(npu_pkg::OPCODE_ADD)]), .desc_i(desc),
     .busy_o(a_busy), .done_o(a_done), .progress_o(a_progress),
-    .rd_req_valid_o(a_req_valid), .rd_req_ready_i(rd_req_ready[5]), .rd_req_addr_o(a_req_addr),
-    .rd_req_bytes_o(a_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[5]), .rd_rsp_ready_o(a_rsp_ready),
-    .rd_rsp_data_i(rd_rsp_data[5*DATA +: DATA]),
-    .wr_valid_o(a_wr_valid), .wr_ready_i(wr_ready[1]), .wr_addr_o(a_wr_addr),
+    .rd_req_valid_o(a_req_valid), .rd_req_ready_i(rd_req_ready[ELEM]), .rd_req_addr_o(a_req_addr),
+    .rd_req_bytes_o(a_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[ELEM]), .rd_rsp_ready_o(a_rsp_ready),
+    .rd_rsp_data_i(rd_rsp_data[ELEM*DATA +: DATA]),
+    .wr_valid_o(a_wr_valid), .wr_ready_i(wr_ready[W_ELEM]), .wr_addr_o(a_wr_addr),
     .wr_data_o(a_wr_data), .wr_strb_o(a_wr_strb),
-    .rd2_req_valid_o(a_req2_valid), .rd2_req_ready_i(rd_req_ready[4]), .rd2_req_addr_o(a_req2_addr),
-    .rd2_req_bytes_o(a_req2_bytes), .rd2_rsp_valid_i(rd_rsp_valid[4]),
-    .rd2_rsp_ready_o(a_rsp2_ready), .rd2_rsp_data_i(rd_rsp_data[4*DATA +: DATA]),
+    .rd2_req_valid_o(a_req2_valid), .rd2_req_ready_i(rd_req_ready[RES]),
+    .rd2_req_addr_o(a_req2_addr),
+    .rd2_req_bytes_o(a_req2_bytes), .rd2_rsp_valid_i(rd_rsp_valid[RES]),
+    .rd2_rsp_ready_o(a_rsp2_ready), .rd2_rsp_data_i(rd_rsp_data[RES*DATA +: DATA]),
     .cnt_elements_o(a_elements), .cnt_sat_low_o(a_sat_low), .cnt_sat_high_o(a_sat_high)
   );
   // SOFTMAX exists in an inference-only build, too; LOSS and UPDATE do not.
   npu_softmax #(.BUS_BYTES(BUS_BYTES)) u_softmax (
-    .clk_i, .rst_ni, .clear_i(abort), .start_i(start[3'(npu_pkg::OPCODE_SOFTMAX)]), .desc_i(desc),
+    .clk_i, .rst_ni, .clear_i(abort),
+    .start_i(start[OP_BITS'(npu_pkg::OPCODE_SOFTMAX)]), .desc_i(desc),
     .busy_o(s_busy), .done_o(s_done), .progress_o(s_progress),
-    .rd_req_valid_o(s_req_valid), .rd_req_ready_i(rd_req_ready[5]), .rd_req_addr_o(s_req_addr),
-    .rd_req_bytes_o(s_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[5]), .rd_rsp_ready_o(s_rsp_ready),
-    .rd_rsp_data_i(rd_rsp_data[5*DATA +: DATA]),
-    .wr_valid_o(s_wr_valid), .wr_ready_i(wr_ready[1]), .wr_addr_o(s_wr_addr),
+    .rd_req_valid_o(s_req_valid), .rd_req_ready_i(rd_req_ready[ELEM]), .rd_req_addr_o(s_req_addr),
+    .rd_req_bytes_o(s_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[ELEM]), .rd_rsp_ready_o(s_rsp_ready),
+    .rd_rsp_data_i(rd_rsp_data[ELEM*DATA +: DATA]),
+    .wr_valid_o(s_wr_valid), .wr_ready_i(wr_ready[W_ELEM]), .wr_addr_o(s_wr_addr),
     .wr_data_o(s_wr_data), .wr_strb_o(s_wr_strb),
     .cnt_elements_o(s_element)
   );
@@ -273,25 +289,29 @@ module npu #(
   // the mask's; perturbation's seed is no concern of it.
   if (TRAINING != 0) begin : gen_training
     npu_loss #(.BUS_BYTES(BUS_BYTES)) u_loss (
-      .clk_i, .rst_ni, .clear_i(abort), .start_i(start[3'(npu_pkg::OPCODE_LOSS)]), .desc_i(desc),
+      .clk_i, .rst_ni, .clear_i(abort),
+      .start_i(start[OP_BITS'(npu_pkg::OPCODE_LOSS)]), .desc_i(desc),
       .busy_o(l_busy), .done_o(l_done), .progress_o(l_progress),
-      .rd_req_valid_o(l_req_valid), .rd_req_ready_i(rd_req_ready[5]), .rd_req_addr_o(l_req_addr),
-      .rd_req_bytes_o(l_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[5]), .rd_rsp_ready_o(l_rsp_ready),
-      .rd_rsp_data_i(rd_rsp_data[5*DATA +: DATA]),
-      .wr_valid_o(l_wr_valid), .wr_ready_i(wr_ready[1]), .wr_addr_o(l_wr_addr),
+      .rd_req_valid_o(l_req_valid), .rd_req_ready_i(rd_req_ready[ELEM]), .rd_req_addr_o(l_req_addr),
+      .rd_req_bytes_o(l_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[ELEM]),
+      .rd_rsp_ready_o(l_rsp_ready),
+      .rd_rsp_data_i(rd_rsp_data[ELEM*DATA +: DATA]),
+      .wr_valid_o(l_wr_valid), .wr_ready_i(wr_ready[W_ELEM]), .wr_addr_o(l_wr_addr),
       .wr_data_o(l_wr_data), .wr_strb_o(l_wr_strb),
       .loss_sum_o(loss.sum), .loss_correct_o(loss.correct), .loss_examples_o(loss.examples),
       .seed_i(perturbation.seed), .cnt_elements_o(l_element), .cnt_random_o(l_random)
     );
     npu_update #(.BUS_BYTES(BUS_BYTES)) u_update (
-      .clk_i, .rst_ni, .clear_i(abort), .start_i(start[3'(npu_pkg::OPCODE_UPDATE)]), .desc_i(desc),
+      .clk_i, .rst_ni, .clear_i(abort),
+      .start_i(start[OP_BITS'(npu_pkg::OPCODE_UPDATE)]), .desc_i(desc),
       .busy_o(u_busy), .done_o(u_done), .progress_o(u_progress),
-      .rd_req_valid_o(u_req_valid), .rd_req_ready_i(rd_req_ready[5]), .rd_req_addr_o(u_req_addr),
-      .rd_req_bytes_o(u_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[5]), .rd_rsp_ready_o(u_rsp_ready),
-      .rd_rsp_data_i(rd_rsp_data[5*DATA +: DATA]),
-      .wr_valid_o(u_wr_valid), .wr_ready_i(wr_ready[1]), .wr_addr_o(u_wr_addr),
+      .rd_req_valid_o(u_req_valid), .rd_req_ready_i(rd_req_ready[ELEM]), .rd_req_addr_o(u_req_addr),
+      .rd_req_bytes_o(u_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[ELEM]),
+      .rd_rsp_ready_o(u_rsp_ready),
+      .rd_rsp_data_i(rd_rsp_data[ELEM*DATA +: DATA]),
+      .wr_valid_o(u_wr_valid), .wr_ready_i(wr_ready[W_ELEM]), .wr_addr_o(u_wr_addr),
       .wr_data_o(u_wr_data), .wr_strb_o(u_wr_strb),
-      .rd_rsp_last_i(rd_rsp_last[5]), .dist_i(perturbation.gaussian),
+      .rd_rsp_last_i(rd_rsp_last[ELEM]), .dist_i(perturbation.gaussian),
       .mask_seed_i(perturbation.mask_seed), .pairs_i(update.pairs), .pair_seed_i(pair_seed),
       .pair_coef_i(pair_coef), .step_i(update.step), .step_shift_i(update.step_shift),
       .cnt_elements_o(u_elements), .cnt_updated_o(u_updated), .cnt_zero_o(u_zero),
@@ -304,7 +324,7 @@ module npu #(
   // npu_validate refuses the commands (UNSUPPORTED), so nothing ever waits for these engines.
   end else begin : gen_inference
     logic unused_training;
-    assign unused_training = ^{rd_rsp_last[5], update, pair_seed, pair_coef};
+    assign unused_training = ^{rd_rsp_last[ELEM], update, pair_seed, pair_coef};
     assign {l_busy, l_done, l_progress, l_req_valid, l_rsp_ready, l_wr_valid, l_req_addr,
         l_req_bytes, l_wr_addr, l_wr_data, l_wr_strb} = '0;
     assign {u_busy, u_done, u_progress, u_req_valid, u_rsp_ready, u_wr_valid, u_req_addr,
@@ -316,33 +336,37 @@ module npu #(
   // The running engine's side of the shared clients. Requests, acceptance of answers and writes are
   // gated by busy; answers go to all engines at once. While no element engine runs their
   // multiplexers see constants, so that neither gates nor a simulator have work.
-  assign rd_req_valid[4:1] = {a_busy ? a_req2_valid : c_req_valid[3], c_req_valid[2:0]};
-  assign rd_req_addr[5*32-1:32] = {a_busy ? a_req2_addr : c_req_addr[127:96], c_req_addr[95:0]};
-  assign rd_req_bytes[5*24-1:24] = {a_busy ? a_req2_bytes : c_req_bytes[95:72], c_req_bytes[71:0]};
-  assign rd_rsp_ready[4:1] = {a_busy ? a_rsp2_ready : c_rsp_ready[3], c_rsp_ready[2:0]};
+  assign rd_req_valid[RES:LOAD] = {a_busy ? a_req2_valid : c_req_valid[3], c_req_valid[2:0]};
+  assign rd_req_addr[LOAD*32 +: 4*32] =
+      {a_busy ? a_req2_addr : c_req_addr[127:96], c_req_addr[95:0]};
+  assign rd_req_bytes[LOAD*24 +: 4*24] =
+      {a_busy ? a_req2_bytes : c_req_bytes[95:72], c_req_bytes[71:0]};
+  assign rd_rsp_ready[RES:LOAD] = {a_busy ? a_rsp2_ready : c_rsp_ready[3], c_rsp_ready[2:0]};
   always_comb begin
-    rd_req_valid[5] = 1'b0;
-    rd_req_addr[5*32 +: 32] = '0;
-    rd_req_bytes[5*24 +: 24] = '0;
-    rd_rsp_ready[5] = 1'b0;
-    wr_valid[1] = 1'b0;
-    wr_addr[63:32] = '0;
-    wr_data[2*DATA-1:DATA] = '0;
-    wr_strb[2*BUS_BYTES-1:BUS_BYTES] = '0;
+    rd_req_valid[ELEM] = 1'b0;
+    rd_req_addr[ELEM*32 +: 32] = '0;
+    rd_req_bytes[ELEM*24 +: 24] = '0;
+    rd_rsp_ready[ELEM] = 1'b0;
+    wr_valid[W_ELEM] = 1'b0;
+    wr_addr[W_ELEM*32 +: 32] = '0;
+    wr_data[W_ELEM*DATA +: DATA] = '0;
+    wr_strb[W_ELEM*BUS_BYTES +: BUS_BYTES] = '0;
     if (e_busy) begin
-      rd_req_valid[5] =
+      rd_req_valid[ELEM] =
           a_busy ? a_req_valid : s_busy ? s_req_valid : l_busy ? l_req_valid : u_req_valid;
-      rd_req_addr[5*32 +: 32] =
+      rd_req_addr[ELEM*32 +: 32] =
           a_busy ? a_req_addr : s_busy ? s_req_addr : l_busy ? l_req_addr : u_req_addr;
-      rd_req_bytes[5*24 +: 24] =
+      rd_req_bytes[ELEM*24 +: 24] =
           a_busy ? a_req_bytes : s_busy ? s_req_bytes : l_busy ? l_req_bytes : u_req_bytes;
-      rd_rsp_ready[5] =
+      rd_rsp_ready[ELEM] =
           a_busy ? a_rsp_ready : s_busy ? s_rsp_ready : l_busy ? l_rsp_ready : u_rsp_ready;
-      wr_valid[1] = a_busy ? a_wr_valid : s_busy ? s_wr_valid : l_busy ? l_wr_valid : u_wr_valid;
-      wr_addr[63:32] = a_busy ? a_wr_addr : s_busy ? s_wr_addr : l_busy ? l_wr_addr : u_wr_addr;
-      wr_data[2*DATA-1:DATA] =
+      wr_valid[W_ELEM] =
+          a_busy ? a_wr_valid : s_busy ? s_wr_valid : l_busy ? l_wr_valid : u_wr_valid;
+      wr_addr[W_ELEM*32 +: 32] =
+          a_busy ? a_wr_addr : s_busy ? s_wr_addr : l_busy ? l_wr_addr : u_wr_addr;
+      wr_data[W_ELEM*DATA +: DATA] =
           a_busy ? a_wr_data : s_busy ? s_wr_data : l_busy ? l_wr_data : u_wr_data;
-      wr_strb[2*BUS_BYTES-1:BUS_BYTES] =
+      wr_strb[W_ELEM*BUS_BYTES +: BUS_BYTES] =
           a_busy ? a_wr_strb : s_busy ? s_wr_strb : l_busy ? l_wr_strb : u_wr_strb;
     end
   end
@@ -387,11 +411,11 @@ module npu #(
     // UPDATE, which has a counter of its own; so have its writes.
     if (rd_words != '0) begin
       inc[npu_pkg::CNT_ACT_READ_BYTES*INC +: INC] =
-          (rd_words[1] || rd_words[4] || (rd_words[5] && !u_busy)) ? INC'(BUS_BYTES) : '0;
-      inc[npu_pkg::CNT_PARAM_READ_BYTES*INC +: INC] = rd_words[3] ? INC'(BUS_BYTES) : '0;
-      inc[npu_pkg::CNT_WEIGHT_READ_BYTES*INC +: INC] = rd_words[2] ? INC'(BUS_BYTES) : '0;
+          (rd_words[LOAD] || rd_words[RES] || (rd_words[ELEM] && !u_busy)) ? INC'(BUS_BYTES) : '0;
+      inc[npu_pkg::CNT_PARAM_READ_BYTES*INC +: INC] = rd_words[PARAM] ? INC'(BUS_BYTES) : '0;
+      inc[npu_pkg::CNT_WEIGHT_READ_BYTES*INC +: INC] = rd_words[WEIGHT] ? INC'(BUS_BYTES) : '0;
       inc[npu_pkg::CNT_UPDATE_READ_BYTES*INC +: INC] =
-          (rd_words[5] && u_busy) ? INC'(BUS_BYTES) : '0;
+          (rd_words[ELEM] && u_busy) ? INC'(BUS_BYTES) : '0;
     end
     // An engine is busy until its last write was accepted, so busy says whose bytes these are.
     if (u_busy) inc[npu_pkg::CNT_UPDATE_WRITE_BYTES*INC +: INC] = INC'(wr_bytes);
@@ -413,6 +437,7 @@ module npu #(
   // Nobody here needs these: npu_sequencer finds out who is stuck from the bus clients that wait,
   // and the engine that runs from the opcode.
   logic unused;
-  assign unused = ^{busy, core_busy, core_waiting, wr_error_client, wr_waiting, start, rd_words[0]};
+  assign unused =
+      ^{busy, core_busy, core_waiting, wr_error_client, wr_waiting, start, rd_words[FETCH]};
 
 endmodule

@@ -11,7 +11,6 @@ namespace lastmile::sim {
 namespace {
 
 using spec::Descriptor;
-using spec::Opcode;
 
 std::int64_t value(std::span<const std::byte> memory, std::uint64_t address, std::uint32_t bytes) {
   std::int64_t v = 0;
@@ -39,36 +38,36 @@ bool Region::holds(const Range& r) const {
 }
 
 Region output_region(const Descriptor& d) {
+  const spec::OpcodeTraits& is = spec::traits(d.op());
   Region r;
   r.first = d.out_addr;
   r.rows = 1;
-  switch (static_cast<Opcode>(d.opcode)) {
-    case Opcode::end_:
+  switch (is.result) {
+    case spec::Result::none_:
       return {};
-    case Opcode::conv2d_:
-    case Opcode::depthwise_:
-    case Opcode::pool_:
+    case spec::Result::elements_:
       r.element_bytes = npu::output_bytes(d);
-      r.rows = d.n;
-      r.row_bytes = std::uint64_t{d.out_h} * d.out_w * npu::output_channels(d) * r.element_bytes;
-      r.pitch = npu::output_image_elements(d) * r.element_bytes;
-      return without_gaps(r);
-    case Opcode::add_:
-    case Opcode::softmax_:
-      r.row_bytes = std::uint64_t{d.n} * d.in_c;
+      if (is.layout == spec::Layout::image_) {
+        r.rows = d.n;
+        r.row_bytes = std::uint64_t{d.out_h} * d.out_w * npu::output_channels(d) * r.element_bytes;
+        r.pitch = npu::output_image_elements(d) * r.element_bytes;
+        return without_gaps(r);
+      }
+      r.row_bytes = std::uint64_t{d.n} * d.in_c * r.element_bytes;
       break;
-    case Opcode::loss_:
+    case spec::Result::losses_:
       if (d.has(spec::kFlagErrors)) {
-        r.row_bytes = std::uint64_t{d.n} * d.in_c;
+        r.element_bytes = npu::output_bytes(d);
+        r.row_bytes = std::uint64_t{d.n} * d.in_c * r.element_bytes;
         break;
       }
       if (!d.has(spec::kFlagLosses)) return {};
-      r.element_bytes = 4;
-      r.row_bytes = std::uint64_t{d.n} * 4;
+      r.element_bytes = npu::output_bytes(d);
+      r.row_bytes = std::uint64_t{d.n} * r.element_bytes;
       break;
-    case Opcode::update_:
+    case spec::Result::in_place_:
       r.first = d.w_addr;
-      r.element_bytes = d.has(spec::kFlagW8) ? 1 : d.has(spec::kFlagW32) ? 4 : 2;
+      r.element_bytes = npu::weight_bytes(d);
       r.rows = d.out_c;
       r.row_bytes = std::uint64_t{d.in_c} * r.element_bytes;
       r.pitch = d.w_pitch;
@@ -79,28 +78,29 @@ Region output_region(const Descriptor& d) {
 }
 
 std::string element_text(const Descriptor& d, const Region& region, std::uint64_t address) {
+  const spec::OpcodeTraits& is = spec::traits(d.op());
   const std::uint64_t offset = address - region.first;
   const std::uint64_t element = offset / region.element_bytes;
-  switch (static_cast<Opcode>(d.opcode)) {
-    case Opcode::conv2d_:
-    case Opcode::depthwise_:
-    case Opcode::pool_: {
-      const std::uint64_t channels = npu::output_channels(d);
-      const std::uint64_t image = npu::output_image_elements(d);
-      const std::uint64_t position = element % image / channels;
-      return fmt::format("output [image {}][row {}][column {}][channel {}]", element / image,
-                         position / d.out_w, position % d.out_w, element % image % channels);
-    }
-    case Opcode::loss_:
+  switch (is.result) {
+    case spec::Result::losses_:
       if (d.has(spec::kFlagErrors))
         return fmt::format("error of example {}, class {}", element / d.in_c, element % d.in_c);
       return fmt::format("loss of example {}", element);
-    case Opcode::update_:
+    case spec::Result::in_place_:
       return fmt::format("tensor {} [row {}][column {}]", d.w_tensor, offset / d.w_pitch,
                          offset % d.w_pitch / region.element_bytes);
-    default:
-      return fmt::format("output [row {}][{}]", element / d.in_c, element % d.in_c);
+    case spec::Result::none_:
+    case spec::Result::elements_:
+      break;
   }
+  if (is.layout == spec::Layout::image_) {
+    const std::uint64_t channels = npu::output_channels(d);
+    const std::uint64_t image = npu::output_image_elements(d);
+    const std::uint64_t position = element % image / channels;
+    return fmt::format("output [image {}][row {}][column {}][channel {}]", element / image,
+                       position / d.out_w, position % d.out_w, element % image % channels);
+  }
+  return fmt::format("output [row {}][{}]", element / d.in_c, element % d.in_c);
 }
 
 std::optional<MemoryDifference> compare_region(const Region& region, std::span<const std::byte> rtl,

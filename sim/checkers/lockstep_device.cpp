@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "cmodel/npu/npu.hpp"
+#include "cmodel/spec/registers.hpp"
 #include "sim/checkers/compare.hpp"
 #include "sim/verilator/backend.hpp"
 #include "sw/base/error.hpp"
@@ -27,21 +28,16 @@ namespace {
 namespace reg = spec::reg;
 using spec::Counter;
 
-struct Named {
-  std::uint32_t offset;
-  const char* name;
-};
 // What the end of a queue leaves in registers.
-constexpr std::array<Named, 10> kResults = {{{reg::kStatus, "STATUS"},
-                                             {reg::kIrqStatus, "IRQ_STATUS"},
-                                             {reg::kErrorCode, "ERROR_CODE"},
-                                             {reg::kErrorCommand, "ERROR_COMMAND"},
-                                             {reg::kErrorInfo, "ERROR_INFO"},
-                                             {reg::kCommand, "COMMAND"},
-                                             {reg::kLossLo, "LOSS_LO"},
-                                             {reg::kLossHi, "LOSS_HI"},
-                                             {reg::kCorrect, "CORRECT"},
-                                             {reg::kExamples, "EXAMPLES"}}};
+constexpr std::array kResults = {
+    reg::kStatus,  reg::kIrqStatus, reg::kErrorCode, reg::kErrorCommand, reg::kErrorInfo,
+    reg::kCommand, reg::kLossLo,    reg::kLossHi,    reg::kCorrect,      reg::kExamples};
+
+// Of registers that only LOSS writes.
+bool of_loss(std::uint32_t offset) {
+  return offset == reg::kLossLo || offset == reg::kLossHi || offset == reg::kCorrect ||
+         offset == reg::kExamples;
+}
 
 class LockstepDevice final : public Device {
  public:
@@ -57,14 +53,14 @@ class LockstepDevice final : public Device {
         offset >= reg::kCounter && offset < reg::kCounter + reg::kCounterStride * spec::kCounters;
     if (!faulty_ &&
         !(counter && !spec::kCounterIsEvent[(offset - reg::kCounter) / reg::kCounterStride]))
-      same_register(offset, "", rtl);
+      same_register(offset, rtl);
     return rtl;
   }
 
   void write_register(std::uint32_t offset, std::uint32_t value) override {
     const bool control = offset == reg::kCtrl;
-    const bool start = control && (value & 3) == 1;
-    if (control && (value & 2) != 0) faulty_ = false;
+    const bool start = control && spec::starts(value);
+    if (control && spec::resets(value)) faulty_ = false;
     if (start) begin_queue();
     simulation_->write_register(offset, value);
     if (!start) {
@@ -149,12 +145,10 @@ class LockstepDevice final : public Device {
     if (simulation_->committed() != command_)
       differ("commit", "index of the command", simulation_->committed(), command_);
     model_.step();
-    const auto code = model_.read_register(reg::kErrorCode);
-    if (code != 0)
-      differ("commit",
-             fmt::format("the model ends in error {}",
-                         spec::to_string(static_cast<spec::Error>(code))),
-             0, code);
+    const auto code = static_cast<spec::Error>(model_.read_register(reg::kErrorCode));
+    if (code != spec::Error::none_)
+      differ("commit", fmt::format("the model ends in error {}", spec::to_string(code)), 0,
+             static_cast<std::int64_t>(code));
     const spec::Descriptor& d = model_.last_command();
     check_memory(d);
     Simulation::Counters rtl = simulation_->counters();
@@ -165,7 +159,7 @@ class LockstepDevice final : public Device {
     predicted[Counter::cycles_] = model_.last_cycles();
     profile_.commit(position_.phase(), command_, d.opcode, rtl, &predicted.value);
     simulation_->clear_written();
-    if (static_cast<spec::Opcode>(d.opcode) == spec::Opcode::loss_) loss_known_ = true;
+    if (d.op() == spec::Opcode::loss_) loss_known_ = true;
     ++command_;
     ++commands_;
   }
@@ -206,27 +200,28 @@ class LockstepDevice final : public Device {
                       code == spec::Error::watchdog_)) {
       faulty_ = true;
       loss_known_ = false;
-      model_.write_register(reg::kCtrl, 2);
+      model_.write_register(reg::kCtrl, spec::kSoftReset);
       const auto bytes = simulation_->memory();
       std::memcpy(memory_.data(), bytes.data(), bytes.size());
       return;
     }
     // END and commands that are refused do not commit; the model reaches them here.
     if (model_.step()) differ("end of the queue", "the model would go on", {}, {});
-    for (const Named& r : kResults)
-      same_register(r.offset, r.name, simulation_->read_register(r.offset));
+    for (const std::uint32_t offset : kResults)
+      same_register(offset, simulation_->read_register(offset));
     check_counters(simulation_->counters());
     if (!simulation_->written().empty())
       differ("write after the last command",
              fmt::format("at 0x{:x}", simulation_->written().front().first), {}, {});
   }
 
-  void same_register(std::uint32_t offset, const char* name, std::uint32_t rtl) {
-    if (!loss_known_ && offset >= reg::kLossLo && offset <= reg::kExamples) return;
+  void same_register(std::uint32_t offset, std::uint32_t rtl) {
+    if (!loss_known_ && of_loss(offset)) return;
     const std::uint32_t expected = model_.read_register(offset);
     ++compared_;
     if (rtl != expected)
-      differ(fmt::format("register 0x{:03x} {}", offset, name), "", rtl, expected);
+      differ(fmt::format("register 0x{:03x} {}", offset, spec::register_name(offset)), "", rtl,
+             expected);
   }
 
   // Of the command that has not committed yet, as it stands in memory.
@@ -236,7 +231,7 @@ class LockstepDevice final : public Device {
     spec::DescriptorWords words;
     if (at + sizeof words > memory_.size()) return "?";
     std::memcpy(words.data(), memory_.data() + at, sizeof words);
-    return spec::to_string(static_cast<spec::Opcode>(spec::decode(words).opcode));
+    return spec::to_string(spec::decode(words).op());
   }
 
   [[noreturn]] void differ(const std::string& what, const std::string& where,

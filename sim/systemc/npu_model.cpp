@@ -2,6 +2,7 @@
 #include "sim/systemc/npu_model.hpp"
 
 #include "cmodel/command/validate.hpp"
+#include "cmodel/spec/registers.hpp"
 
 namespace lastmile::sim {
 
@@ -41,24 +42,18 @@ void NpuModel::reset_changed() {
   if (!reset.read()) return;
   ++generation_;
   running_ = false;
-  npu_.write_register(reg::kCtrl, 2);
-  // What reset sets, as REFERENCE.md has it.
-  npu_.write_register(reg::kIrqEnable, 0);
-  npu_.write_register(reg::kMemLimit, 0xffffffff);
-  npu_.write_register(reg::kWatchdog, 1000000);
-  for (std::uint32_t offset = reg::kBatchAddr; offset < reg::kCounter; offset += 4)
-    npu_.write_register(offset, 0);
+  npu_.reset();
   drive_interrupt();
 }
 
 std::uint32_t NpuModel::read_register(std::uint32_t offset, sc_time& delay) {
   delay += clock_.cycles(2);
-  if (offset == reg::kStatus && running_) return 1;
+  if (offset == reg::kStatus && running_) return reg::kStatusBusy.mask();
   return npu_.read_register(offset);
 }
 
 bool NpuModel::peek_register(std::uint32_t offset, std::uint32_t& value) const {
-  value = offset == reg::kStatus && running_ ? 1 : npu_.read_register(offset);
+  value = offset == reg::kStatus && running_ ? reg::kStatusBusy.mask() : npu_.read_register(offset);
   return true;
 }
 
@@ -66,11 +61,11 @@ void NpuModel::write_register(std::uint32_t offset, std::uint32_t value, sc_time
   delay += clock_.cycles(2);
   if (offset != reg::kCtrl) {
     npu_.write_register(offset, value);
-  } else if ((value & 2) != 0) {
+  } else if (spec::resets(value)) {
     ++generation_;
     running_ = false;
-    npu_.write_register(reg::kCtrl, 2);
-  } else if ((value & 1) != 0 && !running_) {
+    npu_.write_register(reg::kCtrl, spec::kSoftReset);
+  } else if (spec::starts(value) && !running_) {
     ++generation_;
     npu_.start();
     running_ = true;
@@ -179,11 +174,11 @@ bool NpuModel::run_command() {
     return false;
   if (!npu_.prepare()) return false;
   const spec::Descriptor& d = npu_.last_command();
-  const bool end = d.opcode == static_cast<std::uint32_t>(spec::Opcode::end_);
+  const bool end = d.op() == spec::Opcode::end_;
 
   // Operands by the counter that they count in.
   std::vector<Operand> activations, weights, parameters, results;
-  const bool update = d.opcode == static_cast<std::uint32_t>(spec::Opcode::update_);
+  const bool update = d.op() == spec::Opcode::update_;
   if (!end) {
     for (const npu::Region& r : npu::regions(d)) {
       if (!r.used) continue;

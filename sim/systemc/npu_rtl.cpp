@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sim/systemc/npu_rtl.hpp"
 
+#include "cmodel/spec/npu_identity.hpp"
 #include "sim/verilator/backend.hpp"
 
 namespace lastmile::sim {
@@ -129,9 +130,11 @@ bool NpuRtl::peek_register(std::uint32_t offset, std::uint32_t& value) const {
     value = spec::kMagic;
   } else if (offset == reg::kSpec) {
     value = spec::kSpecHash;
-  } else if (offset >= reg::kCounter && (offset - reg::kCounter) / 8 < spec::kCounters) {
-    const std::uint64_t c = counters().value[(offset - reg::kCounter) / 8];
-    value = static_cast<std::uint32_t>(offset % 8 != 0 ? c >> 32 : c);
+  } else if (offset >= reg::kCounter &&
+             (offset - reg::kCounter) / reg::kCounterStride < spec::kCounters) {
+    const std::uint64_t c = counters().value[(offset - reg::kCounter) / reg::kCounterStride];
+    value = static_cast<std::uint32_t>((offset - reg::kCounter) % reg::kCounterStride != 0 ? c >> 32
+                                                                                           : c);
   } else {
     return false;
   }

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "cmodel/spec/registers.hpp"
 #include "sim/verilator/backend.hpp"
 #include "sim/verilator/span_recorder.hpp"
 
@@ -26,7 +27,7 @@ class RtlDevice final : public Device {
     return simulation_->read_register(offset);
   }
   void write_register(std::uint32_t offset, std::uint32_t value) override {
-    if (offset == reg::kCtrl && (value & 3) == 1 && !simulation_->busy()) begin_queue();
+    if (offset == reg::kCtrl && spec::starts(value) && !simulation_->busy()) begin_queue();
     if (offset == reg::kQueueAddr) queue_ = value;
     if (offset != reg::kCtrl) predictor_.write_register(offset, value);
     simulation_->write_register(offset, value);
@@ -79,8 +80,8 @@ class RtlDevice final : public Device {
         Simulation::Counters now = simulation_->counters();
         ++now[static_cast<std::size_t>(spec::Counter::commands_)];
         const npu::Counters predicted = predictor_.commit(words);
-        profile_.commit(position_.phase(), simulation_->committed(), words[0] & 0xff, now,
-                        &predicted.value);
+        profile_.commit(position_.phase(), simulation_->committed(), spec::decode(words).opcode,
+                        now, &predicted.value);
         simulation_->clear_written();
         if (options_.spans) {
           spans_.commit(position_.phase(), simulation_->cycles());

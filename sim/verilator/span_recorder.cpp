@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "cmodel/command/validate.hpp"
 #include "cmodel/timing/tiles.hpp"
 
 namespace lastmile::sim {
@@ -11,10 +12,6 @@ namespace {
 using spec::Counter;
 using spec::Opcode;
 
-std::uint64_t region(std::uint64_t outputs, std::uint64_t stride, std::uint64_t kernel,
-                     std::uint64_t dilation) {
-  return (outputs - 1) * stride + (kernel - 1) * dilation + 1;
-}
 std::uint64_t at(const Simulation::Counters& c, Counter which) {
   return c[static_cast<std::size_t>(which)];
 }
@@ -22,21 +19,17 @@ std::uint64_t at(const Simulation::Counters& c, Counter which) {
 }  // namespace
 
 std::array<SpanRecorder::Track, SpanRecorder::kTracks> SpanRecorder::tracks() const {
-  const char* element = opcode_ == Opcode::pool_      ? "POOL"
-                        : opcode_ == Opcode::add_     ? "ADD"
-                        : opcode_ == Opcode::softmax_ ? "SOFTMAX"
-                        : opcode_ == Opcode::loss_    ? "LOSS"
-                                                      : "UPDATE";
-  const bool pool = opcode_ == Opcode::pool_;
-  return {
-      {{"LOAD", Counter::sram_writes_, &load_, Counter::sram_writes_},
-       {"WEIGHT", Counter::weight_loads_, nullptr, Counter::weight_loads_},
-       {"PARAM", Counter::param_read_bytes_, nullptr, Counter::param_read_bytes_},
-       {"ARRAY", Counter::array_cycles_, &macs_, Counter::macs_},
-       {"DRAIN", Counter::drain_cycles_, &output_, Counter::act_write_bytes_},
-       {"STORE", Counter::bus_write_beats_, nullptr, Counter::bus_write_beats_},
-       {element, Counter::element_cycles_, pool ? &output_ : nullptr, Counter::act_write_bytes_},
-       {"FETCH", Counter::cmd_bytes_, nullptr, Counter::cmd_bytes_}}};
+  const spec::OpcodeTraits& is = spec::traits(opcode_);
+  const std::string_view element = spec::to_string(is.engine);
+  return {{{"LOAD", Counter::sram_writes_, &load_, Counter::sram_writes_},
+           {"WEIGHT", Counter::weight_loads_, nullptr, Counter::weight_loads_},
+           {"PARAM", Counter::param_read_bytes_, nullptr, Counter::param_read_bytes_},
+           {"ARRAY", Counter::array_cycles_, &macs_, Counter::macs_},
+           {"DRAIN", Counter::drain_cycles_, &output_, Counter::act_write_bytes_},
+           {"STORE", Counter::bus_write_beats_, nullptr, Counter::bus_write_beats_},
+           {element, Counter::element_cycles_, is.tiles ? &output_ : nullptr,
+            Counter::act_write_bytes_},
+           {"FETCH", Counter::cmd_bytes_, nullptr, Counter::cmd_bytes_}}};
 }
 
 void SpanRecorder::begin_queue(std::uint64_t now) {
@@ -48,22 +41,23 @@ void SpanRecorder::begin_queue(std::uint64_t now) {
 
 void SpanRecorder::begin_command(const spec::Descriptor& d, std::uint32_t index) {
   command_ = index;
-  opcode_ = static_cast<Opcode>(d.opcode);
+  opcode_ = d.op();
   command_start_ = before_;
   load_.clear();
   macs_.clear();
   output_.clear();
-  if (opcode_ != Opcode::conv2d_ && opcode_ != Opcode::depthwise_ && opcode_ != Opcode::pool_)
-    return;
+  const spec::OpcodeTraits& is = spec::traits(opcode_);
+  if (!is.tiles) return;
   const std::uint64_t taps = std::uint64_t{d.kernel_h} * d.kernel_w;
-  const std::uint64_t channels = opcode_ == Opcode::pool_ ? d.in_c : d.out_c;
+  const std::uint64_t channels = is.weights ? d.out_c : d.in_c;
   const std::uint64_t k = opcode_ == Opcode::conv2d_ ? taps * d.cin_group : taps;
   std::uint64_t loaded = 0, macs = 0, output = 0;
   for (const timing::Tile& t : timing::tiles_of(d)) {
-    loaded += t.images.count * region(t.rows.count, d.stride_h, d.kernel_h, d.dilation_h) *
-              region(t.columns.count, d.stride_w, d.kernel_w, d.dilation_w) * d.in_c;
+    loaded += t.images.count *
+              npu::region_extent(t.rows.count, d.stride_h, d.kernel_h, d.dilation_h) *
+              npu::region_extent(t.columns.count, d.stride_w, d.kernel_w, d.dilation_w) * d.in_c;
     macs += t.positions() * channels * k;
-    output += t.positions() * channels * (d.has(spec::kFlagOut16) ? 2 : 1);
+    output += t.positions() * channels * npu::output_bytes(d);
     load_.push_back(loaded);
     macs_.push_back(macs);
     output_.push_back(output);

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,7 +26,7 @@ class SpanRecorder {
 
  private:
   struct Track {
-    const char* engine;
+    std::string_view engine;
     spec::Counter counter;                    // moves when the engine works
     const std::vector<std::uint64_t>* tiles;  // progress at which each tile is done; null: no tiles
     spec::Counter progress;

@@ -122,8 +122,8 @@ std::vector<TensorTraining> plan_training(const QuantizedNetwork& network, const
   rule.biases = o.biases;
   rule.eps = measured ? kProbeAmplitude : o.eps;
   rule.step = measured ? kProbeAmplitude : step;
-  rule.keep = std::max(1, static_cast<int>(std::lround(256 * o.keep)));
-  rule.bias_keep = 256;
+  rule.keep = std::max(1, static_cast<int>(std::lround(spec::kKeepAll * o.keep)));
+  rule.bias_keep = spec::kKeepAll;
   std::vector<TensorTraining> plan = training_plan(network, rule);
   const auto head = static_cast<std::uint32_t>(network.network.logits_layer());
   const auto scale_inner = [&] {

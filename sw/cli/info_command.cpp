@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cmodel/spec/hardware.hpp"
+#include "cmodel/spec/npu_identity.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/cli/commands.hpp"

@@ -164,7 +164,7 @@ class Layout {
   void share_adds() {
     for (int s = 0; s < static_cast<int>(steps_.size()); ++s) {
       const Step& step = steps_[static_cast<std::size_t>(s)];
-      const bool plain = static_cast<Opcode>(step.command.descriptor.opcode) == Opcode::add_;
+      const bool plain = step.command.descriptor.op() == Opcode::add_;
       if (step.in2 == kNone || !in_arena(step.out)) continue;
       const auto dies = [&](int t) { return in_arena(t) && tensors_.at(t).last == s; };
       if (dies(step.in2) && (plain || step.in2 != step.in)) {
@@ -310,10 +310,10 @@ class Layout {
       d.in_addr = address_of(step.in);
       d.in2_addr = address_of(step.in2);
       d.out_addr = address_of(step.out) + step.out_offset;
-      const auto op = static_cast<Opcode>(d.opcode);
+      const spec::OpcodeTraits& is = spec::traits(d.op());
       if (d.has(spec::kFlagLosses)) d.out_addr = p_.loss_address;
-      if (op == Opcode::update_) d.w_addr = p_.find_tensor(d.w_tensor)->address;
-      if ((op == Opcode::conv2d_ || op == Opcode::depthwise_) && !d.has(spec::kFlagWTransposed)) {
+      if (is.result == spec::Result::in_place_) d.w_addr = p_.find_tensor(d.w_tensor)->address;
+      if (is.weights && !d.has(spec::kFlagWTransposed)) {
         d.w_addr = p_.find_tensor(d.w_tensor)->address;
         if (d.has(spec::kFlagHasBias)) d.bias_addr = p_.find_tensor(d.b_tensor)->address;
         d.rq_addr = requant_address_.at(step.command.layer);

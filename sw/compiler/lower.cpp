@@ -90,7 +90,7 @@ class Lowering {
     for (std::size_t i = 0; i < o_.training.size(); ++i) {
       const TensorTraining& t = o_.training[i];
       const std::string name = tensor_name(net_.network, t.tensor);
-      range(("keep of " + name).c_str(), t.keep, 0, 256);
+      range(("keep of " + name).c_str(), t.keep, 0, spec::kKeepAll);
       for (std::size_t j = 0; j < i; ++j)
         if (o_.training[j].tensor == t.tensor)
           usage(name + " is listed twice to train, expected once");
@@ -130,9 +130,9 @@ class Lowering {
       std::uint32_t offset = 0;
       for (std::size_t k = 0; k < layer(c).parts.size(); ++k) {
         const int in = layer(c).inputs[k];
-        const bool possible = o_.fuse_adds && in != o_.input_layer && layer(in).op != Op::add &&
-                              layer(in).op != Op::softmax && layer(in).op != Op::concat &&
-                              consumers(in) == 1;
+        const OpTraits is = traits(layer(in).op);
+        const bool possible =
+            o_.fuse_adds && in != o_.input_layer && (is.weights || is.window) && consumers(in) == 1;
         if (possible) placed_[in] = {c, offset};
         offset += u32(layer(c).parts[k].elements);
       }
@@ -207,7 +207,7 @@ class Lowering {
     p_.example_losses = o_.example_losses;
     if (!p_.has_loss) return;
     p_.classes = static_cast<int>(p_.output.elements());
-    p_.label_bytes = p_.classes > 255 ? 2 : 1;
+    p_.label_bytes = p_.classes > spec::kLabel8Classes ? 2 : 1;
     p_.logit_scale = net_.logits.scale;
   }
 
@@ -246,9 +246,26 @@ class Lowering {
   void emit(int i) {
     const Layer& l = layer(i);
     if (fused_.contains(i)) return;
-    if (l.op == Op::add) return emit_add(i);
-    if (l.op == Op::softmax) return emit_softmax(i);
-    if (l.op == Op::concat) return emit_concat(i);
+    switch (l.op) {
+      case Op::add:
+        return emit_add(i);
+      case Op::softmax:
+        return emit_softmax(i);
+      case Op::concat:
+        return emit_concat(i);
+      case Op::conv2d:
+      case Op::depthwise_conv2d:
+      case Op::fully_connected:
+      case Op::max_pool2d:
+      case Op::average_pool2d:
+      case Op::global_average_pool:
+        return emit_tiled(i);
+    }
+  }
+
+  // A convolution or a pool, with the addition that is fused into it.
+  void emit_tiled(int i) {
+    const Layer& l = layer(i);
     const bool weighted = has_weights(l);
     const auto fused = fused_into_.find(i);
     const int result = fused == fused_into_.end() ? i : fused->second;
@@ -328,7 +345,7 @@ class Lowering {
     d.act_max = logits ? net_.logits.act_max : q.act_max;
     d.w_tensor = weight_tensor(i);
     d.b_tensor = bias_tensor(i);
-    d.w_keep = d.b_keep = 256;
+    d.w_keep = d.b_keep = spec::kKeepAll;
 
     const TensorPlace& w = add_tensor(i, false, bits, q.rows, q.columns);
     d.w_pitch = w.pitch;
@@ -547,7 +564,7 @@ class Lowering {
     u.out_c = u32(w.rows);
     u.w_pitch = w.pitch;
     u.w_tensor = w.tensor;
-    u.w_keep = 256;
+    u.w_keep = spec::kKeepAll;
     u.step = scaled.mantissa;
     u.step_shift = scaled.shift;
   }
@@ -567,7 +584,7 @@ class Lowering {
     d.groups = d.cin_group = 1;
     d.out_c = d.cout_group = d.w_pitch = u32(k);
     d.w_zp = net_.quant_of(record()).zero_point;
-    d.w_keep = d.b_keep = 256;
+    d.w_keep = d.b_keep = spec::kKeepAll;
     tile(head, d);
   }
 

@@ -53,25 +53,42 @@ std::string add_text(const Descriptor& d, bool fused) {
       d.m1, d.e1 - 31, d.m2, d.e2 - 31, d.mo, d.eo - 31, d.add_act_min, d.add_act_max);
 }
 
+std::string update_text(const Descriptor& d) {
+  const std::string gradient =
+      d.has(spec::kFlagGradient) ? fmt::format("      gradient 0x{:06x}\n", d.in_addr) : "";
+  return gradient +
+         fmt::format("      tensor {} at 0x{:06x}: {} x {}, pitch {}, step {}*2^{}, keep {}\n",
+                     d.w_tensor, d.w_addr, d.out_c, d.in_c, d.w_pitch, d.step,
+                     spec::kStepPreshift - static_cast<int>(d.step_shift), d.w_keep);
+}
+
 std::string command_text(std::size_t index, const Command& c) {
   const Descriptor& d = c.descriptor;
-  const auto op = static_cast<Opcode>(d.opcode);
+  const Opcode op = d.op();
   std::string out =
       fmt::format("{:4} {:<9} {}{}\n", index, spec::to_string(op), c.name, flags_text(d));
-  if (op == Opcode::update_) {
-    if (d.has(spec::kFlagGradient)) out += fmt::format("      gradient 0x{:06x}\n", d.in_addr);
-    return out +
-           fmt::format("      tensor {} at 0x{:06x}: {} x {}, pitch {}, step {}*2^{}, keep {}\n",
-                       d.w_tensor, d.w_addr, d.out_c, d.in_c, d.w_pitch, d.step,
-                       spec::kStepPreshift - static_cast<int>(d.step_shift), d.w_keep);
+  // the operands of commands that do not walk tiles
+  const auto rows = [&] {
+    return out + fmt::format("      n {} in 0x{:06x} out 0x{:06x}", d.n, d.in_addr, d.out_addr);
+  };
+  switch (op) {
+    case Opcode::end_:
+      return out;
+    case Opcode::update_:
+      return out + update_text(d);
+    case Opcode::loss_:
+      return rows() + fmt::format(" classes {} factor {}*2^{}\n", d.in_c, d.m1, d.e1);
+    case Opcode::softmax_:
+      return rows() + fmt::format(" classes {} factor {} shift {} diff_min {}\n", d.in_c, d.m1,
+                                  d.e1, d.diff_min);
+    case Opcode::add_:
+      return rows() + fmt::format(" elements {}\n", d.in_c) + add_text(d, false);
+    case Opcode::conv2d_:
+    case Opcode::depthwise_:
+    case Opcode::pool_:
+      break;
   }
-  out += fmt::format("      n {} in 0x{:06x} out 0x{:06x}", d.n, d.in_addr, d.out_addr);
-  if (op == Opcode::loss_)
-    return out + fmt::format(" classes {} factor {}*2^{}\n", d.in_c, d.m1, d.e1);
-  if (op == Opcode::softmax_)
-    return out + fmt::format(" classes {} factor {} shift {} diff_min {}\n", d.in_c, d.m1, d.e1,
-                             d.diff_min);
-  if (op == Opcode::add_) return out + fmt::format(" elements {}\n", d.in_c) + add_text(d, false);
+  out = rows();
   out += fmt::format(" {}x{}x{} -> {}x{}x{}", d.in_h, d.in_w, d.in_c, d.out_h, d.out_w, d.out_c);
   out += fmt::format(" kernel {}x{} stride {}x{} dilation {}x{} pad {},{}", d.kernel_h, d.kernel_w,
                      d.stride_h, d.stride_w, d.dilation_h, d.dilation_w, d.pad_top, d.pad_left);

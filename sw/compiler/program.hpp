@@ -34,9 +34,9 @@ struct TensorPlace {
   std::uint32_t pitch = 0;    // bytes from row to row
   std::uint32_t address = 0;
   bool trainable = false;
-  Scaled eps;  // per |z| as the NPU draws it (Gaussian: real z = z * 3.5 / 127)
+  Scaled eps;  // per |z| as the NPU draws it (numeric::z_unit)
   ScaledStep step;
-  int keep = 256;
+  int keep = spec::kKeepAll;
   [[nodiscard]] std::uint64_t elements() const {
     return static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(columns);
   }

@@ -152,8 +152,8 @@ class Chooser {
 }  // namespace
 
 void choose_tiles(spec::Descriptor& d, const spec::HardwareParams& hw) {
-  const auto op = static_cast<Opcode>(d.opcode);
-  if (op != Opcode::conv2d_ && op != Opcode::depthwise_ && op != Opcode::pool_) return;
+  const Opcode op = d.op();
+  if (!spec::traits(op).tiles) return;
   Chooser chooser(d, hw);
   Choice best = chooser.best(false);
   bool packed = false;

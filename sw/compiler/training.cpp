@@ -39,8 +39,9 @@ void check(const char* name, double value) {
 }
 
 void check_keep(const char* name, int keep) {
-  if (keep < 0 || keep > 256)
-    throw Error(ErrorKind::usage, fmt::format("{} is {}, expected 0 to 256", name, keep));
+  if (keep < 0 || keep > spec::kKeepAll)
+    throw Error(ErrorKind::usage,
+                fmt::format("{} is {}, expected 0 to {}", name, keep, spec::kKeepAll));
 }
 
 }  // namespace

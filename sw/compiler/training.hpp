@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "cmodel/spec/npu_spec.hpp"
 #include "sw/quantizer/quantized.hpp"
 
 namespace lastmile {
@@ -16,8 +17,8 @@ struct TensorTraining {
   std::uint32_t tensor = 0;  // weight_tensor(layer) or bias_tensor(layer)
   double eps_lsb = 0;        // e in LSBs: the perturbation is e * z, z of variance 1 (signs: +-1)
   double step_lsb =
-      0;           // LSBs that a coefficient of 1 moves an element of |z| = 1, at STEP factor 1
-  int keep = 256;  // of 256 elements this many take part; 256 = all
+      0;  // LSBs that a coefficient of 1 moves an element of |z| = 1, at STEP factor 1
+  int keep = spec::kKeepAll;  // of 256 elements this many take part; 256 = all
 };
 
 // What a real amplitude is relative to.
@@ -37,8 +38,8 @@ struct TrainingRule {
   double eps = 1e-3;
   Amplitude step_mode = Amplitude::rms;
   double step = 1e-3;
-  int keep = 256;  // of weights
-  int bias_keep = 256;
+  int keep = spec::kKeepAll;  // of weights
+  int bias_keep = spec::kKeepAll;
 };
 
 // Amplitude 1 in LSBs of the tensor. rms of a bias: at least the root mean square of its layer's

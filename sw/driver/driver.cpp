@@ -4,9 +4,13 @@
 #include <fmt/format.h>
 
 #include <bit>
+#include <cctype>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
+#include "cmodel/spec/npu_identity.hpp"
+#include "cmodel/spec/registers.hpp"
 #include "sw/base/error.hpp"
 
 namespace lastmile {
@@ -16,8 +20,6 @@ namespace reg = spec::reg;
 
 static_assert(std::endian::native == std::endian::little, "memory images are little-endian");
 
-constexpr std::uint32_t kStart = 1, kSoftReset = 2;  // CTRL
-constexpr std::uint32_t kIrqDone = 1, kIrqError = 2;
 constexpr double kLn2 = 0.69314718055994531;
 
 [[noreturn]] void device_error(const std::string& text) {
@@ -30,43 +32,20 @@ constexpr double kLn2 = 0.69314718055994531;
   throw Error(ErrorKind::input, "driver: " + text);
 }
 
-std::string name_of_info(spec::Error code, std::uint32_t info) {
-  switch (code) {
-    case spec::Error::field_:
-    case spec::Error::address_:
-      return fmt::format("field {}", spec::to_string(static_cast<spec::Field>(info)));
-    case spec::Error::shape_:
-      return fmt::format("rule {}", spec::to_string(static_cast<spec::ShapeRule>(info)));
-    case spec::Error::tile_:
-      return info == 1 ? "positions" : info == 2 ? "bytes" : fmt::format("{}", info);
-    case spec::Error::register_:
-      return fmt::format("register 0x{:03x}", info);
-    case spec::Error::bus_read_:
-    case spec::Error::bus_write_:
-    case spec::Error::watchdog_:
-      return fmt::format("engine {}", spec::to_string(static_cast<spec::Engine>(info)));
-    default:
-      return fmt::format("{}", info);
-  }
-}
-
-std::uint32_t hw0(const spec::HardwareParams& p) {
-  return static_cast<std::uint32_t>(p.rows | p.cols << 8 | p.bus_bytes << 16 | p.rq_lanes << 24);
-}
-std::uint32_t hw1(const spec::HardwareParams& p) {
-  const int log2_act = std::countr_zero(static_cast<unsigned>(p.act_bytes));
-  return static_cast<std::uint32_t>(p.acc_depth | log2_act << 16 | p.training << 24);
-}
-
-// The field of a hardware word in which two differ, as text.
-std::string difference(std::uint32_t found, std::uint32_t expected,
-                       std::initializer_list<std::pair<const char*, std::pair<int, int>>> fields) {
-  for (const auto& [name, bits] : fields) {
-    const std::uint32_t mask = (1U << bits.second) - 1;
-    const std::uint32_t f = found >> bits.first & mask, e = expected >> bits.first & mask;
-    if (f != e) return fmt::format("{} is {}, the program expects {}", name, f, e);
-  }
-  return fmt::format("reserved bits are 0x{:08x}, expected 0x{:08x}", found, expected);
+// The first parameter in which two builds of the NPU differ, as text; empty if they are alike.
+std::string difference(const spec::HardwareParams& found, const spec::HardwareParams& expected) {
+  std::vector<int> values;
+  spec::each_parameter(expected, [&](std::string_view, int value) { values.push_back(value); });
+  std::string text;
+  std::size_t k = 0;
+  spec::each_parameter(found, [&](std::string_view name, int value) {
+    if (text.empty() && value != values[k]) {
+      for (const char c : name) text += static_cast<char>(std::toupper(c));
+      text += fmt::format(" is {}, the program expects {}", value, values[k]);
+    }
+    ++k;
+  });
+  return text;
 }
 
 template <class T>
@@ -101,12 +80,12 @@ HostTraffic operator-(const HostTraffic& a, const HostTraffic& b) {
 
 Driver::Driver(Device& device, Program program) : device_(device), program_(std::move(program)) {
   check_device();
-  write(reg::kCtrl, kSoftReset, Traffic::load);
+  write(reg::kCtrl, spec::kSoftReset, Traffic::load);
   write_memory(0, program_.image, Traffic::load);
   set(reg::kMemLimit,
       static_cast<std::uint32_t>(std::min<std::uint64_t>(device_.memory_size(), UINT32_MAX)),
       Traffic::load);
-  set(reg::kIrqEnable, kIrqDone | kIrqError, Traffic::load);
+  set(reg::kIrqEnable, reg::kIrqEnableDone.mask() | reg::kIrqEnableError.mask(), Traffic::load);
   set(reg::kDistribution, static_cast<std::uint32_t>(program_.distribution), Traffic::load);
   set(reg::kPolarity, static_cast<std::uint32_t>(spec::Polarity::none_), Traffic::load);
   set_mask_seed(0);
@@ -124,20 +103,17 @@ void Driver::check_device() {
                     "different specifications",
                     hash, spec::kSpecHash));
   }
-  const std::uint32_t word0 = read(reg::kHw0, Traffic::load);
-  if (word0 != hw0(program_.hardware)) {
-    device_error(
-        "register HW0: " +
-        difference(
-            word0, hw0(program_.hardware),
-            {{"ROWS", {0, 8}}, {"COLS", {8, 8}}, {"BUS_BYTES", {16, 8}}, {"RQ_LANES", {24, 8}}}));
-  }
-  const std::uint32_t word1 = read(reg::kHw1, Traffic::load);
-  if (word1 != hw1(program_.hardware)) {
-    device_error(
-        "register HW1: " +
-        difference(word1, hw1(program_.hardware),
-                   {{"ACC_DEPTH", {0, 16}}, {"log2 ACT_BYTES", {16, 8}}, {"TRAINING", {24, 1}}}));
+  const spec::HardwareWords expected = spec::hardware_words(program_.hardware);
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const std::uint32_t offset = spec::kHardwareRegisters[i];
+    spec::HardwareWords words = expected;
+    words[i] = read(offset, Traffic::load);
+    if (words[i] == expected[i]) continue;
+    const std::string what = difference(spec::hardware_of(words), program_.hardware);
+    device_error(fmt::format(
+        "register {}: {}", spec::register_name(offset),
+        !what.empty() ? what
+                      : fmt::format("it is 0x{:08x}, expected 0x{:08x}", words[i], expected[i])));
   }
   if (device_.memory_size() < program_.memory.total_bytes) {
     device_error(fmt::format("memory has {} bytes, the program expects at least {}",
@@ -160,6 +136,16 @@ void Driver::set(std::uint32_t offset, std::uint32_t value, Traffic kind) {
   if (!fresh && at->second == value) return;
   at->second = value;
   write(offset, value, kind);
+}
+
+std::uint64_t Driver::read64(spec::WideRegister r, Traffic kind) {
+  const std::uint64_t low = read(r.low, kind);
+  return std::uint64_t{read(r.high, kind)} << 32 | low;
+}
+
+void Driver::set64(spec::WideRegister r, std::uint64_t value, Traffic kind) {
+  set(r.low, static_cast<std::uint32_t>(value), kind);
+  set(r.high, static_cast<std::uint32_t>(value >> 32), kind);
 }
 
 void Driver::read_memory(std::uint32_t address, std::span<std::byte> to, Traffic kind) {
@@ -218,24 +204,21 @@ void Driver::select_batch(int slot) {
   set(reg::kOutAddr, program_.output_address + s * program_.output_stride, Traffic::step);
 }
 
-void Driver::set_mask_seed(std::uint64_t seed) {
-  set(reg::kMaskSeedLo, static_cast<std::uint32_t>(seed), Traffic::step);
-  set(reg::kMaskSeedHi, static_cast<std::uint32_t>(seed >> 32), Traffic::step);
-}
+void Driver::set_mask_seed(std::uint64_t seed) { set64(reg::kMaskSeedWide, seed, Traffic::step); }
 
 void Driver::run(std::uint32_t queue, const std::vector<Command>& commands,
                  const std::string& phase) {
   device_.annotate(phase);
   set(reg::kQueueAddr, queue, Traffic::step);
   set(reg::kQueueCount, static_cast<std::uint32_t>(commands.size()), Traffic::step);
-  write(reg::kCtrl, kStart, Traffic::step);
+  write(reg::kCtrl, spec::kStart, Traffic::step);
   if (!device_.wait_interrupt())
     device_error(fmt::format("{}: the device stopped without an interrupt (command {})", phase,
                              read(reg::kCommand, Traffic::step)));
   const std::uint32_t cause = read(reg::kIrqStatus, Traffic::step);
   write(reg::kIrqStatus, cause, Traffic::step);
-  if ((cause & kIrqError) != 0) fail(commands, phase);
-  if ((cause & kIrqDone) == 0)
+  if (reg::kIrqStatusError.is_set(cause)) fail(commands, phase);
+  if (!reg::kIrqStatusDone.is_set(cause))
     device_error(fmt::format("{}: interrupt without a cause, IRQ_STATUS is 0x{:x}", phase, cause));
 }
 
@@ -243,24 +226,20 @@ void Driver::fail(const std::vector<Command>& commands, const std::string& phase
   const auto code = static_cast<spec::Error>(read(reg::kErrorCode, Traffic::step));
   const std::uint32_t index = read(reg::kErrorCommand, Traffic::step);
   const std::uint32_t info = read(reg::kErrorInfo, Traffic::step);
-  write(reg::kCtrl, kSoftReset, Traffic::step);  // the next queue starts clean
+  write(reg::kCtrl, spec::kSoftReset, Traffic::step);  // the next queue starts clean
   device_error(fmt::format("{}: error {} in command {} ({}), {}", phase, spec::to_string(code),
                            index, index < commands.size() ? commands[index].name : "?",
-                           name_of_info(code, info)));
+                           spec::info_text(code, info)));
 }
 
 void Driver::set_polarity(spec::Polarity polarity, std::uint64_t seed) {
   set(reg::kPolarity, static_cast<std::uint32_t>(polarity), Traffic::step);
-  if (polarity == spec::Polarity::none_) return;
-  set(reg::kSeedLo, static_cast<std::uint32_t>(seed), Traffic::step);
-  set(reg::kSeedHi, static_cast<std::uint32_t>(seed >> 32), Traffic::step);
+  if (polarity != spec::Polarity::none_) set64(reg::kSeedWide, seed, Traffic::step);
 }
 
 ForwardResult Driver::result() {
   ForwardResult r;
-  const std::uint64_t low = read(reg::kLossLo, Traffic::step);
-  const std::uint64_t high = read(reg::kLossHi, Traffic::step);
-  r.loss_sum = static_cast<std::int64_t>(high << 32 | low);
+  r.loss_sum = static_cast<std::int64_t>(read64(reg::kLossWide, Traffic::step));
   r.correct = read(reg::kCorrect, Traffic::step);
   r.examples = read(reg::kExamples, Traffic::step);
   return r;
@@ -323,19 +302,17 @@ ForwardResult Driver::learn(std::uint32_t step_register, std::uint64_t seed, int
   set_step(step_register);
   set_polarity(spec::Polarity::none_, 0);
   select_records(first);
-  set(reg::kSeedLo, static_cast<std::uint32_t>(seed), Traffic::step);
-  set(reg::kSeedHi, static_cast<std::uint32_t>(seed >> 32), Traffic::step);
-  set(reg::kPairSeedLo, static_cast<std::uint32_t>(seed), Traffic::step);
-  set(reg::kPairSeedHi, static_cast<std::uint32_t>(seed >> 32), Traffic::step);
+  set64(reg::kSeedWide, seed, Traffic::step);
+  set64(reg::kPairSeedWide, seed, Traffic::step);
   run(readout().learn_address, readout().learn, "learn");
   return result();
 }
 
 void Driver::set_step(std::uint32_t step_register) {
-  if (step_register >> 16 > 16)
+  if (!reg::kStepShift.allows(step_register) || reg::kStepUnused.is_set(step_register))
     usage(fmt::format(
-        "step register is 0x{:x}, expected a 16-bit mantissa and a shift of 0 to 16 above it",
-        step_register));
+        "step register is 0x{:x}, expected a {}-bit mantissa and a shift of {} to {} above it",
+        step_register, reg::kStepMantissa.width, reg::kStepShift.least, reg::kStepShift.most));
   set(reg::kStep, step_register, Traffic::step);
 }
 
@@ -348,18 +325,18 @@ void Driver::update(std::span<const std::uint64_t> seeds, std::span<const std::i
     usage(fmt::format("{} coefficients for {} seeds, expected as many", coefficients.size(),
                       seeds.size()));
   for (std::size_t j = 0; j < seeds.size(); ++j) {
-    if (coefficients[j] < -127)
-      usage(fmt::format("coefficient {} is {}, expected -127 to 127", j, coefficients[j]));
+    if (std::abs(int{coefficients[j]}) > spec::kCoefMax)
+      usage(fmt::format("coefficient {} is {}, expected -{} to {}", j, coefficients[j],
+                        spec::kCoefMax, spec::kCoefMax));
   }
   set_step(step_register);
   for (std::size_t j = 0; j < seeds.size(); ++j) {
     const auto at = static_cast<std::uint32_t>(j);
-    set(reg::kPairSeedLo + at * reg::kPairSeedLoStride, static_cast<std::uint32_t>(seeds[j]),
-        Traffic::step);
-    set(reg::kPairSeedHi + at * reg::kPairSeedHiStride, static_cast<std::uint32_t>(seeds[j] >> 32),
-        Traffic::step);
-    set(reg::kPairCoef + at * reg::kPairCoefStride, static_cast<std::uint8_t>(coefficients[j]),
-        Traffic::step);
+    const std::uint32_t seed_at = at * reg::kPairSeedLoStride;
+    set64({reg::kPairSeedWide.low + seed_at, reg::kPairSeedWide.high + seed_at}, seeds[j],
+          Traffic::step);
+    set(reg::kPairCoef + at * reg::kPairCoefStride,
+        reg::kPairCoefValue.set(static_cast<std::uint32_t>(int{coefficients[j]})), Traffic::step);
   }
   set(reg::kPairs, static_cast<std::uint32_t>(seeds.size()), Traffic::step);
   run(program_.update_address, program_.update, "update");
@@ -409,9 +386,8 @@ std::vector<std::int8_t> Driver::activation(int layer) {
 std::array<std::uint64_t, spec::kCounters> Driver::counters() {
   std::array<std::uint64_t, spec::kCounters> out{};
   for (std::uint32_t i = 0; i < out.size(); ++i) {
-    const std::uint64_t low = read(reg::kCounter + i * reg::kCounterStride, Traffic::debug);
-    const std::uint64_t high = read(reg::kCounter + i * reg::kCounterStride + 4, Traffic::debug);
-    out[i] = high << 32 | low;
+    const std::uint32_t at = reg::kCounter + i * reg::kCounterStride;
+    out[i] = read64({at, at + 4}, Traffic::debug);
   }
   return out;
 }

@@ -116,9 +116,11 @@ class Driver {
 
  private:
   std::uint32_t read(std::uint32_t offset, Traffic kind);
+  std::uint64_t read64(spec::WideRegister r, Traffic kind);
   void write(std::uint32_t offset, std::uint32_t value, Traffic kind);
   // Writes a register only if its value changes.
   void set(std::uint32_t offset, std::uint32_t value, Traffic kind);
+  void set64(spec::WideRegister r, std::uint64_t value, Traffic kind);
   void read_memory(std::uint32_t address, std::span<std::byte> to, Traffic kind);
   void write_memory(std::uint32_t address, std::span<const std::byte> from, Traffic kind);
   void check_device();

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sw/embedded/lm_host.h"
 
-enum { START = 1, SOFT_RESET = 2, IRQ_DONE = 1, IRQ_ERROR = 2 };
-
 static uint32_t read(const struct lm_host* h, uint32_t offset) {
   return lm_port_read(h->port, offset);
 }
@@ -46,9 +44,9 @@ int lm_open(struct lm_host* h, struct lm_port* port, const struct lm_plan* plan,
   if (read(h, LM_REG_ID) != LM_MAGIC || read(h, LM_REG_SPEC) != LM_SPEC_HASH ||
       read(h, LM_REG_HW0) != plan->hw0 || read(h, LM_REG_HW1) != plan->hw1)
     return LM_WRONG_DEVICE;
-  write(h, LM_REG_CTRL, SOFT_RESET);
+  write(h, LM_REG_CTRL, LM_CTRL_SOFT_RESET_MASK);
   write(h, LM_REG_MEM_LIMIT, plan->memory_limit);
-  write(h, LM_REG_IRQ_ENABLE, IRQ_DONE | IRQ_ERROR);
+  write(h, LM_REG_IRQ_ENABLE, LM_IRQ_ENABLE_DONE_MASK | LM_IRQ_ENABLE_ERROR_MASK);
   write(h, LM_REG_DISTRIBUTION, plan->distribution);
   write(h, LM_REG_MASK_SEED_LO, (uint32_t)plan->mask_seed);
   write(h, LM_REG_MASK_SEED_HI, (uint32_t)(plan->mask_seed >> 32));
@@ -61,15 +59,15 @@ int lm_open(struct lm_host* h, struct lm_port* port, const struct lm_plan* plan,
 static int run_queue(struct lm_host* h, uint32_t address, uint32_t count) {
   write(h, LM_REG_QUEUE_ADDR, address);
   write(h, LM_REG_QUEUE_COUNT, count);
-  write(h, LM_REG_CTRL, START);
+  write(h, LM_REG_CTRL, LM_CTRL_START_MASK);
   if (lm_port_wait(h->port) != 0) return LM_NO_INTERRUPT;
   const uint32_t cause = read(h, LM_REG_IRQ_STATUS);
   write(h, LM_REG_IRQ_STATUS, cause);
-  if (cause == IRQ_DONE) return LM_OK;
+  if (cause == LM_IRQ_STATUS_DONE_MASK) return LM_OK;
   h->error_code = read(h, LM_REG_ERROR_CODE);
   h->error_command = read(h, LM_REG_ERROR_COMMAND);
   h->error_info = read(h, LM_REG_ERROR_INFO);
-  write(h, LM_REG_CTRL, SOFT_RESET);
+  write(h, LM_REG_CTRL, LM_CTRL_SOFT_RESET_MASK);
   return LM_DEVICE_ERROR;
 }
 
@@ -118,7 +116,7 @@ static int measure_scale(struct lm_host* h) {
 static uint8_t coefficient(const struct lm_host* h, const struct pair* p) {
   uint32_t q = p->magnitude != 0;
   if (h->plan->scaled != 0) {
-    q = 127;
+    q = LM_COEF_MAX;
     if (p->magnitude < h->scale) {
       uint64_t rest = (p->magnitude << 8) - (p->magnitude << 1) + h->scale; /* 254 |d| + D */
       uint64_t part = h->scale << 7;                                        /* 64 * 2 D */

@@ -38,6 +38,7 @@ namespace lastmile {
 namespace {
 
 static_assert(LM_PROBES == numeric::kScaleProbes && LM_MAX_PAIRS == spec::kMaxPairs);
+static_assert(LM_COEF_MAX == 127);  // its seven bits and 254 = 2^8 - 2 are in lm_host.c
 
 struct Close {
   void operator()(std::FILE* file) const { std::fclose(file); }

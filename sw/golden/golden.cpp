@@ -35,8 +35,9 @@ void run(const Layer& l, const LayerParams<T>& p, int n, std::span<const T* cons
     kernels::weighted_forward(l, n, a, p.weights.data(), bias, Activation::none, pre, scratch);
   } else {
     kernels::plain_forward(l, n, inputs, y);
-    if (pre != nullptr) std::copy_n(l.op == Op::softmax ? a : y, count, pre);
-    if (pre == nullptr || l.op == Op::softmax) {
+    // the loss is taken from the input of a closing layer
+    if (pre != nullptr) std::copy_n(traits(l.op).closing ? a : y, count, pre);
+    if (pre == nullptr || traits(l.op).closing) {
       if (l.activation != Activation::none) kernels::activate<T>(l.activation, y, y, count);
       return;
     }

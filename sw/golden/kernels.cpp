@@ -508,16 +508,27 @@ void plain_forward(const Layer& l, int n, std::span<const T* const> inputs, T* y
 template <class T>
 void plain_backward(const Layer& l, int n, const T* a, const T* dy, std::span<T* const> gradients) {
   T* da = gradients[0];
-  if (l.op == Op::add) {
-    const Index count = n * static_cast<Index>(l.in.elements());
-    for (T* to : gradients)
-      if (to != nullptr) add_run(dy, count, to);
-  } else if (l.op == Op::concat) {
-    concat_backward(l, n, dy, gradients);
-  } else if (da != nullptr && l.op == Op::max_pool2d) {
-    max_pool_backward(l, n, a, dy, da);
-  } else if (da != nullptr && (l.op == Op::average_pool2d || l.op == Op::global_average_pool)) {
-    mean_backward(l, n, dy, da);
+  switch (l.op) {
+    case Op::add: {
+      const Index count = n * static_cast<Index>(l.in.elements());
+      for (T* to : gradients)
+        if (to != nullptr) add_run(dy, count, to);
+      return;
+    }
+    case Op::concat:
+      return concat_backward(l, n, dy, gradients);
+    case Op::max_pool2d:
+      if (da != nullptr) max_pool_backward(l, n, a, dy, da);
+      return;
+    case Op::average_pool2d:
+    case Op::global_average_pool:
+      if (da != nullptr) mean_backward(l, n, dy, da);
+      return;
+    case Op::softmax:  // the loss is taken from its input
+    case Op::conv2d:
+    case Op::depthwise_conv2d:
+    case Op::fully_connected:
+      return;
   }
 }
 

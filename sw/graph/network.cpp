@@ -23,11 +23,6 @@ void check_range(const std::string& origin, const Layer& layer, const char* fiel
   }
 }
 
-bool is_window(Op op) {
-  return op == Op::conv2d || op == Op::depthwise_conv2d || op == Op::max_pool2d ||
-         op == Op::average_pool2d || op == Op::global_average_pool;
-}
-
 int window_output(const std::string& origin, const Layer& layer, const char* axis, int in,
                   int kernel, int stride, int dilation, int before, int after) {
   const std::int64_t reach = std::int64_t{kernel - 1} * dilation + 1;
@@ -116,7 +111,7 @@ void check_concat(const std::string& origin, const Layer& l) {
 void check_layer(const std::string& origin, const Network& network, std::size_t index,
                  std::vector<bool>& used) {
   const Layer& l = network.layers[index];
-  const std::size_t arity = l.op == Op::add ? 2 : l.op == Op::concat ? l.parts.size() : 1;
+  const std::size_t arity = traits(l.op).inputs == 0 ? l.parts.size() : traits(l.op).inputs;
   if (l.inputs.size() != arity) {
     fail(origin, l, fmt::format("{} inputs, expected {}", l.inputs.size(), arity));
   }
@@ -128,12 +123,12 @@ void check_layer(const std::string& origin, const Network& network, std::size_t 
          fmt::format("output shape is {}x{}x{}, expected {}x{}x{}", l.out.h, l.out.w, l.out.c,
                      out.h, out.w, out.c));
   }
-  if (l.op == Op::softmax && index + 1 != network.layers.size()) {
+  if (traits(l.op).closing && index + 1 != network.layers.size()) {
     fail(origin, l,
          fmt::format("it is layer {} of {}, expected the last one", index + 1,
                      network.layers.size()));
   }
-  if (l.op == Op::softmax && l.inputs[0] == kNetworkInput) {
+  if (traits(l.op).closing && l.inputs[0] == kNetworkInput) {
     fail(origin, l, "its input is the network's input, expected a layer");
   }
 }
@@ -146,8 +141,7 @@ Shape output_shape(const Layer& l, const std::string& origin) {
     fail(origin, l, "batch_norm is true, expected false for this op");
   if (l.bias && !has_weights(l)) fail(origin, l, "bias is true, expected false for this op");
   if (l.batch_norm && !l.bias) fail(origin, l, "bias is false, expected true with batch_norm");
-  if (l.activation != Activation::none &&
-      (l.op == Op::softmax || l.op == Op::global_average_pool || l.op == Op::concat)) {
+  if (l.activation != Activation::none && !traits(l.op).activation) {
     fail(origin, l,
          fmt::format("activation is {}, expected none for this op", name_of(l.activation)));
   }
@@ -164,7 +158,7 @@ Shape output_shape(const Layer& l, const std::string& origin) {
                                      {"stride width", l.stride_w},
                                      {"dilation height", l.dilation_h},
                                      {"dilation width", l.dilation_w}}) {
-    check_range(origin, l, field, value, 1, is_window(l.op) ? kMaxDimension : 1);
+    check_range(origin, l, field, value, 1, traits(l.op).window ? kMaxDimension : 1);
   }
   if (!conv && (l.dilation_h != 1 || l.dilation_w != 1)) {
     fail(origin, l,
@@ -174,9 +168,8 @@ Shape output_shape(const Layer& l, const std::string& origin) {
   check_pad(origin, l, "padding bottom", l.pad_bottom, l.kernel_h, l.dilation_h);
   check_pad(origin, l, "padding left", l.pad_left, l.kernel_w, l.dilation_w);
   check_pad(origin, l, "padding right", l.pad_right, l.kernel_w, l.dilation_w);
-  if (l.op == Op::global_average_pool &&
-      (l.kernel_h != l.in.h || l.kernel_w != l.in.w ||
-       l.pad_top + l.pad_bottom + l.pad_left + l.pad_right != 0)) {
+  if (traits(l.op).whole && (l.kernel_h != l.in.h || l.kernel_w != l.in.w ||
+                             l.pad_top + l.pad_bottom + l.pad_left + l.pad_right != 0)) {
     fail(origin, l, "kernel and padding do not cover exactly the input plane");
   }
   if (has_weights(l)) {
@@ -187,7 +180,7 @@ Shape output_shape(const Layer& l, const std::string& origin) {
   }
 
   Shape out = l.in;
-  if (is_window(l.op)) {
+  if (traits(l.op).window) {
     out.h = window_output(origin, l, "height", l.in.h, l.kernel_h, l.stride_h, l.dilation_h,
                           l.pad_top, l.pad_bottom);
     out.w = window_output(origin, l, "width", l.in.w, l.kernel_w, l.stride_w, l.dilation_w,
@@ -231,29 +224,12 @@ Shape output_shape(const Layer& l, const std::string& origin) {
   return out;
 }
 
-bool has_weights(const Layer& layer) {
-  return layer.op == Op::conv2d || layer.op == Op::depthwise_conv2d ||
-         layer.op == Op::fully_connected;
-}
-
 std::int64_t reduction(const Layer& layer) {
-  const std::int64_t window = std::int64_t{layer.kernel_h} * layer.kernel_w;
-  switch (layer.op) {
-    case Op::conv2d:
-      return window * (layer.in.c / layer.groups);
-    case Op::depthwise_conv2d:
-    case Op::max_pool2d:
-    case Op::average_pool2d:
-    case Op::global_average_pool:
-      return window;
-    case Op::fully_connected:
-      return layer.in.elements();
-    case Op::add:
-    case Op::concat:
-    case Op::softmax:
-      break;
-  }
-  return 0;
+  const OpTraits is = traits(layer.op);
+  if (is.window)
+    return std::int64_t{layer.kernel_h} * layer.kernel_w *
+           (layer.op == Op::conv2d ? layer.in.c / layer.groups : 1);
+  return is.weights ? layer.in.elements() : 0;
 }
 
 std::int64_t weight_count(const Layer& layer) {
@@ -274,30 +250,6 @@ std::int64_t macs(const Network& network) {
   std::int64_t sum = 0;
   for (const Layer& layer : network.layers) sum += macs(layer);
   return sum;
-}
-
-const char* name_of(Op op) {
-  switch (op) {
-    case Op::conv2d:
-      return "conv2d";
-    case Op::depthwise_conv2d:
-      return "depthwise_conv2d";
-    case Op::fully_connected:
-      return "fully_connected";
-    case Op::max_pool2d:
-      return "max_pool2d";
-    case Op::average_pool2d:
-      return "average_pool2d";
-    case Op::global_average_pool:
-      return "global_average_pool";
-    case Op::add:
-      return "add";
-    case Op::concat:
-      return "concat";
-    case Op::softmax:
-      return "softmax";
-  }
-  return "?";
 }
 
 const char* name_of(Activation activation) {

@@ -31,6 +31,50 @@ enum class Op {
   softmax,              // last layer only; the loss is taken from its input
 };
 
+// What readers, checks and passes have to know of an operator; they ask here instead of naming it.
+struct OpTraits {
+  const char* name = nullptr;  // in network files
+  std::size_t inputs = 1;      // 0: any number
+  bool weights = false;        // has weights and, where `bias`, biases
+  bool window = false;         // slides a window over the input: kernel, stride, padding
+  bool whole = false;          // ... that is the whole input plane
+  bool activation = true;      // may end in one
+  bool keeps_quant = false;    // a value of the output means what it means in the input
+  bool closing = false;        // last layer only; the loss is taken from its input
+};
+[[nodiscard]] constexpr OpTraits traits(Op op) {
+  switch (op) {
+    case Op::conv2d:
+      return {.name = "conv2d", .weights = true, .window = true};
+    case Op::depthwise_conv2d:
+      return {.name = "depthwise_conv2d", .weights = true, .window = true};
+    case Op::fully_connected:
+      return {.name = "fully_connected", .weights = true};
+    case Op::max_pool2d:
+      return {.name = "max_pool2d", .window = true, .keeps_quant = true};
+    case Op::average_pool2d:
+      return {.name = "average_pool2d", .window = true, .keeps_quant = true};
+    case Op::global_average_pool:
+      return {.name = "global_average_pool",
+              .window = true,
+              .whole = true,
+              .activation = false,
+              .keeps_quant = true};
+    case Op::add:
+      return {.name = "add", .inputs = 2};
+    case Op::concat:
+      return {.name = "concat", .inputs = 0, .activation = false};
+    case Op::softmax:
+      return {.name = "softmax", .activation = false, .closing = true};
+  }
+  return {};
+}
+// use(op) of every operator.
+template <class Use>
+constexpr void each_op(const Use& use) {
+  for (int v = 0; traits(static_cast<Op>(v)).name != nullptr; ++v) use(static_cast<Op>(v));
+}
+
 enum class Activation { none, relu, relu6 };
 
 // Index of the network's input in `Layer::inputs`.
@@ -86,7 +130,7 @@ struct Network {
   // The layer whose output the loss reads: the last one, or the one before a closing softmax.
   [[nodiscard]] int logits_layer() const {
     const int last = static_cast<int>(layers.size()) - 1;
-    return layers[static_cast<std::size_t>(last)].op == Op::softmax
+    return traits(layers[static_cast<std::size_t>(last)].op).closing
                ? layers[static_cast<std::size_t>(last)].inputs[0]
                : last;
   }
@@ -96,9 +140,7 @@ struct Network {
   friend bool operator==(const Network&, const Network&) = default;
 };
 
-// True for conv2d, depthwise_conv2d and fully_connected: the layers with weights (and, where
-// `bias`, biases).
-[[nodiscard]] bool has_weights(const Layer& layer);
+[[nodiscard]] constexpr bool has_weights(const Layer& layer) { return traits(layer.op).weights; }
 // Weights without biases; 0 for layers that have none.
 [[nodiscard]] std::int64_t weight_count(const Layer& layer);
 [[nodiscard]] std::int64_t weight_count(const Network& network);
@@ -115,7 +157,10 @@ struct Network {
   return layer.op == Op::concat ? layer.parts[index].elements : layer.in.elements();
 }
 
-[[nodiscard]] const char* name_of(Op op);
+[[nodiscard]] constexpr const char* name_of(Op op) {
+  const char* name = traits(op).name;
+  return name == nullptr ? "?" : name;
+}
 [[nodiscard]] const char* name_of(Activation activation);
 
 // Index of the layer called `name`, or -2 when there is none; "input" is kNetworkInput.

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <set>
 #include <span>
@@ -165,16 +166,15 @@ constexpr const char* kSizeText = "an integer of 1 to 65535";
 constexpr const char* kPairText = "an integer of 1 to 65535 or [height, width]";
 
 Op read_op(Table& table) {
-  const char* expected =
-      "conv2d, depthwise_conv2d, fully_connected, max_pool2d, average_pool2d, global_average_pool, "
-      "add, concat or softmax";
-  const std::string text = table.text("op", expected, nullptr);
-  for (const Op op :
-       {Op::conv2d, Op::depthwise_conv2d, Op::fully_connected, Op::max_pool2d, Op::average_pool2d,
-        Op::global_average_pool, Op::add, Op::concat, Op::softmax}) {
-    if (text == name_of(op)) return op;
-  }
-  table.wrong("op", expected);
+  std::vector<std::string> names;
+  each_op([&names](Op op) { names.emplace_back(name_of(op)); });
+  const std::string last = names.back();
+  const std::string expected =
+      fmt::format("{} or {}", fmt::join(names.begin(), names.end() - 1, ", "), last);
+  const std::string text = table.text("op", expected.c_str(), nullptr);
+  const auto found = std::ranges::find(names, text);
+  if (found == names.end()) table.wrong("op", expected);
+  return static_cast<Op>(found - names.begin());
 }
 
 Activation read_activation(Table& table) {
@@ -243,12 +243,12 @@ void read_inputs(Table& table, const Network& network, Layer& layer) {
   } else {
     layer.inputs = {previous};
   }
-  if (layer.op == Op::concat && !layer.inputs.empty()) return;
-  const std::size_t arity = layer.op == Op::add ? 2 : 1;
+  if (traits(layer.op).inputs == 0 && !layer.inputs.empty()) return;
+  const std::size_t arity = traits(layer.op).inputs;
   if (layer.inputs.size() != arity) {
     if (many != nullptr)
       table.wrong("inputs", fmt::format("{} name(s) for op {}", arity, name_of(layer.op)));
-    table.missing("inputs", "two names for op add");
+    table.missing("inputs", fmt::format("two names for op {}", name_of(layer.op)));
   }
   layer.in = network.shape_of(layer.inputs[0]);
 }
@@ -330,15 +330,14 @@ Layer read_layer(const toml::value& value, const std::string& file, const Networ
   read_inputs(table, network, layer);
   if (layer.op == Op::concat) {
     read_concat(table, network, layer);
-  } else if (layer.op == Op::global_average_pool) {
+  } else if (traits(layer.op).whole) {
     layer.kernel_h = layer.in.h;
     layer.kernel_w = layer.in.w;
-  } else if (layer.op != Op::fully_connected && layer.op != Op::add && layer.op != Op::softmax) {
+  } else if (traits(layer.op).window) {
     read_window(table, layer);
   }
   if (has_weights(layer)) read_weights(table, layer, network.classes);
-  if (layer.op != Op::global_average_pool && layer.op != Op::softmax && layer.op != Op::concat)
-    layer.activation = read_activation(table);
+  if (traits(layer.op).activation) layer.activation = read_activation(table);
   table.finish(table.known());
   layer.out = output_shape(layer, fmt::format("{}:{}", file, value.location().line()));
   return layer;
@@ -475,7 +474,7 @@ std::string to_toml(const Network& network) {
     }
     text += "]\n";
     const bool conv = l.op == Op::conv2d || l.op == Op::depthwise_conv2d;
-    if (conv || l.op == Op::max_pool2d || l.op == Op::average_pool2d) {
+    if (traits(l.op).window && !traits(l.op).whole) {
       text += fmt::format("kernel = [{}, {}]\nstride = [{}, {}]\n", l.kernel_h, l.kernel_w,
                           l.stride_h, l.stride_w);
       if (conv) text += fmt::format("dilation = [{}, {}]\n", l.dilation_h, l.dilation_w);
@@ -495,7 +494,7 @@ std::string to_toml(const Network& network) {
         constants += fmt::format("{}{}", constants.empty() ? "" : ", ", c);
       text += fmt::format("gains = [{}]\nconstants = [{}]\n", gains, constants);
     }
-    if (l.op != Op::global_average_pool && l.op != Op::softmax && l.op != Op::concat) {
+    if (traits(l.op).activation) {
       text += fmt::format("activation = \"{}\"\n", name_of(l.activation));
     }
   }

@@ -67,7 +67,7 @@ class Backward {
         o_(o),
         batch_(u32(batch)),
         q_(q),
-        keep_(variant == Variant::sparse ? 26.0 / 256 : 1) {}
+        keep_(variant == Variant::sparse ? 26.0 / spec::kKeepAll : 1) {}
 
   std::vector<PlannedCommand> run() {
     const int last = shape_.net.logits_layer();
@@ -405,7 +405,7 @@ Scratch backprop_scratch(const QuantizedNetwork& q, Variant variant, int batch,
     std::uint64_t trained = 0;
     for (const TensorTraining& t : options.training) {
       const QuantizedLayer& l = q.layers[t.tensor / 2];
-      const double share = t.keep / 256.0;
+      const double share = t.keep / double{spec::kKeepAll};
       trained += static_cast<std::uint64_t>(std::llround(
           static_cast<double>(t.tensor % 2 == 0 ? l.weights.size() : l.bias.size()) * share));
     }

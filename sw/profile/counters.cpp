@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "cmodel/spec/hardware.hpp"
+#include "cmodel/spec/npu_identity.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 
@@ -59,9 +60,7 @@ Counters counters_of(const json& j, const std::string& origin) {
 }
 
 bool known_opcode(const std::string& name) {
-  for (std::uint32_t op = 0; op <= static_cast<std::uint32_t>(spec::Opcode::update_); ++op)
-    if (spec::to_string(static_cast<spec::Opcode>(op)) == name) return true;
-  return false;
+  return spec::from_string<spec::Opcode>(name).has_value();
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <set>
 #include <sstream>
@@ -17,20 +18,33 @@ namespace lastmile::profile {
 namespace {
 
 using spec::Counter;
+using spec::Opcode;
 
 constexpr std::array<int, 5> kMacros = {8, 32, 64, 256, 1024};  // KB
 constexpr std::array<const char*, 4> kDram = {"ddr", "lpddr4", "lpddr5", "hbm2"};
 
+// An engine of elements costs by its own row; those of matrices add by that of ADD.
+bool has_element_cell(Opcode op) {
+  return spec::traits(op).layout != spec::Layout::none_ && !spec::traits(op).weights;
+}
+std::string element_cell(Opcode op) {
+  std::string name(spec::to_string(has_element_cell(op) ? op : Opcode::add_));
+  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return "element." + name;
+}
+
 std::vector<CellName> make_names() {
   std::vector<CellName> names = {
-      {"array.mac_w16", "pJ", Component::array},     {"array.mac_w8", "pJ", Component::array},
-      {"register.bit", "pJ", Component::registers},  {"random.word64", "pJ", Component::random},
-      {"perturb.element", "pJ", Component::random},  {"requant.byte", "pJ", Component::requant},
-      {"element.pool", "pJ", Component::element},    {"element.add", "pJ", Component::element},
-      {"element.softmax", "pJ", Component::element}, {"element.loss", "pJ", Component::element},
-      {"element.update", "pJ", Component::element},  {"wire.bit_mm", "pJ", Component::wire},
-      {"control.cycle", "pJ", Component::control},   {"leak.sram_kb", "uW", Component::leakage},
-      {"leak.multiplier", "uW", Component::leakage}};
+      {"array.mac_w16", "pJ", Component::array},    {"array.mac_w8", "pJ", Component::array},
+      {"register.bit", "pJ", Component::registers}, {"random.word64", "pJ", Component::random},
+      {"perturb.element", "pJ", Component::random}, {"requant.byte", "pJ", Component::requant},
+  };
+  for (const Opcode op : spec::kAll<Opcode>)
+    if (has_element_cell(op)) names.push_back({element_cell(op), "pJ", Component::element});
+  names.insert(names.end(), {{"wire.bit_mm", "pJ", Component::wire},
+                             {"control.cycle", "pJ", Component::control},
+                             {"leak.sram_kb", "uW", Component::leakage},
+                             {"leak.multiplier", "uW", Component::leakage}});
   for (const char* kind : {"read64", "write64", "read256", "write256"})
     for (const int kb : kMacros)
       names.push_back({fmt::format("sram.{}_{}KB", kind, kb), "pJ", Component::scratchpad});
@@ -211,7 +225,8 @@ CellCounts cell_counts(const CommandCounters& command, const CounterFile& file,
   const auto n = [&](Counter which) { return static_cast<double>(c[which]); };
   CellCounts out = no_counts();
   const auto add = [&](const std::string& cell, double count) { out[cell_index(cell)] += count; };
-  const bool matrix = command.opcode == "CONV2D" || command.opcode == "DEPTHWISE";
+  const Opcode op = spec::from_string<Opcode>(command.opcode).value_or(Opcode::end_);
+  const bool matrix = spec::traits(op).weights;
 
   add(file.weight_bits == 8 ? "array.mac_w8" : "array.mac_w16", n(Counter::macs_));
   add("register.bit",
@@ -219,12 +234,7 @@ CellCounts cell_counts(const CommandCounters& command, const CounterFile& file,
   add("random.word64", n(Counter::random_words_));
   if (matrix && c[Counter::random_words_] != 0) add("perturb.element", n(Counter::weight_loads_));
   if (matrix) add("requant.byte", n(Counter::act_write_bytes_));
-  const char* element = command.opcode == "POOL"      ? "element.pool"
-                        : command.opcode == "SOFTMAX" ? "element.softmax"
-                        : command.opcode == "LOSS"    ? "element.loss"
-                        : command.opcode == "UPDATE"  ? "element.update"
-                                                      : "element.add";
-  add(element, n(Counter::element_ops_));
+  add(element_cell(op), n(Counter::element_ops_));
 
   const int act = macro_for(hw.act_bytes);
   const double read_bits = n(Counter::sram_reads_) * 8 * hw.rows;

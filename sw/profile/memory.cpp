@@ -8,7 +8,6 @@ namespace lastmile::profile {
 namespace {
 
 using spec::Descriptor;
-using spec::Opcode;
 
 std::uint64_t region(std::uint32_t outputs, std::uint32_t stride, std::uint32_t kernel,
                      std::uint32_t dilation) {
@@ -18,8 +17,8 @@ std::uint64_t region(std::uint32_t outputs, std::uint32_t stride, std::uint32_t 
 // Bytes of input and positions of output that a command's tiles hold at once: two, if it has more
 // than one.
 void on_chip(const Descriptor& d, const spec::HardwareParams& hw, MemoryPoint& p) {
-  const auto op = static_cast<Opcode>(d.opcode);
-  if (op != Opcode::conv2d_ && op != Opcode::depthwise_ && op != Opcode::pool_) return;
+  const spec::OpcodeTraits& is = spec::traits(d.op());
+  if (!is.tiles) return;
   const auto cuts = [](std::uint32_t whole, std::uint32_t part) {
     return (whole + part - 1) / part;
   };
@@ -29,7 +28,7 @@ void on_chip(const Descriptor& d, const spec::HardwareParams& hw, MemoryPoint& p
   const std::uint64_t halves = several ? 2 : 1;
   p.scratchpad =
       halves * d.tile_n * region(d.tile_h, d.stride_h, d.kernel_h, d.dilation_h) * d.row_pitch;
-  if (op != Opcode::pool_)
+  if (is.weights)
     p.accumulators = 2 * std::uint64_t{d.tile_n} * d.tile_h * d.tile_w *
                      static_cast<std::uint64_t>(hw.cols) * (spec::kAccBits / 8);
 }

@@ -47,13 +47,22 @@ class Message {
 
 constexpr U kSliceBegin = 1, kSliceEnd = 2, kCounter = 4;
 constexpr U kNpu = 1;  // uuid of the process track
-constexpr std::array<const char*, 14> kTracks = {"COMMAND", "FETCH", "LOAD",   "WEIGHT", "PARAM",
-                                                 "ARRAY",   "DRAIN", "STORE",  "POOL",   "ADD",
-                                                 "SOFTMAX", "LOSS",  "UPDATE", "QUEUE"};
+// A track for commands, one per engine, one for the queue.
+std::vector<std::string> track_names() {
+  std::vector<std::string> names = {"COMMAND"};
+  for (const spec::Engine e : spec::kAll<spec::Engine>)
+    if (e != spec::Engine::none_) names.emplace_back(spec::to_string(e));
+  names.emplace_back("QUEUE");
+  return names;
+}
 
+const std::vector<std::string>& tracks() {
+  static const std::vector<std::string> names = track_names();
+  return names;
+}
 U track_of(const std::string& engine) {
-  const auto at = std::find(kTracks.begin(), kTracks.end(), engine);
-  return 10 + static_cast<U>(at - kTracks.begin());
+  const auto at = std::find(tracks().begin(), tracks().end(), engine);
+  return 10 + static_cast<U>(at - tracks().begin());
 }
 constexpr U kTiles = 101, kReadRate = 102, kWriteRate = 103, kEnergy = 104;
 
@@ -114,7 +123,8 @@ std::string perfetto_trace(const json& report, const CounterFile& file, const Pr
   Trace trace;
   const Message process = Message().number(1, 1).text(6, "NPU");
   trace.descriptor(kNpu, "NPU, 1 cycle = 1 ns", &process, nullptr);
-  for (const char* track : kTracks) trace.descriptor(track_of(track), track, nullptr, nullptr);
+  for (const std::string& track : tracks())
+    trace.descriptor(track_of(track), track, nullptr, nullptr);
   const Message count = Message().number(3, 2), bytes = Message().number(3, 3);
   trace.descriptor(kTiles, "tiles in the scratchpad", nullptr, &count);
   trace.descriptor(kReadRate, "read, bytes per cycle", nullptr, &bytes);

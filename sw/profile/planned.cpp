@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 
+#include "cmodel/spec/registers.hpp"
 #include "sw/base/error.hpp"
 #include "sw/compiler/tiling.hpp"
 
@@ -41,16 +42,16 @@ void run(Device& device, std::uint32_t address, std::uint32_t count, const std::
   device.annotate(phase);
   device.write_register(reg::kQueueAddr, address);
   device.write_register(reg::kQueueCount, count);
-  device.write_register(reg::kCtrl, 1);
+  device.write_register(reg::kCtrl, spec::kStart);
   if (!device.wait_interrupt())
     throw Error(ErrorKind::device, fmt::format("{}: no interrupt", phase));
   const std::uint32_t cause = device.read_register(reg::kIrqStatus);
   device.write_register(reg::kIrqStatus, cause);
-  if ((cause & 2) == 0) return;
+  if (!reg::kIrqStatusError.is_set(cause)) return;
   const auto error = static_cast<spec::Error>(device.read_register(reg::kErrorCode));
   const std::uint32_t at = device.read_register(reg::kErrorCommand),
                       info = device.read_register(reg::kErrorInfo);
-  device.write_register(reg::kCtrl, 2);
+  device.write_register(reg::kCtrl, spec::kSoftReset);
   throw Error(ErrorKind::device, fmt::format("{}: error {} ({}) in command {}", phase,
                                              spec::to_string(error), info, at));
 }
@@ -78,7 +79,7 @@ void finish_descriptor(Descriptor& d, const spec::HardwareParams& hw) {
   d.act_max = d.has(spec::kFlagOut16) ? 32767 : 127;
   d.add_act_min = -128;
   d.add_act_max = 127;
-  d.w_keep = d.b_keep = 256;
+  d.w_keep = d.b_keep = spec::kKeepAll;
   choose_tiles(d, hw);
 }
 
@@ -107,9 +108,9 @@ CounterFile run_planned(const std::vector<PlannedCommand>& commands, const Progr
                                               "than 2^32",
                                               like.network, options.memory_bytes));
   const std::unique_ptr<Device> device = open(options);
-  device->write_register(reg::kCtrl, 2);
+  device->write_register(reg::kCtrl, spec::kSoftReset);
   device->write_register(reg::kMemLimit, static_cast<std::uint32_t>(options.memory_bytes));
-  device->write_register(reg::kIrqEnable, 3);
+  device->write_register(reg::kIrqEnable, reg::kIrqEnableDone.mask() | reg::kIrqEnableError.mask());
   device->write_register(reg::kBatchAddr, program.batch_address);
   device->write_register(reg::kLabelAddr, program.label_address);
   device->write_register(reg::kOutAddr, program.output_address);

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "cmodel/spec/hardware.hpp"
+#include "cmodel/spec/npu_identity.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/profile/compare.hpp"

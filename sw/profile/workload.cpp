@@ -44,11 +44,7 @@ QuantizedNetwork shapes_only(const Network& described, WeightType type) {
       out.requant.assign(filters, {1 << 30, -20});
     }
     out.constants.assign(l.constants.size(), 1);
-    if (l.op == Op::add) out.add = encode_add(out.out, out.out, out.out, l.activation);
-    if (l.op == Op::softmax) {
-      out.softmax = encode_softmax(1, l.name);
-      out.out = {1.0F / 256, -128};
-    }
+    encode_operator(l, out.out, out.out, out);
     q.layers.push_back(std::move(out));
   }
   const Layer& last = q.network.layers[static_cast<std::size_t>(q.network.logits_layer())];

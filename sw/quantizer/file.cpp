@@ -10,6 +10,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "cmodel/spec/npu_spec.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/graph/reader.hpp"
@@ -40,19 +41,31 @@ json quant_json(const TensorQuant& q) {
 json layer_json(const Layer& layer, const QuantizedLayer& q) {
   json j = {{"name", layer.name}, {"out", quant_json(q.out)}, {"clamp", {q.act_min, q.act_max}}};
   if (q.weight_type) j["weight_type"] = name_of(*q.weight_type);
-  if (layer.op == Op::concat) j["constants"] = q.constants;
-  if (layer.op == Op::add) {
-    const numeric::AddParams& a = q.add;
-    j["add"] = {{"zero_points", {a.zp1, a.zp2, a.zp_out}},
-                {"multipliers", {a.m1, a.m2, a.mo}},
-                {"exponents", {a.e1, a.e2, a.eo}},
-                {"left_shift", a.left_shift},
-                {"clamp", {a.act_min, a.act_max}}};
-  }
-  if (layer.op == Op::softmax) {
-    j["softmax"] = {{"multiplier", q.softmax.multiplier},
-                    {"left_shift", q.softmax.left_shift},
-                    {"diff_min", q.softmax.diff_min}};
+  switch (layer.op) {
+    case Op::concat:
+      j["constants"] = q.constants;
+      break;
+    case Op::add: {
+      const numeric::AddParams& a = q.add;
+      j["add"] = {{"zero_points", {a.zp1, a.zp2, a.zp_out}},
+                  {"multipliers", {a.m1, a.m2, a.mo}},
+                  {"exponents", {a.e1, a.e2, a.eo}},
+                  {"left_shift", a.left_shift},
+                  {"clamp", {a.act_min, a.act_max}}};
+      break;
+    }
+    case Op::softmax:
+      j["softmax"] = {{"multiplier", q.softmax.multiplier},
+                      {"left_shift", q.softmax.left_shift},
+                      {"diff_min", q.softmax.diff_min}};
+      break;
+    case Op::conv2d:
+    case Op::depthwise_conv2d:
+    case Op::fully_connected:
+    case Op::max_pool2d:
+    case Op::average_pool2d:
+    case Op::global_average_pool:
+      break;
   }
   return j;
 }
@@ -128,8 +141,8 @@ class Reader {
     const auto clamp = integers<2>(logits, "clamp", "header.logits");
     net.logits.act_min = clamp[0];
     net.logits.act_max = clamp[1];
-    net.logits.loss_multiplier =
-        static_cast<std::uint32_t>(integer(logits, "loss_multiplier", "header.logits", 0, 65535));
+    net.logits.loss_multiplier = static_cast<std::uint32_t>(
+        integer(logits, "loss_multiplier", "header.logits", 0, spec::kLossMultiplierMax));
     net.logits.loss_shift =
         static_cast<std::int32_t>(integer(logits, "loss_shift", "header.logits", 0, 31));
     read_arrays(header, net);
@@ -230,30 +243,46 @@ class Reader {
     q.act_min = clamp[0];
     q.act_max = clamp[1];
     if (mixed_ && j.contains("weight_type")) q.weight_type = width(j, in);
-    if (layer.op == Op::concat) {
-      const json& values = member(j, "constants", in);
-      if (!values.is_array()) fail(in + ".constants", values.type_name(), "a list of integers");
-      for (const json& v : values)
-        q.constants.push_back(
-            static_cast<std::int8_t>(check_integer(v, in + ".constants", -128, 127)));
+    switch (layer.op) {
+      case Op::concat:
+        read_constants(j, in, q);
+        break;
+      case Op::add:
+        read_add(member(j, "add", in), in + ".add", q);
+        break;
+      case Op::softmax: {
+        const json& s = member(j, "softmax", in);
+        const auto number = [&](const char* name) {
+          return static_cast<std::int32_t>(integer(s, name, in + ".softmax", INT32_MIN, INT32_MAX));
+        };
+        q.softmax = {number("multiplier"), number("left_shift"), number("diff_min")};
+        break;
+      }
+      case Op::conv2d:
+      case Op::depthwise_conv2d:
+      case Op::fully_connected:
+      case Op::max_pool2d:
+      case Op::average_pool2d:
+      case Op::global_average_pool:
+        break;
     }
-    if (layer.op == Op::add) {
-      const json& a = member(j, "add", in);
-      const std::string where = in + ".add";
-      const auto zp = integers<3>(a, "zero_points", where);
-      const auto m = integers<3>(a, "multipliers", where);
-      const auto e = integers<3>(a, "exponents", where);
-      const auto c = integers<2>(a, "clamp", where);
-      const auto shift = static_cast<int>(integer(a, "left_shift", where, 0, 20));
-      q.add = {zp[0], zp[1], zp[2], m[0], m[1], m[2], e[0], e[1], e[2], shift, c[0], c[1]};
-    }
-    if (layer.op == Op::softmax) {
-      const json& s = member(j, "softmax", in);
-      const auto number = [&](const char* name) {
-        return static_cast<std::int32_t>(integer(s, name, in + ".softmax", INT32_MIN, INT32_MAX));
-      };
-      q.softmax = {number("multiplier"), number("left_shift"), number("diff_min")};
-    }
+  }
+
+  void read_constants(const json& j, const std::string& in, QuantizedLayer& q) const {
+    const json& values = member(j, "constants", in);
+    if (!values.is_array()) fail(in + ".constants", values.type_name(), "a list of integers");
+    for (const json& v : values)
+      q.constants.push_back(
+          static_cast<std::int8_t>(check_integer(v, in + ".constants", -128, 127)));
+  }
+
+  void read_add(const json& a, const std::string& where, QuantizedLayer& q) const {
+    const auto zp = integers<3>(a, "zero_points", where);
+    const auto m = integers<3>(a, "multipliers", where);
+    const auto e = integers<3>(a, "exponents", where);
+    const auto c = integers<2>(a, "clamp", where);
+    const auto shift = static_cast<int>(integer(a, "left_shift", where, 0, 20));
+    q.add = {zp[0], zp[1], zp[2], m[0], m[1], m[2], e[0], e[1], e[2], shift, c[0], c[1]};
   }
 
   template <class T>

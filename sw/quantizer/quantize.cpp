@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 
+#include "cmodel/spec/npu_spec.hpp"
 #include "sw/base/error.hpp"
 #include "sw/golden/golden.hpp"
 
@@ -227,12 +228,12 @@ CalibrationRanges calibrate(const Golden<float>& golden, const FloatParams<float
 Requant encode_requant(double factor, const std::string& what) {
   if (!std::isfinite(factor) || factor <= 0 || factor >= 0x1p30)
     fail(fmt::format("{} is {}, expected a positive number below 2^30", what, factor));
-  if (factor < 0x1p-41) return {1 << 30, -40};
+  if (factor < std::ldexp(0.5, spec::kExponentMin)) return {1 << 30, spec::kExponentMin};
   int e = 0;
   const double f = std::frexp(factor, &e);
   auto m = static_cast<std::int64_t>(std::round(f * 0x1p31));
   if (m == std::int64_t{1} << 31) m /= 2, ++e;
-  if (e > 30) return {numeric::kBiasMax, 30};
+  if (e > spec::kExponentMax) return {numeric::kBiasMax, spec::kExponentMax};
   return {static_cast<std::int32_t>(m), e};
 }
 
@@ -317,6 +318,28 @@ SoftmaxQuant encode_softmax(float input_scale, const std::string& what) {
   return {static_cast<std::int32_t>(m), shift, -static_cast<std::int32_t>(std::floor(radius))};
 }
 
+bool encode_operator(const Layer& layer, const TensorQuant& a, const TensorQuant& b,
+                     QuantizedLayer& q) {
+  switch (layer.op) {
+    case Op::add:
+      q.add = encode_add(a, b, q.out, layer.activation);
+      return true;
+    case Op::softmax:
+      q.out = {1.0F / 256, -128};
+      q.softmax = encode_softmax(a.scale, "layer '" + layer.name + "'");
+      return true;
+    case Op::conv2d:
+    case Op::depthwise_conv2d:
+    case Op::fully_connected:
+    case Op::max_pool2d:
+    case Op::average_pool2d:
+    case Op::global_average_pool:
+    case Op::concat:
+      break;
+  }
+  return false;
+}
+
 QuantizedNetwork quantize(const Network& network, const FloatParams<float>& params,
                           const CalibrationRanges& ranges, const QuantizeOptions& o) {
   check_options(o);
@@ -339,18 +362,8 @@ QuantizedNetwork quantize(const Network& network, const FloatParams<float>& para
     const Layer& layer = out.network.layers[i];
     QuantizedLayer& q = out.layers[i];
     const TensorQuant in = out.quant_of(layer.inputs[0]);
-    const bool keeps_quant = layer.op == Op::max_pool2d || layer.op == Op::average_pool2d ||
-                             layer.op == Op::global_average_pool;
-    q.out = keeps_quant ? in : quant_of_range(ranges.layers[i]);
-    if (layer.op == Op::softmax) {
-      q.out = {1.0F / 256, -128};
-      q.softmax = encode_softmax(in.scale, "layer '" + layer.name + "'");
-      continue;
-    }
-    if (layer.op == Op::add) {
-      q.add = encode_add(in, out.quant_of(layer.inputs[1]), q.out, layer.activation);
-      continue;
-    }
+    q.out = traits(layer.op).keeps_quant ? in : quant_of_range(ranges.layers[i]);
+    if (encode_operator(layer, in, out.quant_of(layer.inputs.back()), q)) continue;
     if (layer.op == Op::concat) {
       // The bytes of the inputs are taken over: what the output's quantization has to be follows.
       q.out = {static_cast<float>(in.scale * layer.parts[0].gain), in.zero_point};

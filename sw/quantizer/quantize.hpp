@@ -102,5 +102,9 @@ struct QuantizeOptions {
 [[nodiscard]] numeric::AddParams encode_add(const TensorQuant& a, const TensorQuant& b,
                                             const TensorQuant& out, Activation activation);
 [[nodiscard]] SoftmaxQuant encode_softmax(float input_scale, const std::string& what);
+// The integers of an operator that computes with the scales of its inputs a and b (add, softmax),
+// and the quantization of its output where the operator fixes it; false for any other operator.
+bool encode_operator(const Layer& layer, const TensorQuant& a, const TensorQuant& b,
+                     QuantizedLayer& q);
 
 }  // namespace lastmile

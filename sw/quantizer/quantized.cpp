@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "cmodel/spec/npu_spec.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/golden/params.hpp"
@@ -49,7 +50,8 @@ class Checker {
     for (std::size_t i = 0; i < table.size(); ++i) {
       range(fmt::format("{} multiplier {}", field, i), table[i].multiplier, 0,
             std::numeric_limits<std::int32_t>::max());
-      range(fmt::format("{} exponent {}", field, i), table[i].exponent, -40, 30);
+      range(fmt::format("{} exponent {}", field, i), table[i].exponent, spec::kExponentMin,
+            spec::kExponentMax);
     }
   }
 
@@ -77,6 +79,36 @@ void check_weights(const Checker& check, const Layer& layer, const QuantizedLaye
   for (std::size_t i = 0; i < filters; ++i)
     check.scale(fmt::format("weight scale {}", i), q.weight_scale[i]);
   check.requant("requantization", q.requant);
+}
+
+// The integers of operators without weights.
+void check_operator(const Checker& check, const Layer& layer, const QuantizedLayer& q) {
+  switch (layer.op) {
+    case Op::add: {
+      const numeric::AddParams& a = q.add;
+      check.requant("add", {{a.m1, a.e1}, {a.m2, a.e2}, {a.mo, a.eo}});
+      check.range("add left shift", a.left_shift, 0, 20);
+      check.clamp("add clamp", a.act_min, a.act_max, -128, 127);
+      for (const std::int32_t zp : {a.zp1, a.zp2, a.zp_out})
+        check.range("add zero point", zp, -128, 127);
+      break;
+    }
+    case Op::softmax:
+      check.range("softmax multiplier", q.softmax.multiplier, 0,
+                  std::numeric_limits<std::int32_t>::max());
+      check.range("softmax left shift", q.softmax.left_shift, 0, spec::kSoftmaxShiftMax);
+      check.range("softmax smallest difference", q.softmax.diff_min,
+                  std::numeric_limits<std::int32_t>::min(), 0);
+      break;
+    case Op::conv2d:
+    case Op::depthwise_conv2d:
+    case Op::fully_connected:
+    case Op::max_pool2d:
+    case Op::average_pool2d:
+    case Op::global_average_pool:
+    case Op::concat:  // check_concat
+      break;
+  }
 }
 
 // Scales are float32, so products of them agree to that.
@@ -143,21 +175,7 @@ void validate(const QuantizedNetwork& net, const std::string& origin) {
     if (q.weight_type && !has_weights(layer))
       check.fail("weight type", name_of(*q.weight_type), "none for a layer without weights");
     check_concat(check, net, i);
-    if (layer.op == Op::add) {
-      const numeric::AddParams& a = q.add;
-      check.requant("add", {{a.m1, a.e1}, {a.m2, a.e2}, {a.mo, a.eo}});
-      check.range("add left shift", a.left_shift, 0, 20);
-      check.clamp("add clamp", a.act_min, a.act_max, -128, 127);
-      for (const std::int32_t zp : {a.zp1, a.zp2, a.zp_out})
-        check.range("add zero point", zp, -128, 127);
-    }
-    if (layer.op == Op::softmax) {
-      check.range("softmax multiplier", q.softmax.multiplier, 0,
-                  std::numeric_limits<std::int32_t>::max());
-      check.range("softmax left shift", q.softmax.left_shift, 0, 30);
-      check.range("softmax smallest difference", q.softmax.diff_min,
-                  std::numeric_limits<std::int32_t>::min(), 0);
-    }
+    check_operator(check, layer, q);
   }
   if (net.logits.requant.empty()) return;
   const Layer& head = net.network.layers[static_cast<std::size_t>(net.network.logits_layer())];
@@ -167,8 +185,8 @@ void validate(const QuantizedNetwork& net, const std::string& origin) {
   check.count("logit requantization", net.logits.requant.size(),
               static_cast<std::size_t>(head.filters));
   check.requant("logit requantization", net.logits.requant);
-  check.range("loss multiplier", net.logits.loss_multiplier, 0, 65535);
-  check.range("loss shift", net.logits.loss_shift, 0, 31);
+  check.range("loss multiplier", net.logits.loss_multiplier, 0, spec::kLossMultiplierMax);
+  check.range("loss shift", net.logits.loss_shift, 0, spec::kLossShiftMax);
 }
 
 std::uint64_t weights_hash(const QuantizedNetwork& network) {

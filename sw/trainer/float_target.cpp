@@ -139,8 +139,8 @@ FloatTarget::FloatTarget(const Golden<float>& golden, FloatParams<float>& params
     s.moved_values.push_back(bias ? std::span<float>(moved.bias) : std::span<float>(moved.weights));
     t.rows = bias ? 1 : q.rows;
     t.columns = bias ? static_cast<int>(q.bias.size()) : q.columns;
-    // Amplitudes are for z of variance 1; the Gaussian's integers have the step 3.5/127.
-    const double unit = distribution == spec::Distribution::sign_ ? 1.0 : 3.5 / 127;
+    // Amplitudes are for z of variance 1; the Gaussian's integers have a smaller step.
+    const double unit = numeric::z_unit(distribution);
     t.eps = plan.eps_lsb * unit;
     t.step = plan.step_lsb * unit;
     t.lsb = q.weight_scale;
@@ -148,7 +148,7 @@ FloatTarget::FloatTarget(const Golden<float>& golden, FloatParams<float>& params
       for (float& v : t.lsb) v *= network.quant_of(layer.inputs[0]).scale;
     t.channel_is_row = !bias && layer.op != Op::depthwise_conv2d;
     t.z.resize(t.values.size());
-    if (plan.keep < 256) {
+    if (plan.keep < spec::kKeepAll) {
       for (int row = 0; row < t.rows; ++row)
         for (int column = 0; column < t.columns; ++column)
           t.mask.push_back(numeric::kept(mask_seed, t.id, static_cast<std::uint32_t>(row),

@@ -8,6 +8,7 @@
 #include <numeric>
 #include <utility>
 
+#include "cmodel/spec/npu_spec.hpp"
 #include "sw/base/detmath.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/rng.hpp"
@@ -52,14 +53,14 @@ std::uint32_t step_register(const ForwardGradientOptions& o, std::uint32_t step)
 
 std::uint32_t encode_step_factor(double factor) {
   std::uint32_t shift = 0;
-  while (shift < 16 && factor < 0.5) factor *= 2, ++shift;
+  while (shift < spec::kStepShiftMax && factor < 0.5) factor *= 2, ++shift;
   const auto mantissa = static_cast<std::uint32_t>(std::clamp(factor * 65536 + 0.5, 1.0, 65535.0));
-  return mantissa | shift << 16;
+  return spec::reg::kStepMantissa.set(mantissa) | spec::reg::kStepShift.set(shift);
 }
 
 double step_factor(std::uint32_t step_register) {
-  return std::ldexp(static_cast<double>(step_register & 0xffff) / 65536,
-                    -static_cast<int>(step_register >> 16 & 0x3f));
+  return std::ldexp(static_cast<double>(spec::reg::kStepMantissa.get(step_register)) / 65536,
+                    -static_cast<int>(spec::reg::kStepShift.get(step_register)));
 }
 
 std::uint64_t probe_seed(std::uint64_t seed, int probe) {

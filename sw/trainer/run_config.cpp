@@ -96,7 +96,7 @@ TensorTraining tensor_of(const json& j, const std::string& path, const std::stri
   constexpr double kMost = std::numeric_limits<double>::max();
   const Fields f(j, path, name, {"tensor", "eps", "step", "keep"});
   return {f.integer<std::uint32_t>("tensor"), f.number("eps", kMost), f.number("step", kMost),
-          f.small("keep", 0, 256)};
+          f.small("keep", 0, spec::kKeepAll)};
 }
 
 std::string distribution_name(spec::Distribution d) { return std::string(spec::to_string(d)); }

@@ -78,9 +78,9 @@ ContractOutput ContractNetwork::run(int layer,
   const Layer& l = network_.network.layers.at(at(layer));
   const QuantizedLayer& q = network_.layers[at(layer)];
   ContractOutput r;
-  if (l.op == Op::softmax)
-    throw Error(ErrorKind::usage,
-                fmt::format("layer '{}' is a softmax, expected a layer before it", l.name));
+  if (traits(l.op).closing)
+    throw Error(ErrorKind::usage, fmt::format("layer '{}' is a {}, expected a layer before it",
+                                              l.name, name_of(l.op)));
   if (l.op == Op::add) {
     Drain drain{0, q.add.act_min, q.add.act_max, -128, 127};
     r.out.reserve(inputs[0].size());

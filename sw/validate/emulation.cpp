@@ -20,7 +20,7 @@ std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 Directions::Directions(const QuantizedNetwork& network, std::span<const TensorTraining> plan,
                        spec::Distribution distribution, std::uint64_t mask_seed)
     : distribution_(distribution) {
-  const double unit = distribution == spec::Distribution::sign_ ? 1.0 : 3.5 / 127;
+  const double unit = numeric::z_unit(distribution);
   bool masked = false;
   for (const TensorTraining& p : plan) {
     Tensor t;
@@ -40,7 +40,7 @@ Directions::Directions(const QuantizedNetwork& network, std::span<const TensorTr
                         static_cast<double>(q.weight_scale[at(t.bias ? c : channel_of(l, r, c))]));
     t.eps = p.eps_lsb * unit;
     t.step = p.step_lsb * unit;
-    masked = masked || p.keep < 256;
+    masked = masked || p.keep < spec::kKeepAll;
     elements_ += t.count;
     tensors_.push_back(std::move(t));
   }
@@ -54,7 +54,7 @@ Directions::Directions(const QuantizedNetwork& network, std::span<const TensorTr
 }
 
 void Directions::set_eps(std::span<const TensorTraining> plan) {
-  const double unit = distribution_ == spec::Distribution::sign_ ? 1.0 : 3.5 / 127;
+  const double unit = numeric::z_unit(distribution_);
   for (std::size_t k = 0; k < tensors_.size(); ++k) tensors_[k].eps = plan[k].eps_lsb * unit;
 }
 
@@ -316,7 +316,8 @@ void EmulatedTarget<T>::update(std::span<const std::uint64_t> seeds,
     }
     const numeric::Step step =
         numeric::combine_step(c.step.mantissa, static_cast<int>(c.step.shift),
-                              step_register & 0xffff, static_cast<int>(step_register >> 16 & 0x3f));
+                              spec::reg::kStepMantissa.get(step_register),
+                              static_cast<int>(spec::reg::kStepShift.get(step_register)));
     for (std::size_t i = 0; i < t.count; ++i) {
       if (g[t.first + i] == 0) continue;
       const std::uint32_t bits = numeric::hash_element(

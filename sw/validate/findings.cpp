@@ -134,9 +134,7 @@ class Judge {
     for (const LayerReport& r : a_.layers) {
       const std::size_t i = at(r.layer);
       const Op op = layer(i).op;
-      if (r.layer == net_.logits_layer() || op == Op::max_pool2d || op == Op::average_pool2d ||
-          op == Op::global_average_pool || op == Op::concat)
-        continue;
+      if (r.layer == net_.logits_layer() || traits(op).keeps_quant || op == Op::concat) continue;
       const TensorQuant& quant = q_.layers[i].out;
       const double range = a_.golden_high[i] - a_.golden_low[i];
       const double factor = static_cast<double>(quant.scale) * 255 / range;
@@ -225,7 +223,7 @@ class Judge {
     const QuantizedLayer& q = q_.layers[i];
     const Layer& l = layer(i);
     const bool add = l.op == Op::add;
-    if (r.layer != net_.logits_layer() && l.op != Op::softmax) {
+    if (r.layer != net_.logits_layer() && !traits(l.op).closing) {
       const auto clamp = activation_clamp(l.activation, q.out);
       const std::int32_t low = add ? q.add.act_min : q.act_min;
       if (low != clamp[0])

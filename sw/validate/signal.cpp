@@ -168,7 +168,7 @@ void perturbation_sizes(const Directions& directions, std::uint64_t seed,
   directions.draw(seed, z);
   out.delta_histogram.assign(17, 0);
   std::int64_t total = 0;
-  const double unit = directions.distribution() == spec::Distribution::sign_ ? 1.0 : 3.5 / 127;
+  const double unit = numeric::z_unit(directions.distribution());
   for (const auto& t : directions.tensors()) {
     out.tensors.push_back({tensor_name(network.network, t.id), static_cast<std::int64_t>(t.count),
                            t.eps / unit, coefficient * t.step / unit});
@@ -234,7 +234,7 @@ void drift(const Bench& bench, const Directions& directions, const Dataset& test
   double squares = 0, expected = 0, sum = 0;
   for (const auto& tensor : directions.tensors()) {
     const QuantizedLayer &a = bench.network.layers[tensor.layer], &b = after.layers[tensor.layer];
-    const double unit = directions.distribution() == spec::Distribution::sign_ ? 1.0 : 3.5 / 127;
+    const double unit = numeric::z_unit(directions.distribution());
     const double step = c * tensor.step / unit;
     for (std::size_t i = 0; i < tensor.count; ++i) {
       const double moved =
@@ -326,7 +326,7 @@ RoundingPoint measure_rounding(double step_lsb, spec::Distribution distribution,
   RoundingPoint out;
   out.step = step_lsb;
   const bool sign = distribution == spec::Distribution::sign_;
-  const double unit = sign ? 1.0 : 3.5 / 127;
+  const double unit = numeric::z_unit(distribution);
   const ScaledStep encoded = encode_step(step_lsb * unit, "step");
   const numeric::Step step{encoded.mantissa, static_cast<int>(encoded.shift)};
   struct Sums {

@@ -3,11 +3,12 @@
 
 #include <fmt/format.h>
 
-#include <array>
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "cmodel/spec/npu_spec.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 
@@ -16,14 +17,14 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::pair<std::string_view, VectorOp>, 7> kOps = {
-    {{"conv2d", VectorOp::conv2d},
-     {"depthwise_conv2d", VectorOp::depthwise_conv2d},
-     {"fully_connected", VectorOp::fully_connected},
-     {"add", VectorOp::add},
-     {"average_pool2d", VectorOp::average_pool2d},
-     {"max_pool2d", VectorOp::max_pool2d},
-     {"softmax", VectorOp::softmax}}};
+// Operators that a file may name, each executed by one command.
+std::vector<Op> known_ops() {
+  std::vector<Op> known;
+  each_op([&known](Op op) {
+    if (!traits(op).whole && traits(op).inputs != 0) known.push_back(op);
+  });
+  return known;
+}
 constexpr std::int64_t kMostElements = std::int64_t{1} << 28;
 
 // An object of the file with the words that lead to it, for messages.
@@ -275,13 +276,16 @@ class Reader {
   VectorLayer layer(const Node& node, int index, const VectorCase& so_far) const {
     VectorLayer out;
     const std::string op = node.text("op");
-    const auto* const known = std::find_if(kOps.begin(), kOps.end(),
-                                           [&](const auto& entry) { return entry.first == op; });
-    if (known == kOps.end())
-      node.fail(
-          "op", "\"" + op + "\"",
-          "conv2d, depthwise_conv2d, fully_connected, add, average_pool2d, max_pool2d, softmax");
-    out.op = known->second;
+    const std::vector<Op> known = known_ops();
+    const auto found =
+        std::ranges::find_if(known, [&op](Op candidate) { return op == name_of(candidate); });
+    if (found == known.end()) {
+      std::string names;
+      for (const Op candidate : known)
+        names += fmt::format("{}{}", names.empty() ? "" : ", ", name_of(candidate));
+      node.fail("op", "\"" + op + "\"", names);
+    }
+    out.op = *found;
     out.name = node.has("name") && node.at.at("name").is_string() ? node.text("name")
                                                                   : fmt::format("{} {}", index, op);
     check_tag(node, "kind", "s8");
@@ -290,26 +294,23 @@ class Reader {
     if (node.has("params") && !node.at.at("params").is_object())
       node.fail("params", Node::shown(node.at.at("params")), "an object");
 
-    const bool matrix = out.op == VectorOp::conv2d || out.op == VectorOp::depthwise_conv2d ||
-                        out.op == VectorOp::fully_connected;
-    out.inputs.push_back(
-        operand(node, out.op == VectorOp::add ? "input1" : "input", 0, index, so_far));
-    if (out.op == VectorOp::add) out.inputs.push_back(operand(node, "input2", 1, index, so_far));
+    const bool matrix = traits(out.op).weights;
+    out.inputs.push_back(operand(node, out.op == Op::add ? "input1" : "input", 0, index, so_far));
+    if (out.op == Op::add) out.inputs.push_back(operand(node, "input2", 1, index, so_far));
     const auto tensors = tensors_of(node);
     if (tensors && tensors->has("expected")) out.expected = int8_tensor(tensors->child("expected"));
     if (!out.expected && node.at.contains("op") && &node.at == &root_.at)
       node.fail("tensors.expected", "nothing", "an int8 tensor");
     if (matrix) read_matrix(node, out);
-    if (matrix || out.op == VectorOp::average_pool2d || out.op == VectorOp::max_pool2d)
-      read_window(node, out);
+    if (matrix || traits(out.op).window) read_window(node, out);
     number(node, "act_min", out.act_min, -128, 127);
     number(node, "act_max", out.act_max, -128, 127);
     if (out.act_min > out.act_max) {
       node.fail("act_min", std::to_string(out.act_min),
                 fmt::format("at most act_max, {}", out.act_max));
     }
-    if (out.op == VectorOp::add) read_add(node, out);
-    if (out.op == VectorOp::softmax) {
+    if (out.op == Op::add) read_add(node, out);
+    if (out.op == Op::softmax) {
       number(node, "input_multiplier", out.multiplier1, 0, 0x7fffffff, true);
       number(node, "input_left_shift", out.shift1, 0, 30, true);
       number(node, "diff_min", out.diff_min, -0x80000000LL, 0, true);
@@ -321,9 +322,9 @@ class Reader {
     const auto tensors = tensors_of(node);
     if (!tensors || !tensors->has("weights"))
       node.fail("tensors.weights", "nothing", "an int8 tensor");
-    const std::string_view layout = out.op == VectorOp::conv2d             ? "OHWI"
-                                    : out.op == VectorOp::depthwise_conv2d ? "HWO"
-                                                                           : "OI";
+    const std::string_view layout = out.op == Op::conv2d             ? "OHWI"
+                                    : out.op == Op::depthwise_conv2d ? "HWO"
+                                                                     : "OI";
     if (node.has("weights_layout") &&
         node.text("weights_layout").substr(0, layout.size()) != layout) {
       node.fail("weights_layout", "\"" + node.text("weights_layout") + "\"", std::string(layout));
@@ -332,14 +333,14 @@ class Reader {
     if (tensors->has("bias"))
       out.bias = int32_tensor(tensors->child("bias"), -0x80000000LL, 0x7fffffff);
     out.multiplier = scale_list(node, "multiplier", 0, 0x7fffffff);
-    out.shift = scale_list(node, "shift", -40, 30);
+    out.shift = scale_list(node, "shift", spec::kExponentMin, spec::kExponentMax);
     number(node, "input_zero_point", out.input_zero_point, -128, 127);
     number(node, "output_zero_point", out.output_zero_point, -128, 127);
     number(node, "groups", out.groups, 1, 65535);
   }
 
   static void read_window(const Node& node, VectorLayer& out) {
-    const bool pool = out.op == VectorOp::average_pool2d || out.op == VectorOp::max_pool2d;
+    const bool pool = !traits(out.op).weights;
     number(node, "kernel_h", out.kernel_h, 1, 65535, pool);
     number(node, "kernel_w", out.kernel_w, 1, 65535, pool);
     number(node, "stride_h", out.stride_h, 1, 255);
@@ -356,9 +357,9 @@ class Reader {
     number(node, "input1_multiplier", out.multiplier1, 0, 0x7fffffff, true);
     number(node, "input2_multiplier", out.multiplier2, 0, 0x7fffffff, true);
     number(node, "output_multiplier", out.multiplier_out, 0, 0x7fffffff, true);
-    number(node, "input1_shift", out.shift1, -40, 30, true);
-    number(node, "input2_shift", out.shift2, -40, 30, true);
-    number(node, "output_shift", out.shift_out, -40, 30, true);
+    number(node, "input1_shift", out.shift1, spec::kExponentMin, spec::kExponentMax, true);
+    number(node, "input2_shift", out.shift2, spec::kExponentMin, spec::kExponentMax, true);
+    number(node, "output_shift", out.shift_out, spec::kExponentMin, spec::kExponentMax, true);
     number(node, "left_shift", out.left_shift, 0, 20, true);
     number(node, "input1_zero_point", out.input_zero_point, -128, 127);
     number(node, "input2_zero_point", out.input2_zero_point, -128, 127);
@@ -370,13 +371,6 @@ class Reader {
 };
 
 }  // namespace
-
-std::string_view to_string(VectorOp op) {
-  for (const auto& [name, value] : kOps) {
-    if (value == op) return name;
-  }
-  return "?";
-}
 
 std::int64_t VectorTensor::elements() const { return static_cast<std::int64_t>(data.size()); }
 

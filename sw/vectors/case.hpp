@@ -8,21 +8,11 @@
 #include <filesystem>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
-namespace lastmile {
+#include "sw/graph/network.hpp"
 
-enum class VectorOp {
-  conv2d,
-  depthwise_conv2d,
-  fully_connected,
-  add,
-  average_pool2d,
-  max_pool2d,
-  softmax
-};
-[[nodiscard]] std::string_view to_string(VectorOp op);
+namespace lastmile {
 
 // int8 tensor, row-major. Activations NHWC, conv weights OHWI, depthwise HWO, fully connected OI.
 struct VectorTensor {
@@ -39,7 +29,7 @@ struct VectorOperand {
 };
 
 struct VectorLayer {
-  VectorOp op = VectorOp::conv2d;
+  Op op = Op::conv2d;
   std::string name;                   // for messages: the layer's name, or its operator and number
   std::vector<VectorOperand> inputs;  // one; two for add
   std::optional<VectorTensor> weights;

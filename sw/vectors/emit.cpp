@@ -79,7 +79,7 @@ Sheet requant() {
                                              numeric::kAccMin,
                                              numeric::kAccMin + 1};
   for (const std::int32_t m : ms) {
-    for (int e = -40; e <= 30; ++e) {
+    for (int e = spec::kExponentMin; e <= spec::kExponentMax; ++e) {
       for (const std::int64_t acc : accs) record(acc, m, e, 0, -32768, 32767);
     }
   }
@@ -96,8 +96,9 @@ Sheet requant() {
   for (int i = 0; i < 12000; ++i) {
     const bool wide = i % 3 == 0;
     const auto acc = static_cast<std::int64_t>(rng.next()) >> (24 + rng.below(30));
-    const int e = i % 8 == 0 ? static_cast<int>(between(rng, -40, 30))
-                             : static_cast<int>(between(rng, -18, 0));
+    const int e = i % 8 == 0
+                      ? static_cast<int>(between(rng, spec::kExponentMin, spec::kExponentMax))
+                      : static_cast<int>(between(rng, -18, 0));
     const auto zp = static_cast<std::int32_t>(wide ? 0 : between(rng, -128, 127));
     const bool clamp = i % 2 == 0;
     record(acc, multiplier(rng), e, zp,

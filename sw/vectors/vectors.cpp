@@ -9,6 +9,8 @@
 #include <span>
 #include <vector>
 
+#include "cmodel/spec/npu_identity.hpp"
+#include "cmodel/spec/registers.hpp"
 #include "sw/base/error.hpp"
 #include "sw/compiler/tiling.hpp"
 
@@ -160,7 +162,7 @@ class Runner {
     d.out_zp = l.output_zero_point;
     d.act_min = l.act_min;
     d.act_max = l.act_max;
-    d.w_keep = d.b_keep = 256;
+    d.w_keep = d.b_keep = spec::kKeepAll;
   }
 
   Placed convolution(const VectorLayer& l) {
@@ -231,7 +233,7 @@ class Runner {
     const Placed in = input(l.inputs[0]);
     image(in, d);
     d.opcode = static_cast<std::uint32_t>(Opcode::pool_);
-    if (l.op == VectorOp::max_pool2d) d.flags |= spec::kFlagMax;
+    if (l.op == Op::max_pool2d) d.flags |= spec::kFlagMax;
     window(l, d, l.kernel_h, l.kernel_w);
     d.act_min = l.act_min;
     d.act_max = l.act_max;
@@ -304,19 +306,22 @@ class Runner {
 
   Placed execute(const VectorLayer& l) {
     switch (l.op) {
-      case VectorOp::conv2d:
+      case Op::conv2d:
         return convolution(l);
-      case VectorOp::depthwise_conv2d:
+      case Op::depthwise_conv2d:
         return depthwise(l);
-      case VectorOp::fully_connected:
+      case Op::fully_connected:
         return fully_connected(l);
-      case VectorOp::add:
+      case Op::add:
         return add(l);
-      case VectorOp::average_pool2d:
-      case VectorOp::max_pool2d:
+      case Op::average_pool2d:
+      case Op::max_pool2d:
         return pool(l);
-      case VectorOp::softmax:
+      case Op::softmax:
         return softmax(l);
+      case Op::global_average_pool:  // no file names these
+      case Op::concat:
+        break;
     }
     return {};
   }
@@ -327,30 +332,27 @@ class Runner {
     const std::uint32_t at = allocate(sizeof words);
     device_.write_memory(at, std::as_bytes(std::span(words)));
     device_.annotate(fmt::format("vector {} layer {}", case_.name, case_.layers[layer_].name));
-    device_.write_register(reg::kCtrl, 2);
+    device_.write_register(reg::kCtrl, spec::kSoftReset);
     device_.write_register(reg::kMemLimit, static_cast<std::uint32_t>(std::min<std::uint64_t>(
                                                device_.memory_size(), 0xffffffff)));
-    device_.write_register(reg::kPolarity, 0);
-    device_.write_register(reg::kIrqEnable, 3);
+    device_.write_register(reg::kPolarity, u32(static_cast<std::int64_t>(spec::Polarity::none_)));
+    device_.write_register(reg::kIrqEnable,
+                           reg::kIrqEnableDone.mask() | reg::kIrqEnableError.mask());
     device_.write_register(reg::kQueueAddr, at);
     device_.write_register(reg::kQueueCount, 1);
-    device_.write_register(reg::kCtrl, 1);
+    device_.write_register(reg::kCtrl, spec::kStart);
     if (!device_.wait_interrupt())
       throw Error(ErrorKind::device,
                   fmt::format("{}: layer {}: the device never raised its interrupt", file_,
                               case_.layers[layer_].name));
-    device_.write_register(reg::kIrqStatus, 3);
+    device_.write_register(reg::kIrqStatus,
+                           reg::kIrqStatusDone.mask() | reg::kIrqStatusError.mask());
     const auto code = static_cast<spec::Error>(device_.read_register(reg::kErrorCode));
     if (code == spec::Error::none_) return;
     const std::uint32_t info = device_.read_register(reg::kErrorInfo);
-    std::string what = std::to_string(info);
-    if (code == spec::Error::field_ || code == spec::Error::address_)
-      what = spec::to_string(static_cast<spec::Field>(info));
-    if (code == spec::Error::shape_)
-      what = fmt::format("rule {}", spec::to_string(static_cast<spec::ShapeRule>(info)));
-    throw Error(ErrorKind::input,
-                fmt::format("{}: layer {}: the NPU refuses the command: {} {}", file_,
-                            case_.layers[layer_].name, spec::to_string(code), what));
+    throw Error(ErrorKind::input, fmt::format("{}: layer {}: the NPU refuses the command: {} {}",
+                                              file_, case_.layers[layer_].name,
+                                              spec::to_string(code), spec::info_text(code, info)));
   }
 
   bool compare(const VectorLayer& l, const Placed& out, VectorResult& result) {
@@ -396,20 +398,14 @@ spec::HardwareParams read_hardware(Device& device) {
                                                "device was built from another npu.toml",
                                                hash, spec::kSpecHash));
   }
-  const std::uint32_t hw0 = device.read_register(reg::kHw0);
-  const std::uint32_t hw1 = device.read_register(reg::kHw1);
-  spec::HardwareParams hw;
-  hw.rows = static_cast<int>(hw0 & 0xff);
-  hw.cols = static_cast<int>(hw0 >> 8 & 0xff);
-  hw.bus_bytes = static_cast<int>(hw0 >> 16 & 0xff);
-  hw.rq_lanes = static_cast<int>(hw0 >> 24);
-  hw.acc_depth = static_cast<int>(hw1 & 0xffff);
-  hw.act_bytes = 1 << (hw1 >> 16 & 0x1f);
-  hw.training = static_cast<int>(hw1 >> 24 & 1);
+  spec::HardwareWords words{};
+  for (std::size_t i = 0; i < words.size(); ++i)
+    words[i] = device.read_register(spec::kHardwareRegisters[i]);
+  const spec::HardwareParams hw = spec::hardware_of(words);
   if (const auto bad = spec::bad_parameter(hw); !bad.empty()) {
     throw Error(ErrorKind::device, fmt::format("hardware parameter {} of the device (HW0 0x{:08x}, "
                                                "HW1 0x{:08x}) is none of those in npu.toml",
-                                               bad, hw0, hw1));
+                                               bad, words[0], words[1]));
   }
   return hw;
 }

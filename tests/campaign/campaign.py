@@ -138,15 +138,18 @@ def readouts(folder, options):
                           examples, "--seed", seed]
                 jobs[f"{shift}-{examples}-head-{seed}"] = [*common, "--taps", "none", "--no-float", "--no-backprop"]
                 jobs[f"{shift}-{examples}-taps-{seed}"] = common
+                jobs[f"{shift}-{examples}-w8-{seed}"] = [*common, "--weights", "w8,head=w16", "--no-float",
+                                                         "--no-backprop"]
     results = run_all(folder, jobs, options.workers)
     rows = []
     for shift in READOUT_SHIFTS:
         for examples in READOUT_EXAMPLES:
-            head, taps = ([results[f"{shift}-{examples}-{kind}-{seed}"] for seed in range(1, options.seeds + 1)]
-                          for kind in ("head", "taps"))
+            head, taps, w8 = ([results[f"{shift}-{examples}-{kind}-{seed}"] for seed in range(1, options.seeds + 1)]
+                              for kind in ("head", "taps", "w8"))
             accuracy = {key: statistic([r["accuracy"][key] for r in taps])
                         for key in ("shifted", "readout", "readout_float", "backprop")}
             accuracy["head"] = statistic([r["accuracy"]["readout"] for r in head])
+            accuracy["w8"] = statistic([r["accuracy"]["readout"] for r in w8])
             accuracy["fixed_minus_float"] = statistic([r["accuracy"]["readout"] - r["accuracy"]["readout_float"]
                                                        for r in taps])
             accuracy["readout_minus_backprop"] = statistic([r["accuracy"]["readout"] - r["accuracy"]["backprop"]

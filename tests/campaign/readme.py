@@ -67,13 +67,14 @@ def readouts_table(r):
     for x in r["rows"]:
         a, w = x["accuracy"], x["work"]
         rows.append([f"`{x['shift']}`", x["examples"],
-                     *(number(a[k]) for k in ("shifted", "head", "readout", "fixed_minus_float", "backprop",
+                     *(number(a[k]) for k in ("shifted", "head", "w8", "readout", "fixed_minus_float", "backprop",
                                               "readout_minus_backprop")),
                      f"{w['readout']['passes']:.0f}", f"{w['backprop']['passes']:.0f}",
                      f"{100 * w['readout']['mmac'] / w['backprop']['mmac']:.1f}"])
     taps = ", ".join(f"{t['layer']} {t['grid']} x {t['grid']}" for t in r["rows"][0]["taps"])
-    return table(["shift", "examples", "before", "head", "readouts", "readouts: fixed - float", "backpropagation",
-                  "readouts - backpropagation", "passes: readouts", "backpropagation", "multiplications, % of those"],
+    return table(["shift", "examples", "before", "head", "readouts, w8", "readouts", "readouts: fixed - float",
+                  "backpropagation", "readouts - backpropagation", "passes: readouts", "backpropagation",
+                  "multiplications, % of those"],
                  rows) + (f"\n\n{r['seeds']} seeds; mean ± standard error, per cent. Taps: {taps}. Passes are of 64 "
                           "examples, the search for rates included; a backward pass counts as two.")
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cmodel/device/model_device.hpp"
+#include "cmodel/spec/npu_identity.hpp"
 #include "tests/cmodel/bench.hpp"
 #include "tests/cmodel/random_command.hpp"
 

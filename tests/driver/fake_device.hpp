@@ -4,13 +4,13 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <functional>
 #include <map>
 #include <stdexcept>
 #include <vector>
 
+#include "cmodel/spec/npu_identity.hpp"
 #include "sw/device/device.hpp"
 
 namespace lastmile::testing {
@@ -18,13 +18,11 @@ namespace lastmile::testing {
 class FakeDevice final : public Device {
  public:
   explicit FakeDevice(const spec::HardwareParams& hw, std::size_t bytes) : memory(bytes) {
-    const auto word = [](int v) { return static_cast<std::uint32_t>(v); };
     registers[spec::reg::kId] = spec::kMagic;
     registers[spec::reg::kSpec] = spec::kSpecHash;
-    registers[spec::reg::kHw0] =
-        word(hw.rows | hw.cols << 8 | hw.bus_bytes << 16 | hw.rq_lanes << 24);
-    registers[spec::reg::kHw1] =
-        word(hw.acc_depth | std::countr_zero(word(hw.act_bytes)) << 16 | hw.training << 24);
+    const spec::HardwareWords words = spec::hardware_words(hw);
+    for (std::size_t i = 0; i < words.size(); ++i)
+      registers[spec::kHardwareRegisters[i]] = words[i];
   }
 
   std::uint32_t read_register(std::uint32_t offset) override {
@@ -36,7 +34,7 @@ class FakeDevice final : public Device {
     written.emplace_back(offset, value);
     registers[offset] = value;
     if (offset == spec::reg::kIrqStatus) registers[offset] = 0;  // write one to clear
-    if (offset == spec::reg::kCtrl && (value & 1) != 0) {
+    if (offset == spec::reg::kCtrl && spec::reg::kCtrlStart.is_set(value)) {
       registers[spec::reg::kIrqStatus] = irq;
       if (on_start) on_start();
     }
@@ -59,7 +57,7 @@ class FakeDevice final : public Device {
   std::vector<std::pair<std::uint32_t, std::uint32_t>> written;  // registers, in order
   std::uint64_t reads = 0, writes = 0, bytes_read = 0, bytes_written = 0;
   bool interrupts = true;
-  std::uint32_t irq = 1;  // IRQ_STATUS when a queue ends
+  std::uint32_t irq = spec::reg::kIrqStatusDone.mask();  // IRQ_STATUS when a queue ends
   std::function<void()> on_start;
 };
 

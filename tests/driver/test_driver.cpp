@@ -41,7 +41,7 @@ TEST_CASE("driver: a device of another kind is refused by what differs") {
   CHECK(mentions(refused(reg::kHw0, (16 ^ 64) << 16), {"BUS_BYTES is 64"}));
   CHECK(mentions(refused(reg::kHw0, (8U ^ 1U) << 24), {"RQ_LANES is 1"}));
   CHECK(mentions(refused(reg::kHw1, 512 ^ 64), {"ACC_DEPTH is 64", "512"}));
-  CHECK(mentions(refused(reg::kHw1, (16 ^ 12) << 16), {"log2 ACT_BYTES is 12", "16"}));
+  CHECK(mentions(refused(reg::kHw1, (16 ^ 12) << 16), {"ACT_BYTES is 4096", "65536"}));
   CHECK(mentions(refused(reg::kHw1, 1 << 24), {"TRAINING is 0"}));
   FakeDevice small({}, p.memory.total_bytes - 1);
   CHECK(mentions(error_of([&] { Driver(small, p); }),

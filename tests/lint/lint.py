@@ -18,7 +18,7 @@ import layering
 import pages
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-GENERATED = {"cmodel/spec/npu_spec.hpp", "rtl/pkg/npu_pkg.sv"}
+GENERATED = {"cmodel/spec/npu_spec.hpp", "cmodel/spec/npu_identity.hpp", "rtl/pkg/npu_pkg.sv"}
 OWN = ("sw", "cmodel", "sim", "tests", "rtl")
 
 

@@ -9,7 +9,7 @@ FENCE = re.compile(r"^(```|~~~)")
 # The first cell of a table row, as in `name` or `name.*` or `a`, `b`.
 CELL = re.compile(r"^\| ((?:`[^`]+`(?:, )?)+) \|")
 PATH = re.compile(r"^[\w./*-]+$")
-NAME = r"[A-Z][a-z]+(?: (?!and )[a-z]+)*"
+NAME = r"[A-Z][a-z]+(?:'s)?(?::? (?!and )[a-z]+)*"
 SECTIONS = re.compile(rf"CONTRACT\.md, (?:sections? )?({NAME}(?:(?:, | and ){NAME})*)[.;:)]")
 CONTRACT = "cmodel/numeric/CONTRACT.md"
 ENDINGS = ("", ".cpp", ".hpp", ".sv", ".py", ".c", ".h", ".toml", ".mk", ".*")

@@ -2,7 +2,7 @@
 # clang-tidy on every translation unit, in parallel; a unit is checked again when it or a header it includes changes.
 # What includes Verilated headers is built where these are.
 TIDY_SRC := $(LIB_SRC) sw/main.cpp $(TEST_SRC) \
-  $(filter-out tests/rtl/% tests/systemc/% tests/bench/array_speed.cpp,$(OWN_MAIN))
+  $(filter-out tests/rtl/% tests/spec/% tests/systemc/% tests/bench/array_speed.cpp,$(OWN_MAIN))
 TIDY_OK  := $(TIDY_SRC:%=build/tidy/%.ok)
 .PHONY: tidy
 tidy: $(TIDY_OK)

@@ -8,7 +8,8 @@ the last step, every bit must agree: 0 differences, the same journal, the same n
 
 usage: cosim_adapt.py PROGRAM OUT REPORT [--resume] [--rtl OPTIONS] [-- ARGUMENTS of `lastmile adapt`]
 
---rtl: --backend-options of the run on the RTL. OUT keeps the files; --resume goes on with a run on the RTL that was killed. Ends with `N passed, N failed`.
+--rtl: --backend-options of the run on the RTL. OUT keeps the files; --resume goes on with a run on the RTL that was
+killed. Ends with `N passed, N failed`.
 """
 import argparse
 import json

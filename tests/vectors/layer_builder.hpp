@@ -31,7 +31,7 @@ inline json to_json(const std::vector<std::int32_t>& v) {
   return {{"dtype", "int32"}, {"shape", {v.size()}}, {"data", v}};
 }
 
-struct Layer {
+struct BuiltLayer {
   json text;  // without input and expected
   Tensor out;
 };
@@ -51,8 +51,8 @@ class Builder {
     return t;
   }
 
-  Layer conv(const Tensor& x, std::int64_t out_c, std::int64_t kernel, std::int64_t stride,
-             std::int64_t pad, std::int64_t groups) {
+  BuiltLayer conv(const Tensor& x, std::int64_t out_c, std::int64_t kernel, std::int64_t stride,
+                  std::int64_t pad, std::int64_t groups) {
     Start s = start("conv2d", Opcode::conv2d_, x);
     Descriptor& d = s.d;
     image(d, x);
@@ -65,8 +65,8 @@ class Builder {
     matrix(s, w, d.out_c);
     return finish(s, {d.n, d.out_h, d.out_w, d.out_c});
   }
-  Layer depthwise(const Tensor& x, std::int64_t multiplier, std::int64_t kernel,
-                  std::int64_t stride, std::int64_t pad) {
+  BuiltLayer depthwise(const Tensor& x, std::int64_t multiplier, std::int64_t kernel,
+                       std::int64_t stride, std::int64_t pad) {
     Start s = start("depthwise_conv2d", Opcode::depthwise_, x);
     Descriptor& d = s.d;
     image(d, x);
@@ -77,7 +77,7 @@ class Builder {
     matrix(s, w, u(kernel * kernel));
     return finish(s, {d.n, d.out_h, d.out_w, d.out_c});
   }
-  Layer fully_connected(const Tensor& x, std::int64_t outputs, std::int64_t rows) {
+  BuiltLayer fully_connected(const Tensor& x, std::int64_t outputs, std::int64_t rows) {
     Start s = start("fully_connected", Opcode::conv2d_, x);
     Descriptor& d = s.d;
     d.n = u(rows);
@@ -90,8 +90,8 @@ class Builder {
     matrix(s, w, d.out_c);
     return finish(s, {rows, outputs});
   }
-  Layer pool(const Tensor& x, bool maximum, std::int64_t kernel, std::int64_t stride,
-             std::int64_t pad) {
+  BuiltLayer pool(const Tensor& x, bool maximum, std::int64_t kernel, std::int64_t stride,
+                  std::int64_t pad) {
     Start s = start(maximum ? "max_pool2d" : "average_pool2d", Opcode::pool_, x);
     Descriptor& d = s.d;
     image(d, x);
@@ -103,7 +103,7 @@ class Builder {
     p["act_max"] = d.act_max = static_cast<std::int32_t>(in(100, 127));
     return finish(s, {d.n, d.out_h, d.out_w, d.in_c});
   }
-  Layer add(const Tensor& x, const Tensor& y) {
+  BuiltLayer add(const Tensor& x, const Tensor& y) {
     Start s = start("add", Opcode::add_, x);
     Descriptor& d = s.d;
     d.n = 1;
@@ -130,7 +130,7 @@ class Builder {
                               {"output_zero_point", d.add_zp}};
     return finish(s, x.shape);
   }
-  Layer softmax(const Tensor& x) {
+  BuiltLayer softmax(const Tensor& x) {
     Start s = start("softmax", Opcode::softmax_, x);
     Descriptor& d = s.d;
     d.in_c = u(x.shape.back());
@@ -147,7 +147,7 @@ class Builder {
   struct Start {
     Descriptor d;
     std::vector<std::byte> memory;
-    Layer layer;
+    BuiltLayer layer;
   };
   static std::uint32_t u(std::int64_t v) { return static_cast<std::uint32_t>(v); }
   std::int32_t zero() { return static_cast<std::int32_t>(in(-128, 127)); }
@@ -221,7 +221,7 @@ class Builder {
     p["act_max"] = d.act_max = static_cast<std::int32_t>(in(60, 127));
     d.w_keep = d.b_keep = 256;
   }
-  static Layer finish(Start& s, std::vector<std::int64_t> shape) {
+  static BuiltLayer finish(Start& s, std::vector<std::int64_t> shape) {
     std::int64_t n = 1;
     for (const std::int64_t e : shape) n *= e;
     s.d.out_addr = place(s, nullptr, static_cast<std::size_t>(n));
@@ -238,7 +238,7 @@ class Builder {
 };
 
 // A case of one operator.
-inline std::string single(Layer layer, const Tensor& x, const Tensor* y = nullptr) {
+inline std::string single(BuiltLayer layer, const Tensor& x, const Tensor* y = nullptr) {
   json& t = layer.text["tensors"];
   t[y == nullptr ? "input" : "input1"] = to_json(x);
   if (y != nullptr) t["input2"] = to_json(*y);

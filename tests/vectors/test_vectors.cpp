@@ -16,7 +16,7 @@
 
 using namespace lastmile;
 using layer_builder::Builder;
-using layer_builder::Layer;
+using layer_builder::BuiltLayer;
 using layer_builder::Tensor;
 using nlohmann::json;
 
@@ -91,12 +91,12 @@ bool mentions(const std::string& message, std::initializer_list<const char*> wor
 // conv -> pool -> depthwise -> add (with the pool's output) -> fully connected -> softmax
 json network(Builder& b, Tensor& input) {
   input = b.tensor({2, 9, 9, 3});
-  const Layer conv = b.conv(input, 6, 3, 1, 1, 1);
-  const Layer pool = b.pool(conv.out, true, 2, 2, 0);
-  const Layer depthwise = b.depthwise(pool.out, 1, 3, 1, 1);
-  const Layer add = b.add(depthwise.out, pool.out);
-  const Layer full = b.fully_connected(add.out, 5, 2);
-  const Layer soft = b.softmax(full.out);
+  const BuiltLayer conv = b.conv(input, 6, 3, 1, 1, 1);
+  const BuiltLayer pool = b.pool(conv.out, true, 2, 2, 0);
+  const BuiltLayer depthwise = b.depthwise(pool.out, 1, 3, 1, 1);
+  const BuiltLayer add = b.add(depthwise.out, pool.out);
+  const BuiltLayer full = b.fully_connected(add.out, 5, 2);
+  const BuiltLayer soft = b.softmax(full.out);
   json layers = {conv.text, pool.text, depthwise.text, add.text, full.text, soft.text};
   layers[1]["name"] = "first pool";
   layers[3]["input2"] = "first pool";

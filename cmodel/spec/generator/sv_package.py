@@ -2,50 +2,9 @@
 """rtl/pkg/npu_pkg.sv: the package that every module reads. One function per section, in the order of the file."""
 import textwrap
 
+from . import sv_registers
 from .source import HEAD, SPDX
-
-LIMIT = 100  # columns of a line
-# Names of npu.toml that SystemVerilog keeps for itself get a trailing underscore.
-KEYWORDS = {"bit", "byte", "case", "packed", "rand", "reg", "repeat", "signed", "static", "table", "type", "wait",
-            "with"}
-
-
-def comment(text, indent="  "):
-    """`text` as comment lines."""
-    return textwrap.wrap(text, LIMIT, initial_indent=f"{indent}// ", subsequent_indent=f"{indent}// ",
-                         break_on_hyphens=False)
-
-
-def line(code, doc=""):
-    """A line of code with its comment behind it, or above it where that is too long."""
-    if not doc:
-        return [code]
-    if len(code) + len(doc) + 5 <= LIMIT:
-        return [f"{code}  // {doc}"]
-    return [*comment(doc, code[:len(code) - len(code.lstrip())]), code]
-
-
-def lines(items):
-    """Of (code, doc) pairs."""
-    return [text for code, doc in items for text in line(code, doc)]
-
-
-def member(name):
-    """The name of a field or flag as a member of a struct."""
-    return f"{name.lower()}_" if name.lower() in KEYWORDS else name.lower()
-
-
-def struct(name, width, members):
-    """A packed struct; members are (name, lowest bit, width, type, doc). Gaps are named `reserved_<lowest bit>`."""
-    text, at = [], 0
-    for n, bit, bits, kind, doc in sorted(members, key=lambda m: m[1]):
-        if at < bit:
-            text.append([f"    logic [{bit - at - 1}:0] reserved_{at};"])
-        text.append(line(f"    {kind} {member(n)};", doc))
-        at = bit + bits
-    if at < width:
-        text.append([f"    logic [{width - at - 1}:0] reserved_{at};"])
-    return ["  typedef struct packed {", *(t for part in reversed(text) for t in part), f"  }} {name};"]
+from .sv_text import LIMIT, comment, line, lines, struct
 
 
 def identity(spec):
@@ -55,17 +14,26 @@ def identity(spec):
 
 def parameters(spec):
     o = ["  // Defaults of the hardware parameters; modules take parameters of the same name."]
-    o += lines((f"  localparam int unsigned {n}_DEFAULT = {p['value']};", p["doc"]) for n, p in spec.parameters.items())
+    o += lines((f"  localparam int unsigned {n}_DEFAULT = {p.value};", p.doc) for n, p in spec.parameters.items())
     return o + [""]
 
 
 def constants(spec):
-    return lines((f"  localparam int unsigned {n} = {c['value']};", c["doc"]) for n, c in spec.constants.items()) + [""]
+    return lines((f"  localparam int{'' if c.value < 0 else ' unsigned'} {n} = {c.value};", c.doc)
+                 for n, c in spec.constants.items() if c.integer) + [""]
 
 
 def enums(spec):
     o = []
     for e in spec.enums.values():
+        if not e.rtl:
+            continue
+        if e.rtl == "index":
+            o += [*comment(e.doc), f"  localparam int unsigned {e.name.upper()}S = {len(e.values)};"]
+            o += lines((f"  localparam int unsigned {e.name.upper()}_{k} = {v};", e.docs.get(k, ""))
+                       for k, v in e.values.items())
+            o.append("")
+            continue
         o += [*comment(e.doc), "  typedef enum logic [7:0] {"]
         for i, (k, v) in enumerate(e.values.items(), 1):
             o += line(f"    {e.name.upper()}_{k} = 8'd{v}{',' if i < len(e.values) else ''}", e.docs.get(k, ""))
@@ -75,10 +43,10 @@ def enums(spec):
 
 def flags(spec):
     o = ["  // Bit of field `flags`."]
-    o += lines((f"  localparam int unsigned FLAG_{n} = {f['bit']};", f["doc"]) for n, f in spec.flags.items())
+    o += lines((f"  localparam int unsigned FLAG_{n} = {f.bit};", f.doc) for n, f in spec.flags.items())
     o += [f"  localparam logic [23:0] KNOWN_FLAGS = 24'h{spec.known_flags:06x};", "",
           "  // Field `flags`, highest bit first."]
-    return o + struct("flags_t", 24, [(n, f["bit"], 1, "logic", f["doc"]) for n, f in spec.flags.items()]) + [""]
+    return o + struct("flags_t", 24, [(n, f.bit, 1, "logic", f.doc) for n, f in spec.flags.items()]) + [""]
 
 
 def descriptor(spec):
@@ -127,13 +95,6 @@ def field_check(spec):
     return o + ["  endfunction", ""]
 
 
-def registers(spec):
-    o = ["  // Register byte offsets."]
-    o += lines((f"  localparam logic [11:0] REG_{n} = 12'h{r['offset']:03x};", f"{r['access']}: {r['doc']}")
-               for n, r in spec.registers.items())
-    return o + [""]
-
-
 def counters(spec):
     o = [f"  localparam int unsigned COUNTERS = {len(spec.counters)};"]
     o += lines((f"  localparam int unsigned CNT_{n} = {i};", f"{c['kind']}: {c['doc']}")
@@ -152,7 +113,7 @@ def tables(spec):
     return o
 
 
-SECTIONS = (identity, parameters, constants, enums, flags, descriptor, field_check, registers, counters, tables)
+SECTIONS = (identity, parameters, constants, enums, flags, descriptor, field_check, sv_registers.emit, counters, tables)
 
 
 def emit(spec):

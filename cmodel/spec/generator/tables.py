@@ -3,9 +3,9 @@
 import math
 
 
-def gaussian_thresholds():
-    """T[k]: a 15-bit uniform u has magnitude #{k : u >= T[k]}; steps of 3.5/127, so that the largest is 3.5."""
-    return [round(2**15 * math.erf((k + 0.5) * 3.5 / 127 / math.sqrt(2))) for k in range(127)]
+def gaussian_thresholds(z_max, steps):
+    """T[k]: a 15-bit uniform u has magnitude #{k : u >= T[k]}, in steps of z_max / steps; the largest is z_max."""
+    return [round(2**15 * math.erf((k + 0.5) * z_max / steps / math.sqrt(2))) for k in range(steps)]
 
 
 def exp2_table():
@@ -18,10 +18,11 @@ def log2_table():
     return [round(2**24 * math.log2(1 + k / 256)) for k in range(257)]
 
 
-def tables():
+def tables(z_max, steps):
     """name -> (values, bits of a value, meaning)"""
     return {
-        "gaussian_threshold": (gaussian_thresholds(), 15, "u15 >= T[k] counts one step of |z|; see gaussian_z"),
+        "gaussian_threshold": (gaussian_thresholds(z_max, steps), 15,
+                               "u15 >= T[k] counts one step of |z|; see gaussian_z"),
         "exp2": (exp2_table(), 25, "2^(-k/256), 24 fraction bits"),
         "log2": (log2_table(), 25, "log2(1 + k/256), 24 fraction bits"),
     }

@@ -223,9 +223,10 @@ struct Case {
 // Engine blamed for an error of a read client: of the streams it is the one that runs.
 std::int64_t engine_of_client(int client, spec::Opcode op, spec::Engine running) {
   using spec::Engine;
-  const Engine stream = op == spec::Opcode::add_ ? Engine::add_ : Engine::drain_;
-  const std::array<Engine, 6> engines = {Engine::none_,  Engine::load_, Engine::weight_,
-                                         Engine::param_, stream,        running};
+  const spec::OpcodeTraits& is = spec::traits(op);
+  const Engine stream = is.second == spec::Second::fused_ ? Engine::drain_ : running;
+  const std::array<Engine, 6> engines = {Engine::none_,  is.load, Engine::weight_,
+                                         Engine::param_, stream,  running};
   return static_cast<std::int64_t>(engines[static_cast<std::size_t>(client)]);
 }
 
@@ -253,8 +254,7 @@ Case make_case() {
   const int kind = static_cast<int>(rnd->below(kEnds));
   c.end = kind < static_cast<int>(End::whole) ? static_cast<End>(kind) : End::whole;
   const auto op = static_cast<spec::Opcode>(w.queue[c.victim][0] & 0xff);
-  const spec::Engine running =
-      op == spec::Opcode::add_ ? spec::Engine::add_ : spec::Engine::softmax_;
+  const spec::Engine running = spec::traits(op).engine;
   const auto engine = static_cast<std::int64_t>(running);
   const int victim = static_cast<int>(c.victim);
   switch (c.end) {
