@@ -44,9 +44,14 @@ OTHER_KERNELS := $(filter-out $(KERNELS_$(MACHINE)),$(KERNELS_x86_64) $(KERNELS_
 # Contraction of a*b+c would make float results depend on the compiler; the golden model must not.
 CXXFLAGS_ALL = -std=c++20 $(MARCH) -ffp-contract=off -fPIC $(WARN) $(FLAGS_$(VARIANT)) -I. $(SYSINC) $(DEFINES) \
   $(CXXFLAGS)
-LIBS := -lfmt -lspdlog -lz -lsndfile -lkissfft-float -ltbb -lxxhash -ldl -lpthread
+# ONNX files are read where its schema is installed (libonnx-dev, libprotobuf-dev); elsewhere the program says so.
+INCLUDES := /usr/include /usr/local/include
+HAVE_ONNX := $(and $(wildcard $(INCLUDES:%=%/onnx/onnx_pb.h)),$(wildcard $(INCLUDES:%=%/google/protobuf/message.h)))
+OTHER_ONNX := $(if $(HAVE_ONNX),sw/import/onnx_missing.cpp,$(filter-out %_missing.cpp,$(wildcard sw/import/onnx*.cpp)))
+LIBS := $(if $(HAVE_ONNX),-lonnx_proto -lprotobuf) -lfmt -lspdlog -lz -lsndfile -lkissfft-float -ltbb -lxxhash -ldl \
+  -lpthread
 
-LIB_SRC  := $(filter-out %/main.cpp $(OTHER_KERNELS:%=cmodel/npu/kernels/%.cpp),\
+LIB_SRC  := $(filter-out %/main.cpp $(OTHER_KERNELS:%=cmodel/npu/kernels/%.cpp) $(OTHER_ONNX),\
   $(shell find sw cmodel -name '*.cpp' 2>/dev/null | sort))
 # Everything under tests/ is one runner, except the folders with rules of their own and files that bring their own main.
 OWN_MAIN := $(shell find tests -name '*.cpp' -exec grep -lw '^int main' {} + 2>/dev/null)

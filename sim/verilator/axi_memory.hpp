@@ -27,6 +27,14 @@ class AxiMemory {
   explicit AxiMemory(std::uint64_t bytes) : bytes_(bytes) {}
 
   std::span<std::byte> bytes() { return bytes_; }
+  // Other contents from address 0 on. The memory grows if it has to and never shrinks: bursts of
+  // before may still be on their way.
+  void load(std::span<const std::byte> bytes) {
+    if (bytes.size() > bytes_.size()) bytes_.resize(bytes.size());
+    std::ranges::copy(bytes, bytes_.begin());
+  }
+  // Takes nothing and answers nothing more, or goes on.
+  void silence(bool on) { silent_ = on; }
   [[nodiscard]] const std::vector<Range>& written() const { return written_; }
   [[nodiscard]] std::uint64_t written_bytes() const { return written_bytes_; }
   [[nodiscard]] const BusMonitor& monitor() const { return monitor_; }

@@ -29,6 +29,7 @@ class RtlDevice final : public Device {
   void write_register(std::uint32_t offset, std::uint32_t value) override {
     if (offset == reg::kCtrl && spec::starts(value) && !simulation_->busy()) begin_queue();
     if (offset == reg::kQueueAddr) queue_ = value;
+    if (offset == reg::kQueueCount) count_ = value;
     if (offset != reg::kCtrl) predictor_.write_register(offset, value);
     simulation_->write_register(offset, value);
   }
@@ -86,7 +87,8 @@ class RtlDevice final : public Device {
         if (options_.spans) {
           spans_.commit(position_.phase(), simulation_->cycles());
           const std::uint32_t next = simulation_->committed() + 1;
-          spans_.begin_command(spec::decode(descriptor(next)), next);
+          // What lies behind the queue is no command.
+          if (next < count_) spans_.begin_command(spec::decode(descriptor(next)), next);
         }
       } else if (stop != Stop::limit || left == 0) {
         return stop == Stop::interrupt;
@@ -131,7 +133,7 @@ class RtlDevice final : public Device {
   Profile profile_;
   timing::Predictor predictor_;
   SpanRecorder spans_;
-  std::uint32_t queue_ = 0;
+  std::uint32_t queue_ = 0, count_ = 0;  // address and commands of the queue
   bool first_ = true;
   Stopwatch queue_time_;
   std::uint64_t queue_cycles_ = 0;

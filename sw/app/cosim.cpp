@@ -18,13 +18,13 @@ using nlohmann::json;
 
 QuantizedNetwork base_network(CosimOptions& o, const Task& task, const Say& say,
                               const ProgressOptions& progress) {
-  if (!o.input.empty()) return load_quantized(o.input);
+  if (!o.input.empty()) return load_integers(o.input);
   if (!o.journal.empty())
     throw Error(ErrorKind::usage, "--journal without --input: expected the network it starts from");
   if (o.run.pretrain.epochs == 0) o.run.pretrain.epochs = 1;  // any weights serve to compare bits
-  const Pretrained p = pretrain(task, load_network(o.run.network, task), o.run.pretrain,
-                                o.run.task.threads, say, progress);
-  QuantizedNetwork q = quantize_stage(p, task, o.run.quantize, o.run.task.threads);
+  const Pretrained p = starting_point(task, load_source(o.run.network, shape_of(task)), {},
+                                      o.run.pretrain, o.run.task.threads, say, progress);
+  QuantizedNetwork q = integers_of(p, task, o.run.quantize, o.run.task.threads);
   o.input = o.out / "base.lmq";
   save_quantized(o.input, q);
   return q;

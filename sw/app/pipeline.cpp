@@ -7,9 +7,8 @@
 #include <utility>
 
 #include "sw/base/error.hpp"
-#include "sw/base/shipped.hpp"
 #include "sw/golden/golden.hpp"
-#include "sw/graph/reader.hpp"
+#include "sw/golden/npz.hpp"
 
 namespace lastmile {
 
@@ -25,14 +24,7 @@ int default_epochs(const Task& task) {
   return 8;
 }
 
-std::filesystem::path find_network(const std::string& name) {
-  return find_shipped("networks", name);
-}
-
-Network load_network(const std::string& name, const Task& task) {
-  return read_network(find_network(name).string(),
-                      TaskShape{task.pretrain.shape, task.pretrain.classes});
-}
+TaskShape shape_of(const Task& task) { return {task.pretrain.shape, task.pretrain.classes}; }
 
 Pretrained pretrain(const Task& task, const Network& network, const PretrainOptions& options,
                     int threads, const Say& say, const ProgressOptions& progress) {
@@ -61,6 +53,25 @@ Pretrained pretrain(const Task& task, const Network& network, const PretrainOpti
   return result;
 }
 
+Pretrained starting_point(const Task& task, NetworkSource source,
+                          const std::filesystem::path& checkpoint, const PretrainOptions& options,
+                          int threads, const Say& say, const ProgressOptions& progress) {
+  if (say)
+    for (const std::string& note : source.notes)
+      say(fmt::format("note: {}: {}", source.name, note));
+  if (!checkpoint.empty()) {
+    FloatParams<float> params = load_weights(checkpoint, source.network);
+    return {std::move(source.network), std::move(params), {}, false};
+  }
+  if (!source.params) return pretrain(task, source.network, options, threads, say, progress);
+  if (say && source.integers)
+    say(
+        fmt::format("note: {} keeps its own integers and scales, whatever the options of "
+                    "quantization are",
+                    source.name));
+  return {std::move(source.network), std::move(*source.params), std::move(source.integers), false};
+}
+
 QuantizedNetwork quantize_stage(const Pretrained& pretrained, const Task& task,
                                 const QuantizeStageOptions& options, int threads) {
   if (options.calibration_examples < 1)
@@ -72,6 +83,12 @@ QuantizedNetwork quantize_stage(const Pretrained& pretrained, const Task& task,
   const Golden<float> golden(pretrained.network, threads);
   return quantize(pretrained.network, pretrained.params,
                   calibrate(golden, pretrained.params, calibration.x), options.quantize);
+}
+
+QuantizedNetwork integers_of(const Pretrained& pretrained, const Task& task,
+                             const QuantizeStageOptions& options, int threads) {
+  if (pretrained.integers) return *pretrained.integers;
+  return quantize_stage(pretrained, task, options, threads);
 }
 
 }  // namespace lastmile

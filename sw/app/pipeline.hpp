@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "sw/app/source.hpp"
 #include "sw/base/progress.hpp"
 #include "sw/data/task.hpp"
 #include "sw/golden/params.hpp"
@@ -30,18 +32,25 @@ struct PretrainOptions {
 };
 [[nodiscard]] int default_epochs(const Task& task);
 
-// A .toml file, or the name of one of those in sw/share/networks. Error(input) names what was
-// tried.
-[[nodiscard]] std::filesystem::path find_network(const std::string& name);
-[[nodiscard]] Network load_network(const std::string& name, const Task& task);
+// What the data fix of a network.
+[[nodiscard]] TaskShape shape_of(const Task& task);
 
 struct Pretrained {
   Network network;  // as described, with batch norm
   FloatParams<float> params;
+  std::optional<QuantizedNetwork> integers = {};  // of an int8 model: its own
+  bool trained = true;                            // by this run
 };
 [[nodiscard]] Pretrained pretrain(const Task& task, const Network& network,
                                   const PretrainOptions& options, int threads, const Say& say,
                                   const ProgressOptions& progress);
+
+// Where a run starts: with the float weights of `checkpoint` (.lmc, .npz), else with those that
+// come with the network, else with what pre-training gives.
+[[nodiscard]] Pretrained starting_point(const Task& task, NetworkSource source,
+                                        const std::filesystem::path& checkpoint,
+                                        const PretrainOptions& options, int threads, const Say& say,
+                                        const ProgressOptions& progress);
 
 // Calibrates on the first `calibration_examples` of the pre-training data.
 struct QuantizeStageOptions {
@@ -50,5 +59,9 @@ struct QuantizeStageOptions {
 };
 [[nodiscard]] QuantizedNetwork quantize_stage(const Pretrained& pretrained, const Task& task,
                                               const QuantizeStageOptions& options, int threads);
+
+// The same, but an int8 model stays as it is.
+[[nodiscard]] QuantizedNetwork integers_of(const Pretrained& pretrained, const Task& task,
+                                           const QuantizeStageOptions& options, int threads);
 
 }  // namespace lastmile

@@ -129,17 +129,14 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
     if (say) say(text);
   };
   const Task task = load_task(o.task);
-  const Network network = load_network(o.network, task);
+  NetworkSource described = load_source(o.network, shape_of(task));
   std::filesystem::create_directories(o.out);
   std::filesystem::create_directories(o.reports);
-  Pretrained pretrained{network, {}};
-  if (o.checkpoint.empty()) {
-    pretrained = pretrain(task, network, o.pretrain, o.task.threads, say, progress);
-    save_checkpoint(o.out / "float.lmc", network, pretrained.params);
-  } else {
-    pretrained.params = load_checkpoint(o.checkpoint, network);
-  }
-  const QuantizedNetwork quantized = quantize_stage(pretrained, task, o.quantize, o.task.threads);
+  const Pretrained pretrained = starting_point(task, std::move(described), o.checkpoint, o.pretrain,
+                                               o.task.threads, say, progress);
+  const Network& network = pretrained.network;
+  if (pretrained.trained) save_checkpoint(o.out / "float.lmc", network, pretrained.params);
+  const QuantizedNetwork quantized = integers_of(pretrained, task, o.quantize, o.task.threads);
   save_quantized(o.out / "quantized.lmq", quantized);
 
   const Golden<float> golden(network, o.task.threads);

@@ -14,7 +14,8 @@
 #include "sw/base/io.hpp"
 #include "sw/base/stop.hpp"
 #include "sw/golden/checkpoint.hpp"
-#include "sw/graph/reader.hpp"
+#include "sw/golden/npz.hpp"
+#include "sw/import/model.hpp"
 #include "sw/quantizer/file.hpp"
 
 namespace lastmile {
@@ -51,12 +52,47 @@ void print_adapted(const State& s, const Result& r) {
               {"forward_passes", r.forward_passes},
               {"seconds", r.seconds},
               {"weights_hash", fmt::format("{:016x}", weights_hash(r.network))}};
-    if (!r.device_report.empty()) j["device"] = json::parse(r.device_report);
+    // What the model would say depends on threads and hardware parameters; a result does not.
+    if (s.common.backend != "cmodel" && !r.device_report.empty())
+      j["device"] = json::parse(r.device_report);
     print(j);
   } else {
     fmt::print("shifted test: {:.2f} % before, {:.2f} % after {} forward passes; weights {:016x}\n",
                r.before.percent(), r.after.percent(), r.forward_passes, weights_hash(r.network));
   }
+}
+
+// Asked before anything is read: weights come with an option, or with a model that --network names.
+void require_weights(const std::filesystem::path& given, const char* option,
+                     const std::string& network) {
+  if (given.empty() && !is_model_file(network))
+    throw Error(ErrorKind::usage,
+                fmt::format("{} is missing: network {} comes without weights, expected the option, "
+                            "or a .onnx or .tflite model as --network",
+                            option, network));
+}
+
+// What an `adapt` starts from: --input, or the model that --network names.
+struct AdaptationStart {
+  QuantizedNetwork network;
+  bool made = false;  // of a float model, just now
+
+  // A replay starts from the same integers: they are kept beside the journal.
+  void keep(const State& s) const {
+    if (!made) return;
+    std::filesystem::path base = s.journal;
+    base.replace_extension(".base.lmq");
+    save_quantized(base, network);
+    if (const Say say = s.common.say())
+      say(fmt::format("quantized as {}: what `replay --base` takes", base.string()));
+  }
+};
+AdaptationStart adaptation_start(const State& s, const Task& task) {
+  if (!s.input.empty()) return {load_integers(s.input), false};
+  NetworkSource source = load_source(s.run.network, shape_of(task));
+  const Pretrained p = starting_point(task, std::move(source), {}, {}, s.common.thread_count(),
+                                      s.common.say(), s.common.progress());
+  return {integers_of(p, task, s.run.quantize, s.common.thread_count()), !p.integers};
 }
 
 // The data an `adapt` trains and tests on: the shifted sets, or one speaker's.
@@ -79,7 +115,8 @@ std::vector<Subcommand> all_commands(CLI::App& app, const DeviceOpener& model) {
   return {run_command(app, model),     pretrain_command(app),       quantize_command(app),
           adapt_command(app, model),   replay_command(app, model),  eval_command(app, model),
           vectors_command(app, model), cosim_command(app, model),   validate_command(app, model),
-          info_command(app),           profile_command(app, model), energy_command(app)};
+          info_command(app),           profile_command(app, model), energy_command(app),
+          import_command(app),         infer_command(app, model)};
 }
 
 Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
@@ -153,15 +190,19 @@ Subcommand pretrain_command(CLI::App& app) {
   add_common(*sub, s->common);
   add_task(*sub, s->run);
   add_pretrain(*sub, s->run);
-  sub->add_option("--output", s->output, "float weights to write")->required();
+  sub->add_option("--output", s->output, "float weights to write (.lmc or .npz)")->required();
   return {sub, [s] {
             settle(s->run, s->common);
             require_writable(s->output);
             const Task task = load_task(s->run.task);
+            const NetworkSource source = load_source(s->run.network, shape_of(task));
+            if (const Say say = s->common.say(); say && source.params)
+              say(fmt::format("note: {} gives its shape only: its weights are drawn anew",
+                              source.name));
             const Pretrained p =
-                pretrain(task, load_network(s->run.network, task), s->run.pretrain,
-                         s->common.thread_count(), s->common.say(), s->common.progress());
-            save_checkpoint(s->output, p.network, p.params);
+                pretrain(task, source.network, s->run.pretrain, s->common.thread_count(),
+                         s->common.say(), s->common.progress());
+            save_weights(s->output, p.network, p.params);
             const Golden<float> golden(p.network, s->common.thread_count());
             const Accuracy a = evaluate_float(golden, p.params, task.source_test);
             if (s->common.json) {
@@ -179,17 +220,20 @@ Subcommand quantize_command(CLI::App& app) {
   add_common(*sub, s->common);
   add_task(*sub, s->run);
   add_quantize(*sub, s->run);
-  sub->add_option("--checkpoint", s->checkpoint, "float weights (pretrain)")->required();
+  sub->add_option("--checkpoint", s->checkpoint,
+                  "float weights of a network (default: those of a model that --network names)");
   sub->add_option("--output", s->output, "quantized network to write")->required();
   return {
       sub, [s] {
         settle(s->run, s->common);
         require_writable(s->output);
+        require_weights(s->checkpoint, "--checkpoint", s->run.network);
         const Task task = load_task(s->run.task);
-        Pretrained p{load_network(s->run.network, task), {}};
-        p.params = load_checkpoint(s->checkpoint, p.network);
-        const QuantizedNetwork q =
-            quantize_stage(p, task, s->run.quantize, s->common.thread_count());
+        NetworkSource source = load_source(s->run.network, shape_of(task));
+        const Pretrained p =
+            starting_point(task, std::move(source), s->checkpoint, s->run.pretrain,
+                           s->common.thread_count(), s->common.say(), s->common.progress());
+        const QuantizedNetwork q = integers_of(p, task, s->run.quantize, s->common.thread_count());
         save_quantized(s->output, q);
         if (s->common.json) {
           print({{"weights", weight_count(q.network)}, {"weight_type", name_of(q.weight_type)}});
@@ -209,12 +253,16 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
   auto s = std::make_shared<State>();
   add_common(*sub, s->common);
   add_task(*sub, s->run);
+  add_quantize(*sub, s->run);
   add_adapt(*sub, s->run);
   add_readout(*sub, s->run);
   sub->add_option("--method", s->method, "forward-gradient or readout")
       ->check(CLI::IsMember({"forward-gradient", "readout"}))
       ->capture_default_str();
-  sub->add_option("--input", s->input, "quantized network to start from")->required();
+  sub->add_option(
+      "--input", s->input,
+      "quantized network or int8 model to start from (default: the model that --network "
+      "names; a float one is quantized first)");
   sub->add_option("--journal", s->journal, "journal to write")->required();
   sub->add_option("--output", s->output, "adapted network to write");
   sub->add_flag("--resume", s->resume,
@@ -224,12 +272,15 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
             settle(s->run, s->common);
             require_writable(s->journal);
             require_writable(s->output);
-            const QuantizedNetwork start = load_quantized(s->input);
+            require_weights(s->input, "--input", s->run.network);
             const Task task = load_task(s->run.task);
+            const AdaptationStart from = adaptation_start(*s, task);
+            const QuantizedNetwork& start = from.network;
             const SpeakerData data = adaptation_data(task, s->run);
             AdaptOptions adapt = s->run.adapt;
             const DeviceOpener open = find_backend(s->common, model);
             if (s->method == "readout") {
+              from.keep(*s);
               print_adapted(
                   *s, adapt_readout(start, data.adapt, data.test, s->run.readout, open, s->journal,
                                     s->resume, s->common.progress(), s->common.say()));
@@ -237,9 +288,12 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
             }
             const StopSignals signals;
             adapt.limits.stop = [&] { return signals.received() != 0; };
-            const FixedResult r = adapt_fixed(
-                start, plan_training(start, adapt, data.adapt, open), data.adapt, data.test, adapt,
-                open, {s->journal, s->resume}, s->common.progress(), s->common.say());
+            const auto plan = plan_training(start, adapt, data.adapt, open);
+            check_options(adapt.forward, data.adapt.size());
+            from.keep(*s);
+            const FixedResult r =
+                adapt_fixed(start, plan, data.adapt, data.test, adapt, open,
+                            {s->journal, s->resume}, s->common.progress(), s->common.say());
             if (r.end == RunEnd::stopped) {
               fmt::print(stderr,
                          "lastmile: signal {} after step {} of {}; the same command with --resume "
@@ -257,14 +311,15 @@ Subcommand replay_command(CLI::App& app, const DeviceOpener& model) {
       "replay", "rebuild the adapted network from the base network and its journal, bit for bit");
   auto s = std::make_shared<State>();
   add_common(*sub, s->common);
-  sub->add_option("--base", s->input, "quantized network the journal started from")->required();
+  sub->add_option("--base", s->input, "quantized network or int8 model the journal started from")
+      ->required();
   sub->add_option("--journal", s->journal, "journal")->required();
   sub->add_option("--steps", s->steps, "stop after so many steps (default: all)");
   sub->add_option("--output", s->output, "network to write");
   return {sub, [s, model] {
             settle(s->run, s->common);
             require_writable(s->output);
-            const QuantizedNetwork base = load_quantized(s->input);
+            const QuantizedNetwork base = load_integers(s->input);
             const QuantizedNetwork q =
                 is_readout_journal(s->journal)
                     ? replay_readout_journal(base, s->journal, s->steps)
@@ -281,31 +336,58 @@ Subcommand replay_command(CLI::App& app, const DeviceOpener& model) {
           }};
 }
 
+namespace {
+
+// What an `eval` looks at: integers, or a float network with its weights.
+struct Evaluated {
+  Network network;
+  FloatParams<float> params;
+  std::optional<QuantizedNetwork> integers;
+};
+
+Evaluated evaluated(const State& s, const Task& task) {
+  const std::filesystem::path path =
+      s.input.empty() ? std::filesystem::path(s.run.network) : s.input;
+  if (is_model_file(path)) {
+    NetworkSource m = load_source(path.string(), shape_of(task));
+    return {std::move(m.network), std::move(*m.params), std::move(m.integers)};
+  }
+  if (!is_weights_file(path)) return {{}, {}, load_quantized(path)};
+  Network network = load_source(s.run.network, shape_of(task)).network;
+  FloatParams<float> params = load_weights(path, network);
+  return {std::move(network), std::move(params), {}};
+}
+
+}  // namespace
+
 Subcommand eval_command(CLI::App& app, const DeviceOpener& model) {
   auto* sub = app.add_subcommand("eval",
-                                 "accuracy of a quantized network (.lmq) or of float weights "
-                                 "(.lmc) on both domains of a task");
+                                 "accuracy of a quantized network (.lmq), of float weights "
+                                 "(.lmc, .npz) or of a model (.onnx, .tflite) on both domains of a "
+                                 "task");
   auto s = std::make_shared<State>();
   add_common(*sub, s->common);
   add_task(*sub, s->run);
   sub->add_option("--speaker", s->run.speaker,
                   "audio: the shifted test is this held-out speaker's");
-  sub->add_option("--input", s->input, "network to evaluate")->required();
+  sub->add_option("--input", s->input,
+                  "what to evaluate: .lmq, .lmc or .npz (weights of --network), .onnx or .tflite "
+                  "(default: the model that --network names)");
   return {sub, [s, model] {
             settle(s->run, s->common);
+            require_weights(s->input, "--input", s->run.network);
             const Task task = load_task(s->run.task);
             const Dataset& shifted_all = task.shifted_test;
             const Dataset shifted =
                 s->run.speaker ? adaptation_data(task, s->run).test : shifted_all;
             Accuracy source, moved;
-            if (s->input.extension() == ".lmc") {
-              const Network network = load_network(s->run.network, task);
-              const FloatParams<float> params = load_checkpoint(s->input, network);
-              const Golden<float> golden(network, s->common.thread_count());
-              source = evaluate_float(golden, params, task.source_test);
-              moved = evaluate_float(golden, params, shifted);
+            const Evaluated e = evaluated(*s, task);
+            if (!e.integers) {
+              const Golden<float> golden(e.network, s->common.thread_count());
+              source = evaluate_float(golden, e.params, task.source_test);
+              moved = evaluate_float(golden, e.params, shifted);
             } else {
-              const QuantizedNetwork q = load_quantized(s->input);
+              const QuantizedNetwork& q = *e.integers;
               const DeviceOpener open = find_backend(s->common, model);
               source = evaluate_fixed(q, task.source_test, open, s->run.adapt.fixed);
               moved = evaluate_fixed(q, shifted, open, s->run.adapt.fixed);

@@ -30,5 +30,7 @@ Subcommand validate_command(CLI::App& app, const DeviceOpener& model);  // valid
 Subcommand info_command(CLI::App& app);                                 // info_command.cpp
 Subcommand profile_command(CLI::App& app, const DeviceOpener& model);   // profile_command.cpp
 Subcommand energy_command(CLI::App& app);                               // energy_command.cpp
+Subcommand import_command(CLI::App& app);                               // import_command.cpp
+Subcommand infer_command(CLI::App& app, const DeviceOpener& model);     // infer_command.cpp
 
 }  // namespace lastmile

@@ -13,7 +13,9 @@
 #include "sw/cli/commands.hpp"
 #include "sw/compiler/compile.hpp"
 #include "sw/golden/checkpoint.hpp"
+#include "sw/golden/npz.hpp"
 #include "sw/graph/reader.hpp"
+#include "sw/import/model.hpp"
 #include "sw/quantizer/file.hpp"
 #include "sw/trainer/journal.hpp"
 #include "sw/trainer/readout.hpp"
@@ -87,10 +89,23 @@ json describe(const State& s) {
             {"fingerprint", fmt::format("{:016x}", c.fingerprint)},
             {"tensors", tensors}};
   }
+  if (extension == ".npz") {
+    json tensors = json::array();
+    for (const auto& [name, array] : parse_npz(read_file(s.file), s.file.string()))
+      tensors.push_back({{"name", name}, {"shape", array.shape}});
+    return {{"tensors", tensors}};
+  }
+  if (is_model_file(s.file)) {
+    const ImportedModel m = load_model(s.file);
+    json j = describe_network(m.network);
+    j.update({{"type", m.quantized ? "int8" : "float"}, {"notes", m.notes}});
+    return j;
+  }
   if (extension == ".toml")
     return describe_network(read_network(s.file.string(), TaskShape{{28, 28, 1}, 10, false}));
   throw Error(ErrorKind::usage,
-              fmt::format("{}: expected a .lmc, .lmq, .lmj or .toml file", s.file.string()));
+              fmt::format("{}: expected a .lmc, .npz, .lmq, .lmj, .toml, .onnx or .tflite file",
+                          s.file.string()));
 }
 
 }  // namespace
@@ -103,7 +118,8 @@ Subcommand info_command(CLI::App& app) {
   add_common(*sub, s->common);
   sub->add_option(
       "file", s->file,
-      ".lmc, .lmq, .lmj or .toml (a task-shaped network is shown for 28 x 28 x 1, 10 classes)");
+      ".lmc, .npz, .lmq, .lmj, .onnx, .tflite or .toml (a task-shaped network is shown for 28 x 28 "
+      "x 1, 10 classes)");
   sub->add_flag(
       "--listing", s->listing,
       "with a .lmq: the compiled command stream and memory map of a training step of all layers");

@@ -112,7 +112,10 @@ void add_task(CLI::App& app, RunOptions& o) {
   choice<FeatureKind>(app, "--features", o.task.features.kind,
                       {{"logmel", FeatureKind::log_mel}, {"mfcc", FeatureKind::mfcc}},
                       "audio front end");
-  app.add_option("--network", o.network, "small-cnn, resnet8, ds-cnn or a .toml file")
+  app.add_option(
+         "--network", o.network,
+         "a trained .onnx or .tflite model; or a network to train: small-cnn, resnet8, ds-cnn or a "
+         ".toml file")
       ->capture_default_str();
 }
 

@@ -24,7 +24,7 @@ Subcommand profile_command(CLI::App& app, const DeviceOpener& model) {
   add_common(*sub, s->common);
   sub->add_option("--networks", s->o.networks,
                   "small-cnn, resnet8, ds-cnn, resnet18-96, resnet18-224, mobilenet-96, "
-                  "mobilenet-224, or .toml files")
+                  "mobilenet-224, or .toml, .onnx or .tflite files")
       ->delimiter(',')
       ->capture_default_str();
   sub->add_option("--variants", s->variants, "what trains: full, head, sparse (90 % masked)")

@@ -21,37 +21,11 @@ constexpr char kMagic[8] = {'L', 'M', 'F', 'L', 'O', 'A', 'T', '\0'};
 // shortest file has.
 constexpr std::size_t kShortest = 8 + 4 + 4 + 8 + 4 + 8;
 
-// One tensor of a network, and where it lives in its parameters.
-struct Slot {
-  std::string name;
-  std::vector<std::uint32_t> shape;
-  std::vector<float>* values;
-};
-
 std::vector<std::uint32_t> weight_shape(const Layer& l) {
   const auto u = [](int v) { return static_cast<std::uint32_t>(v); };
   if (l.op == Op::conv2d) return {u(l.filters), u(l.kernel_h), u(l.kernel_w), u(l.in.c / l.groups)};
   if (l.op == Op::depthwise_conv2d) return {u(l.kernel_h), u(l.kernel_w), u(l.filters)};
   return {u(l.filters), static_cast<std::uint32_t>(l.in.elements())};
-}
-
-std::vector<Slot> slots_of(const Network& network, FloatParams<float>& params) {
-  std::vector<Slot> slots;
-  for (std::size_t i = 0; i < network.layers.size(); ++i) {
-    const Layer& l = network.layers[i];
-    LayerParams<float>& p = params.layers[i];
-    if (!p.weights.empty()) slots.push_back({l.name + "/weights", weight_shape(l), &p.weights});
-    const std::pair<const char*, std::vector<float>*> rest[] = {{"bias", &p.bias},
-                                                                {"gamma", &p.gamma},
-                                                                {"beta", &p.beta},
-                                                                {"mean", &p.mean},
-                                                                {"variance", &p.variance}};
-    for (const auto& [name, values] : rest) {
-      if (!values->empty())
-        slots.push_back({l.name + "/" + name, {static_cast<std::uint32_t>(l.filters)}, values});
-    }
-  }
-  return slots;
 }
 
 class Writer {
@@ -146,7 +120,7 @@ void read_end(const Reader& in) {
     in.fail(fmt::format("{} bytes after the last tensor", in.left() - checksum));
 }
 
-void read_tensor(Reader& in, const Slot& slot) {
+void read_tensor(Reader& in, const NamedTensor& slot) {
   const std::string name = in.text("tensor name");
   if (name != slot.name) in.fail(fmt::format("tensor is '{}', expected '{}'", name, slot.name));
   const auto rank = in.value<std::uint32_t>(fmt::format("'{}' dimension count", name));
@@ -165,18 +139,37 @@ void read_tensor(Reader& in, const Slot& slot) {
 
 }  // namespace
 
+std::vector<NamedTensor> named_tensors(const Network& network, FloatParams<float>& params) {
+  std::vector<NamedTensor> slots;
+  for (std::size_t i = 0; i < network.layers.size(); ++i) {
+    const Layer& l = network.layers[i];
+    LayerParams<float>& p = params.layers[i];
+    if (!p.weights.empty()) slots.push_back({l.name + "/weights", weight_shape(l), &p.weights});
+    const std::pair<const char*, std::vector<float>*> rest[] = {{"bias", &p.bias},
+                                                                {"gamma", &p.gamma},
+                                                                {"beta", &p.beta},
+                                                                {"mean", &p.mean},
+                                                                {"variance", &p.variance}};
+    for (const auto& [name, values] : rest) {
+      if (!values->empty())
+        slots.push_back({l.name + "/" + name, {static_cast<std::uint32_t>(l.filters)}, values});
+    }
+  }
+  return slots;
+}
+
 std::vector<std::uint8_t> encode_checkpoint(const Network& network,
                                             const FloatParams<float>& params) {
   check_params(network, params, fmt::format("weights of '{}'", network.name));
   FloatParams<float> copy = params;
-  const std::vector<Slot> slots = slots_of(network, copy);
+  const std::vector<NamedTensor> slots = named_tensors(network, copy);
   Writer out;
   out.raw(kMagic, sizeof kMagic);
   out.value(kCheckpointVersion);
   out.text(network.name);
   out.value(fingerprint(network));
   out.value(static_cast<std::uint32_t>(slots.size()));
-  for (const Slot& slot : slots) {
+  for (const NamedTensor& slot : slots) {
     out.text(slot.name);
     out.value(static_cast<std::uint32_t>(slot.shape.size()));
     for (const std::uint32_t d : slot.shape) out.value(d);
@@ -203,10 +196,10 @@ FloatParams<float> decode_checkpoint(std::span<const std::uint8_t> bytes, const 
                     network_name, print, fingerprint(network)));
   }
   FloatParams<float> params = zero_params<float>(network);
-  const std::vector<Slot> slots = slots_of(network, params);
+  const std::vector<NamedTensor> slots = named_tensors(network, params);
   const auto count = in.value<std::uint32_t>("number of tensors");
   if (count != slots.size()) in.fail(fmt::format("{} tensors, expected {}", count, slots.size()));
-  for (const Slot& slot : slots) read_tensor(in, slot);
+  for (const NamedTensor& slot : slots) read_tensor(in, slot);
   read_end(in);
   check_params(network, params, name);
   return params;

@@ -27,6 +27,15 @@ namespace lastmile {
 
 inline constexpr std::uint32_t kCheckpointVersion = 1;
 
+// The tensors that a network has, in the file's order, and where they live in its parameters.
+struct NamedTensor {
+  std::string name;  // "layer/tensor"
+  std::vector<std::uint32_t> shape;
+  std::vector<float>* values;
+};
+[[nodiscard]] std::vector<NamedTensor> named_tensors(const Network& network,
+                                                     FloatParams<float>& params);
+
 // Atomic and durable. Refuses (Error(input)) what check_params refuses, so that a file never holds
 // what cannot be loaded.
 void save_checkpoint(const std::filesystem::path& path, const Network& network,

@@ -5,11 +5,12 @@
 
 #include <algorithm>
 
-#include "sw/app/pipeline.hpp"
+#include "sw/app/source.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/rng.hpp"
 #include "sw/golden/golden.hpp"
-#include "sw/graph/reader.hpp"
+#include "sw/import/model.hpp"
+#include "sw/quantizer/quantize.hpp"
 #include "sw/trainer/targets.hpp"
 
 namespace lastmile::profile {
@@ -76,18 +77,22 @@ Workload find_workload(const std::string& name) {
   const auto at =
       std::find_if(all.begin(), all.end(), [&](const Workload& w) { return w.name == name; });
   if (at != all.end()) return *at;
-  if (name.ends_with(".toml")) return {name, name, {32, 32, 3}, 10, 64, false};
+  if (name.ends_with(".toml") || is_model_file(name))
+    return {name, name, {32, 32, 3}, 10, 64, false};
   std::string known;
   for (const Workload& w : all) known += (known.empty() ? "" : ", ") + w.name;
   throw Error(ErrorKind::usage,
-              fmt::format("network \"{}\", expected one of {}, or a .toml file", name, known));
+              fmt::format("network \"{}\", expected one of {}, or a .toml, .onnx or .tflite file",
+                          name, known));
 }
 
 QuantizedNetwork make_network(const Workload& w, WeightType type, std::uint64_t seed, int threads) {
-  const Network network =
-      read_network(find_network(w.network).string(), TaskShape{w.input, w.classes, false});
+  const NetworkSource source = load_source(w.network, TaskShape{w.input, w.classes, false});
+  const Network& network = source.network;
+  if (source.integers) return *source.integers;
   if (w.shapes_only) return shapes_only(network, type);
-  const FloatParams<float> params = init_params<float>(network, seed);
+  const FloatParams<float> params =
+      source.params ? *source.params : init_params<float>(network, seed);
   std::vector<float> x(static_cast<std::size_t>(network.input.elements()) * kCalibrationExamples);
   Rng rng(seed);
   for (float& v : x) v = static_cast<float>(rng.uniform());

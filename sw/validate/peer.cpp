@@ -54,7 +54,7 @@ json layer_json(const Layer& l) {
 void write_peer_case(const std::string& name, const std::filesystem::path& folder,
                      std::uint64_t seed, int threads) {
   constexpr int kExamples = 12;
-  const Network network = read_network(find_network(name).string(), TaskShape{{20, 20, 1}, 10});
+  const Network network = load_source(name, TaskShape{{20, 20, 1}, 10}).network;
   FloatParams<float> params = init_params<float>(network, seed);
   Rng rng(seed, 2);
   for (LayerParams<float>& p : params.layers) {

@@ -238,16 +238,13 @@ ValidateOutcome validate_network(const ValidateOptions& options, const DeviceOpe
   Task task = load_task(run.task);
   // Recordings come sorted by word: a part of them must be a sample.
   for (Dataset* data : {&task.source_test, &task.shifted_test}) *data = shuffled(*data, kOrder);
-  const Network network = load_network(run.network, task);
-  Pretrained pretrained{network, {}};
-  if (run.checkpoint.empty()) {
-    pretrained = pretrain(task, network, run.pretrain, run.task.threads, say, progress);
-  } else {
-    pretrained.params = load_checkpoint(run.checkpoint, network);
-  }
+  const Pretrained pretrained =
+      starting_point(task, load_source(run.network, shape_of(task)), run.checkpoint, run.pretrain,
+                     run.task.threads, say, progress);
+  const Network& network = pretrained.network;
   const QuantizedNetwork quantized =
-      options.quantized.empty() ? quantize_stage(pretrained, task, run.quantize, run.task.threads)
-                                : load_quantized(options.quantized);
+      options.quantized.empty() ? integers_of(pretrained, task, run.quantize, run.task.threads)
+                                : load_integers(options.quantized);
   const Network folded = fold_network(network);
   if (!(quantized.network == folded))
     throw Error(ErrorKind::input,

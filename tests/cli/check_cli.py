@@ -92,11 +92,11 @@ class Suite:
         for c in COMMANDS:
             bad(f"{c}: unknown option", USAGE, ["--no-such-option"], c, *required.get(c, []), "--no-such-option")
         bad("pretrain: output missing", USAGE, ["--output is required"], "pretrain", *DATA)
-        bad("quantize: checkpoint missing", USAGE, ["--checkpoint is required"], "quantize", *DATA, "--output", "x.lmq")
-        bad("adapt: input missing", USAGE, ["--input is required"], "adapt", "--journal", "x.lmj")
+        bad("quantize: checkpoint missing", USAGE, ["--checkpoint is missing"], "quantize", *DATA, "--output", "x.lmq")
+        bad("adapt: input missing", USAGE, ["--input is missing"], "adapt", "--journal", "x.lmj")
         bad("adapt: journal missing", USAGE, ["--journal is required"], "adapt", "--input", "q.lmq")
         bad("replay: base missing", USAGE, ["--base is required"], "replay", "--journal", "j.lmj")
-        bad("eval: input missing", USAGE, ["--input is required"], "eval")
+        bad("eval: input missing", USAGE, ["--input is missing"], "eval")
         bad("vectors: no file", USAGE, ["no files: expected JSON vectors, or --emit"], "vectors")
         for option, value, says in (
                 ("--steps", "many", "--steps"), ("--steps", "-1", "--steps"), ("--threads", "-1", "--threads"),

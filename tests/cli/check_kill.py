@@ -22,11 +22,11 @@ from harness import TINY, Checks, Program, Workspace
 
 COMMON = ["--network", "tiny.toml", "--adapt-examples", 400, "--evaluations", 0, "--quiet"]
 SETTINGS = {
-    "sign, m=1": ["--steps", 400, "--batch", 64, "--pairs", 1, "--estimator", "sign"],
-    "scaled, m=4, gaussian, keep 0.1": ["--steps", 150, "--batch", 48, "--pairs", 4, "--estimator", "scaled",
+    "sign, m=1": ["--steps", 3000, "--batch", 64, "--pairs", 1, "--estimator", "sign"],
+    "scaled, m=4, gaussian, keep 0.1": ["--steps", 600, "--batch", 48, "--pairs", 4, "--estimator", "scaled",
                                         "--distribution", "gaussian",
                                         "--keep", 0.1, "--mask-seed", 9],
-    "head, m=2": ["--steps", 500, "--batch", 64, "--pairs", 2, "--layers", "head", "--schedule", "constant"],
+    "head, m=2": ["--steps", 5000, "--batch", 64, "--pairs", 2, "--layers", "head", "--schedule", "constant"],
     "readouts": ["--method", "readout", "--readout-steps", 300, "--batch", 32],
 }
 

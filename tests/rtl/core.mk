@@ -14,7 +14,7 @@ CORE_ARRAYS := 16x16 4x4 8x16 16x8 32x32 4x32
 core_params = $(filter-out TRAINING=%,$(call array_settings,$(1)))
 # $(1): array, $(2): core or npu, $(3): top module, $(4): sources
 define CORE_RULE
-$(CORE_OUT)/$(2)/$(1)/run: tests/rtl/core/$(2)_bench.cpp tests/rtl/core/axi_memory.hpp \
+$(CORE_OUT)/$(2)/$(1)/run: tests/rtl/core/$(2)_bench.cpp tests/rtl/core/axi_memory.hpp sim/verilator/axi_memory.hpp \
   tests/cmodel/random_command.hpp $(4) rtl/lint.vlt $(LIB)
 	@mkdir -p $$(@D)
 	@echo "  VERILATE $(2) $(1)"

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "cmodel/spec/npu_identity.hpp"
 #include "sim/systemc/interconnect.hpp"
 #include "sim/systemc/memory.hpp"
 #include "sim/systemc/monitor.hpp"

@@ -1,142 +1,95 @@
 // SPDX-License-Identifier: Apache-2.0
-// A memory behind the NPU's AXI4 master: configurable latency, random stalls on every channel,
-// answers of different IDs in any order. One read beat and one write beat per cycle at most, so the
-// bandwidth is the bus width.
+// The simulation's memory (sim/verilator/axi_memory.hpp) behind a Verilated `npu` that has no
+// registers on its inputs: what the memory chooses for the next cycle waits here until the edge is
+// over.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <deque>
-#include <vector>
+#include <span>
 
-#include "sw/base/rng.hpp"
+#include "sim/verilator/axi_memory.hpp"
 
 namespace bench {
 
-struct AxiOptions {
-  unsigned latency = 20;  // cycles from address to first beat
-  unsigned stall = 0;     // percent of cycles in which a channel does not take or give
-  bool reorder = false;   // serve read bursts of different IDs in random order
-};
-
-// Top: a Verilated `npu`. Call drive() before the rising edge's eval, sample() after the inputs are
-// settled, once per cycle each.
+// Top: a Verilated `npu`. Call drive() before the evaluation that settles a cycle's inputs and
+// sample() after it, before the rising edge, once per cycle each.
 template <class Top, int BusBytes>
 class AxiMemory {
  public:
-  AxiMemory(std::vector<std::byte>& bytes, std::uint64_t seed) : bytes_(bytes), rng_(seed) {}
-  AxiOptions options;
-  std::uint64_t read_beats = 0, write_beats = 0;
+  explicit AxiMemory(std::uint64_t seed) : seed_(seed) { restart({}); }
+
+  // What the memory holds from here on.
+  void load(std::span<const std::byte> bytes) {
+    memory_.load(bytes);
+    loaded_ = bytes.size();
+  }
+  [[nodiscard]] std::span<const std::byte> bytes() { return memory_.bytes().first(loaded_); }
+  // Latency, stalls and order from here on; the seed is this object's, another one each time.
+  void restart(lastmile::sim::MemoryOptions options) {
+    options.seed = seed_++;
+    memory_.restart(options);
+  }
+  // A silent memory takes nothing and answers nothing more.
+  void silence(bool on) { memory_.silence(on); }
 
   void drive(Top& top) {
-    ++cycle_;
-    top.m_axi_arready_i = !busy();
-    top.m_axi_awready_i = !busy() && writes_.size() < 32;
-    top.m_axi_wready_i = !busy();
-    if (!reading_ && !reads_.empty() && !busy()) pick();
-    top.m_axi_rvalid_i = 0;
-    if (reading_ && (hold_ || !busy())) {
-      hold_ = true;
-      top.m_axi_rvalid_i = 1;
-      top.m_axi_rid_i = current_.id;
-      const std::uint64_t at = current_.address;
-      const bool inside = at + BusBytes <= bytes_.size();
-      if (inside) std::memcpy(&top.m_axi_rdata_i, bytes_.data() + at, BusBytes);
-      top.m_axi_rresp_i = inside ? 0 : 2;
-      top.m_axi_rlast_i = current_.beats == 1;
-    }
-    top.m_axi_bvalid_i = 0;
-    if (!answers_.empty() && answers_.front().ready <= cycle_ && (hold_b_ || !busy())) {
-      hold_b_ = true;
-      top.m_axi_bvalid_i = 1;
-      top.m_axi_bid_i = answers_.front().id;
-      top.m_axi_bresp_i = answers_.front().response;
-    }
+    top.m_axi_arready_i = pins_.m_axi_arready_i;
+    top.m_axi_rvalid_i = pins_.m_axi_rvalid_i;
+    top.m_axi_rid_i = pins_.m_axi_rid_i;
+    top.m_axi_rresp_i = pins_.m_axi_rresp_i;
+    top.m_axi_rlast_i = pins_.m_axi_rlast_i;
+    std::memcpy(&top.m_axi_rdata_i, pins_.m_axi_rdata_i.data(), BusBytes);
+    top.m_axi_awready_i = pins_.m_axi_awready_i;
+    top.m_axi_wready_i = pins_.m_axi_wready_i;
+    top.m_axi_bvalid_i = pins_.m_axi_bvalid_i;
+    top.m_axi_bid_i = pins_.m_axi_bid_i;
+    top.m_axi_bresp_i = pins_.m_axi_bresp_i;
   }
 
-  void sample(Top& top) {
-    if (top.m_axi_arvalid_o && top.m_axi_arready_i) {
-      reads_.push_back({top.m_axi_arid_o, 0, top.m_axi_araddr_o, top.m_axi_arlen_o + 1u,
-                        cycle_ + options.latency});
-    }
-    if (top.m_axi_rvalid_i && top.m_axi_rready_o) {
-      ++read_beats;
-      hold_ = false;
-      current_.address += BusBytes;
-      if (--current_.beats == 0) reading_ = false;
-      if (!reading_ && !reads_.empty()) pick();
-    }
-    if (top.m_axi_awvalid_o && top.m_axi_awready_i) {
-      writes_.push_back({top.m_axi_awid_o, 0, top.m_axi_awaddr_o, top.m_axi_awlen_o + 1u, 0});
-    }
-    if (top.m_axi_wvalid_o && top.m_axi_wready_i) data_.push_back(beat(top));
-    while (!writes_.empty() && !data_.empty()) {
-      Burst& w = writes_.front();
-      const Beat& b = data_.front();
-      ++write_beats;
-      if (w.address + BusBytes <= bytes_.size()) {
-        for (int i = 0; i < BusBytes; ++i) {
-          if ((b.strobe >> i & 1) != 0) bytes_[w.address + static_cast<unsigned>(i)] = b.data[i];
-        }
-      } else if (b.strobe != 0) {
-        w.response = 2;
-      }
-      w.address += BusBytes;
-      data_.pop_front();
-      if (--w.beats == 0) {
-        w.ready = cycle_ + options.latency;
-        answers_.push_back(w);
-        writes_.pop_front();
-      }
-    }
-    if (top.m_axi_bvalid_i && top.m_axi_bready_o) {
-      hold_b_ = false;
-      answers_.pop_front();
-    }
+  void sample(const Top& top) {
+    pins_.m_axi_arvalid_o = top.m_axi_arvalid_o;
+    pins_.m_axi_arid_o = top.m_axi_arid_o;
+    pins_.m_axi_araddr_o = top.m_axi_araddr_o;
+    pins_.m_axi_arlen_o = top.m_axi_arlen_o;
+    pins_.m_axi_arsize_o = top.m_axi_arsize_o;
+    pins_.m_axi_arburst_o = top.m_axi_arburst_o;
+    pins_.m_axi_rready_o = top.m_axi_rready_o;
+    pins_.m_axi_awvalid_o = top.m_axi_awvalid_o;
+    pins_.m_axi_awid_o = top.m_axi_awid_o;
+    pins_.m_axi_awaddr_o = top.m_axi_awaddr_o;
+    pins_.m_axi_awlen_o = top.m_axi_awlen_o;
+    pins_.m_axi_awsize_o = top.m_axi_awsize_o;
+    pins_.m_axi_awburst_o = top.m_axi_awburst_o;
+    pins_.m_axi_wvalid_o = top.m_axi_wvalid_o;
+    pins_.m_axi_wlast_o = top.m_axi_wlast_o;
+    pins_.m_axi_wstrb_o = top.m_axi_wstrb_o;
+    std::memcpy(pins_.m_axi_wdata_o.data(), &top.m_axi_wdata_o, BusBytes);
+    pins_.m_axi_bready_o = top.m_axi_bready_o;
+    memory_.step(pins_);
   }
 
  private:
-  struct Burst {
-    std::uint8_t id;
-    std::uint8_t response;
-    std::uint64_t address;
-    unsigned beats;
-    std::uint64_t ready;
-  };
-  struct Beat {
-    std::byte data[BusBytes];
-    std::uint64_t strobe;
+  // The AXI4 part of rtl/top/npu.sv.
+  struct Pins {
+    bool m_axi_arready_i = false, m_axi_rvalid_i = false, m_axi_rlast_i = false,
+         m_axi_awready_i = false, m_axi_wready_i = false, m_axi_bvalid_i = false;
+    std::uint8_t m_axi_rid_i = 0, m_axi_rresp_i = 0, m_axi_bid_i = 0, m_axi_bresp_i = 0;
+    bool m_axi_arvalid_o = false, m_axi_rready_o = false, m_axi_awvalid_o = false,
+         m_axi_wvalid_o = false, m_axi_wlast_o = false, m_axi_bready_o = false;
+    std::uint8_t m_axi_arid_o = 0, m_axi_arlen_o = 0, m_axi_arsize_o = 0, m_axi_arburst_o = 0;
+    std::uint8_t m_axi_awid_o = 0, m_axi_awlen_o = 0, m_axi_awsize_o = 0, m_axi_awburst_o = 0;
+    std::uint32_t m_axi_araddr_o = 0, m_axi_awaddr_o = 0;
+    std::uint64_t m_axi_wstrb_o = 0;
+    std::array<std::byte, BusBytes> m_axi_rdata_i{}, m_axi_wdata_o{};
   };
 
-  bool busy() { return options.stall != 0 && rng_.below(100) < options.stall; }
-  Beat beat(Top& top) {
-    Beat b;
-    std::memcpy(b.data, &top.m_axi_wdata_o, BusBytes);
-    b.strobe = top.m_axi_wstrb_o;
-    return b;
-  }
-  // The next burst to answer: the oldest, or one of another ID whose older ones are all answered.
-  void pick() {
-    std::size_t chosen = 0;
-    if (options.reorder) {
-      chosen = rng_.below(reads_.size());
-      for (std::size_t i = 0; i < chosen; ++i) {
-        if (reads_[i].id == reads_[chosen].id) chosen = i;
-      }
-    }
-    if (reads_[chosen].ready > cycle_) return;
-    current_ = reads_[chosen];
-    reads_.erase(reads_.begin() + static_cast<std::ptrdiff_t>(chosen));
-    reading_ = true;
-  }
-
-  std::vector<std::byte>& bytes_;
-  lastmile::Rng rng_;
-  std::uint64_t cycle_ = 0;
-  std::deque<Burst> reads_, writes_, answers_;
-  std::deque<Beat> data_;
-  Burst current_{};
-  bool reading_ = false, hold_ = false, hold_b_ = false;
+  lastmile::sim::AxiMemory<Pins, BusBytes> memory_{0};
+  Pins pins_;
+  std::uint64_t seed_;
+  std::size_t loaded_ = 0;
 };
 
 }  // namespace bench

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "Vtop.h"
@@ -35,8 +36,7 @@ const spec::HardwareParams kHw{.rows = P_ROWS,
 
 class Bench {
  public:
-  explicit Bench(std::uint64_t seed)
-      : context_(std::make_unique<VerilatedContext>()), axi(memory, seed) {
+  explicit Bench(std::uint64_t seed) : context_(std::make_unique<VerilatedContext>()), axi(seed) {
     context_->traceEverOn(VM_TRACE != 0);
     top_ = std::make_unique<Vtop>(context_.get());
 #if VM_TRACE
@@ -95,8 +95,6 @@ class Bench {
     }
     return false;
   }
-
-  std::vector<std::byte> memory;
 
  private:
   void cycle() {
@@ -207,14 +205,16 @@ int main(int argc, char** argv) {
     const std::uint64_t stream = seed * 1000003 + static_cast<std::uint64_t>(i);
     Queue q = make_queue(stream, opcodes);
     Rng rng(stream + 7);
-    rtl.axi.options.stall = stall >= 0   ? static_cast<unsigned>(stall)
-                            : i % 3 == 0 ? 0
-                                         : static_cast<unsigned>(rng.below(60));
-    rtl.axi.options.latency = 1 + static_cast<unsigned>(rng.below(60));
-    rtl.axi.options.reorder = rng.below(2) == 0;
+    sim::MemoryOptions memory;
+    memory.stall = stall >= 0   ? static_cast<std::uint32_t>(stall)
+                   : i % 3 == 0 ? 0
+                                : static_cast<std::uint32_t>(rng.below(60));
+    memory.latency = 1 + static_cast<std::uint32_t>(rng.below(60));
+    memory.reorder = static_cast<std::uint32_t>(rng.below(3));
+    rtl.axi.restart(memory);
     std::vector<std::byte> expected = q.memory;
     npu::Npu model(kHw, expected, 1);
-    rtl.memory = q.memory;
+    rtl.axi.load(q.memory);
     const auto both = [&](std::uint32_t offset, std::uint32_t value) {
       rtl.write(offset, value);
       model.write_register(offset, value);
@@ -238,10 +238,11 @@ int main(int argc, char** argv) {
       const std::uint32_t a = rtl.read(r), b = model.read_register(r);
       if (a != b) std::printf("register %#x: %#x, model %#x\n", r, a, b), ok = false;
     }
+    const std::span<const std::byte> found = rtl.axi.bytes();
     for (std::size_t a = 0; ok && a < expected.size(); ++a) {
       ++compared;
-      if (rtl.memory[a] != expected[a]) {
-        std::printf("byte %#zx: %d, model %d\n", a, static_cast<int>(rtl.memory[a]),
+      if (found[a] != expected[a]) {
+        std::printf("byte %#zx: %d, model %d\n", a, static_cast<int>(found[a]),
                     static_cast<int>(expected[a]));
         ok = false;
       }
@@ -262,7 +263,7 @@ int main(int argc, char** argv) {
     commands += q.count;
     if (!ok) {
       std::printf("queue %ld differs: LASTMILE_SEED=%llu run 1 %ld %u\n", i,
-                  static_cast<unsigned long long>(seed), i, rtl.axi.options.stall);
+                  static_cast<unsigned long long>(seed), i, memory.stall);
       for (std::uint32_t k = 0; k < q.count; ++k) {
         spec::DescriptorWords words;
         std::memcpy(words.data(), q.memory.data() + q.address + k * spec::kDescBytes, sizeof words);

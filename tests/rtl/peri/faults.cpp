@@ -5,6 +5,7 @@
 //   faults [rounds] [first]     LASTMILE_SEED sets the seed
 #include <verilated.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -29,7 +30,7 @@ class Rtl {
   explicit Rtl(std::uint64_t seed)
       : context_(std::make_unique<VerilatedContext>()),
         top_(std::make_unique<Vtop>(context_.get())),
-        axi(memory, seed) {
+        axi(seed) {
     top_->rst_ni = 0;
     cycle(), cycle();
     top_->rst_ni = 1;
@@ -66,22 +67,15 @@ class Rtl {
     return top_->irq_o;
   }
   void cycle() {
-    if (silent) {
-      top_->m_axi_arready_i = top_->m_axi_awready_i = top_->m_axi_wready_i = top_->m_axi_rvalid_i =
-          top_->m_axi_bvalid_i = 0;
-    } else {
-      axi.drive(*top_);
-    }
+    axi.drive(*top_);
     top_->clk_i = 0;
     top_->eval();
-    if (!silent) axi.sample(*top_);
+    axi.sample(*top_);
     top_->clk_i = 1;
     top_->eval();
     ++cycles;
   }
 
-  std::vector<std::byte> memory;
-  bool silent = false;
   std::uint64_t cycles = 0;
 
  private:
@@ -159,7 +153,7 @@ void run_equal(Rtl& rtl, const Queue& q, std::uint32_t limit, bool memory_too,
                const std::string& what) {
   std::vector<std::byte> expected = q.memory;
   npu::Npu model(kHw, expected, 1);
-  rtl.memory = q.memory;
+  rtl.axi.load(q.memory);
   const auto both = [&](std::uint32_t o, std::uint32_t v) {
     rtl.write(o, v), model.write_register(o, v);
   };
@@ -179,7 +173,7 @@ void run_equal(Rtl& rtl, const Queue& q, std::uint32_t limit, bool memory_too,
   }
   if (memory_too) {
     compared += expected.size();
-    if (rtl.memory != expected) fail(what + ": memory differs");
+    if (!std::ranges::equal(rtl.axi.bytes(), expected)) fail(what + ": memory differs");
     for (std::uint32_t k = 0; k < spec::kCounters; ++k) {
       const auto c = static_cast<spec::Counter>(k);
       if (c >= spec::Counter::cycles_ && c <= spec::Counter::element_cycles_) continue;
@@ -200,7 +194,7 @@ int main(int argc, char** argv) {
   int kinds[5] = {};
   for (round_number = first; round_number < first + rounds; ++round_number) {
     random_command::Generator g(the_seed * 7919 + static_cast<std::uint64_t>(round_number), kHw);
-    rtl.axi.options = {.latency = g.in(1, 50), .stall = g.in(0, 40), .reorder = g.coin()};
+    rtl.axi.restart({.latency = g.in(1, 50), .stall = g.in(0, 40), .reorder = g.in(0, 2)});
     Queue q = make_queue(g, 3);
     const std::uint32_t kind = g.in(0, 3);
     bool used = true;
@@ -235,13 +229,13 @@ int main(int argc, char** argv) {
       run_equal(rtl, q, 0xffffffff, false, "outside");
     } else {
       q.seal();
-      rtl.memory = q.memory;
+      rtl.axi.load(q.memory);
       registers([&](std::uint32_t o, std::uint32_t v) { rtl.write(o, v); }, q,
                 static_cast<std::uint32_t>(q.memory.size()), 2000);
       rtl.write(reg::kCtrl, 1);
       for (std::uint32_t i = g.in(0, 3000); i > 0; --i) rtl.cycle();
       if (kind == 2) {  // the memory falls silent
-        rtl.silent = true;
+        rtl.axi.silence(true);
         const bool running = rtl.read(reg::kStatus) == 1;
         if (running) {
           if (!rtl.wait(2000000)) fail("silent memory: no interrupt");
@@ -250,7 +244,7 @@ int main(int argc, char** argv) {
           if (rtl.read(reg::kStatus) != 2 && (code != 11 || info == 0 || info > 12))
             fail("silent memory: code " + std::to_string(code) + " info " + std::to_string(info));
         }
-        rtl.silent = false;
+        rtl.axi.silence(false);
       }
       rtl.write(reg::kCtrl, 2);
       if (rtl.read(reg::kStatus) != 0 || rtl.read(reg::kErrorCode) != 0)
