@@ -48,7 +48,7 @@ struct TileTime {
   EngineTime drain;
 };
 
-inline constexpr std::size_t kEngines = static_cast<std::size_t>(spec::Engine::update_) + 1;
+inline constexpr std::size_t kEngines = spec::kAll<spec::Engine>.size();
 
 struct CommandTiming {
   // Counters of kind "cycle"; the others are zero. CYCLES is that of a command whose descriptor was

@@ -102,6 +102,10 @@ ContractOutput ContractNetwork::run(int layer,
     return r;
   }
   if (!has_weights(l)) {
+    if (!traits(l.op).window)
+      throw Error(ErrorKind::usage, fmt::format("layer '{}' is a {}, which validate has no rule of "
+                                                "integers for (sw/validate/contract.cpp)",
+                                                l.name, name_of(l.op)));
     r.out = pool(l, q, inputs[0]);
     return r;
   }

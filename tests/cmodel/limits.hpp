@@ -57,7 +57,8 @@ struct Limit {
 // Opcodes.
 constexpr unsigned kConv = 0x02, kDepthwise = 0x04, kPool = 0x08, kAdd = 0x10, kSoftmax = 0x20,
                    kLoss = 0x40, kUpdate = 0x80;
-constexpr unsigned kMatrix = kConv | kDepthwise, kTiled = kMatrix | kPool, kAll = 0xfe;
+constexpr unsigned kMatrix = kConv | kDepthwise, kTiled = kMatrix | kPool,
+                   kAll = (1U << spec::kOpcodes) - 2;
 constexpr unsigned kTrainingOpcodes = kLoss | kUpdate;  // what other builds do not have
 
 // All data of it lies below 1 MiB, with addresses that are multiples of 64.
@@ -109,7 +110,7 @@ inline std::vector<Limit> shape_limits() {
   const Change same = LIMIT_CHANGE();
   const auto shape = Error::shape_;
   return {
-      {"opcode", kAdd, same, LIMIT_CHANGE(d.opcode = 8), Error::opcode_, 0},
+      {"opcode", kAdd, same, LIMIT_CHANGE(d.opcode = spec::kOpcodes), Error::opcode_, 0},
       {"opcode of 8 bits", kAdd, same, LIMIT_CHANGE(d.opcode = 128), Error::opcode_, 0},
       // flags
       {"known flags", kAll, LIMIT_CHANGE(d.flags |= 1U << 12), LIMIT_CHANGE(d.flags |= 1U << 18),
@@ -172,7 +173,7 @@ inline std::vector<Limit> shape_limits() {
       {"step", kUpdate, LIMIT_CHANGE(c.step = 16U << 16 | 0xffff), LIMIT_CHANGE(c.step = 17U << 16),
        Error::register_, spec::reg::kStep},
       {"no pairs elsewhere", kAll & ~kUpdate, LIMIT_CHANGE(c.pairs = 0; c.step = 17U << 16),
-       LIMIT_CHANGE(d.opcode = 8), Error::opcode_, 0},
+       LIMIT_CHANGE(d.opcode = spec::kOpcodes), Error::opcode_, 0},
       // groups
       {"input channels", kConv, LIMIT_CHANGE(d.groups = 2; d.cin_group = d.cout_group = 4),
        LIMIT_CHANGE(d.in_c = 9), shape, id(F::groups_)},
@@ -595,7 +596,7 @@ inline std::vector<Limit> other_limits() {
        LIMIT_CHANGE(d.in_addr = d.in2_addr = d.out_addr = d.bias_addr = d.rq_addr = 0xffffffff;
                     d.flags |= spec::kFlagHasBias),
        LIMIT_CHANGE(d.w_addr = 0xffffffc0), bad, id(Field::w_addr)},
-      {"an END", 0x01, high, LIMIT_CHANGE(d.opcode = 8), Error::opcode_, 0},
+      {"an END", 0x01, high, LIMIT_CHANGE(d.opcode = spec::kOpcodes), Error::opcode_, 0},
   };
 }
 
@@ -611,7 +612,7 @@ inline std::vector<Limit> all() {
 template <typename Body>
 void for_each(const HardwareParams& hw, Body body) {
   for (const Limit& l : all()) {
-    for (unsigned op = 0; op < 8; ++op) {
+    for (unsigned op = 0; op < spec::kOpcodes; ++op) {
       if ((l.opcodes >> op & 1) == 0) continue;
       if (hw.training == 0 && (l.training || (kTrainingOpcodes >> op & 1) != 0)) continue;
       Command c = command(op);

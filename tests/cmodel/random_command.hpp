@@ -26,6 +26,10 @@ inline std::uint64_t seed_from_environment(std::uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 0);
 }
 
+// Opcodes are 1 to kLastOpcode (0 is END); a bit for each of them.
+inline constexpr std::uint32_t kLastOpcode = static_cast<std::uint32_t>(spec::kOpcodes) - 1;
+inline constexpr unsigned kEveryOpcode = (1U << spec::kOpcodes) - 2;
+
 struct Case {
   Descriptor d;
   reference::Registers regs;

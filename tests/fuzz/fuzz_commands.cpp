@@ -39,7 +39,7 @@ class Input {
 
 // Small numbers in the fields that shape a command.
 void tame(spec::Descriptor& d, Input& in) {
-  d.opcode = in.byte() % 9;
+  d.opcode = in.byte() % (spec::kOpcodes + 1);
   d.flags &= spec::kKnownFlags;
   const auto small = [&](std::uint32_t& field, std::uint32_t most) {
     field = 1 + in.byte() % most;

@@ -69,7 +69,8 @@ int main(int argc, char** argv) {
     const std::unique_ptr<Device> device(lastmile_open_device(options));
     try {
       for (int i = 0; i < kQueuesPerDevice; ++i) {
-        const auto q = random_queue::make_queue(rng.next(), options.hardware, 0xfe, 8);
+        const auto q =
+            random_queue::make_queue(rng.next(), options.hardware, random_command::kEveryOpcode, 8);
         if (q.memory.size() > kMemory) continue;
         device->annotate(fmt::format("block {} queue {}", block, i));
         random_queue::load(*device, q);

@@ -35,7 +35,7 @@ using random_queue::Queue;
 using spec::Descriptor;
 
 constexpr std::uint64_t kMemory = 4 << 20;
-constexpr unsigned kAllOpcodes = 0xfe;
+constexpr unsigned kAllOpcodes = random_command::kEveryOpcode;
 constexpr unsigned kForwardOpcodes = 0x3e;  // deterministic time for watchdog and bus tests
 
 spec::HardwareParams hardware;  // set once, by main

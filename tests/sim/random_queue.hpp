@@ -47,7 +47,7 @@ inline Queue make_queue(std::uint64_t seed, const spec::HardwareParams& hw, unsi
   q.out_base = g.in(0, 256);
   const std::uint32_t count = g.in(1, most);
   while (q.commands.size() < count) {
-    const std::uint32_t op = g.in(1, 7);
+    const std::uint32_t op = g.in(1, random_command::kLastOpcode);
     if ((opcodes >> op & 1) == 0) continue;
     Case c = g.command(static_cast<spec::Opcode>(op));
     const auto base = static_cast<std::uint32_t>(q.memory.size());

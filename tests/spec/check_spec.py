@@ -126,7 +126,12 @@ def refuses():
 
 NOTE = 'NOTE = { offset = 0x100, access = "rw", reset = 7, doc = "kept for the host" }'
 GAIN = 'gain = { word = 40, lsb = 0, width = 8, ops = "A", min = 1, max = 9, doc = "" }'
-NEGATE = 'NEGATE = { value = 8, letter = "N", engine = "NEGATE", layout = "ROWS", doc = "0 - x" }'
+# The next opcode and the next engine, behind the last ones.
+OPCODES, ENGINES = tomllib.loads(SOURCE)["opcode"], tomllib.loads(SOURCE)["enum"]["engine"]
+ENGINES = {name: value for name, value in ENGINES.items() if isinstance(value, int)}
+LAST_OPCODE, LAST_ENGINE = max(OPCODES, key=lambda n: OPCODES[n]["value"]), max(ENGINES, key=ENGINES.get)
+NEXT = len(OPCODES)
+NEGATE = f'NEGATE = {{ value = {NEXT}, letter = "@", engine = "NEGATE", layout = "ROWS", doc = "0 - x" }}'
 # The smallest of each. Per entry: the change, and what the named files must hold then.
 ADDITIONS = [
     ("counter", [after("BUS_WRITE_BEATS =", 'FLUSHES = { kind = "event", doc = "flushes of the write buffer" }')],
@@ -146,10 +151,13 @@ ADDITIONS = [
                                    "if (has(kFlagTwice) && (op != Opcode::add_)) return true;"],
       "rtl/pkg/npu_pkg.sv": ["FLAG_TWICE = 23", "logic twice;", "F_GAIN = 1280, W_GAIN = 8",
                              "if (flags[FLAG_TWICE] && (!(op == npu_pkg::OPCODE_ADD)))"]}),
-    ("operator", [after("UPDATE    =", NEGATE), ("UPDATE = 12\n", "UPDATE = 12\nNEGATE = 13\n")],
-     {"cmodel/spec/npu_spec.hpp": ["negate_ = 8,", "Engine::negate_, Layout::rows_", "kOpcodes = 9", "v <= 8"],
-      "rtl/pkg/npu_pkg.sv": ["OPCODE_NEGATE = 8'd8", "OPCODES = 9", "opcode_engine = npu_pkg::ENGINE_NEGATE"],
-      "cmodel/spec/REFERENCE.md": ["| `NEGATE` | N | NEGATE |"]}),
+    ("operator", [after(rf"{LAST_OPCODE} +=.*letter", NEGATE),
+                  after(rf"{LAST_ENGINE} = {ENGINES[LAST_ENGINE]}\b", f"NEGATE = {ENGINES[LAST_ENGINE] + 1}")],
+     {"cmodel/spec/npu_spec.hpp": [f"negate_ = {NEXT},", "Engine::negate_, Layout::rows_", f"kOpcodes = {NEXT + 1}",
+                                   f"v <= {NEXT}"],
+      "rtl/pkg/npu_pkg.sv": [f"OPCODE_NEGATE = 8'd{NEXT}", f"OPCODES = {NEXT + 1}",
+                             "opcode_engine = npu_pkg::ENGINE_NEGATE"],
+      "cmodel/spec/REFERENCE.md": ["| `NEGATE` | @ | NEGATE |"]}),
     ("error", [("WATCHDOG = 11       #", "PARITY = 12\nWATCHDOG = 11       #"),
                ('WATCHDOG = "engine"', 'PARITY = "register"\nWATCHDOG = "engine"')],
      {"cmodel/spec/npu_spec.hpp": ["case Error::parity_: return ErrorInfo::register_;"],
@@ -229,7 +237,8 @@ def places():
     for top in ("cmodel", "rtl", "sim", "sw"):
         for path in (ROOT / top).rglob("*"):
             name = path.relative_to(ROOT).as_posix()
-            if path.is_file() and path.suffix in kinds and name not in GENERATED and not name.startswith(USES):
+            ours = path.is_file() and path.suffix in kinds and name not in GENERATED
+            if ours and not name.startswith(USES):
                 if "softmax" in code_of(path).lower():
                     named.add(name)
     check(named == set(listed), f"EXTENDING.md: {sorted(named - set(listed))} name softmax and are not in the table; "

@@ -162,7 +162,7 @@ Queue make_queue(std::uint64_t seed, unsigned opcodes) {
   std::vector<spec::Descriptor> commands;
   const std::uint32_t count = g.in(1, 5);
   while (commands.size() < count) {
-    const std::uint32_t op = g.in(1, 7);
+    const std::uint32_t op = g.in(1, random_command::kLastOpcode);
     if ((opcodes >> op & 1) == 0) continue;
     random_command::Case c = g.command(static_cast<Opcode>(op));
     const auto base = static_cast<std::uint32_t>(q.memory.size());
@@ -193,8 +193,8 @@ int main(int argc, char** argv) {
   const long first = argc > 2 ? std::atol(argv[2]) : 0;
   const long stall = argc > 3 ? std::atol(argv[3]) : -1;
   const char* ops = std::getenv("OPCODES");
-  const unsigned opcodes =
-      ops != nullptr ? static_cast<unsigned>(std::strtoul(ops, nullptr, 0)) : 0xfe;
+  const unsigned opcodes = ops != nullptr ? static_cast<unsigned>(std::strtoul(ops, nullptr, 0))
+                                          : random_command::kEveryOpcode;
   const std::uint64_t seed = random_command::seed_from_environment(1);
   std::printf("seed %llu, %dx%d, bus %d\n", static_cast<unsigned long long>(seed), P_ROWS, P_COLS,
               P_BUS_BYTES);

@@ -106,7 +106,7 @@ Queue make_queue(random_command::Generator& g, std::uint32_t most) {
   Queue q;
   const std::uint32_t count = g.in(1, most);
   while (q.commands.size() < count) {
-    random_command::Case c = g.command(static_cast<Opcode>(g.in(1, 7)));
+    random_command::Case c = g.command(static_cast<Opcode>(g.in(1, random_command::kLastOpcode)));
     const auto base = static_cast<std::uint32_t>(q.memory.size());
     for (std::uint32_t* a :
          {&c.d.in_addr, &c.d.in2_addr, &c.d.out_addr, &c.d.w_addr, &c.d.bias_addr, &c.d.rq_addr})

@@ -141,7 +141,7 @@ void tick() {
   const bool taken = t.rd_rsp_valid_i && t.rd_rsp_ready_o;
   const bool abort = t.abort_o;
   int start = -1;
-  for (int op = 0; op < 8; ++op) {
+  for (int op = 0; op < static_cast<int>(spec::kOpcodes); ++op) {
     if (((t.engine_start_o >> op) & 1) != 0) start = op;
   }
   const std::uint32_t index = start >= 0 ? bench::words(t.desc_o)[1] & 0xffff : 0;  // the tag

@@ -31,7 +31,7 @@ spec::Descriptor valid_command(bench::Random& rnd, const spec::HardwareParams& h
   const auto u = [&](std::int64_t lo, std::int64_t hi) {
     return static_cast<std::uint32_t>(rnd.between(lo, hi));
   };
-  const auto op = static_cast<spec::Opcode>(u(0, 7));
+  const auto op = static_cast<spec::Opcode>(u(0, static_cast<std::int64_t>(spec::kOpcodes) - 1));
   d.opcode = static_cast<std::uint32_t>(op);
   const bool conv = op == spec::Opcode::conv2d_, dw = op == spec::Opcode::depthwise_;
   d.n = u(1, 4), d.kernel_h = u(1, 3), d.kernel_w = u(1, 3), d.stride_h = u(1, 2),
@@ -117,7 +117,7 @@ void field_edges(bench::Bench& b, const spec::HardwareParams& hw) {
   struct Part {
     int lsb, bits;
   };
-  for (unsigned op = 1; op < 8; ++op) {
+  for (unsigned op = 1; op < spec::kOpcodes; ++op) {
     for (const bool fused : {false, true}) {
       limits::Command c = limits::command(op);
       if (fused && op > 2) continue;
