@@ -136,6 +136,8 @@ def readouts(folder, options):
             for seed in range(1, options.seeds + 1):
                 common = [*data, "--checkpoint", start, "--method", "readout", "--shift", shift, "--adapt-examples",
                           examples, "--seed", seed]
+                # Few examples: as many steps of backpropagation as they need, or it is no opponent.
+                common += ["--backprop-epochs", 100] if examples < 1000 else []
                 jobs[f"{shift}-{examples}-head-{seed}"] = [*common, "--taps", "none", "--no-float", "--no-backprop"]
                 jobs[f"{shift}-{examples}-taps-{seed}"] = common
                 jobs[f"{shift}-{examples}-w8-{seed}"] = [*common, "--weights", "w8,head=w16", "--no-float",
