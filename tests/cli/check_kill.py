@@ -22,11 +22,11 @@ from harness import TINY, Checks, Program, Workspace
 
 COMMON = ["--network", "tiny.toml", "--adapt-examples", 400, "--evaluations", 0, "--quiet"]
 SETTINGS = {
-    "sign, m=1": ["--steps", 3000, "--batch", 64, "--pairs", 1, "--estimator", "sign"],
-    "scaled, m=4, gaussian, keep 0.1": ["--steps", 600, "--batch", 48, "--pairs", 4, "--estimator", "scaled",
+    "sign, m=1": ["--steps", 1500, "--batch", 64, "--pairs", 1, "--estimator", "sign"],
+    "scaled, m=4, gaussian, keep 0.1": ["--steps", 400, "--batch", 48, "--pairs", 4, "--estimator", "scaled",
                                         "--distribution", "gaussian",
                                         "--keep", 0.1, "--mask-seed", 9],
-    "head, m=2": ["--steps", 5000, "--batch", 64, "--pairs", 2, "--layers", "head", "--schedule", "constant"],
+    "head, m=2": ["--steps", 2000, "--batch", 64, "--pairs", 2, "--layers", "head", "--schedule", "constant"],
     "readouts": ["--method", "readout", "--readout-steps", 300, "--batch", 32],
 }
 
@@ -116,7 +116,7 @@ class Trials:
 
     def stopped(self, ref, number):
         """A signal that asks: the step is ended, its record is whole, the exit code and the message say what to do."""
-        for _ in range(20):  # a run that ended before this process looked again says nothing
+        for _ in range(5):  # a run that ended before this process looked again says nothing
             self.clean()
             child = self.p.start(*self.args(ref), cwd=self.dir, stderr=subprocess.PIPE)
             while child.poll() is None and size_of(self.journal) < ref.head + 3 * ref.record:
@@ -170,6 +170,9 @@ def main():
         sys.exit(__doc__)
     seed = int(os.environ.get("LASTMILE_SEED") or random.SystemRandom().randrange(2 ** 32))
     print(f"LASTMILE_SEED={seed}")
+    # The program leaves a signal alone that its parent ignores (nohup, a shell's background job): not here.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     with Workspace() as folder:
         Trials(Program(sys.argv[1]), folder, seed).run(int(sys.argv[2]) if len(sys.argv) == 3 else 12)
 
