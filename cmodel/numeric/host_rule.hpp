@@ -2,7 +2,6 @@
 // What the host makes of two sums of losses, in integers. CONTRACT.md, section Host's rule.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <span>
 

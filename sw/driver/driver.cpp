@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "cmodel/numeric/loss_units.hpp"
 #include "cmodel/spec/npu_identity.hpp"
 #include "cmodel/spec/registers.hpp"
 #include "sw/base/error.hpp"
@@ -19,8 +20,6 @@ namespace {
 namespace reg = spec::reg;
 
 static_assert(std::endian::native == std::endian::little, "memory images are little-endian");
-
-constexpr double kLn2 = 0.69314718055994531;
 
 [[noreturn]] void device_error(const std::string& text) {
   throw Error(ErrorKind::device, "device: " + text);
@@ -57,13 +56,7 @@ std::vector<T> as(const std::vector<std::byte>& bytes) {
 
 }  // namespace
 
-double mean_nats(std::int64_t loss_sum, std::uint64_t examples) {
-  if (examples == 0) return 0;
-  return static_cast<double>(loss_sum) / (1 << spec::kLossFraction) * kLn2 /
-         static_cast<double>(examples);
-}
-
-double ForwardResult::mean_nats() const { return lastmile::mean_nats(loss_sum, examples); }
+double ForwardResult::mean_nats() const { return numeric::mean_nats(loss_sum, examples); }
 
 HostTraffic& HostTraffic::operator+=(const HostTraffic& o) {
   register_reads += o.register_reads;

@@ -16,9 +16,6 @@
 
 namespace lastmile {
 
-// A sum of losses in units of log2 with 20 fraction bits, as a mean in nats; 0 without examples.
-[[nodiscard]] double mean_nats(std::int64_t loss_sum, std::uint64_t examples);
-
 struct ForwardResult {
   std::int64_t loss_sum =
       0;  // units of log2, 20 fraction bits; sum over the examples that have a label

@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 
+#include "cmodel/numeric/loss_units.hpp"
 #include "cmodel/spec/npu_spec.hpp"
 #include "sw/base/error.hpp"
 #include "sw/golden/golden.hpp"
@@ -20,7 +21,6 @@ constexpr double kSmallestScale = 0x1p-100;
 constexpr double kBiasRoom = 0x1p30;
 // Logits that are all but zero get this range, so that the loss multiplier stays representable.
 constexpr double kSmallestLogitRange = 1e-3;
-constexpr double kLn2 = 0.69314718055994531;
 
 [[noreturn]] void fail(const std::string& text) {
   throw Error(ErrorKind::input, "quantizer: " + text);
@@ -249,14 +249,14 @@ LogitQuant encode_logits(const Layer& layer, std::span<const float> weight_scale
 
   // factor = f * 2^e, f in [1/2, 1): 16 bits of f, and shift 16 - e.
   int e = 0;
-  const double f = std::frexp(static_cast<double>(out.scale) / kLn2 * 0x1p20, &e);
+  const double f = std::frexp(static_cast<double>(out.scale) / numeric::kLn2 * 0x1p20, &e);
   auto m = static_cast<std::uint32_t>(std::lround(f * 65536));
   if (m == 65536) m = 32768, ++e;
   out.loss_multiplier = m;
   out.loss_shift = 16 - e;
   if (out.loss_shift < 0 || out.loss_shift > 31) {
     fail(fmt::format("layer '{}': logits reach {}, expected at most {:.0f}", layer.name, largest,
-                     0x1p16 * 0x1p-20 * kLn2 * 32767 / headroom));
+                     0x1p16 * 0x1p-20 * numeric::kLn2 * 32767 / headroom));
   }
   return out;
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "cmodel/numeric/loss_units.hpp"
 #include "cmodel/numeric/random.hpp"
 #include "sw/base/error.hpp"
 #include "sw/trainer/targets.hpp"
@@ -18,8 +19,7 @@ Accuracy evaluate_float(const Golden<float>& golden, const FloatParams<float>& p
 }
 
 std::int64_t loss_sum_of(double mean_nats, std::size_t examples) {
-  constexpr double kLn2 = 0.69314718055994530942;
-  const double sum = mean_nats / kLn2 * (1 << spec::kLossFraction) * static_cast<double>(examples);
+  const double sum = numeric::loss_sum(mean_nats, static_cast<double>(examples));
   constexpr double kMost = 0x1p47;  // 65,535 examples of 31 bits
   if (!(std::abs(sum) <= kMost))
     throw Error(ErrorKind::device, fmt::format("the loss is {}; the run diverged", mean_nats));

@@ -14,10 +14,10 @@
 #include <string_view>
 #include <utility>
 
+#include "cmodel/numeric/loss_units.hpp"
 #include "cmodel/spec/npu_spec.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
-#include "sw/driver/driver.hpp"
 
 namespace lastmile {
 namespace {
@@ -57,8 +57,7 @@ std::size_t record_bytes(int version, int pairs) {
 // Version 1 held mean loss and scale as float32 in nats: here in the units of version 2, for the
 // curve.
 std::int64_t sum_of_nats(float mean, double examples) {
-  constexpr double kLn2 = 0.69314718055994530942;
-  const double sum = static_cast<double>(mean) / kLn2 * (1 << spec::kLossFraction) * examples;
+  const double sum = numeric::loss_sum(static_cast<double>(mean), examples);
   return std::abs(sum) < 0x1p62 ? std::llround(sum) : 0;
 }
 
@@ -151,8 +150,7 @@ Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& na
 }
 
 double mean_loss(const JournalRecord& record, const ForwardGradientOptions& options) {
-  return mean_nats(record.loss_sum, std::uint64_t{2} * static_cast<std::uint64_t>(options.pairs) *
-                                        static_cast<std::uint64_t>(options.batch));
+  return numeric::mean_nats(record.loss_sum, 2.0 * options.pairs * options.batch);
 }
 
 void require_current_rule(const Journal& journal, const std::string& name) {

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "cmodel/numeric/loss.hpp"
+#include "cmodel/numeric/loss_units.hpp"
 #include "cmodel/numeric/perturb.hpp"
 #include "cmodel/numeric/random.hpp"
 #include "sw/compiler/encoding.hpp"
@@ -157,8 +158,7 @@ struct EmulatedTarget<T>::State {
       sum += r.loss;
       correct += r.correct ? 1 : 0;
     }
-    return static_cast<double>(sum) / static_cast<double>(of.size()) * 0x1p-20 *
-           0.69314718055994531;
+    return numeric::mean_nats(sum, static_cast<double>(of.size()));
   }
 };
 
