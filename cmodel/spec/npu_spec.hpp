@@ -487,9 +487,10 @@ inline constexpr std::array<OpcodeTraits, kOpcodes> kOpcodeTraits = {{
     {'U', Engine::update_, Engine::update_, Engine::update_, Layout::tensor_, Second::none_, Result::in_place_, 1, 1, false, false, true},  // UPDATE
 }};
 [[nodiscard]] constexpr bool known_opcode(std::uint32_t v) { return v <= 7; }
-// Of a known opcode.
+// A value that is no opcode has none of them, as END.
 [[nodiscard]] constexpr const OpcodeTraits& traits(Opcode op) {
-  return kOpcodeTraits[static_cast<std::size_t>(op)];
+  const auto v = static_cast<std::size_t>(op);
+  return kOpcodeTraits[v < kOpcodes ? v : 0];
 }
 
 // What register ERROR_INFO holds with an error.

@@ -108,7 +108,7 @@ ReadoutResult adapt_readout(const QuantizedNetwork& base, const Dataset& train, 
   options.run.batch =
       static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(o.run.batch), split.train));
   options.fixed.batch = options.run.batch;
-  validate(options.run, split.train);
+  check_options(options.run, split.train);
   const Clock::time_point begin = Clock::now();
   const double unit = readout_rate_unit(readout.network, train, open, options.fixed);
   const double largest = o.run.largest_rate * unit;

@@ -29,7 +29,7 @@ class Lowering {
 
   Lowered run() {
     check_options();
-    validate(net_, "compiler");
+    check_quantized(net_, "compiler");
     choose_layers();
     choose_fusions();
     program_header();

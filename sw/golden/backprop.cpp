@@ -62,7 +62,7 @@ struct Backprop<T>::Pass {
 template <class T>
 Backprop<T>::Backprop(Network network, int threads)
     : network_(std::move(network)), workers_(threads) {
-  validate(network_, fmt::format("network '{}'", network_.name));
+  check_network(network_, fmt::format("network '{}'", network_.name));
   output_.resize(network_.layers.size());
   sums_.resize(network_.layers.size());
   gradient_.resize(network_.layers.size());

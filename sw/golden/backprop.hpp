@@ -17,7 +17,7 @@ namespace lastmile {
 template <class T>
 class Backprop {
  public:
-  // threads 0: all of the machine. Throws what validate() throws.
+  // threads 0: all of the machine. Throws what check_network() throws.
   explicit Backprop(Network network, int threads = 1);
 
   [[nodiscard]] const Network& network() const { return network_; }

@@ -85,7 +85,7 @@ BatchLoss cross_entropy(std::span<const T> logits, std::span<const std::uint8_t>
 
 template <class T>
 Golden<T>::Golden(Network network, int threads) : network_(std::move(network)), workers_(threads) {
-  validate(network_, fmt::format("network '{}'", network_.name));
+  check_network(network_, fmt::format("network '{}'", network_.name));
   for (const Layer& layer : network_.layers) has_batch_norm_ = has_batch_norm_ || layer.batch_norm;
   plan();
 }

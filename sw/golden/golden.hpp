@@ -38,7 +38,7 @@ struct LayerTrace {
 template <class T>
 class Golden {
  public:
-  // threads 0: all of the machine. Throws what validate() throws.
+  // threads 0: all of the machine. Throws what check_network() throws.
   explicit Golden(Network network, int threads = 1);
 
   [[nodiscard]] const Network& network() const { return network_; }

@@ -272,7 +272,7 @@ int find_layer(const Network& network, const std::string& name) {
   return -2;
 }
 
-void validate(const Network& network, const std::string& origin) {
+void check_network(const Network& network, const std::string& origin) {
   const auto fail_net = [&](const std::string& text) {
     throw Error(ErrorKind::input, fmt::format("{}: {}", origin, text));
   };

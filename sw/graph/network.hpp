@@ -40,6 +40,7 @@ struct OpTraits {
   bool whole = false;          // ... that is the whole input plane
   bool activation = true;      // may end in one
   bool keeps_quant = false;    // a value of the output means what it means in the input
+  bool fixes_quant = false;    // the operator, not what was seen, decides the output's scale
   bool closing = false;        // last layer only; the loss is taken from its input
 };
 [[nodiscard]] constexpr OpTraits traits(Op op) {
@@ -63,9 +64,9 @@ struct OpTraits {
     case Op::add:
       return {.name = "add", .inputs = 2};
     case Op::concat:
-      return {.name = "concat", .inputs = 0, .activation = false};
+      return {.name = "concat", .inputs = 0, .activation = false, .fixes_quant = true};
     case Op::softmax:
-      return {.name = "softmax", .activation = false, .closing = true};
+      return {.name = "softmax", .activation = false, .fixes_quant = true, .closing = true};
   }
   return {};
 }
@@ -173,6 +174,6 @@ struct Network {
 
 // Checks every property stated in this header: what a hand-made Network must pass before anything
 // else may use it. Throws Error(input) in the same form.
-void validate(const Network& network, const std::string& origin);
+void check_network(const Network& network, const std::string& origin);
 
 }  // namespace lastmile

@@ -451,7 +451,7 @@ Network parse_network(std::string_view text, const std::string& file,
   }
   for (const toml::value& v : layers->as_array())
     network.layers.push_back(read_layer(v, file, network));
-  validate(network, file);
+  check_network(network, file);
   return network;
 }
 

@@ -260,7 +260,7 @@ void Importer::finish() {
   }
   const std::int64_t classes = n.layers.back().out.elements();
   n.classes = static_cast<int>(std::min<std::int64_t>(classes, kMaxElements));
-  validate(n, file_.name());
+  check_network(n, file_.name());
   check_params(n, model_.params, file_.name());
   if (!quants_.empty()) make_integers();
 }

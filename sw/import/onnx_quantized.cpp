@@ -231,7 +231,7 @@ void Importer::make_integers() {
   problems_.raise();
   q.network = model_.network;
   importing::set_logits(q, model_.notes);
-  validate(q, file_.name());
+  check_quantized(q, file_.name());
   model_.params = dequantize(q);
   model_.quantized = std::move(q);
 }

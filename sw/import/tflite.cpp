@@ -267,7 +267,7 @@ void Importer::finish() {
   }
   const std::int64_t classes = n.layers.back().out.elements();
   n.classes = static_cast<int>(std::min<std::int64_t>(classes, kMaxElements));
-  validate(n, file_.name());
+  check_network(n, file_.name());
   if (hybrid_)
     model_.notes.push_back(
         "int8 weights of a float model became float: TensorFlow Lite "
@@ -279,7 +279,7 @@ void Importer::finish() {
   quantized_.network = n;
   quantized_.weight_type = WeightType::w8;
   importing::set_logits(quantized_, model_.notes);
-  validate(quantized_, file_.name());
+  check_quantized(quantized_, file_.name());
   model_.params = dequantize(quantized_);
   model_.quantized = std::move(quantized_);
 }

@@ -352,7 +352,7 @@ class Reader {
 }  // namespace
 
 std::vector<std::uint8_t> serialize(const QuantizedNetwork& net) {
-  validate(net, "quantized network '" + net.network.name + "'");
+  check_quantized(net, "quantized network '" + net.network.name + "'");
   const std::vector<Blob> blobs = blobs_of(net);
   json layers = json::array(), arrays = json::array();
   for (std::size_t i = 0; i < net.layers.size(); ++i)
@@ -388,7 +388,7 @@ std::vector<std::uint8_t> serialize(const QuantizedNetwork& net) {
 QuantizedNetwork parse_quantized(std::span<const std::uint8_t> bytes, const std::string& origin) {
   Reader reader(bytes, origin);
   QuantizedNetwork net = reader.read();
-  validate(net, origin);
+  check_quantized(net, origin);
   const std::vector<std::uint8_t> canonical = serialize(net);
   if (!std::equal(canonical.begin(), canonical.end(), bytes.begin(), bytes.end()))
     reader.fail("header", "of another form", "exactly what this version writes");

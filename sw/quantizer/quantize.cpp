@@ -388,7 +388,7 @@ QuantizedNetwork quantize(const Network& network, const FloatParams<float>& para
     out.logits = encode_logits(layer, out.layers[head].weight_scale,
                                out.quant_of(layer.inputs[0]).scale, largest, o.logit_headroom);
   }
-  validate(out, "quantizer");
+  check_quantized(out, "quantizer");
   return out;
 }
 

@@ -156,8 +156,8 @@ MatrixShape matrix_shape(const Layer& layer) {
                                           : MatrixShape{layer.filters, k};
 }
 
-void validate(const QuantizedNetwork& net, const std::string& origin) {
-  validate(net.network, origin);
+void check_quantized(const QuantizedNetwork& net, const std::string& origin) {
+  check_network(net.network, origin);
   const std::string input_name = "input";
   Checker(origin, input_name).quant("activation", net.input);
   if (net.layers.size() != net.network.layers.size()) {

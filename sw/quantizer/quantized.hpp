@@ -129,7 +129,7 @@ struct MatrixShape {
 
 // Every size and range stated above. Throws Error(input) naming `origin`, layer, field, the value
 // found and what was expected.
-void validate(const QuantizedNetwork& network, const std::string& origin);
+void check_quantized(const QuantizedNetwork& network, const std::string& origin);
 
 // XXH64 of all weights and biases in order of their tensor ids: equal networks before and after
 // adaptation can be told apart by it.

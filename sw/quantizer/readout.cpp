@@ -50,7 +50,7 @@ class Maker {
       parse();
     }
     build();
-    validate(out_.network, "readouts");
+    check_quantized(out_.network, "readouts");
     return std::move(out_);
   }
 

@@ -145,7 +145,7 @@ class Training {
 
 }  // namespace
 
-void validate(const ReadoutRunOptions& o, std::size_t examples) {
+void check_options(const ReadoutRunOptions& o, std::size_t examples) {
   if (o.steps < 1) usage(fmt::format("steps is {}, expected at least 1", o.steps));
   if (o.batch < 1 || static_cast<std::size_t>(o.batch) > examples)
     usage(fmt::format("batch is {}, expected 1..{} (the examples to adapt on)", o.batch, examples));
@@ -204,7 +204,7 @@ std::uint64_t learn_seed(std::uint64_t seed, std::uint32_t step) {
 ReadoutOutcome train_readout(ReadoutTarget& target, const ReadoutSplit& split,
                              const ReadoutRunOptions& options, ReadoutJournalWriter* journal,
                              const ReadoutJournal& from, const ReadoutCallbacks& callbacks) {
-  validate(options, split.train);
+  check_options(options, split.train);
   return Training(target, split, options, journal, callbacks).run(from);
 }
 

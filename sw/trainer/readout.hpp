@@ -38,7 +38,7 @@ inline constexpr std::uint32_t kSearchShare = 24;  // a candidate trains for 1/2
 inline constexpr std::size_t kHeldShare = 10;      // one example in 10 is held out
 
 // Error(usage) naming the option.
-void validate(const ReadoutRunOptions& options, std::size_t examples);
+void check_options(const ReadoutRunOptions& options, std::size_t examples);
 
 // In which order the records lie: those to train on, shuffled, then those held out, a tenth of
 // every class (of fewer than 10 examples none).

@@ -133,8 +133,8 @@ class Judge {
     std::vector<ScaleRatio> wrong;
     for (const LayerReport& r : a_.layers) {
       const std::size_t i = at(r.layer);
-      const Op op = layer(i).op;
-      if (r.layer == net_.logits_layer() || traits(op).keeps_quant || op == Op::concat) continue;
+      const OpTraits op = traits(layer(i).op);
+      if (r.layer == net_.logits_layer() || op.keeps_quant || op.fixes_quant) continue;
       const TensorQuant& quant = q_.layers[i].out;
       const double range = a_.golden_high[i] - a_.golden_low[i];
       const double factor = static_cast<double>(quant.scale) * 255 / range;

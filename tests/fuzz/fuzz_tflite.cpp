@@ -8,9 +8,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace lastmile;
   fuzz::accepts([&] {
     const ImportedModel m = parse_tflite({data, size}, "fuzz.tflite");
-    validate(m.network, "accepted");
+    check_network(m.network, "accepted");
     check_params(m.network, m.params, "accepted");
-    if (m.quantized) validate(*m.quantized, "accepted");
+    if (m.quantized) check_quantized(*m.quantized, "accepted");
   });
   return 0;
 }

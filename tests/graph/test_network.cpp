@@ -143,13 +143,14 @@ TEST_CASE("graph: a concat lays its inputs of any shapes and its constants side 
   CHECK(has(refusal(concat(inputs + "activation = \"relu\"\n")), {"unknown key 'activation'"}));
   Network bad = n;
   bad.layers[1].parts[1].elements = 255;
-  CHECK_THROWS_WITH_AS(validate(bad, "o"), doctest::Contains("input 1 has 256 elements"), Error);
+  CHECK_THROWS_WITH_AS(check_network(bad, "o"), doctest::Contains("input 1 has 256 elements"),
+                       Error);
   bad = n;
   bad.layers[1].in.c = 383;
-  CHECK_THROWS_WITH_AS(validate(bad, "o"), doctest::Contains("expected 1x1x384"), Error);
+  CHECK_THROWS_WITH_AS(check_network(bad, "o"), doctest::Contains("expected 1x1x384"), Error);
   bad = n;
   bad.layers[0].constants = {1};
-  CHECK_THROWS_WITH_AS(validate(bad, "o"), doctest::Contains("expected none"), Error);
+  CHECK_THROWS_WITH_AS(check_network(bad, "o"), doctest::Contains("expected none"), Error);
 }
 
 TEST_CASE("graph: errors name file, layer, field, value and what was expected") {
@@ -250,10 +251,10 @@ TEST_CASE(
     "graph: validate refuses a hand-made network whose shapes do not follow from its fields") {
   Network n = parse_network(conv("filters = 4\nkernel = 3\n"), "n");
   n.layers[0].out.h = 7;
-  CHECK_THROWS_WITH_AS(validate(n, "made"),
+  CHECK_THROWS_WITH_AS(check_network(n, "made"),
                        doctest::Contains("made: layer 'c' (conv2d): output shape is 7x6x4"), Error);
   n.layers[0].out.h = 6;
   n.layers[1].inputs = {5};
-  CHECK_THROWS_WITH_AS(validate(n, "made"), doctest::Contains("input 5 is not an earlier layer"),
-                       Error);
+  CHECK_THROWS_WITH_AS(check_network(n, "made"),
+                       doctest::Contains("input 5 is not an earlier layer"), Error);
 }

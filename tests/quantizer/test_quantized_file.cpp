@@ -114,7 +114,8 @@ TEST_CASE("quantizer: layers of another width, in files of version 2; files of v
   CHECK(parse_quantized(bytes, "f") == q);
   QuantizedNetwork wide = q;
   wide.layers[0].weights[0] = 128;
-  CHECK(mentions(error_of([&] { validate(wide, "w"); }), {"conv", "weight 0", "128", "127"}));
+  CHECK(
+      mentions(error_of([&] { check_quantized(wide, "w"); }), {"conv", "weight 0", "128", "127"}));
   o.layer_weights = {{"pool", WeightType::w16}};
   CHECK(mentions(error_of([&] { (void)quantize_random(norm_case(), 36, o); }), {"'pool'", "head"}));
 }

@@ -12,6 +12,7 @@ checks (all unless named):
   network   a file of ours is a network
   backend   a shared object of ours is a backend
   svd       npu.svd is XML and holds every register with the offset, reset and fields of npu.toml
+  arithmetic  every opcode has a rule with an example, every header of the contract vectors for benches
   follows   resets, places of fields, limits and offsets changed: the model's register file and npu_regs show them
 Ends with `N passed, N failed`.
 """
@@ -217,6 +218,8 @@ TABLE_ROW = re.compile(r"^\| `([^`]+)` \| [^|]* \|([^|]*)\|$", re.M)
 # What names softmax without being a place of an operator of ours: see the page.
 USES = ("sw/profile/backprop_cost.cpp", "sw/import/")
 MOST_PLACES = 25
+# Rules that no hardware computes.
+OF_THE_HOST = ("host_rule.hpp", "loss_units.hpp")
 
 
 def code_of(path):
@@ -244,6 +247,20 @@ def places():
     check(named == set(listed), f"EXTENDING.md: {sorted(named - set(listed))} name softmax and are not in the table; "
           f"{sorted(set(listed) - named)} are and do not")
     check(len(listed) <= MOST_PLACES, f"EXTENDING.md: {len(listed)} places, at most {MOST_PLACES}")
+
+
+def arithmetic():
+    """Every opcode has a rule with an example that a test computes, every header of it scalar vectors for benches."""
+    contract = (ROOT / "cmodel/numeric/CONTRACT.md").read_text().split("\n## Host's rule", 1)[0]
+    sections = [s for s in contract.split("\n## ") if "**Rule.**" in s and "```example" in s]
+    for name in tomllib.loads(SOURCE)["opcode"]:
+        check(name == "END" or any(re.search(rf"\b{name}\b", s) for s in sections),
+              f"CONTRACT.md: no rule of {name} with an example")
+    emitted = (ROOT / "sw/vectors/emit.cpp").read_text()
+    for header in (ROOT / "cmodel/numeric").glob("*.hpp"):
+        name = header.relative_to(ROOT).as_posix()
+        check(header.name in OF_THE_HOST or f'#include "{name}"' in emitted,
+              f"{name}: no vectors in sw/vectors/emit.cpp")
 
 
 def refused(cxx, folder, name, enumerator):
@@ -427,7 +444,8 @@ def main():
     program = args.program.resolve()
     checks = {"refuses": refuses, "adds": lambda: (adds(), adds_together()), "places": places,
               "forgotten": lambda: forgotten(args.cxx), "network": lambda: network(program),
-              "backend": lambda: backend(args.cxx, program), "svd": svd, "follows": lambda: follows(args.cxx)}
+              "backend": lambda: backend(args.cxx, program), "svd": svd, "arithmetic": arithmetic,
+              "follows": lambda: follows(args.cxx)}
     for name in args.checks:
         if name not in checks:
             p.error(f"check is {name}, expected one of {', '.join(checks)}")

@@ -253,7 +253,7 @@ TEST_CASE("trainer: options of a run with readouts that are out of range are ref
   const auto refused = [](auto&& change) {
     ReadoutRunOptions o;
     change(o);
-    return error_of([&] { validate(o, 100); });
+    return error_of([&] { check_options(o, 100); });
   };
   CHECK(mentions(refused([](auto& o) { o.steps = 0; }), {"steps is 0"}));
   CHECK(mentions(refused([](auto& o) { o.batch = 101; }), {"batch is 101", "1..100"}));

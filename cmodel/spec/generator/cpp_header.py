@@ -75,9 +75,10 @@ def opcode_traits(spec):
                  f"{op.out_bytes}, {flag(op.weights)}, {flag(op.tiles)}, {flag(op.training)}}},  // {op.name}")
     o += ["}};",
           f"[[nodiscard]] constexpr bool known_opcode(std::uint32_t v) {{ return v <= {last.value}; }}",
-          "// Of a known opcode.",
+          "// A value that is no opcode has none of them, as END.",
           "[[nodiscard]] constexpr const OpcodeTraits& traits(Opcode op) {",
-          "  return kOpcodeTraits[static_cast<std::size_t>(op)];", "}", ""]
+          "  const auto v = static_cast<std::size_t>(op);",
+          "  return kOpcodeTraits[v < kOpcodes ? v : 0];", "}", ""]
     return o
 
 
