@@ -535,7 +535,7 @@ enum Flag : std::uint32_t {
   kFlagLosses = 1u << 11,  // LOSS: write per-example losses (int32) at out_addr
   kFlagOutBatch = 1u << 12,  // out_addr is relative to register OUT_ADDR
   kFlagWTransposed = 1u << 13,  // CONV2D: weights lie as activations do: row = element of K, column = output channel; int8 minus w_zp
-  kFlagOut32 = 1u << 14,  // CONV2D: int32 output: the accumulator, not requantized
+  kFlagOut32 = 1u << 14,  // CONV2D, DEPTHWISE: int32 output: the accumulator, not requantized
   kFlagErrors = 1u << 15,  // LOSS: write the errors of the outputs (int8) at out_addr
   kFlagGradient = 1u << 16,  // UPDATE: the direction is the int32 tensor at in_addr, not drawn
   kFlagWBatch = 1u << 17,  // CONV2D with W_TRANSPOSED: w_addr is relative to register BATCH_ADDR
@@ -549,7 +549,7 @@ inline constexpr std::uint32_t kKnownFlags = 0x3ffff;
   if (has(kFlagOut16) && (!(op == Opcode::conv2d_ || op == Opcode::depthwise_))) return true;
   if (has(kFlagResAdd) && (!(op == Opcode::conv2d_ || op == Opcode::depthwise_) || has(kFlagOut16))) return true;
   if (has(kFlagWTransposed) && (op != Opcode::conv2d_ || has(kFlagWTrain))) return true;
-  if (has(kFlagOut32) && (op != Opcode::conv2d_ || has(kFlagOut16) || has(kFlagResAdd))) return true;
+  if (has(kFlagOut32) && (!(op == Opcode::conv2d_ || op == Opcode::depthwise_) || has(kFlagOut16) || has(kFlagResAdd))) return true;
   if (has(kFlagErrors) && (op != Opcode::loss_ || has(kFlagLosses))) return true;
   if (has(kFlagGradient) && (op != Opcode::update_)) return true;
   if (has(kFlagWBatch) && (op != Opcode::conv2d_ || !has(kFlagWTransposed))) return true;

@@ -3,7 +3,7 @@
 package npu_pkg;
 
   localparam logic [31:0] MAGIC = 32'h4c4d4e50;
-  localparam logic [31:0] SPEC_HASH = 32'h8ec5275a;
+  localparam logic [31:0] SPEC_HASH = 32'h3a485b3d;
 
   // Defaults of the hardware parameters; modules take parameters of the same name.
   // array rows: input lanes (elements of K) multiplied per cycle and column
@@ -188,7 +188,7 @@ package npu_pkg;
   // CONV2D: weights lie as activations do: row = element of K, column = output channel; int8 minus
   // w_zp
   localparam int unsigned FLAG_W_TRANSPOSED = 13;
-  // CONV2D: int32 output: the accumulator, not requantized
+  // CONV2D, DEPTHWISE: int32 output: the accumulator, not requantized
   localparam int unsigned FLAG_OUT32 = 14;
   // LOSS: write the errors of the outputs (int8) at out_addr
   localparam int unsigned FLAG_ERRORS = 15;
@@ -204,7 +204,7 @@ package npu_pkg;
     logic w_batch;  // CONV2D with W_TRANSPOSED: w_addr is relative to register BATCH_ADDR
     logic gradient;  // UPDATE: the direction is the int32 tensor at in_addr, not drawn
     logic errors;  // LOSS: write the errors of the outputs (int8) at out_addr
-    logic out32;  // CONV2D: int32 output: the accumulator, not requantized
+    logic out32;  // CONV2D, DEPTHWISE: int32 output: the accumulator, not requantized
     // CONV2D: weights lie as activations do: row = element of K, column = output channel; int8
     // minus w_zp
     logic w_transposed;
@@ -689,8 +689,8 @@ package npu_pkg;
       flags_bad = 1'b1;
     if (flags[FLAG_W_TRANSPOSED] && (!(op == npu_pkg::OPCODE_CONV2D) || flags[FLAG_W_TRAIN]))
       flags_bad = 1'b1;
-    if (flags[FLAG_OUT32] && (!(op == npu_pkg::OPCODE_CONV2D) || flags[FLAG_OUT16] ||
-        flags[FLAG_RES_ADD]))
+    if (flags[FLAG_OUT32] && (!(op == npu_pkg::OPCODE_CONV2D || op == npu_pkg::OPCODE_DEPTHWISE) ||
+        flags[FLAG_OUT16] || flags[FLAG_RES_ADD]))
       flags_bad = 1'b1;
     if (flags[FLAG_ERRORS] && (!(op == npu_pkg::OPCODE_LOSS) || flags[FLAG_LOSSES]))
       flags_bad = 1'b1;

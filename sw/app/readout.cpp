@@ -28,22 +28,57 @@ Dataset head_of(const Dataset& data, int examples) {
 }
 
 nlohmann::json header_of(const QuantizedNetwork& base, const Dataset& train,
-                         const ReadoutAdaptOptions& o, double rate) {
+                         const ReadoutAdaptOptions& o, double rate,
+                         std::span<const TensorTraining> inner) {
   const ReadoutRunOptions& r = o.run;
-  return {{"version", 1},
-          {"base_digest", network_digest(base)},
-          {"data_digest", data_digest(train)},
-          {"taps", o.readout.taps},
-          {"record_bytes", o.readout.record_bytes},
-          {"weight_range", o.readout.weight_range},
-          {"logit_headroom", o.readout.logit_headroom},
-          {"steps", r.steps},
-          {"batch", r.batch},
-          {"seed", r.seed},
-          {"rates", r.rates},
-          {"largest_rate", rate},
-          {"snapshots", r.snapshots},
-          {"final_factor", r.final_factor}};
+  nlohmann::json h = {{"version", 1},
+                      {"base_digest", network_digest(base)},
+                      {"data_digest", data_digest(train)},
+                      {"taps", o.readout.taps},
+                      {"record_bytes", o.readout.record_bytes},
+                      {"weight_range", o.readout.weight_range},
+                      {"logit_headroom", o.readout.logit_headroom},
+                      {"steps", r.steps},
+                      {"batch", r.batch},
+                      {"seed", r.seed},
+                      {"rates", r.rates},
+                      {"largest_rate", rate},
+                      {"snapshots", r.snapshots},
+                      {"final_factor", r.final_factor}};
+  if (r.inner_steps == 0) return h;
+  h["inner_steps"] = r.inner_steps;
+  h["pairs"] = r.pairs;
+  h["distribution"] = spec::to_string(o.fixed.distribution);
+  for (const TensorTraining& t : inner)
+    h["inner"].push_back({{"tensor", t.tensor}, {"eps_lsb", t.eps_lsb}, {"step_lsb", t.step_lsb}});
+  return h;
+}
+
+// Layers below the head that are to train by forward gradients, and how far each moves.
+std::vector<TensorTraining> inner_plan(const QuantizedNetwork& network, const Dataset& train,
+                                       const ReadoutAdaptOptions& o, const DeviceOpener& open) {
+  if (o.run.inner_steps == 0) return {};
+  const int head = network.network.logits_layer();
+  AdaptOptions a;
+  a.layers.clear();
+  const bool all = o.inner_layers == std::vector<std::string>{"all"};
+  for (int i = 0; i < head && all; ++i) {
+    const Layer& l = network.network.layers[static_cast<std::size_t>(i)];
+    if (has_weights(l)) a.layers.push_back(l.name);
+  }
+  if (!all) a.layers = o.inner_layers;
+  const std::string& last = network.network.layers[static_cast<std::size_t>(head)].name;
+  for (const std::string& name : a.layers)
+    if (name == last || name == "head")
+      throw Error(ErrorKind::usage, fmt::format("inner layer '{}' is the last one, expected layers "
+                                                "below it: readouts train it",
+                                                name));
+  a.fixed = o.fixed;
+  a.forward.seed = o.run.seed;
+  a.forward.pairs = o.run.pairs;
+  a.eps = o.eps;
+  a.step = o.step;
+  return plan_training(network, a, train, open);
 }
 
 // The journal to continue must be of this run; the error names the first field that differs.
@@ -58,13 +93,29 @@ void require_same_run(const std::string& name, const nlohmann::json& found,
   }
 }
 
-void set_head(QuantizedNetwork& network, const ReadoutWeights& weights, const std::string& name) {
-  QuantizedLayer& q = network.layers[static_cast<std::size_t>(network.network.logits_layer())];
-  if (weights.size() != q.weights.size())
-    throw Error(ErrorKind::journal, fmt::format("{}: a snapshot of {} weights, expected {}", name,
-                                                weights.size(), q.weights.size()));
-  std::transform(weights.begin(), weights.end(), q.weights.begin(),
-                 [](std::int32_t w) { return static_cast<std::int16_t>(w); });
+// Weights of a snapshot: those of the last layer, then the inner tensors.
+void set_weights(QuantizedNetwork& network, const ReadoutWeights& weights,
+                 std::span<const std::uint32_t> inner, const std::string& name) {
+  std::vector<std::uint32_t> tensors = {weight_tensor(network.network.logits_layer())};
+  tensors.insert(tensors.end(), inner.begin(), inner.end());
+  std::size_t at = 0;
+  const auto copy = [&](auto& to) {
+    if (weights.size() - at < to.size())
+      throw Error(ErrorKind::journal,
+                  fmt::format("{}: a snapshot of {} weights, expected those of {} tensors", name,
+                              weights.size(), tensors.size()));
+    for (auto& w : to) w = static_cast<std::decay_t<decltype(w)>>(weights[at++]);
+  };
+  for (const std::uint32_t t : tensors) {
+    if (t / 2 >= network.layers.size())
+      throw Error(ErrorKind::journal, fmt::format("{}: header: inner tensor {}, expected below {}",
+                                                  name, t, 2 * network.layers.size()));
+    QuantizedLayer& q = network.layers[t / 2];
+    t % 2 == 0 ? copy(q.weights) : copy(q.bias);
+  }
+  if (at != weights.size())
+    throw Error(ErrorKind::journal,
+                fmt::format("{}: a snapshot of {} weights, expected {}", name, weights.size(), at));
 }
 
 double rate_of(double largest, int index) {
@@ -86,8 +137,10 @@ void count_cost(const Network& network, const ReadoutOutcome& out, const Readout
                 std::uint64_t passes, std::size_t held, AdaptCost& cost) {
   const Macs m = macs_of(network);
   const auto batch = static_cast<std::uint64_t>(o.run.batch);
-  const std::uint64_t steps = o.run.steps + out.search_steps;
-  const std::uint64_t scored = held * (out.snapshots.size() + out.choice.losses.size());
+  const std::uint64_t steps = o.run.all_steps() + out.search_steps;
+  const std::uint64_t scored =
+      2 * static_cast<std::uint64_t>(o.run.pairs) * batch * o.run.inner_steps +
+      held * (out.snapshots.size() + out.choice.losses.size());
   cost.macs = passes * batch * static_cast<std::uint64_t>(m.below) +
               (2 * steps * batch + scored) * static_cast<std::uint64_t>(m.head);
   cost.passes = static_cast<double>(cost.macs) /
@@ -112,11 +165,13 @@ ReadoutResult adapt_readout(const QuantizedNetwork& base, const Dataset& train, 
   const Clock::time_point begin = Clock::now();
   const double unit = readout_rate_unit(readout.network, train, open, options.fixed);
   const double largest = o.run.largest_rate * unit;
-  FixedReadout target(readout.network, train, split, largest, open, options.fixed, o.memory_bytes);
+  const std::vector<TensorTraining> inner = inner_plan(readout.network, train, options, open);
+  FixedReadout target(readout.network, train, split, largest, open, options.fixed, o.memory_bytes,
+                      inner);
   if (say)
     for (const std::string& note : target.driver().program().notes) say("note: " + note);
 
-  const nlohmann::json header = header_of(base, train, options, largest);
+  const nlohmann::json header = header_of(base, train, options, largest, inner);
   std::optional<ReadoutJournalWriter> writer;
   ReadoutJournal from;
   if (resume && !journal_path.empty() && std::filesystem::exists(journal_path)) {
@@ -136,7 +191,9 @@ ReadoutResult adapt_readout(const QuantizedNetwork& base, const Dataset& train, 
   const double step_passes =
       2 * static_cast<double>(m.head) / static_cast<double>(m.below + m.head);
   double evaluating = 0;
-  Progress bar("adapting (readouts)", options.run.steps, progress);
+  Progress bar(
+      o.run.inner_steps == 0 ? "adapting (readouts)" : "adapting (readouts and inner layers)",
+      options.run.all_steps(), progress);
   const HostTraffic before = target.driver().traffic(Traffic::step);
   std::uint64_t steps = 0;
   ReadoutCallbacks callbacks;
@@ -148,11 +205,16 @@ ReadoutResult adapt_readout(const QuantizedNetwork& base, const Dataset& train, 
   const auto snapshots = static_cast<std::uint64_t>(std::max(1, o.run.snapshots));
   std::uint64_t seen = 0;
   callbacks.on_snapshot = [&](const ReadoutSnapshot& s) {
-    CurvePoint p{s.step, static_cast<std::uint64_t>(passes + step_passes * s.step), s.loss, kNan};
+    const std::uint32_t inner_steps = s.step - std::min(s.step, options.run.steps);
+    CurvePoint p{s.step,
+                 static_cast<std::uint64_t>(passes + step_passes * s.step) +
+                     2 * std::uint64_t{inner_steps} * static_cast<std::uint64_t>(o.run.pairs),
+                 s.loss, kNan};
     const auto points = static_cast<std::uint64_t>(std::max(0, o.evaluations));
     const bool evaluate =
-        points != 0 && (seen == 0 || s.step == options.run.steps ||
-                        seen * points / snapshots != (seen - 1) * points / snapshots);
+        points != 0 &&
+        (seen == 0 || s.step == options.run.steps || s.step == options.run.all_steps() ||
+         seen * points / snapshots != (seen - 1) * points / snapshots);
     ++seen;
     if (evaluate) {
       const Clock::time_point t = Clock::now();
@@ -173,7 +235,8 @@ ReadoutResult adapt_readout(const QuantizedNetwork& base, const Dataset& train, 
   result.record = readout.network.network.shape_of(readout.record).elements();
   result.trained =
       weight_count(readout.network.network
-                       .layers[static_cast<std::size_t>(readout.network.network.logits_layer())]);
+                       .layers[static_cast<std::size_t>(readout.network.network.logits_layer())]) +
+      trained_weights(readout.network, inner);
   for (int i = 0; i < o.run.rates; ++i) result.rates.push_back(rate_of(largest, i));
   result.rate_losses = out.choice.losses;
   result.rate = rate_of(largest, out.choice.rate);
@@ -235,6 +298,7 @@ QuantizedNetwork replay_readout_journal(const QuantizedNetwork& base,
   const std::string name = path.string();
   const ReadoutJournal journal = read_readout_journal(path);
   ReadoutOptions o;
+  std::vector<std::uint32_t> inner;
   try {
     const nlohmann::json& h = journal.header;
     const auto version = h.at("version").get<int>();
@@ -252,6 +316,9 @@ QuantizedNetwork replay_readout_journal(const QuantizedNetwork& base,
     o.record_bytes = h.at("record_bytes").get<std::int64_t>();
     o.weight_range = h.at("weight_range").get<double>();
     o.logit_headroom = h.at("logit_headroom").get<double>();
+    if (h.contains("inner"))
+      for (const nlohmann::json& t : h.at("inner"))
+        inner.push_back(t.at("tensor").get<std::uint32_t>());
   } catch (const nlohmann::json::exception& e) {
     throw Error(ErrorKind::journal, fmt::format("{}: header: {}", name, e.what()));
   }
@@ -264,7 +331,7 @@ QuantizedNetwork replay_readout_journal(const QuantizedNetwork& base,
   QuantizedNetwork network = make_readout_network(base, o).network;
   for (const ReadoutSnapshot& s : journal.snapshots) {
     if (s.step != *wanted) continue;
-    set_head(network, s.weights, name);
+    set_weights(network, s.weights, inner, name);
     return network;
   }
   throw Error(ErrorKind::usage, fmt::format("steps is {}, expected one of the {} snapshots of {}",

@@ -14,6 +14,7 @@
 #include "sw/quantizer/file.hpp"
 #include "sw/report/html.hpp"
 #include "sw/report/plot.hpp"
+#include "sw/trainer/statistics.hpp"
 
 namespace lastmile {
 namespace {
@@ -122,6 +123,28 @@ AdaptCost forward_cost(const QuantizedNetwork& q, const std::vector<TensorTraini
 
 }  // namespace
 
+namespace {
+
+// Where the methods start on a domain.
+struct Start {
+  QuantizedNetwork network;
+  FloatParams<float> params;
+  AdaptCost cost = {};  // of channel statistics
+};
+Start start_of(const QuantizedNetwork& network, const FloatParams<float>& params, bool statistics,
+               const Domain& domain, const DeviceOpener& open, const FixedOptions& fixed) {
+  if (!statistics) return {network, params};
+  StatisticsResult r = adapt_statistics(network, domain.train, open, fixed);
+  Start out{std::move(r.network), params};
+  apply_statistics(network.network, r.layers, out.params);
+  out.cost.macs = r.macs;
+  out.cost.passes = r.passes;
+  out.cost.scratch_bytes = r.scratch_bytes;
+  return out;
+}
+
+}  // namespace
+
 RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const Say& say,
                           const ProgressOptions& progress) {
   const auto begin = std::chrono::steady_clock::now();
@@ -136,18 +159,18 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
                                                o.task.threads, say, progress);
   const Network& network = pretrained.network;
   if (pretrained.trained) save_checkpoint(o.out / "float.lmc", network, pretrained.params);
-  const QuantizedNetwork quantized = integers_of(pretrained, task, o.quantize, o.task.threads);
-  save_quantized(o.out / "quantized.lmq", quantized);
+  const QuantizedNetwork source_network = integers_of(pretrained, task, o.quantize, o.task.threads);
+  save_quantized(o.out / "quantized.lmq", source_network);
 
   const Golden<float> golden(network, o.task.threads);
   const Accuracy float_source = evaluate_float(golden, pretrained.params, task.source_test);
-  const Accuracy source = evaluate_fixed(quantized, task.source_test, open, o.adapt.fixed);
+  const Accuracy source = evaluate_fixed(source_network, task.source_test, open, o.adapt.fixed);
   tell(fmt::format("source: float {}, fixed point {} ({} weights, {})",
                    percent(float_source.percent()), percent(source.percent()),
-                   weight_count(network), name_of(quantized.weight_type)));
+                   weight_count(network), name_of(source_network.weight_type)));
 
-  const FloatParams<float> folded = fold_params(network, pretrained.params);
-  Sum shifted, fixed, floating, backprop, readout, readout_float;
+  const FloatParams<float> source_params = fold_params(network, pretrained.params);
+  Sum shifted, statistics, fixed, floating, backprop, readout, readout_float, both;
   json methods = json::object();  // of the first domain
   json per_domain = json::array();
   FixedResult first;
@@ -158,6 +181,10 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
     const Domain& domain = domains[d];
     AdaptOptions adapt = o.adapt;
     adapt.forward.batch = std::min(adapt.forward.batch, static_cast<int>(domain.train.size()));
+    const Start from =
+        start_of(source_network, source_params, o.statistics, domain, open, adapt.fixed);
+    const QuantizedNetwork& quantized = from.network;
+    const FloatParams<float>& folded = from.params;
     const std::vector<TensorTraining> plan = plan_training(quantized, adapt, domain.train, open);
     if (d == 0) trained = trained_weights(quantized, plan);
     const std::string suffix = domains.size() == 1 ? "" : "-" + domain.name;
@@ -174,6 +201,15 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
       j["accuracy"]["shifted"] = a.percent();
       line = fmt::format("{}: shifted {}, adapted:", domain.name, percent(a.percent()));
     };
+    if (o.statistics) {
+      report_before(evaluate_fixed(source_network, domain.test, open, adapt.fixed));
+      const Accuracy a = evaluate_fixed(quantized, domain.test, open, adapt.fixed);
+      statistics.add(a);
+      j["accuracy"]["statistics"] = a.percent();
+      line += fmt::format(" channel statistics {}", percent(a.percent()));
+      save_quantized(o.out / ("statistics" + suffix + ".lmq"), quantized);
+      if (d == 0) methods["statistics"] = cost_json(from.cost, a.percent());
+    }
     if (o.with_forward) {
       f = adapt_fixed(quantized, plan, domain.train, domain.test, adapt, open,
                       {o.out / ("journal" + suffix + ".lmj"), false}, progress,
@@ -190,19 +226,30 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
             cost_json(forward_cost(quantized, plan, domain.train.size(), adapt.forward.batch, f),
                       f.after.percent());
     }
+    // With or without inner layers; `name` is that of its files, figures and curve.
+    const auto by_readouts = [&](const std::string& name, const ReadoutAdaptOptions& r, Sum& sum) {
+      ReadoutResult got = adapt_readout(quantized, domain.train, domain.test, r, open,
+                                        o.out / (name + suffix + ".lmj"), false, progress, Say{});
+      save_quantized(o.out / (name + suffix + ".lmq"), got.network);
+      report_before(got.before);
+      sum.add(got.after);
+      j["accuracy"][name] = got.after.percent();
+      j["curves"][name] = curve_json(got.curve);
+      if (d == 0) methods[name] = readout_json(got);
+      return got;
+    };
+    if (o.with_both) {
+      ReadoutAdaptOptions r = o.readout;
+      r.fixed = adapt.fixed;
+      const ReadoutResult got = by_readouts("both", r, both);
+      line += fmt::format(" readouts and inner layers {}", percent(got.after.percent()));
+    }
     if (o.with_readout) {
       ReadoutAdaptOptions r = o.readout;
       r.fixed = adapt.fixed;
-      const ReadoutResult got =
-          adapt_readout(quantized, domain.train, domain.test, r, open,
-                        o.out / ("readout" + suffix + ".lmj"), false, progress, Say{});
-      save_quantized(o.out / ("readout" + suffix + ".lmq"), got.network);
-      report_before(got.before);
-      readout.add(got.after);
-      j["accuracy"]["readout"] = got.after.percent();
-      j["curves"]["readout"] = curve_json(got.curve);
+      r.run.inner_steps = 0;
+      const ReadoutResult got = by_readouts("readout", r, readout);
       line += fmt::format(" readouts {}", percent(got.after.percent()));
-      if (d == 0) methods["readout"] = readout_json(got);
       if (o.with_float) {
         const AdaptResult exact =
             adapt_readout_float(quantized, folded, domain.train, domain.test, r, got, progress);
@@ -238,10 +285,12 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
   json accuracy = {{"float_source", float_source.percent()},
                    {"source", source.percent()},
                    {"shifted", shifted.percent()}};
+  if (o.statistics) accuracy["statistics"] = statistics.percent();
   if (o.with_forward) accuracy["fixed"] = fixed.percent();
   if (o.with_forward && o.with_float) accuracy["float"] = floating.percent();
   if (o.with_readout) accuracy["readout"] = readout.percent();
   if (o.with_readout && o.with_float) accuracy["readout_float"] = readout_float.percent();
+  if (o.with_both) accuracy["both"] = both.percent();
   if (o.with_backprop) accuracy["backprop"] = backprop.percent();
   json report = {
       {"schema", 1},
@@ -249,7 +298,7 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
       {"shift", task.shift},
       {"network", network.name},
       {"weights", weight_count(network)},
-      {"weight_type", name_of(quantized.weight_type)},
+      {"weight_type", name_of(source_network.weight_type)},
       {"trained_weights", trained},
       {"layers", o.adapt.layers},
       {"steps", o.adapt.forward.steps},
@@ -272,7 +321,9 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
       {"batch_bytes_per_step", first.batch_bytes_per_step},
       {"adapt_seconds", fixed_seconds},
       {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()},
-      {"loss_curve", per_domain[0]["curves"][o.with_forward ? "fixed" : "readout"]},
+      {"loss_curve", per_domain[0]["curves"][o.with_forward ? "fixed"
+                                             : o.with_both  ? "both"
+                                                            : "readout"]},
       {"domains", per_domain},
       {"memory", first.memory_text},
   };
@@ -300,8 +351,10 @@ void methods_section(html::Page& page, const json& methods) {
                     fmt::format("{}", m.at("scratch_bytes").get<std::uint64_t>()),
                     fmt::format("{}", m.at("record_bytes").get<std::uint64_t>()), rate});
   };
+  row("channel statistics", "statistics");
   row("fixed-point forward gradient", "forward_gradient");
   row("fixed-point readouts", "readout");
+  row("fixed-point readouts and inner layers", "both");
   row("float backpropagation", "backprop");
   page.heading("Methods").table({"", "per cent", "passes", "MMAC", "scratch bytes",
                                  "kept records, bytes", "rate found on held-out examples"},
@@ -328,10 +381,12 @@ std::string run_page(const json& r) {
   row("source domain, float", "float_source");
   row("source domain, fixed point", "source");
   row("shifted domain, not adapted", "shifted");
+  row("channel statistics, no labels", "statistics");
   row("adapted: fixed-point forward gradient", "fixed");
   row("adapted: float forward gradient, same seeds", "float");
   row("adapted: fixed-point readouts", "readout");
   row("adapted: float readouts, same batches", "readout_float");
+  row("adapted: fixed-point readouts and inner layers", "both");
   row("adapted: float backpropagation", "backprop");
   page.heading("Accuracy").table({"", "per cent"}, rows);
 

@@ -17,6 +17,7 @@
 #include "sw/golden/npz.hpp"
 #include "sw/import/model.hpp"
 #include "sw/quantizer/file.hpp"
+#include "sw/trainer/statistics.hpp"
 
 namespace lastmile {
 namespace {
@@ -75,7 +76,7 @@ void require_weights(const std::filesystem::path& given, const char* option,
 // What an `adapt` starts from: --input, or the model that --network names.
 struct AdaptationStart {
   QuantizedNetwork network;
-  bool made = false;  // of a float model, just now
+  bool made = false;  // just now: of a float model, or by channel statistics
 
   // A replay starts from the same integers: they are kept beside the journal.
   void keep(const State& s) const {
@@ -84,7 +85,7 @@ struct AdaptationStart {
     base.replace_extension(".base.lmq");
     save_quantized(base, network);
     if (const Say say = s.common.say())
-      say(fmt::format("quantized as {}: what `replay --base` takes", base.string()));
+      say(fmt::format("the start of the run is {}: what `replay --base` takes", base.string()));
   }
 };
 AdaptationStart adaptation_start(const State& s, const Task& task) {
@@ -133,8 +134,10 @@ Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
                   "float weights to start from instead of pre-training");
   add_readout(*sub, s->run);
   s->method = "all";
-  sub->add_option("--method", s->method, "what adapts: forward-gradient, readout, or all")
-      ->check(CLI::IsMember({"forward-gradient", "readout", "all"}))
+  sub->add_option("--method", s->method,
+                  "what adapts: forward-gradient, readout, all (one and the other), or both (readouts, "
+                  "then inner layers with them)")
+      ->check(CLI::IsMember({"forward-gradient", "readout", "both", "all"}))
       ->capture_default_str();
   sub->add_flag("!--no-float", s->run.with_float, "skip the float references");
   sub->add_flag("!--no-backprop", s->run.with_backprop, "skip the backpropagation baseline");
@@ -145,8 +148,10 @@ Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
   return {sub, [s, sub, model] {
             audio_defaults(*sub, s->run);
             settle(s->run, s->common);
-            s->run.with_forward = s->method != "readout";
-            s->run.with_readout = s->method != "forward-gradient";
+            const auto wanted = [&](const char* m) { return s->method == m || s->method == "all"; };
+            s->run.with_forward = wanted("forward-gradient");
+            s->run.with_readout = wanted("readout");
+            s->run.with_both = s->method == "both";
             const RunOutcome outcome = run_experiment(s->run, find_backend(s->common, model),
                                                       s->common.say(), s->common.progress());
             const json& r = outcome.report;
@@ -164,10 +169,12 @@ Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
                        r.at("trained_weights").get<std::int64_t>());
             line("source domain, fixed point", "source");
             line("shifted domain, before", "shifted");
+            line("channel statistics, no labels", "statistics");
             line("adapted: fixed-point forward gradient", "fixed");
             line("adapted: float forward gradient", "float");
             line("adapted: fixed-point readouts", "readout");
             line("adapted: float readouts", "readout_float");
+            line("adapted: readouts and inner layers", "both");
             line("adapted: float backpropagation", "backprop");
             for (const auto& [name, m] : r.at("methods").items())
               fmt::print("{:<20} {:>9.0f} passes, {:>11.0f} MMAC, {:>9} scratch bytes\n", name,
@@ -246,18 +253,19 @@ Subcommand quantize_command(CLI::App& app) {
 }
 
 Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
-  auto* sub = app.add_subcommand(
-      "adapt",
-      "adapt a quantized network by forward gradients or readouts, with a journal that survives "
-      "being killed");
+  auto* sub = app.add_subcommand("adapt",
+                                 "adapt a quantized network by forward gradients, readouts or "
+                                 "both, with a journal that survives "
+                                 "being killed");
   auto s = std::make_shared<State>();
   add_common(*sub, s->common);
   add_task(*sub, s->run);
   add_quantize(*sub, s->run);
   add_adapt(*sub, s->run);
   add_readout(*sub, s->run);
-  sub->add_option("--method", s->method, "forward-gradient or readout")
-      ->check(CLI::IsMember({"forward-gradient", "readout"}))
+  sub->add_option("--method", s->method,
+                  "forward-gradient, readout, or both (readouts, then inner layers with them)")
+      ->check(CLI::IsMember({"forward-gradient", "readout", "both"}))
       ->capture_default_str();
   sub->add_option(
       "--input", s->input,
@@ -274,12 +282,17 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
             require_writable(s->output);
             require_weights(s->input, "--input", s->run.network);
             const Task task = load_task(s->run.task);
-            const AdaptationStart from = adaptation_start(*s, task);
-            const QuantizedNetwork& start = from.network;
+            AdaptationStart from = adaptation_start(*s, task);
             const SpeakerData data = adaptation_data(task, s->run);
             AdaptOptions adapt = s->run.adapt;
             const DeviceOpener open = find_backend(s->common, model);
-            if (s->method == "readout") {
+            if (s->run.statistics) {
+              from.network = adapt_statistics(from.network, data.adapt, open, adapt.fixed).network;
+              from.made = true;
+            }
+            const QuantizedNetwork& start = from.network;
+            if (s->method != "both") s->run.readout.run.inner_steps = 0;
+            if (s->method != "forward-gradient") {
               from.keep(*s);
               print_adapted(
                   *s, adapt_readout(start, data.adapt, data.test, s->run.readout, open, s->journal,

@@ -214,7 +214,17 @@ void add_readout(CLI::App& app, RunOptions& o) {
   app.add_option("--memory", o.readout.memory_bytes,
                  "bytes of the NPU's memory; what is left keeps records (same bits without)")
       ->capture_default_str();
+  app.add_option_function<std::string>(
+         "--statistics", [&o](const std::string& text) { o.statistics = text == "on"; },
+         "first bring each channel's mean and deviation, without labels, back to those of the "
+         "source: on or off (networks with batch norm)")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->default_str("off");
   app.add_option("--readout-steps", o.readout.run.steps, "steps of readouts")
+      ->capture_default_str();
+  o.readout.run.inner_steps = 6000;
+  app.add_option("--inner-steps", o.readout.run.inner_steps,
+                 "with both: steps after them in which inner layers (--layers) train, too")
       ->capture_default_str();
 }
 
@@ -230,6 +240,7 @@ void audio_defaults(const CLI::App& app, RunOptions& o) {
   if (absent("--batch")) o.adapt.forward.batch = 24;
   if (absent("--steps")) o.adapt.forward.steps = 1000;
   if (absent("--readout-steps")) o.readout.run.steps = 400;
+  if (absent("--inner-steps")) o.readout.run.inner_steps = 1000;
   if (absent("--backprop-epochs")) o.backprop.epochs = 100;
 }
 
@@ -241,6 +252,9 @@ void settle(RunOptions& o, const CommonOptions& c) {
   o.adapt.fixed.hardware = parse_hardware(c.hardware);
   o.readout.run.seed = c.seed;
   o.readout.run.batch = o.adapt.forward.batch;
+  o.readout.run.pairs = o.adapt.forward.pairs;
+  o.readout.eps = o.adapt.eps;
+  if (o.adapt.layers != std::vector<std::string>{"head"}) o.readout.inner_layers = o.adapt.layers;
   o.readout.fixed = o.adapt.fixed;
 }
 

@@ -21,7 +21,9 @@ using lowering::kBatch;
 using lowering::kBatchCopy;
 using lowering::kErrors;
 using lowering::kGradient;
+using lowering::kMoments;
 using lowering::kNone;
+using lowering::kOnes;
 using lowering::kRecords;
 using lowering::Step;
 using spec::Descriptor;
@@ -105,6 +107,10 @@ class Layout {
       at += align_up(std::uint64_t{step.command.descriptor.in_c} *
                      static_cast<std::uint64_t>(o_.batch));
     }
+    if (p_.moments) {
+      ones_address_ = address(at);
+      at += align_up(std::uint64_t{p_.moments->rows} * p_.moments->columns);
+    }
     p_.memory.constant_bytes = at - constants_at;
     image_bytes_ = at;
   }
@@ -124,8 +130,8 @@ class Layout {
 
   // Tensors that live in the arena.
   [[nodiscard]] bool in_arena(int tensor) const {
-    return tensor != kNone && tensor != kBatch && tensor != kRecords && !is_constants(tensor) &&
-           (p_.has_loss || tensor != p_.output_layer);
+    return tensor != kNone && tensor != kBatch && tensor != kRecords && tensor != kMoments &&
+           !is_constants(tensor) && (p_.has_loss || p_.moments || tensor != p_.output_layer);
   }
 
   void collect_tensors() {
@@ -134,7 +140,7 @@ class Layout {
       const Step& step = steps_[static_cast<std::size_t>(s)];
       for (const int in : {step.in, step.in2})
         if (in != kNone && in != kBatch && !is_constants(in)) tensors_.at(in).last = s;
-      if (step.out == kNone) continue;
+      if (step.out == kNone || step.out == kMoments) continue;
       if (const auto known = tensors_.find(step.out); known != tensors_.end()) {
         known->second.last = s;  // another part of a concat
         continue;
@@ -267,7 +273,8 @@ class Layout {
       place(labels, slots, p_.label_address, p_.label_stride);
       m.batch_bytes += labels;
     } else {
-      m.output_bytes = static_cast<std::uint64_t>(p_.output.elements()) * batch;
+      m.output_bytes = p_.moments ? std::uint64_t{8} * p_.moments->chunks * p_.moments->columns
+                                  : static_cast<std::uint64_t>(p_.output.elements()) * batch;
       place(m.output_bytes, slots, p_.output_address, p_.output_stride);
     }
     if (p_.readout) {
@@ -297,9 +304,10 @@ class Layout {
 
   [[nodiscard]] std::uint32_t address_of(int tensor) const {
     // Relative to a register: the batch, and the program's output.
-    if (tensor == kNone || tensor == kBatch || tensor == kRecords ||
-        (!p_.has_loss && tensor == p_.output_layer))
+    if (tensor == kNone || tensor == kBatch || tensor == kRecords || tensor == kMoments ||
+        (!p_.has_loss && !p_.moments && tensor == p_.output_layer))
       return 0;
+    if (tensor == kOnes) return ones_address_;
     if (is_constants(tensor)) return constant_address_.at(lowering::concat_of(tensor));
     return tensor_address_.at(tensor);
   }
@@ -307,13 +315,15 @@ class Layout {
   void finish(std::vector<Step>& steps, std::vector<Command>& to) const {
     for (Step& step : steps) {
       Descriptor& d = step.command.descriptor;
-      d.in_addr = address_of(step.in);
+      d.in_addr = address_of(step.in) + step.in_offset;
       d.in2_addr = address_of(step.in2);
       d.out_addr = address_of(step.out) + step.out_offset;
       const spec::OpcodeTraits& is = spec::traits(d.op());
       if (d.has(spec::kFlagLosses)) d.out_addr = p_.loss_address;
       if (is.result == spec::Result::in_place_) d.w_addr = p_.find_tensor(d.w_tensor)->address;
-      if (is.weights && !d.has(spec::kFlagWTransposed)) {
+      if (step.weights != kNone) {
+        d.w_addr = address_of(step.weights) + step.weights_offset;
+      } else if (is.weights && !d.has(spec::kFlagWTransposed)) {
         d.w_addr = p_.find_tensor(d.w_tensor)->address;
         if (d.has(spec::kFlagHasBias)) d.bias_addr = p_.find_tensor(d.b_tensor)->address;
         d.rq_addr = requant_address_.at(step.command.layer);
@@ -370,6 +380,9 @@ class Layout {
         std::memcpy(p_.image.data() + at + b * constants.size(), constants.data(),
                     constants.size());
     }
+    if (p_.moments)
+      std::fill_n(p_.image.begin() + ones_address_,
+                  std::size_t{p_.moments->rows} * p_.moments->columns, std::byte{1});
     for (const TensorPlace& t : p_.tensors) {
       const QuantizedLayer& q = quantized(t.layer);
       if (t.bias) {
@@ -404,6 +417,7 @@ class Layout {
   std::map<int, Tensor> tensors_;                  // by name
   std::map<int, std::uint32_t> requant_address_;   // by layer
   std::map<int, std::uint32_t> tensor_address_;
+  std::uint32_t ones_address_ = 0;
   std::uint64_t image_bytes_ = 0, arena_at_ = 0;
 };
 

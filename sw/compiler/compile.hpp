@@ -34,6 +34,8 @@ struct CompileOptions {
   // int8 output, which goes to register OUT_ADDR (a feature extractor, or probabilities if the
   // layer is a softmax).
   std::optional<int> output_layer;
+  // With an output layer: the program ends with the sums of MomentSums over it instead.
+  bool moments = false;
   // An add into the convolution before it, and an input of a concat written straight into its
   // place; the same bits either way.
   bool fuse_adds = true;

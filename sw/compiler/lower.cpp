@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 #include <utility>
 
@@ -39,6 +40,7 @@ class Lowering {
     emit_copies(o_.input_layer);
     for (const int layer : layers_) emit_all(layer);
     if (p_.has_loss) emit_loss();
+    if (o_.moments) emit_moments();
     emit_updates();
     if (o_.readout) emit_readout(out);
     out.program = std::move(p_);
@@ -87,6 +89,7 @@ class Lowering {
       usage("hardware parameter TRAINING is 0, expected 1 for a program with a loss");
     if (o_.example_losses && o_.output_layer) usage("per-example losses of a program without loss");
     if (o_.readout) check_readout();
+    if (o_.moments && !o_.output_layer) usage("moments of a program without an output layer");
     for (std::size_t i = 0; i < o_.training.size(); ++i) {
       const TensorTraining& t = o_.training[i];
       const std::string name = tensor_name(net_.network, t.tensor);
@@ -229,7 +232,8 @@ class Lowering {
     s.out = out;
     if (in == kBatch) s.command.descriptor.flags |= spec::kFlagInBatch;
     if (records_out_ && out == record()) s.out = kRecords;
-    if ((out == p_.output_layer && !p_.has_loss) || s.out == kRecords)
+    if ((out == p_.output_layer && !p_.has_loss && !o_.moments) || s.out == kRecords ||
+        s.out == kMoments)
       s.command.descriptor.flags |= spec::kFlagOutBatch;
     to_->push_back(std::move(s));
     return to_->back();
@@ -586,6 +590,67 @@ class Lowering {
     d.w_zp = net_.quant_of(record()).zero_point;
     d.w_keep = d.b_keep = spec::kKeepAll;
     tile(head, d);
+  }
+
+  // Depthwise convolutions with one output per column: their taps are the rows of a chunk, their
+  // weights ones, or these rows themselves.
+  void emit_moments() {
+    const int i = p_.output_layer;
+    const Shape& out = layer(i).out;
+    MomentSums m;
+    m.channels = out.c;
+    m.columns = u32(std::lcm(std::int64_t{out.c}, std::int64_t{spec::kAlign}));
+    const std::int64_t bytes = out.elements() * o_.batch;
+    if (bytes % m.columns != 0)
+      fail(i, fmt::format("a batch of {} has {} values, expected a multiple of {} to sum them by "
+                          "channel",
+                          o_.batch, bytes, m.columns));
+    const std::int64_t all = bytes / m.columns;
+    const auto command = [&](std::int64_t rows) {
+      Descriptor d;
+      d.opcode = u32(static_cast<std::int64_t>(Opcode::depthwise_));
+      d.n = 1;
+      d.flags = spec::kFlagW8 | spec::kFlagOut32;
+      d.in_h = d.kernel_h = u32(rows);
+      d.in_w = d.kernel_w = d.out_h = d.out_w = 1;
+      d.stride_h = d.stride_w = d.dilation_h = d.dilation_w = 1;
+      d.groups = d.cout_group = 1;
+      d.in_c = d.out_c = d.cin_group = d.w_pitch = m.columns;
+      d.w_keep = d.b_keep = spec::kKeepAll;
+      choose_tiles(d, hw_);
+      return d;
+    };
+    // As many rows as the scratchpad holds.
+    for (std::int64_t rows = std::min<std::int64_t>(all, spec::kMaxK / 2);; rows /= 2) {
+      try {
+        static_cast<void>(command(rows));
+        m.rows = u32(rows);
+        break;
+      } catch (const Error& e) {
+        if (rows == 1) fail(i, e.what());
+      }
+    }
+    m.chunks = u32((all + m.rows - 1) / m.rows);
+    for (std::uint32_t c = 0; c < m.chunks; ++c) {
+      const std::uint32_t first = c * m.rows;
+      const Descriptor d = command(std::min<std::int64_t>(m.rows, all - first));
+      for (const int weights : {kOnes, i}) {
+        Step& step = push(
+            Opcode::depthwise_, i,
+            fmt::format("{} of {}, part {}", weights == i ? "squares" : "sums", layer(i).name, c),
+            i, kNone, kMoments);
+        const std::uint32_t tag = step.command.descriptor.tag;
+        const std::uint32_t flags = step.command.descriptor.flags;
+        step.command.descriptor = d;
+        step.command.descriptor.tag = tag;
+        step.command.descriptor.flags |= flags;
+        step.weights = weights;
+        step.in_offset = first * m.columns;
+        step.weights_offset = weights == i ? step.in_offset : 0;
+        step.out_offset = (2 * c + (weights == i ? 1 : 0)) * m.columns * 4;
+      }
+    }
+    p_.moments = m;
   }
 
   void tile(int i, Descriptor& d) const {

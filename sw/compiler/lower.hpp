@@ -19,6 +19,8 @@ inline constexpr int kNone = -3;
 inline constexpr int kErrors = -4;    // of the outputs: int8 [batch][classes]
 inline constexpr int kGradient = -5;  // of the head's weights: int32 [classes][record]
 inline constexpr int kRecords = -6;   // the records at register OUT_ADDR
+inline constexpr int kMoments = -7;   // int32 at register OUT_ADDR: see MomentSums
+inline constexpr int kOnes = -8;      // int8 ones, a chunk of them: in the image
 // The constants of concat `layer`, once per example: in the image.
 constexpr int constants_of(int layer) { return -16 - layer; }
 constexpr bool is_constants(int tensor) { return tensor <= -16; }
@@ -29,6 +31,9 @@ struct Step {
   Command command;
   int in = kNone, in2 = kNone, out = kNone;
   std::uint32_t out_offset = 0;  // bytes from the start of `out`: a part of a concat
+  // Weights that are no tensor of the network (a moment's), and where in them and in `in` to begin.
+  int weights = kNone;
+  std::uint32_t in_offset = 0, weights_offset = 0;
 };
 
 struct Lowered {

@@ -89,6 +89,17 @@ struct ReadoutQueues {
   std::uint32_t record_address = 0, label_address = 0;                      // of record 0
 };
 
+// The sums that a program for channel statistics leaves at register OUT_ADDR instead of a layer's
+// output. The output of a batch, at zero point 0, is taken as rows of `columns` bytes (the least
+// multiple of 64 that channels fit into without a rest), `rows` of them to a chunk: per chunk int32
+// sums of each column's values, then of their squares. Column k is of channel k mod `channels`.
+struct MomentSums {
+  int channels = 0;
+  std::uint32_t columns = 0;
+  std::uint32_t rows = 0;  // the last chunk may have fewer
+  std::uint32_t chunks = 0;
+};
+
 struct Program {
   std::string network;
   spec::HardwareParams hardware;
@@ -111,6 +122,7 @@ struct Program {
   std::uint32_t forward_address = 0;  // of the first descriptor
   std::uint32_t update_address = 0;
   std::optional<ReadoutQueues> readout;
+  std::optional<MomentSums> moments;
   std::vector<TensorPlace> tensors;          // by tensor id
   std::vector<ActivationPlace> activations;  // by layer; tensors that fusion removed are absent
   std::uint32_t loss_address = 0;            // int32 [batch]

@@ -359,6 +359,24 @@ std::vector<std::int8_t> Driver::output(int slot) {
   return as<std::int8_t>(bytes);
 }
 
+Driver::Moments Driver::moments() {
+  if (!program_.moments) usage("the program was compiled without moments");
+  const MomentSums& m = *program_.moments;
+  std::vector<std::byte> bytes(program_.memory.output_bytes);
+  read_memory(program_.output_address, bytes, Traffic::result);
+  const std::vector<std::int32_t> words = as<std::int32_t>(bytes);
+  const auto channels = static_cast<std::size_t>(m.channels);
+  Moments out;
+  out.count = program_.output.elements() * program_.batch / m.channels;
+  out.sums.resize(channels);
+  out.squares.resize(channels);
+  for (std::size_t k = 0; k < words.size(); ++k) {
+    const bool squares = k / m.columns % 2 != 0;
+    (squares ? out.squares : out.sums)[k % m.columns % channels] += words[k];
+  }
+  return out;
+}
+
 std::vector<std::int8_t> Driver::activation(int layer) {
   const ActivationPlace* a = program_.find_activation(layer);
   if (a == nullptr || a->bits != 8)

@@ -93,6 +93,12 @@ class Driver {
   [[nodiscard]] std::vector<std::int16_t> logits();  // batch x classes
   [[nodiscard]] std::vector<std::int8_t> output(
       int slot = 0);  // of a program without loss: batch x output
+  // Of a program with moments: per channel, over the batch.
+  struct Moments {
+    std::int64_t count = 0;  // values of a channel
+    std::vector<std::int64_t> sums, squares;
+  };
+  [[nodiscard]] Moments moments();
   // Any int8 activation. Error(usage) if the layer has none in this program (fused, or outside it)
   // or its bytes were used again.
   [[nodiscard]] std::vector<std::int8_t> activation(int layer);

@@ -24,7 +24,7 @@ static_assert(std::endian::native == std::endian::little,
               "the file is written as it lies in memory");
 
 constexpr std::string_view kMagic = "LMQUANT\n";
-constexpr std::uint32_t kVersion = 1, kMixedVersion = 2;
+constexpr std::uint32_t kVersion = 1, kMixedVersion = 2, kStatisticsVersion = 3;
 constexpr std::size_t kPrefix = 24;
 constexpr std::uint32_t kLargestHeader = 1U << 24;
 
@@ -41,6 +41,7 @@ json quant_json(const TensorQuant& q) {
 json layer_json(const Layer& layer, const QuantizedLayer& q) {
   json j = {{"name", layer.name}, {"out", quant_json(q.out)}, {"clamp", {q.act_min, q.act_max}}};
   if (q.weight_type) j["weight_type"] = name_of(*q.weight_type);
+  if (!q.mean.empty()) j["statistics"] = true;
   switch (layer.op) {
     case Op::concat:
       j["constants"] = q.constants;
@@ -70,11 +71,15 @@ json layer_json(const Layer& layer, const QuantizedLayer& q) {
   return j;
 }
 
-// Whether the file needs what version 1 does not have.
-bool is_mixed(const QuantizedNetwork& net) {
-  for (std::size_t i = 0; i < net.layers.size(); ++i)
-    if (net.layers[i].weight_type || net.network.layers[i].op == Op::concat) return true;
-  return false;
+// The oldest version that has what the file needs.
+std::uint32_t version_of(const QuantizedNetwork& net) {
+  std::uint32_t version = kVersion;
+  for (std::size_t i = 0; i < net.layers.size(); ++i) {
+    if (!net.layers[i].mean.empty()) return kStatisticsVersion;
+    if (net.layers[i].weight_type || net.network.layers[i].op == Op::concat)
+      version = kMixedVersion;
+  }
+  return version;
 }
 
 // The arrays of a file, in order, as bytes. Weights of w8 are stored as int8.
@@ -105,6 +110,9 @@ std::vector<Blob> blobs_of(const QuantizedNetwork& net) {
     out.push_back(blob_of(name + ".weight_scale", std::span(q.weight_scale)));
     out.push_back(blob_of(name + ".bias", std::span(q.bias)));
     out.push_back(blob_of(name + ".requant", std::span(q.requant)));
+    if (q.mean.empty()) continue;
+    out.push_back(blob_of(name + ".mean", std::span(q.mean)));
+    out.push_back(blob_of(name + ".deviation", std::span(q.deviation)));
   }
   out.push_back(blob_of("logits.requant", std::span(net.logits.requant)));
   return out;
@@ -156,9 +164,11 @@ class Reader {
     if (std::memcmp(bytes_.data(), kMagic.data(), kMagic.size()) != 0)
       fail("magic", "something else", "LMQUANT, the mark of a quantized network");
     const auto version = value<std::uint32_t>(8);
-    if (version != kVersion && version != kMixedVersion)
-      fail("version", std::to_string(version), fmt::format("{} or {}", kVersion, kMixedVersion));
-    mixed_ = version == kMixedVersion;
+    if (version < kVersion || version > kStatisticsVersion)
+      fail("version", std::to_string(version),
+           fmt::format("{} to {}", kVersion, kStatisticsVersion));
+    mixed_ = version >= kMixedVersion;
+    statistics_ = version == kStatisticsVersion;
     const auto size = value<std::uint32_t>(12);
     if (size > kLargestHeader || size > bytes_.size() - kPrefix)
       fail("header size", std::to_string(size),
@@ -325,6 +335,9 @@ class Reader {
       q.weight_scale = array<float>(layer.name + ".weight_scale", filters);
       q.bias = array<std::int32_t>(layer.name + ".bias", layer.bias ? filters : 0);
       q.requant = array<Requant>(layer.name + ".requant", filters);
+      if (!statistics_ || !member(header, "layers", "header")[i].contains("statistics")) continue;
+      q.mean = array<float>(layer.name + ".mean", filters);
+      q.deviation = array<float>(layer.name + ".deviation", filters);
     }
     // Absent when the network has no int16 logits.
     const Layer& head = net.network.layers[static_cast<std::size_t>(net.network.logits_layer())];
@@ -344,7 +357,7 @@ class Reader {
   std::span<const std::uint8_t> bytes_;
   const std::string& origin_;
   std::size_t at_ = 0;
-  bool mixed_ = false;
+  bool mixed_ = false, statistics_ = false;
   json arrays_;
   std::size_t next_array_ = 0;
 };
@@ -377,7 +390,7 @@ std::vector<std::uint8_t> serialize(const QuantizedNetwork& net) {
                             net.network.name, text.size(), kLargestHeader));
   }
   std::vector<std::uint8_t> out(kMagic.begin(), kMagic.end());
-  append(out, is_mixed(net) ? kMixedVersion : kVersion);
+  append(out, version_of(net));
   append(out, static_cast<std::uint32_t>(text.size()));
   append(out, xxh64(bytes_of(std::span(text))));
   out.insert(out.end(), text.begin(), text.end());

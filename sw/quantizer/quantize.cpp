@@ -378,6 +378,14 @@ QuantizedNetwork quantize(const Network& network, const FloatParams<float>& para
     if (!has_weights(layer)) continue;
     quantize_weights(layer, folded.layers[i], in.scale, o, q);
     q.requant = requant_table(layer, q.weight_scale, in.scale, q.out.scale);
+    if (network.layers[i].batch_norm && static_cast<int>(i) != out.network.logits_layer()) {
+      // What the batch norm made of the data that it was trained on.
+      const LayerParams<float>& p = params.layers[i];
+      q.mean = p.beta;
+      for (std::size_t c = 0; c < p.gamma.size(); ++c)
+        q.deviation.push_back(static_cast<float>(
+            std::abs(p.gamma[c]) * std::sqrt(p.variance[c] / (p.variance[c] + kBatchNormEpsilon))));
+    }
   }
   const auto head = static_cast<std::size_t>(out.network.logits_layer());
   const Layer& layer = out.network.layers[head];

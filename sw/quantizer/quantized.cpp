@@ -37,6 +37,12 @@ class Checker {
     if (!std::isfinite(value) || value <= 0)
       fail(field, fmt::format("{}", value), "a positive number");
   }
+  void statistics(std::size_t channel, float mean, float deviation) const {
+    if (!std::isfinite(mean))
+      fail(fmt::format("mean {}", channel), fmt::format("{}", mean), "a finite number");
+    if (!std::isfinite(deviation) || deviation < 0)
+      fail(fmt::format("deviation {}", channel), fmt::format("{}", deviation), "0 or more");
+  }
   void quant(const std::string& field, const TensorQuant& q) const {
     scale(field + " scale", q.scale);
     range(field + " zero point", q.zero_point, -128, 127);
@@ -79,6 +85,10 @@ void check_weights(const Checker& check, const Layer& layer, const QuantizedLaye
   for (std::size_t i = 0; i < filters; ++i)
     check.scale(fmt::format("weight scale {}", i), q.weight_scale[i]);
   check.requant("requantization", q.requant);
+  if (q.mean.empty() && q.deviation.empty()) return;
+  check.count("means", q.mean.size(), filters);
+  check.count("deviations", q.deviation.size(), filters);
+  for (std::size_t i = 0; i < filters; ++i) check.statistics(i, q.mean[i], q.deviation[i]);
 }
 
 // The integers of operators without weights.

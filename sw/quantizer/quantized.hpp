@@ -67,6 +67,9 @@ struct QuantizedLayer {
       bias;  // one per output channel, scale = input scale * weight scale; empty: none
   std::vector<Requant>
       requant;  // one per output channel: input scale * weight scale / output scale
+  // Of a channel before the activation, on the source; empty where nothing is known (no batch
+  // norm).
+  std::vector<float> mean, deviation;  // real; deviation >= 0
   numeric::AddParams add;
   SoftmaxQuant softmax;
   // concat: the bytes of every input as they are (all have the zero point of `out`, and gain *

@@ -18,7 +18,7 @@ namespace {
 
 constexpr double kPi = 3.14159265358979323846;
 constexpr std::uint64_t kSplitStream = 0x73706c6974, kEpochStream = 0x65706f6368,
-                        kRoundStream = 0x726f756e64;
+                        kRoundStream = 0x726f756e64, kInnerStream = 0x696e6e6572;
 
 [[noreturn]] void usage(const std::string& what) { throw Error(ErrorKind::usage, what); }
 
@@ -52,13 +52,12 @@ class Training {
     }
     if (from.snapshots.empty()) snapshot(0, 0);
     const double rate = rate_of(out_.choice.rate);
-    const auto count = static_cast<std::uint64_t>(o_.snapshots);
     while (step < o_.steps) {
       const double loss = learn(step, o_.steps, rate);
       ++step;
-      if (step == o_.steps || step * count / o_.steps != (step - 1) * count / o_.steps)
-        snapshot(step, loss);
+      if (snapshot_after(step, o_.steps)) snapshot(step, loss);
     }
+    if (step < o_.all_steps()) train_inner(step, rate);
     finish(from.end.has_value());
     return std::move(out_);
   }
@@ -77,6 +76,47 @@ class Training {
         target_.learn(sampler_.first(step), learn_seed(o_.seed, step), encode_step_factor(factor));
     if (callbacks_.on_step) callbacks_.on_step({step + 1, loss});
     return loss;
+  }
+
+  [[nodiscard]] bool snapshot_after(std::uint64_t step, std::uint64_t steps) const {
+    const auto count = static_cast<std::uint64_t>(o_.snapshots);
+    return step == steps || step * count / steps != (step - 1) * count / steps;
+  }
+
+  // From the best snapshot of the readouts on. What the differences are measured against comes from
+  // there, also when the run goes on from a later snapshot: the same bits.
+  void train_inner(std::uint32_t step, double rate) {
+    const ReadoutWeights now = target_.weights();
+    target_.set_weights(readouts_);
+    ForwardGradientOptions forward;
+    forward.steps = o_.inner_steps;
+    forward.pairs = o_.pairs;
+    forward.seed = sub_seed(o_.seed, kInnerStream);
+    std::vector<std::int64_t> differences;
+    for (int i = 0; i < numeric::kScaleProbes; ++i) {
+      const ReadoutTarget::LossPair p =
+          target_.pair(sampler_.first(o_.steps), probe_seed(forward.seed, i));
+      differences.push_back(p.plus - p.minus);
+    }
+    const std::uint64_t scale = numeric::scale_of(differences);
+    if (step > o_.steps) target_.set_weights(now);
+    while (step < o_.all_steps()) {
+      const std::uint32_t k = step - o_.steps;
+      const std::vector<std::uint64_t> seeds = pair_seeds(forward, k);
+      differences.clear();
+      for (const std::uint64_t seed : seeds) {
+        const ReadoutTarget::LossPair p = target_.pair(sampler_.first(step), seed);
+        differences.push_back(p.plus - p.minus);
+      }
+      const double factor = schedule(k, o_.inner_steps, o_.final_factor);
+      const double loss =
+          target_.learn_again(learn_seed(o_.seed, step), encode_step_factor(rate * factor));
+      target_.move(seeds, coefficients(Estimator::scaled, differences, scale),
+                   encode_step_factor(factor));
+      ++step;
+      if (callbacks_.on_step) callbacks_.on_step({step, loss});
+      if (snapshot_after(k + 1, o_.inner_steps)) snapshot(step, loss);
+    }
   }
 
   [[nodiscard]] Accuracy held() {
@@ -123,6 +163,7 @@ class Training {
       out_.best_step = s.step;
       out_.held_loss = s.held_loss;
       best_ = s.weights;
+      if (s.step <= o_.steps) readouts_ = s.weights;
     }
     out_.snapshots.push_back({s.step, s.loss, s.held_loss, s.held_correct, {}});
   }
@@ -139,11 +180,22 @@ class Training {
   ReadoutJournalWriter* journal_;
   const ReadoutCallbacks& callbacks_;
   RecordSampler sampler_;
-  ReadoutWeights best_;
+  ReadoutWeights best_, readouts_;  // of all snapshots, of those before inner layers moved
   ReadoutOutcome out_;
 };
 
 }  // namespace
+
+ReadoutTarget::LossPair ReadoutTarget::pair(std::uint32_t, std::uint64_t) {
+  usage("inner layers of a target that has none to train");
+}
+double ReadoutTarget::learn_again(std::uint64_t, std::uint32_t) {
+  usage("inner layers of a target that has none to train");
+}
+void ReadoutTarget::move(std::span<const std::uint64_t>, std::span<const std::int8_t>,
+                         std::uint32_t) {
+  usage("inner layers of a target that has none to train");
+}
 
 void check_options(const ReadoutRunOptions& o, std::size_t examples) {
   if (o.steps < 1) usage(fmt::format("steps is {}, expected at least 1", o.steps));
@@ -153,6 +205,7 @@ void check_options(const ReadoutRunOptions& o, std::size_t examples) {
   if (!(o.largest_rate > 0 && std::isfinite(o.largest_rate)))
     usage(fmt::format("largest rate is {}, expected a number above 0", o.largest_rate));
   if (o.snapshots < 1) usage(fmt::format("snapshots is {}, expected at least 1", o.snapshots));
+  if (o.pairs < 1 || o.pairs > 8) usage(fmt::format("pairs is {}, expected 1..8", o.pairs));
   if (!(o.final_factor >= 0 && o.final_factor <= 1))
     usage(fmt::format("final factor is {}, expected 0..1", o.final_factor));
 }

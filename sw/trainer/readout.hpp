@@ -8,6 +8,11 @@
 //   2. the one with the smallest loss on the tenth trains for all steps;
 //   3. of that run's snapshots, the one with the smallest loss on the tenth is the result.
 //
+// With inner layers ("both") a second part follows 2 and starts from its best snapshot. A step of
+// it perturbs the inner layers: two passes of the batch give the loss on either side; the readouts
+// learn from the errors of the second of these very passes, the inner layers move by the forward
+// gradient. Snapshots of both parts compete in 3.
+//
 // A step depends on the weights before it and on its number alone, so a run continues from any
 // snapshot in the same bits.
 #pragma once
@@ -32,6 +37,10 @@ struct ReadoutRunOptions {
   double largest_rate = 243;  // in units of 1 / (mean squared length of a record)
   int snapshots = 20;         // of the run, evenly spaced, the end included
   double final_factor = 0;    // of the rate at the last step: cosine schedule
+  // Both: so many more steps, in which inner layers train, too; each of `pairs` pairs of passes.
+  std::uint32_t inner_steps = 0;
+  int pairs = 1;  // 1..8
+  [[nodiscard]] std::uint32_t all_steps() const { return steps + inner_steps; }
 };
 inline constexpr double kRateRatio = 3;
 inline constexpr std::uint32_t kSearchShare = 24;  // a candidate trains for 1/24 of the steps
@@ -80,6 +89,19 @@ class ReadoutTarget {
   virtual Accuracy score(std::uint32_t first, std::uint32_t count) = 0;
   [[nodiscard]] virtual ReadoutWeights weights() = 0;
   virtual void set_weights(const ReadoutWeights& weights) = 0;
+
+  // Inner layers, for targets that have them to train (others: Error(usage)).
+  // Loss sums (units of log2) of the batch at the inner weights plus and minus delta(seed): two
+  // passes.
+  struct LossPair {
+    std::int64_t plus = 0, minus = 0;
+  };
+  virtual LossPair pair(std::uint32_t first, std::uint64_t seed);
+  // As learn(), on the records of the last pass as it was.
+  virtual double learn_again(std::uint64_t seed, std::uint32_t step_register);
+  // Inner weights: w -= step * sum_j coefficient_j * z(seed_j).
+  virtual void move(std::span<const std::uint64_t> seeds, std::span<const std::int8_t> coefficients,
+                    std::uint32_t step_register);
 };
 
 struct ReadoutReport {
@@ -113,19 +135,26 @@ ReadoutOutcome train_readout(ReadoutTarget& target, const ReadoutSplit& split,
                                        const DeviceOpener& open, const FixedOptions& options);
 
 // On a device: records stay in its memory, as many as fit into `memory_bytes`; the others are
-// computed again each time they are used, which gives the same bits.
+// computed again each time they are used, which gives the same bits. So are all of them once an
+// inner layer has moved.
 class FixedReadout final : public ReadoutTarget {
  public:
-  // largest_rate: real, at STEP factor 1.
+  // largest_rate: real, at STEP factor 1. inner: tensors below the head that move() trains;
+  // weights() holds them after the head's weights, in this order.
   FixedReadout(const QuantizedNetwork& network, const Dataset& data, const ReadoutSplit& split,
                double largest_rate, const DeviceOpener& open, const FixedOptions& options,
-               std::uint64_t memory_bytes = std::uint64_t{64} << 20);
+               std::uint64_t memory_bytes = std::uint64_t{64} << 20,
+               std::span<const TensorTraining> inner = {});
   ~FixedReadout() override;
 
   double learn(std::uint32_t first, std::uint64_t seed, std::uint32_t step_register) override;
   Accuracy score(std::uint32_t first, std::uint32_t count) override;
   [[nodiscard]] ReadoutWeights weights() override;
   void set_weights(const ReadoutWeights& weights) override;
+  LossPair pair(std::uint32_t first, std::uint64_t seed) override;
+  double learn_again(std::uint64_t seed, std::uint32_t step_register) override;
+  void move(std::span<const std::uint64_t> seeds, std::span<const std::int8_t> coefficients,
+            std::uint32_t step_register) override;
 
   [[nodiscard]] QuantizedNetwork network();
   [[nodiscard]] Driver& driver();

@@ -56,7 +56,18 @@ struct FixedReadout::State {
   std::vector<std::int8_t> x;  // examples in the order of the records; empty if all are kept
   std::vector<int> labels;     // of all records
   std::uint64_t passes = 0;
+  std::vector<std::uint32_t> inner;       // tensors that move() trains
+  std::vector<std::int32_t> inner_start;  // their weights when the kept records were computed
+  bool moved = false;                     // inner weights are not those
 
+  [[nodiscard]] std::vector<std::int32_t> inner_weights() {
+    std::vector<std::int32_t> out;
+    for (const std::uint32_t t : inner) {
+      const std::vector<std::int32_t> w = session->read_tensor(t);
+      out.insert(out.end(), w.begin(), w.end());
+    }
+    return out;
+  }
   // `batch` labels, -1 behind the last record.
   [[nodiscard]] std::vector<int> labels_of(std::size_t first) const {
     std::vector<int> out(batch, -1);
@@ -73,18 +84,22 @@ struct FixedReadout::State {
     session->set_labels(labels_of(first), static_cast<int>(to));
     ++passes;
   }
+  [[nodiscard]] std::span<const std::int8_t> examples_of(std::size_t first) const {
+    const std::size_t n = std::min(batch, labels.size() - first);
+    return std::span(x).subspan(first * elements, n * elements);
+  }
   // Where records first to first + batch - 1 are now: in their places, or just computed.
   int place(std::size_t first) {
-    if (x.empty() || first + batch <= kept) return static_cast<int>(first);
-    const std::size_t n = std::min(batch, labels.size() - first);
-    extract(std::span(x).subspan(first * elements, n * elements), first, kept);
+    if (!moved && (x.empty() || first + batch <= kept)) return static_cast<int>(first);
+    extract(examples_of(first), first, kept);
     return static_cast<int>(kept);
   }
 };
 
 FixedReadout::FixedReadout(const QuantizedNetwork& network, const Dataset& data,
                            const ReadoutSplit& split, double largest_rate, const DeviceOpener& open,
-                           const FixedOptions& options, std::uint64_t memory_bytes)
+                           const FixedOptions& options, std::uint64_t memory_bytes,
+                           std::span<const TensorTraining> inner)
     : state_(std::make_unique<State>()) {
   State& s = *state_;
   const int record = checked_record(network);
@@ -107,6 +122,8 @@ FixedReadout::FixedReadout(const QuantizedNetwork& network, const Dataset& data,
   CompileOptions c;
   c.batch = options.batch;
   c.memory_bytes = memory_bytes;
+  c.training.assign(inner.begin(), inner.end());
+  c.distribution = options.distribution;
   c.readout =
       ReadoutTraining{largest_rate * static_cast<double>(network.quant_of(record).scale) /
                           (kErrorUnit * options.batch * static_cast<double>(q.weight_scale[0])),
@@ -131,9 +148,11 @@ FixedReadout::FixedReadout(const QuantizedNetwork& network, const Dataset& data,
       quantize_activations(
           std::span(data.x).subspan(split.order[first + i] * s.elements, s.elements), network.input,
           std::span(x).subspan(i * s.elements, s.elements));
-    if (s.kept < wanted) s.x.insert(s.x.end(), x.begin(), x.end());
+    if (s.kept < wanted || !inner.empty()) s.x.insert(s.x.end(), x.begin(), x.end());
     if (first < s.kept) s.extract(x, first, first);
   }
+  for (const TensorTraining& t : inner) s.inner.push_back(t.tensor);
+  s.inner_start = s.inner_weights();
 }
 
 FixedReadout::~FixedReadout() = default;
@@ -162,9 +181,57 @@ Accuracy FixedReadout::score(std::uint32_t first, std::uint32_t count) {
   return out;
 }
 
-ReadoutWeights FixedReadout::weights() { return state_->session->read_tensor(state_->head); }
+ReadoutWeights FixedReadout::weights() {
+  ReadoutWeights out = state_->session->read_tensor(state_->head);
+  const std::vector<std::int32_t> inner = state_->inner_weights();
+  out.insert(out.end(), inner.begin(), inner.end());
+  return out;
+}
+
 void FixedReadout::set_weights(const ReadoutWeights& weights) {
-  state_->session->write_tensor(state_->head, weights);
+  State& s = *state_;
+  std::size_t at = 0;
+  const auto next = [&](std::uint32_t tensor) {
+    const std::size_t n = s.session->program().find_tensor(tensor)->elements();
+    if (at + n > weights.size())
+      throw Error(ErrorKind::usage,
+                  fmt::format("{} weights, expected those of all that trains", weights.size()));
+    s.session->write_tensor(tensor, std::span(weights).subspan(at, n));
+    at += n;
+  };
+  next(s.head);
+  for (const std::uint32_t t : s.inner) next(t);
+  s.moved = !std::equal(s.inner_start.begin(), s.inner_start.end(),
+                        weights.end() - static_cast<std::ptrdiff_t>(s.inner_start.size()));
+}
+
+ReadoutTarget::LossPair FixedReadout::pair(std::uint32_t first, std::uint64_t seed) {
+  State& s = *state_;
+  if (s.inner.empty()) return ReadoutTarget::pair(first, seed);
+  const auto to = static_cast<int>(s.kept);
+  const std::span<const std::int8_t> x = s.examples_of(first);
+  s.session->load_batch(x, std::span(s.labels).subspan(first, x.size() / s.elements));
+  s.session->set_labels(s.labels_of(first), to);
+  const auto pass = [&](spec::Polarity polarity) {
+    s.session->extract(to, polarity, seed);
+    ++s.passes;
+    return s.session->score(to).loss_sum;
+  };
+  const std::int64_t plus = pass(spec::Polarity::plus_);
+  return {plus, pass(spec::Polarity::minus_)};
+}
+
+double FixedReadout::learn_again(std::uint64_t seed, std::uint32_t step_register) {
+  State& s = *state_;
+  return s.session->learn(step_register, seed, static_cast<int>(s.kept)).mean_nats();
+}
+
+void FixedReadout::move(std::span<const std::uint64_t> seeds,
+                        std::span<const std::int8_t> coefficients, std::uint32_t step_register) {
+  State& s = *state_;
+  if (s.inner.empty()) return ReadoutTarget::move(seeds, coefficients, step_register);
+  s.session->update(seeds, coefficients, step_register);
+  s.moved = true;
 }
 
 QuantizedNetwork FixedReadout::network() {

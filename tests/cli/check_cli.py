@@ -652,6 +652,36 @@ class Suite:
                 (self.dir / file).unlink()
         self.checks.case("readouts", readouts)
 
+        def both():
+            (self.dir / "bn.toml").write_text(TINY.replace("kernel = 3", "kernel = 3\nbatch_norm = true", 1))
+            network = ["--data", "img", "--network", "bn.toml", "--adapt-examples", 40]
+            self.p.ok("pretrain", *network, "--epochs", 1, "--output", "bn.lmc", cwd=self.dir)
+            self.p.ok("quantize", *network, "--checkpoint", "bn.lmc", "--output", "bn.lmq", cwd=self.dir)
+            args = ["adapt", *network, "--input", "bn.lmq", "--batch", 8, "--pairs", 2, "--evaluations", 0,
+                    "--method", "both", "--readout-steps", 20, "--inner-steps", 12, "--layers", "all",
+                    "--statistics", "on", "--journal", "both.lmj", "--output", "both.lmq"]
+            r = self.p.json(*args, cwd=self.dir)
+            journal = self.p.json("info", "both.lmj", cwd=self.dir)
+            assert journal["snapshots"][-1] == 32, journal
+            # Statistics moved the start, so it is kept; the run replays from it and from nothing else.
+            again = self.p.json("replay", "--base", "both.base.lmq", "--journal", "both.lmj", "--output", "b2.lmq",
+                                cwd=self.dir)
+            assert again["weights_hash"] == r["weights_hash"] and self.read("b2.lmq") == self.read("both.lmq")
+            start = self.p.json("info", "bn.lmq", cwd=self.dir)
+            moved = self.p.json("info", "both.base.lmq", cwd=self.dir)
+            assert start["weights_hash"] != moved["weights_hash"], "no bias moved"
+            other = self.p.run("replay", "--base", "bn.lmq", "--journal", "both.lmj", cwd=self.dir)
+            assert other.returncode == 5 and "digest" in other.stderr, other.stderr
+            # The last snapshot has inner layers that moved.
+            end = self.p.json("replay", "--base", "both.base.lmq", "--journal", "both.lmj", "--steps", 32,
+                              "--output", "b2.lmq", cwd=self.dir)
+            readouts_only = self.p.json("replay", "--base", "both.base.lmq", "--journal", "both.lmj", "--steps", 20,
+                                        cwd=self.dir)
+            assert end["weights_hash"] != readouts_only["weights_hash"]
+            for file in ("bn.toml", "bn.lmc", "bn.lmq", "both.lmj", "both.lmq", "both.base.lmq", "b2.lmq"):
+                (self.dir / file).unlink()
+        self.checks.case("both", both)
+
         def experiment():
             before = state(self.dir)
             r = self.p.run("run", *DATA, "--adapt-examples", 32, "--epochs", 2, "--steps", 6, "--batch", 8,

@@ -4,7 +4,7 @@
 
 usage: check_kill.py PROGRAM [TRIALS]      ends with `N passed, N failed`
 
-Adapts on the built-in task in four settings, one of them with readouts. Every trial sends SIGKILL at a random time, or
+Adapts on the built-in task in five settings, two of them with readouts. Every trial sends SIGKILL at a random time, or
 as soon as the journal has a random length (just created, in the header's company only, or anywhere up to the end),
 continues with --resume, possibly kills that as well, and compares journal, weights and what `replay` makes of the
 journal with those of the undisturbed run. Before that, journals cut at every length around the first records stand for
@@ -28,6 +28,7 @@ SETTINGS = {
                                         "--keep", 0.1, "--mask-seed", 9],
     "head, m=2": ["--steps", 2000, "--batch", 64, "--pairs", 2, "--layers", "head", "--schedule", "constant"],
     "readouts": ["--method", "readout", "--readout-steps", 300, "--batch", 32],
+    "both": ["--method", "both", "--readout-steps", 100, "--inner-steps", 100, "--pairs", 2, "--batch", 32],
 }
 
 

@@ -164,8 +164,7 @@ class Generator {
     d.b_keep = keep();
     if (rarely()) d.flags |= spec::kFlagOut16;
     if (!d.has(spec::kFlagOut16) && rarely()) d.flags |= spec::kFlagResAdd;
-    if (op == Opcode::conv2d_ && !d.has(spec::kFlagOut16) && !d.has(spec::kFlagResAdd) &&
-        (transposed ? coin() : rarely()))
+    if (!d.has(spec::kFlagOut16) && !d.has(spec::kFlagResAdd) && (transposed ? coin() : rarely()))
       d.flags |= spec::kFlagOut32;
     const bool raw = d.has(spec::kFlagOut32);
     const bool wide = d.has(spec::kFlagOut16);

@@ -335,6 +335,20 @@ Descriptor column_of(std::size_t rows) {
   return d;
 }
 
+std::string depthwise_raw(const Call& c) {
+  const Numbers in = c.list(0), weights = c.list(1);
+  Descriptor d = column_of(in.size());
+  d.opcode = static_cast<std::uint32_t>(Opcode::depthwise_);
+  d.flags |= spec::kFlagW8;
+  Numbers rows;  // one weight to a row of 64 bytes
+  for (const std::int64_t w : weights) {
+    rows.push_back(w);
+    rows.resize((rows.size() + 63) / 64 * 64);
+  }
+  return std::to_string(
+      word_at(executed(d, std::array{std::pair{0u, in}, std::pair{512u, rows}}), 0));
+}
+
 std::string conv_raw(const Call& c) {
   const Numbers in = c.list(0), weights = c.list(1);
   Descriptor d = column_of(in.size());
@@ -503,6 +517,7 @@ const std::map<std::string, std::function<std::string(const Call&)>>& functions(
        }},
       {"accumulate", accumulate},
       {"conv_raw", conv_raw},
+      {"depthwise_raw", depthwise_raw},
       {"conv_transposed", conv_transposed},
       {"pool_apart", pool_apart},
       {"output_error", output_error},

@@ -64,9 +64,9 @@ TEST_CASE("quantizer: errors of a file name the field") {
   bad[0] = 'X';
   CHECK(mentions(error_of([&] { (void)parse_quantized(bad, "q"); }), {"magic"}));
   bad = bytes;
-  bad[8] = 3;
+  bad[8] = 4;
   CHECK(mentions(error_of([&] { (void)parse_quantized(bad, "q"); }),
-                 {"version is 3", "expected 1 or 2"}));
+                 {"version is 4", "expected 1 to 3"}));
   bad = bytes;
   bad.back() ^= 1;
   CHECK(
@@ -90,11 +90,17 @@ TEST_CASE("quantizer: saving replaces the file as a whole, loading names it") {
   CHECK(mentions(error_of([&] { (void)load_quantized(dir.path() / "none.q"); }), {"none.q"}));
 }
 
-TEST_CASE("quantizer: layers of another width, in files of version 2; files of version 1 stay") {
-  const auto version = [](const std::vector<std::uint8_t>& bytes) { return bytes[8]; };
+TEST_CASE("quantizer: a file is of the oldest version that has what it needs") {
+  // As a network was before it kept statistics.
+  const auto bare = [](QuantizedNetwork q) {
+    for (QuantizedLayer& l : q.layers) l.mean = l.deviation = {};
+    return q;
+  };
+  const auto version = [](const QuantizedNetwork& q) { return serialize(q)[8]; };
   QuantizeOptions o;
   o.weight_type = WeightType::w8;
-  CHECK(version(serialize(quantize_random(norm_case(), 36, o))) == 1);
+  CHECK(version(bare(quantize_random(norm_case(), 36, o))) == 1);
+  CHECK(version(quantize_random(norm_case(), 36, o)) == 3);
   o.layer_weights = {{"head", WeightType::w16}, {"dw", WeightType::w16}, {"conv", WeightType::w8}};
   const QuantizedNetwork q = quantize_random(norm_case(), 36, o);
   CHECK(!q.layers[0].weight_type.has_value());  // as the network's
@@ -109,9 +115,10 @@ TEST_CASE("quantizer: layers of another width, in files of version 2; files of v
   CHECK(largest(q.layers[0]) <= 127);
   CHECK(largest(q.layers[1]) > 127);
   CHECK(largest(q.layers[3]) > 127);
-  const auto bytes = serialize(q);
-  CHECK(version(bytes) == 2);
-  CHECK(parse_quantized(bytes, "f") == q);
+  CHECK(version(bare(q)) == 2);
+  CHECK(version(q) == 3);
+  CHECK(parse_quantized(serialize(bare(q)), "f") == bare(q));
+  CHECK(parse_quantized(serialize(q), "f") == q);
   QuantizedNetwork wide = q;
   wide.layers[0].weights[0] = 128;
   CHECK(

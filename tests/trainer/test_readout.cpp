@@ -194,6 +194,112 @@ TEST_CASE("trainer: a run of readouts that is cut anywhere continues in the same
   }
 }
 
+namespace {
+
+// Readouts, then inner layers with them.
+struct Both : Setup {
+  ReadoutRunOptions run = options();
+  std::vector<TensorTraining> inner;
+  Both() {
+    run.steps = 60;
+    run.inner_steps = 90;
+    run.snapshots = 3;
+    TrainingRule rule;
+    rule.layers = trainable_layers(readout.network.network, {"a", "c"});
+    rule.eps = 0.05;
+    rule.step = 0.02;
+    inner = training_plan(readout.network, rule);
+  }
+  FixedReadout target(std::uint64_t memory = std::uint64_t{64} << 20) const {
+    return {readout.network, data, split, rate, open_model, fixed, memory, inner};
+  }
+  // Elements of the inner tensors, behind the head's in a snapshot.
+  [[nodiscard]] std::vector<std::int32_t> inner_of(const ReadoutWeights& w) const {
+    std::size_t n = 0;
+    for (const TensorTraining& t : inner) {
+      const QuantizedLayer& q = readout.network.layers[t.tensor / 2];
+      n += t.tensor % 2 == 0 ? q.weights.size() : q.bias.size();
+    }
+    return {w.end() - static_cast<std::ptrdiff_t>(n), w.end()};
+  }
+};
+
+}  // namespace
+
+TEST_CASE("trainer: with both, readouts come first as they do alone, then inner layers move, too") {
+  const Both s;
+  const testing::TempDir dir;
+  FixedReadout alone = static_cast<const Setup&>(s).target();
+  ReadoutRunOptions short_run = s.run;
+  short_run.inner_steps = 0;
+  train_readout(alone, s.split, short_run, nullptr);
+  FixedReadout target = s.target();
+  const std::vector<std::int32_t> start = s.inner_of(target.weights());
+  const auto path = dir.path() / "both.lmj";
+  ReadoutOutcome out;
+  {
+    ReadoutJournalWriter w = ReadoutJournalWriter::create(path, {{"version", 1}});
+    out = train_readout(target, s.split, s.run, &w);
+  }
+  const ReadoutJournal j = read_readout_journal(path);
+  REQUIRE(j.snapshots.size() == 7);
+  CHECK(j.snapshots.back().step == 150);
+  for (const ReadoutSnapshot& n : j.snapshots)
+    CHECK((s.inner_of(n.weights) == start) == (n.step <= 60));
+  double best = INFINITY, before = INFINITY;
+  for (const ReadoutSnapshot& n : j.snapshots) {
+    best = std::min(best, n.held_loss);
+    if (n.step <= 60) before = std::min(before, n.held_loss);
+  }
+  CHECK(out.held_loss == best);
+  CHECK(best < before);  // here inner layers help
+  const ReadoutWeights readouts = alone.weights();
+  CHECK(std::any_of(j.snapshots.begin(), j.snapshots.end(), [&](const ReadoutSnapshot& n) {
+    return n.step <= 60 && std::equal(readouts.begin(), readouts.end(), n.weights.begin());
+  }));
+  // What the target says of the held-out records is what a network of its weights gives them.
+  CHECK(target
+            .score(static_cast<std::uint32_t>(s.split.train),
+                   static_cast<std::uint32_t>(s.split.held()))
+            .loss == best);
+}
+
+TEST_CASE("trainer: a run of both that is cut anywhere, or has no room, ends in the same bits") {
+  const Both s;
+  const testing::TempDir dir;
+  const auto path = dir.path() / "both.lmj";
+  FixedReadout target = s.target();
+  {
+    ReadoutJournalWriter w = ReadoutJournalWriter::create(path, {{"version", 1}});
+    train_readout(target, s.split, s.run, &w);
+  }
+  const std::vector<std::uint8_t> bytes = read_file(path);
+  const std::uint64_t whole = target.driver().program().memory.total_bytes;
+  Rng rng(test_seed());
+  for (int i = 0; i < 4; ++i) {
+    const std::size_t cut = 40 + rng.below(bytes.size() - 40);
+    CAPTURE(cut);
+    write_file_atomic(path, std::span(bytes).first(cut));
+    const ReadoutJournal part = read_readout_journal(path);
+    FixedReadout again = s.target(
+        i % 2 == 0 ? std::uint64_t{64} << 20
+                   : whole - std::uint64_t{target.driver().program().readout->pitch} * 100);
+    {
+      ReadoutJournalWriter w = ReadoutJournalWriter::resume(path, part);
+      train_readout(again, s.split, s.run, &w, part);
+    }
+    CHECK(again.weights() == target.weights());
+    CHECK(read_file(path) == bytes);
+  }
+}
+
+TEST_CASE("trainer: a target without inner layers has none to train") {
+  const Both s;
+  FixedReadout target = static_cast<const Setup&>(s).target();
+  CHECK(mentions(error_of([&] { train_readout(target, s.split, s.run, nullptr); }),
+                 {"inner layers"}));
+}
+
 TEST_CASE("trainer: a damaged journal of readouts is refused with its place") {
   const testing::TempDir dir;
   const auto path = dir.path() / "r.lmj";
@@ -260,4 +366,5 @@ TEST_CASE("trainer: options of a run with readouts that are out of range are ref
   CHECK(mentions(refused([](auto& o) { o.rates = 7; }), {"rates is 7"}));
   CHECK(mentions(refused([](auto& o) { o.largest_rate = NAN; }), {"largest rate is nan"}));
   CHECK(mentions(refused([](auto& o) { o.final_factor = 2; }), {"final factor is 2"}));
+  CHECK(mentions(refused([](auto& o) { o.pairs = 9; }), {"pairs is 9", "1..8"}));
 }
