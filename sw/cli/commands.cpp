@@ -134,9 +134,10 @@ Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
                   "float weights to start from instead of pre-training");
   add_readout(*sub, s->run);
   s->method = "all";
-  sub->add_option("--method", s->method,
-                  "what adapts: forward-gradient, readout, all (one and the other), or both (readouts, "
-                  "then inner layers with them)")
+  sub->add_option(
+         "--method", s->method,
+         "what adapts: forward-gradient, readout, all (one and the other), or both (readouts, "
+         "then inner layers with them)")
       ->check(CLI::IsMember({"forward-gradient", "readout", "both", "all"}))
       ->capture_default_str();
   sub->add_flag("!--no-float", s->run.with_float, "skip the float references");
