@@ -125,41 +125,52 @@ def fashion(folder, options):
 # Domains that image networks meet, and how many examples of them there are.
 READOUT_SHIFTS = ("rotate=25", "rotate=60", "blur=0.7,contrast=0.4,noise=0.15")
 READOUT_EXAMPLES = (4000, 200)
+NO_REFERENCE = ["--no-float", "--no-backprop"]
+# What is compared on each domain: arguments after those of the domain. Statistics come with backpropagation from the
+# same start, so that it has them, too.
+READOUT_KINDS = {"head": ["--taps", "none", *NO_REFERENCE], "taps": [],
+                 "w8": ["--weights", "w8,head=w16", *NO_REFERENCE],
+                 "statistics": ["--statistics", "on", "--no-float"],
+                 "both": ["--method", "both", "--layers", "all", *NO_REFERENCE]}
+
+
+def readout_domains(folder, data):
+    """name, examples, arguments: the shifts of an image set, and the drawn digits under their own."""
+    start = checkpoint(folder, data)
+    for shift in READOUT_SHIFTS:
+        for examples in READOUT_EXAMPLES:
+            # Few examples: as many epochs of backpropagation as they need, or it is no opponent.
+            few = ["--backprop-epochs", 100] if examples < 1000 else []
+            yield shift, examples, [*data, "--checkpoint", start, "--shift", shift, "--adapt-examples", examples, *few]
+    (folder / "digits").mkdir(exist_ok=True)
+    yield "drawn digits", 4000, ["--checkpoint", checkpoint(folder / "digits", [])]
 
 
 def readouts(folder, options):
-    data = ["--data", options.data]
-    start = checkpoint(folder, data)
-    jobs = {}
-    for shift in READOUT_SHIFTS:
-        for examples in READOUT_EXAMPLES:
-            for seed in range(1, options.seeds + 1):
-                common = [*data, "--checkpoint", start, "--method", "readout", "--shift", shift, "--adapt-examples",
-                          examples, "--seed", seed]
-                # Few examples: as many steps of backpropagation as they need, or it is no opponent.
-                common += ["--backprop-epochs", 100] if examples < 1000 else []
-                jobs[f"{shift}-{examples}-head-{seed}"] = [*common, "--taps", "none", "--no-float", "--no-backprop"]
-                jobs[f"{shift}-{examples}-taps-{seed}"] = common
-                jobs[f"{shift}-{examples}-w8-{seed}"] = [*common, "--weights", "w8,head=w16", "--no-float",
-                                                         "--no-backprop"]
+    domains = list(readout_domains(folder, ["--data", options.data]))
+    seeds = range(1, options.seeds + 1)
+    jobs = {f"{name}-{examples}-{kind}-{seed}": [*([] if "--method" in args else ["--method", "readout"]), *args,
+                                                 *common, "--seed", seed]
+            for kind, args in READOUT_KINDS.items() for name, examples, common in domains for seed in seeds}
     results = run_all(folder, jobs, options.workers)
     rows = []
-    for shift in READOUT_SHIFTS:
-        for examples in READOUT_EXAMPLES:
-            head, taps, w8 = ([results[f"{shift}-{examples}-{kind}-{seed}"] for seed in range(1, options.seeds + 1)]
-                              for kind in ("head", "taps", "w8"))
-            accuracy = {key: statistic([r["accuracy"][key] for r in taps])
-                        for key in ("shifted", "readout", "readout_float", "backprop")}
-            accuracy["head"] = statistic([r["accuracy"]["readout"] for r in head])
-            accuracy["w8"] = statistic([r["accuracy"]["readout"] for r in w8])
-            accuracy["fixed_minus_float"] = statistic([r["accuracy"]["readout"] - r["accuracy"]["readout_float"]
-                                                       for r in taps])
-            accuracy["readout_minus_backprop"] = statistic([r["accuracy"]["readout"] - r["accuracy"]["backprop"]
-                                                            for r in taps])
-            work = {name: {key: mean([r["methods"][name][key] for r in taps]) for key in ("passes", "mmac")}
-                    for name in ("readout", "backprop")}
-            rows.append({"shift": shift, "examples": examples, "accuracy": accuracy, "work": work,
-                         "taps": taps[0]["methods"]["readout"]["taps"]})
+    for name, examples, _ in domains:
+        def of(kind, key, less=None):
+            runs = [results[f"{name}-{examples}-{kind}-{seed}"]["accuracy"] for seed in seeds]
+            return statistic([r[key] - (r[less] if less else 0) for r in runs])
+        accuracy = {key: of("taps", key) for key in ("shifted", "readout", "readout_float", "backprop")}
+        accuracy |= {"head": of("head", "readout"), "w8": of("w8", "readout"), "both": of("both", "both"),
+                     "statistics": of("statistics", "statistics"), "statistics_readout": of("statistics", "readout"),
+                     "statistics_backprop": of("statistics", "backprop"),
+                     "fixed_minus_float": of("taps", "readout", "readout_float"),
+                     "readout_minus_backprop": of("taps", "readout", "backprop"),
+                     "statistics_minus_backprop": of("statistics", "readout", "backprop")}
+        taps = [results[f"{name}-{examples}-taps-{seed}"] for seed in seeds]
+        both = [results[f"{name}-{examples}-both-{seed}"] for seed in seeds]
+        work = {m: {key: mean([r["methods"][m][key] for r in runs]) for key in ("passes", "mmac")}
+                for m, runs in (("readout", taps), ("backprop", taps), ("both", both))}
+        rows.append({"shift": name, "examples": examples, "accuracy": accuracy, "work": work,
+                     "taps": taps[0]["methods"]["readout"]["taps"]})
     return {"data": pathlib.Path(options.data).name, "seeds": options.seeds, "rows": rows}
 
 

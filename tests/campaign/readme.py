@@ -71,12 +71,19 @@ def readouts_table(r):
                                               "readout_minus_backprop")),
                      f"{w['readout']['passes']:.0f}", f"{w['backprop']['passes']:.0f}",
                      f"{100 * w['readout']['mmac'] / w['backprop']['mmac']:.1f}"])
+    more = [[f"`{x['shift']}`", x["examples"],
+             *(number(x["accuracy"][k]) for k in ("shifted", "statistics", "statistics_readout", "statistics_backprop",
+                                                  "statistics_minus_backprop", "both")),
+             f"{x['work']['both']['passes']:.0f}"] for x in r["rows"]]
     taps = ", ".join(f"{t['layer']} {t['grid']} x {t['grid']}" for t in r["rows"][0]["taps"])
     return table(["shift", "examples", "before", "head", "readouts, w8", "readouts", "readouts: fixed - float",
                   "backpropagation", "readouts - backpropagation", "passes: readouts", "backpropagation",
                   "multiplications, % of those"],
                  rows) + (f"\n\n{r['seeds']} seeds; mean ± standard error, per cent. Taps: {taps}. Passes are of 64 "
-                          "examples, the search for rates included; a backward pass counts as two.")
+                          "examples, the search for rates included; a backward pass counts as two.\n\n") + table(
+                              ["shift", "examples", "before", "channel statistics, no labels", "readouts after them",
+                               "backpropagation after them", "their difference", "readouts and inner layers",
+                               "passes of these"], more)
 
 
 def widths_table(r):
