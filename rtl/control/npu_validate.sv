@@ -390,7 +390,7 @@ module npu_validate #(
   logic [31:0] register_bad;
   logic signed [15:0] type_min, type_max;
   logic [4:0] pack_left, pack_right;
-  logic [31:0] row_elements, weight_bytes;
+  logic [31:0] row_elements;
   logic pitch_bad;
   logic [33:0] image_bytes;
   always_comb begin
@@ -405,7 +405,6 @@ module npu_validate #(
     pack_left = '0;
     pack_right = '0;
     row_elements = '0;
-    weight_bytes = '0;
     image_bytes = '0;
     type_min = '0;
     type_max = '0;
@@ -431,7 +430,6 @@ module npu_validate #(
     if (pc_q == TILE_ROWS) begin
       type_min = out16 ? -16'sd32768 : -16'sd128;
       type_max = out16 ? 16'sd32767 : 16'sd127;
-      weight_bytes = flags.w8 ? 32'd1 : flags.w32 ? 32'd4 : 32'd2;
       // A weight row must fit its pitch: K elements, or out_c where rows run over output channels.
       // An output image must fit out_pitch, which is a multiple of the element's size and must be 0
       // with RES_ADD, whose addend lies without gaps.
@@ -576,7 +574,7 @@ module npu_validate #(
     end
   end
   logic unused;
-  assign unused = ^{weight_bytes, in_addr[32], in2_addr[32], out_addr[32], w_addr[32]};
+  assign unused = ^{in_addr[32], in2_addr[32], out_addr[32], w_addr[32]};
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
