@@ -31,6 +31,7 @@ struct State {
   std::filesystem::path input, output, journal, checkpoint;
   std::string method = "forward-gradient";
   bool resume = false;
+  std::size_t test_examples = 0;  // 0: all
   std::optional<std::uint32_t> steps;
 };
 
@@ -272,6 +273,9 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
       "--input", s->input,
       "quantized network or int8 model to start from (default: the model that --network "
       "names; a float one is quantized first)");
+  sub->add_option("--test-examples", s->test_examples,
+                  "measure accuracy before and after on the first so many (0: all)")
+      ->capture_default_str();
   sub->add_option("--journal", s->journal, "journal to write")->required();
   sub->add_option("--output", s->output, "adapted network to write");
   sub->add_flag("--resume", s->resume,
@@ -284,7 +288,9 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
             require_weights(s->input, "--input", s->run.network);
             const Task task = load_task(s->run.task);
             AdaptationStart from = adaptation_start(*s, task);
-            const SpeakerData data = adaptation_data(task, s->run);
+            SpeakerData data = adaptation_data(task, s->run);
+            if (s->test_examples != 0 && s->test_examples < data.test.size())
+              data.test = slice(data.test, 0, s->test_examples);
             AdaptOptions adapt = s->run.adapt;
             const DeviceOpener open = find_backend(s->common, model);
             if (s->run.statistics) {

@@ -4,7 +4,8 @@
 
 A pre-trained network meets another domain and learns it by readouts, twice: on the model, and on the RTL with the model
 in lockstep, which compares every command's results. From the first example's record through the search for a rate to
-the last step, every bit must agree: 0 differences, the same journal, the same network.
+the last step, every bit must agree: 0 differences, the same journal, the same network. Accuracy is that of the network
+on the model, over all test examples; the RTL sees the first batch of them.
 
 usage: cosim_adapt.py PROGRAM OUT REPORT [--resume] [--rtl OPTIONS] [-- ARGUMENTS of `lastmile adapt`]
 
@@ -59,14 +60,13 @@ def main():
     print("cosim-adapt: on the model", file=sys.stderr)
     model = adapt("model")
     print("cosim-adapt: on the RTL, the model in lockstep", file=sys.stderr)
-    rtl = adapt("rtl", "--backend", "lockstep", *(["--backend-options", options.rtl] if options.rtl else []),
+    rtl = adapt("rtl", "--test-examples", 64, "--backend", "lockstep", *(["--backend-options", options.rtl] if options.rtl else []),
                 *(["--resume"] if options.resume else []))
     device = rtl["device"]
     same = {what: (out / f"model.{end}").read_bytes() == (out / f"rtl.{end}").read_bytes()
             for what, end in (("journal", "lmj"), ("network", "lmq"))}
 
-    report = {"before": model["before"]["accuracy"], "after": rtl["after"]["accuracy"],
-              "after_model": model["after"]["accuracy"], "passes": rtl["forward_passes"],
+    report = {"before": model["before"]["accuracy"], "after": model["after"]["accuracy"], "passes": rtl["forward_passes"],
               "commands": device["commands"], "compared": device["compared"], "differences": device["differences"],
               "cycles": device["simulated_cycles"], "wall_seconds": rtl["wall_seconds"],
               "model_seconds": model["wall_seconds"], "resumed": options.resume, "arguments": more}
@@ -77,8 +77,7 @@ def main():
           f"{report['wall_seconds']:.0f} s")
     checks = {"0 differences": report["differences"] == 0, "values were compared": report["compared"] > 0,
               "the journal has the model's bytes": same["journal"],
-              "the network has the model's bytes": same["network"],
-              "the same accuracy": report["after"] == report["after_model"]}
+              "the network has the model's bytes": same["network"]}
     for what, ok in checks.items():
         print(f"{'ok' if ok else 'FAIL'}  {what}")
     failed = sum(not ok for ok in checks.values())
