@@ -12,6 +12,7 @@
 
 #include "cmodel/device/profile.hpp"
 #include "cmodel/device/spans.hpp"
+#include "cmodel/device/zeroed_memory.hpp"
 #include "cmodel/npu/npu.hpp"
 #include "cmodel/spec/registers.hpp"
 #include "cmodel/spec/settings.hpp"
@@ -19,12 +20,12 @@
 namespace lastmile {
 namespace {
 
-std::vector<std::byte> make_memory(const DeviceOptions& options) {
+ZeroedMemory make_memory(const DeviceOptions& options) {
   if (options.memory_bytes == 0 || options.memory_bytes > (std::uint64_t{1} << 32)) {
     throw std::invalid_argument("model: memory_bytes is " + std::to_string(options.memory_bytes) +
                                 ", expected 1..2^32");
   }
-  return std::vector<std::byte>(options.memory_bytes);
+  return ZeroedMemory(options.memory_bytes);
 }
 
 struct ModelOptions {
@@ -129,7 +130,7 @@ class ModelDevice final : public Device {
     }
   }
 
-  std::vector<std::byte> memory_;
+  ZeroedMemory memory_;
   ModelOptions options_;
   npu::Npu npu_;
   Position position_;

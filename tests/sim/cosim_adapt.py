@@ -60,13 +60,14 @@ def main():
     print("cosim-adapt: on the model", file=sys.stderr)
     model = adapt("model")
     print("cosim-adapt: on the RTL, the model in lockstep", file=sys.stderr)
-    rtl = adapt("rtl", "--test-examples", 64, "--backend", "lockstep", *(["--backend-options", options.rtl] if options.rtl else []),
-                *(["--resume"] if options.resume else []))
+    rtl = adapt("rtl", "--test-examples", 64, "--backend", "lockstep",
+                *(["--backend-options", options.rtl] if options.rtl else []), *(["--resume"] if options.resume else []))
     device = rtl["device"]
     same = {what: (out / f"model.{end}").read_bytes() == (out / f"rtl.{end}").read_bytes()
             for what, end in (("journal", "lmj"), ("network", "lmq"))}
 
-    report = {"before": model["before"]["accuracy"], "after": model["after"]["accuracy"], "passes": rtl["forward_passes"],
+    report = {"before": model["before"]["accuracy"], "after": model["after"]["accuracy"],
+              "passes": rtl["forward_passes"],
               "commands": device["commands"], "compared": device["compared"], "differences": device["differences"],
               "cycles": device["simulated_cycles"], "wall_seconds": rtl["wall_seconds"],
               "model_seconds": model["wall_seconds"], "resumed": options.resume, "arguments": more}
