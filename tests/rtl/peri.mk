@@ -10,6 +10,7 @@ PERI_VERILATOR := verilator --cc --exe --build -j 2 -O3 --assert -sv -Wall --x-a
   "-std=c++20 -O1 -I$(CURDIR)" rtl/lint.vlt \
   -Irtl/random -Irtl/requant -Irtl/fifo -Irtl/bus -Irtl/control -Irtl/elementwise -Irtl/update -Irtl/drain $(PERI_EXTRA)
 
+PERI_HEADERS := $(wildcard tests/rtl/peri/*.hpp) tests/cmodel/limits.hpp
 PERI_COMMAND := cmodel/command/validate.cpp,cmodel/command/control.cpp
 # name | top | bench | Verilator parameters | other sources
 PERI_BENCHES := \
@@ -33,19 +34,19 @@ PERI_BENCHES := \
   update_16|npu_update|update| \
   update_8|npu_update|update|-GBUS_BYTES=8 \
   update_32|npu_update|update|-GBUS_BYTES=32 \
-  add_16|npu_add|elementwise|-CFLAGS,-DP_ENGINE=0 \
-  add_8|npu_add|elementwise|-CFLAGS,-DP_ENGINE=0,-GBUS_BYTES=8 \
-  softmax_16|npu_softmax|elementwise|-CFLAGS,-DP_ENGINE=1 \
-  softmax_8|npu_softmax|elementwise|-CFLAGS,-DP_ENGINE=1,-GBUS_BYTES=8 \
-  loss_16|npu_loss|elementwise|-CFLAGS,-DP_ENGINE=2 \
-  loss_8|npu_loss|elementwise|-CFLAGS,-DP_ENGINE=2,-GBUS_BYTES=8
+  add_16|npu_add|add| \
+  add_8|npu_add|add|-GBUS_BYTES=8 \
+  softmax_16|npu_softmax|softmax| \
+  softmax_8|npu_softmax|softmax|-GBUS_BYTES=8 \
+  loss_16|npu_loss|loss| \
+  loss_8|npu_loss|loss|-GBUS_BYTES=8
 
 peri_field = $(word $(2),$(subst |, ,$(1)))
 comma := ,
 # $(1): bench line. Parameters reach the bench as macros (GNAME=value -> P_NAME).
 define PERI_RULE
-$(PERI_OUT)/$(call peri_field,$(1),1)/run: tests/rtl/peri/$(call peri_field,$(1),3).cpp tests/rtl/peri/bench.hpp \
-  tests/cmodel/limits.hpp $(PERI_RTL) rtl/lint.vlt
+$(PERI_OUT)/$(call peri_field,$(1),1)/run: tests/rtl/peri/$(call peri_field,$(1),3).cpp $(PERI_HEADERS) \
+  $(PERI_RTL) rtl/lint.vlt
 	@rm -rf $$(@D)/obj; mkdir -p $$(@D)
 	@echo "  VERILATE $(call peri_field,$(1),1)"
 	@OBJCACHE=$(CCACHE) $(PERI_VERILATOR) $(subst $(comma), ,$(call peri_field,$(1),4)) --top-module \

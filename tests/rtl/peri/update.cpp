@@ -3,186 +3,243 @@
 // read, masks, steps of every size, partial rows, random stalls; memory contents, events, and the
 // rate of the common cases.
 #include <algorithm>
+#include <array>
 #include <cstdint>
-#include <deque>
-#include <map>
-#include <vector>
+#include <string>
 
 #include "cmodel/numeric/perturb.hpp"
-#include "tests/rtl/peri/bench.hpp"
+#include "tests/rtl/peri/stream.hpp"
 
 namespace num = lastmile::numeric;
 namespace spec = lastmile::spec;
+using bench::kBus;
+using bench::Memory;
+using bench::Random;
+
+namespace {
+
+constexpr int kMostPairs = 8;
+
+// A command, the registers it depends on, and what kind of case it is.
+struct Update {
+  spec::Descriptor d;
+  bool smooth = false;    // no stalls, whole words, one pair: the rate is checked
+  bool gradient = false;  // the direction is read instead of drawn
+  int bytes = 1;          // of a weight
+  bool gaussian = false;
+  std::uint32_t pairs = 1;
+  std::array<std::uint64_t, kMostPairs> seeds = {};
+  std::array<int, kMostPairs> coefs = {};
+  std::uint64_t mask_seed = 0;
+  std::uint32_t run_step = 0;
+  int run_shift = 0;
+
+  [[nodiscard]] std::int32_t limit() const {
+    return bytes == 4 ? num::kBiasMax : bytes == 2 ? num::kW16Max : num::kW8Max;
+  }
+  [[nodiscard]] std::uint64_t row_bytes() const {
+    return std::uint64_t{d.in_c} * static_cast<std::uint32_t>(bytes);
+  }
+  [[nodiscard]] std::uint64_t weight_at(std::uint32_t r, std::uint32_t c) const {
+    return d.w_addr + std::uint64_t{r} * d.w_pitch +
+           std::uint64_t{c} * static_cast<std::uint32_t>(bytes);
+  }
+  [[nodiscard]] std::uint32_t gradient_pitch() const { return (4 * d.in_c + 63) / 64 * 64; }
+  [[nodiscard]] num::Step step() const {
+    return num::combine_step(d.step, static_cast<int>(d.step_shift), run_step, run_shift);
+  }
+};
+
+std::uint32_t below(Random& rnd, std::uint64_t n) {
+  return static_cast<std::uint32_t>(rnd.below(n));
+}
+
+void set_random_tensor(Update& u, Random& rnd) {
+  spec::Descriptor& d = u.d;
+  d.opcode = static_cast<std::uint32_t>(spec::Opcode::update_);
+  u.bytes = u.smooth && !u.gradient ? (rnd.chance(50) ? 2 : 4) : 1 << rnd.below(3);
+  d.flags = u.bytes == 1 ? spec::kFlagW8 : u.bytes == 4 ? spec::kFlagW32 : 0;
+  if (u.gradient) d.flags |= spec::kFlagGradient;
+  d.out_c = static_cast<std::uint32_t>(u.smooth ? 8 : rnd.between(1, 6));
+  d.in_c = static_cast<std::uint32_t>(u.smooth         ? 640
+                                      : rnd.chance(20) ? rnd.between(1, 600)
+                                                       : rnd.between(1, 80));
+  d.w_pitch = static_cast<std::uint32_t>((u.row_bytes() + 63) / 64 * 64) + 64 * below(rnd, 2);
+  d.w_addr = 64 * below(rnd, 100);
+  d.w_tensor = below(rnd, 65536);
+  d.w_keep = u.smooth || rnd.chance(50) ? 256 : below(rnd, 257);
+  d.step = below(rnd, 65536);
+  d.step_shift = below(rnd, 32);
+}
+
+void set_random_registers(Update& u, Random& rnd) {
+  u.gaussian = rnd.chance(50);
+  u.pairs = static_cast<std::uint32_t>(u.smooth         ? 1
+                                       : rnd.chance(40) ? 1
+                                                        : rnd.between(1, kMostPairs));
+  u.run_step = static_cast<std::uint32_t>(rnd.chance(10) ? 65535 : rnd.below(65536));
+  u.run_shift = static_cast<int>(rnd.below(17));
+  for (std::size_t j = 0; j < kMostPairs; ++j) {
+    u.seeds[j] = rnd.bits();
+    u.coefs[j] =
+        static_cast<int>(rnd.chance(50) ? (rnd.chance(50) ? 1 : -1) : rnd.between(-128, 127));
+  }
+  u.mask_seed = rnd.bits();
+}
+
+// Magnitudes of every size, the one without a positive counterpart too.
+void put_random_gradient(const Update& u, Memory& memory, Random& rnd) {
+  for (std::uint64_t i = 0; i < std::uint64_t{u.d.out_c} * u.gradient_pitch() / 4; ++i) {
+    const std::int64_t g =
+        rnd.chance(3) ? INT32_MIN : static_cast<std::int64_t>(rnd.bits()) >> rnd.between(32, 63);
+    memory.put(u.d.in_addr + 4 * i, 4, static_cast<std::uint64_t>(g));
+  }
+}
+
+void put_weights_near_limits(const Update& u, Memory& memory, Random& rnd) {
+  for (std::uint32_t r = 0; r < u.d.out_c; ++r) {
+    for (std::uint32_t c = 0; c < u.d.in_c; ++c) {
+      if (!rnd.chance(20)) continue;
+      const std::int64_t v = rnd.chance(50)
+                                 ? u.limit() - rnd.between(0, 3)
+                                 : -static_cast<std::int64_t>(u.limit()) - 1 + rnd.between(0, 3);
+      memory.put(u.weight_at(r, c), u.bytes, static_cast<std::uint64_t>(v));
+    }
+  }
+}
+
+Update random_update(int round, Memory& memory, Random& rnd) {
+  Update u;
+  u.smooth = round % 8 == 0;
+  u.gradient = round % 3 == 0;
+  set_random_tensor(u, rnd);
+  set_random_registers(u, rnd);
+  for (std::uint64_t a = u.d.w_addr; a < u.d.w_addr + std::uint64_t{u.d.out_c} * u.d.w_pitch; ++a)
+    memory[a] = static_cast<std::uint8_t>(rnd.bits());
+  u.d.in_addr = 0x100000 + 64 * below(rnd, 100);
+  if (u.gradient) put_random_gradient(u, memory, rnd);
+  put_weights_near_limits(u, memory, rnd);
+  return u;
+}
+
+struct Events {
+  std::int64_t updated = 0, zero = 0, clipped = 0, random_words = 0, elements = 0;
+  std::int64_t words_written = 0, words_read = 0;
+};
+
+// What an element moves along: the gradient that is read, or the sum of the pairs' draws.
+std::int32_t direction(const Update& u, std::uint32_t r, std::uint32_t c, Memory& memory) {
+  if (u.gradient) {
+    const std::uint64_t at =
+        u.d.in_addr + std::uint64_t{r} * u.gradient_pitch() + std::uint64_t{4} * c;
+    return std::max(static_cast<std::int32_t>(memory.get(at, 4)), -INT32_MAX);
+  }
+  const auto distribution = u.gaussian ? num::Distribution::gaussian_ : num::Distribution::sign_;
+  std::int32_t g = 0;
+  for (std::uint32_t j = 0; j < u.pairs; ++j)
+    g += u.coefs[j] * num::draw_z(u.seeds[j], distribution, u.d.w_tensor, r, c);
+  return g;
+}
+
+std::int32_t weight(const Update& u, std::uint64_t at, Memory& memory) {
+  const int unused = 64 - 8 * u.bytes;
+  return static_cast<std::int32_t>(static_cast<std::int64_t>(memory.get(at, u.bytes) << unused) >>
+                                   unused);
+}
+
+void update_element(const Update& u, std::uint32_t r, std::uint32_t c, Memory& memory, Events& e) {
+  if (!num::kept(u.mask_seed, u.d.w_tensor, r, c, u.d.w_keep)) return;
+  const std::uint64_t at = u.weight_at(r, c);
+  const std::uint32_t rounding =
+      num::hash_element(u.seeds[0], num::Domain::round_, u.d.w_tensor, r, c);
+  const num::Updated result =
+      num::update(weight(u, at, memory), direction(u, r, c, memory), u.step(), rounding, u.limit());
+  ++e.updated, e.zero += result.zero, e.clipped += result.clipped;
+  memory.put(at, u.bytes, static_cast<std::uint32_t>(result.value));
+}
+
+// Words of random bits for one word of weights: directions, mask, rounding.
+std::int64_t random_words_per_word(const Update& u) {
+  const int columns = kBus / u.bytes;
+  const std::int64_t draws = u.gaussian ? std::max(1, columns / 4) : 1;
+  return (u.gradient ? 0 : draws * u.pairs) + (u.d.w_keep < 256 ? std::max(1, columns / 8) : 0) +
+         std::max(1, columns / 4);
+}
+
+// The contract's update of all weights in `memory`.
+Events update_all(const Update& u, Memory& memory) {
+  Events e;
+  const auto words = [](std::uint64_t bytes) {
+    return static_cast<std::int64_t>((bytes + kBus - 1) / kBus);
+  };
+  for (std::uint32_t r = 0; r < u.d.out_c; ++r)
+    for (std::uint32_t c = 0; c < u.d.in_c; ++c) update_element(u, r, c, memory, e);
+  e.elements = std::int64_t{u.d.out_c} * u.d.in_c;
+  e.words_written = u.d.out_c * words(u.row_bytes());
+  e.words_read =
+      e.words_written + (u.gradient ? u.d.out_c * words(std::uint64_t{4} * u.d.in_c) : 0);
+  e.random_words = e.words_written * random_words_per_word(u);
+  return e;
+}
+
+void set_registers(Vtop& t, const Update& u) {
+  t.dist_i = u.gaussian, t.mask_seed_i = u.mask_seed,
+  t.pairs_i = static_cast<std::uint8_t>(u.pairs);
+  for (int j = 0; j < kMostPairs; ++j) {
+    const auto k = static_cast<std::size_t>(j);
+    bench::put(bench::words(t.pair_seed_i), j * 64, 64, u.seeds[k]);
+    bench::put(bench::words(t.pair_coef_i), j * 8, 8, static_cast<std::uint64_t>(u.coefs[k]));
+  }
+  t.step_i = static_cast<std::uint16_t>(u.run_step);
+  t.step_shift_i = static_cast<std::uint8_t>(u.run_shift);
+}
+
+void check_events(const Events& rtl, const Events& expected, std::uint64_t cycle) {
+  bench::equal("updated", rtl.updated, expected.updated, cycle);
+  bench::equal("zero", rtl.zero, expected.zero, cycle);
+  bench::equal("clipped", rtl.clipped, expected.clipped, cycle);
+  bench::equal("random words", rtl.random_words, expected.random_words, cycle);
+  bench::equal("elements", rtl.elements, expected.elements, cycle);
+  bench::equal("words written", rtl.words_written, expected.words_written, cycle);
+  bench::equal("words read", rtl.words_read, expected.words_read, cycle);
+}
+
+void one_command(bench::Bench& b, Random& rnd, int round) {
+  Vtop& t = *b.top;
+  Memory memory;
+  const Update u = random_update(round, memory, rnd);
+  Memory updated = memory;
+  const Events expected = update_all(u, updated);
+
+  set_registers(t, u);
+  bench::start_command(b, u.d);
+  const bench::Stalls stalls = u.smooth ? bench::Stalls{} : bench::random_stalls(rnd);
+  auto port = bench::read_port(t);
+  port.rsp_last = &t.rd_rsp_last_i;
+  Events rtl;
+  const auto count = [&] {
+    rtl.updated += t.cnt_updated_o, rtl.zero += t.cnt_zero_o, rtl.clipped += t.cnt_clipped_o;
+    rtl.random_words += t.cnt_random_o, rtl.elements += t.cnt_elements_o;
+  };
+  const bench::Finished f = bench::serve(b, rnd, stalls, memory, memory, 100000, count, port);
+  rtl.words_read = port.words;
+  rtl.words_written = f.words_written;
+
+  for (const auto& [at, value] : updated.bytes)
+    bench::equal("round " + std::to_string(round) + " byte " + std::to_string(at - u.d.w_addr),
+                 memory[at], value, b.cycle);
+  check_events(rtl, expected, b.cycle);
+  if (u.smooth)
+    bench::equal("one word per cycle",
+                 f.cycles < static_cast<std::uint64_t>(expected.words_read) + 30, 1, b.cycle);
+}
+
+}  // namespace
 
 int main() {
-  constexpr int kBus = P_BUS_BYTES;
   bench::Bench b;
-  bench::Random rnd;
-  Vtop& t = *b.top;
-  t.clear_i = 0, t.start_i = 0, t.rd_req_ready_i = 0, t.rd_rsp_valid_i = 0, t.wr_ready_i = 0;
-  b.reset();
-  for (int round = 0; round < 240; ++round) {
-    const bool smooth = round % 8 == 0;
-    const bool gradient = round % 3 == 0;
-    spec::Descriptor d;
-    d.opcode = static_cast<std::uint32_t>(spec::Opcode::update_);
-    const int bytes = smooth && !gradient ? (rnd.chance(50) ? 2 : 4) : 1 << rnd.below(3);
-    d.flags = bytes == 1 ? spec::kFlagW8 : bytes == 4 ? spec::kFlagW32 : 0;
-    if (gradient) d.flags |= spec::kFlagGradient;
-    d.out_c = static_cast<std::uint32_t>(smooth ? 8 : rnd.between(1, 6));
-    d.in_c = static_cast<std::uint32_t>(smooth           ? 640
-                                        : rnd.chance(20) ? rnd.between(1, 600)
-                                                         : rnd.between(1, 80));
-    d.w_pitch = (d.in_c * static_cast<std::uint32_t>(bytes) + 63) / 64 * 64 +
-                64 * static_cast<std::uint32_t>(rnd.below(2));
-    d.w_addr = 64 * static_cast<std::uint32_t>(rnd.below(100));
-    d.w_tensor = static_cast<std::uint32_t>(rnd.below(65536));
-    d.w_keep = smooth || rnd.chance(50) ? 256 : static_cast<std::uint32_t>(rnd.below(257));
-    d.step = static_cast<std::uint32_t>(rnd.below(65536)),
-    d.step_shift = static_cast<std::uint32_t>(rnd.below(32));
-    const bool gaussian = rnd.chance(50);
-    const auto pairs = static_cast<std::uint32_t>(smooth           ? 1
-                                                  : rnd.chance(40) ? 1
-                                                                   : rnd.between(1, 8));
-    const auto run_mantissa = static_cast<std::uint32_t>(rnd.chance(10) ? 65535 : rnd.below(65536));
-    const int run_shift = static_cast<int>(rnd.below(17));
-    const num::Step step =
-        num::combine_step(d.step, static_cast<int>(d.step_shift), run_mantissa, run_shift);
-    std::vector<std::uint64_t> seeds(8);
-    std::vector<int> coefs(8);
-    for (int j = 0; j < 8; ++j)
-      seeds[j] = rnd.bits(), coefs[j] = static_cast<int>(rnd.chance(50) ? (rnd.chance(50) ? 1 : -1)
-                                                                        : rnd.between(-128, 127));
-    const std::uint64_t mask_seed = rnd.bits();
-    const std::int32_t limit = bytes == 4 ? num::kBiasMax : bytes == 2 ? num::kW16Max : num::kW8Max;
-
-    std::map<std::uint64_t, std::uint8_t> memory;
-    for (std::uint64_t a = d.w_addr; a < d.w_addr + std::uint64_t{d.out_c} * d.w_pitch; ++a)
-      memory[a] = static_cast<std::uint8_t>(rnd.bits());
-    const std::uint32_t g_pitch = (4 * d.in_c + 63) / 64 * 64;
-    d.in_addr = 0x100000 + 64 * static_cast<std::uint32_t>(rnd.below(100));
-    if (gradient) {  // magnitudes of every size, the one without a positive counterpart too
-      for (std::uint64_t i = 0; i < std::uint64_t{d.out_c} * g_pitch / 4; ++i) {
-        const std::int64_t g = rnd.chance(3)
-                                   ? INT32_MIN
-                                   : static_cast<std::int64_t>(rnd.bits()) >> rnd.between(32, 63);
-        for (int k = 0; k < 4; ++k)
-          memory[d.in_addr + 4 * i + k] = static_cast<std::uint8_t>(g >> (8 * k));
-      }
-    }
-    std::map<std::uint64_t, std::uint8_t> expected = memory;
-    std::int64_t updated = 0, zero = 0, clipped = 0, words = 0, reads = 0;
-    for (std::uint32_t r = 0; r < d.out_c; ++r) {
-      reads += (d.in_c * static_cast<std::uint32_t>(bytes) + kBus - 1) / kBus;
-      if (gradient) reads += (d.in_c * 4 + kBus - 1) / kBus;
-      words += (d.in_c * static_cast<std::uint32_t>(bytes) + kBus - 1) / kBus;
-      for (std::uint32_t c = 0; c < d.in_c; ++c) {
-        const std::uint64_t at = d.w_addr + std::uint64_t{r} * d.w_pitch +
-                                 std::uint64_t{c} * static_cast<std::uint32_t>(bytes);
-        if (rnd.chance(20)) {  // near the limits
-          const std::int64_t v = rnd.chance(50)
-                                     ? limit - rnd.between(0, 3)
-                                     : -static_cast<std::int64_t>(limit) - 1 + rnd.between(0, 3);
-          for (int k = 0; k < bytes; ++k)
-            memory[at + k] = expected[at + k] =
-                static_cast<std::uint8_t>(static_cast<std::uint64_t>(v) >> (8 * k));
-        }
-        if (!num::kept(mask_seed, d.w_tensor, r, c, d.w_keep)) continue;
-        std::int32_t g = 0;
-        if (gradient) {
-          std::uint32_t v = 0;
-          for (int k = 0; k < 4; ++k)
-            v |= std::uint32_t{memory[d.in_addr + std::uint64_t{r} * g_pitch + 4 * c + k]}
-                 << (8 * k);
-          g = std::max(static_cast<std::int32_t>(v), -INT32_MAX);
-        }
-        for (std::uint32_t j = 0; j < pairs && !gradient; ++j) {
-          g += coefs[j] *
-               num::draw_z(seeds[j],
-                           gaussian ? num::Distribution::gaussian_ : num::Distribution::sign_,
-                           d.w_tensor, r, c);
-        }
-        std::uint64_t raw = 0;
-        for (int k = 0; k < bytes; ++k)
-          raw |= static_cast<std::uint64_t>(memory[at + k]) << (8 * k);
-        const auto w = static_cast<std::int32_t>(
-            static_cast<std::int64_t>(raw << (64 - 8 * bytes)) >> (64 - 8 * bytes));
-        const num::Updated u = num::update(
-            w, g, step, num::hash_element(seeds[0], num::Domain::round_, d.w_tensor, r, c), limit);
-        ++updated, zero += u.zero, clipped += u.clipped;
-        for (int k = 0; k < bytes; ++k)
-          expected[at + k] =
-              static_cast<std::uint8_t>(static_cast<std::uint32_t>(u.value) >> (8 * k));
-      }
-    }
-    const auto columns = kBus / bytes;
-    const std::int64_t z_words = gaussian ? std::max(1, columns / 4) : 1;
-    const std::int64_t random =
-        words * ((gradient ? 0 : z_words * pairs) +
-                 (d.w_keep < 256 ? std::max(1, columns / 8) : 0) + std::max(1, columns / 4));
-
-    const spec::DescriptorWords dw = spec::encode(d);
-    std::copy_n(dw.begin(), 48, bench::words(t.desc_i));
-    t.dist_i = gaussian, t.mask_seed_i = mask_seed, t.pairs_i = static_cast<std::uint8_t>(pairs);
-    for (int j = 0; j < 8; ++j) {
-      bench::put(bench::words(t.pair_seed_i), j * 64, 64, seeds[j]);
-      bench::put(bench::words(t.pair_coef_i), j * 8, 8, static_cast<std::uint64_t>(coefs[j]));
-    }
-    t.step_i = static_cast<std::uint16_t>(run_mantissa),
-    t.step_shift_i = static_cast<std::uint8_t>(run_shift);
-    t.start_i = 1;
-    b.edge();
-    t.start_i = 0;
-    const int stall_req = smooth ? 0 : 30 * static_cast<int>(rnd.below(3)),
-              stall_rd = smooth ? 0 : 30 * static_cast<int>(rnd.below(3));
-    const int stall_wr = smooth ? 0 : 30 * static_cast<int>(rnd.below(3));
-    std::deque<std::pair<std::uint64_t, bool>> incoming;
-    std::int64_t got_updated = 0, got_zero = 0, got_clipped = 0, got_random = 0, got_elements = 0,
-                 got_words = 0, got_reads = 0;
-    const std::uint64_t start = b.cycle;
-    while (!t.done_o) {
-      t.rd_req_ready_i = !rnd.chance(stall_req);
-      if (!t.rd_rsp_valid_i && !incoming.empty() && !rnd.chance(stall_rd)) {
-        t.rd_rsp_valid_i = 1, t.rd_rsp_last_i = incoming.front().second;
-        for (int k = 0; k < kBus; ++k)
-          bench::put(bench::words(t.rd_rsp_data_i), k * 8, 8, memory[incoming.front().first + k]);
-      }
-      t.wr_ready_i = !rnd.chance(stall_wr);
-      t.eval();
-      got_updated += t.cnt_updated_o, got_zero += t.cnt_zero_o, got_clipped += t.cnt_clipped_o;
-      got_random += t.cnt_random_o, got_elements += t.cnt_elements_o;
-      if (t.rd_req_valid_o && t.rd_req_ready_i) {
-        const std::uint64_t first = t.rd_req_addr_o / kBus,
-                            last = (std::uint64_t{t.rd_req_addr_o} + t.rd_req_bytes_o - 1) / kBus;
-        for (std::uint64_t w = first; w <= last; ++w) incoming.push_back({w * kBus, w == last});
-        got_reads += static_cast<std::int64_t>(last - first + 1);
-      }
-      if (t.wr_valid_o && t.wr_ready_i) {
-        ++got_words;
-        for (int k = 0; k < kBus; ++k) {
-          if (bench::get(bench::words(t.wr_strb_o), k, 1) != 0)
-            memory[t.wr_addr_o + k] =
-                static_cast<std::uint8_t>(bench::get(bench::words(t.wr_data_o), k * 8, 8));
-        }
-      }
-      const bool taken = t.rd_rsp_valid_i && t.rd_rsp_ready_o;
-      b.edge();
-      if (taken) incoming.pop_front(), t.rd_rsp_valid_i = 0;
-      if (b.cycle > start + 100000) bench::fail("no progress", b.cycle);
-    }
-    for (const auto& [at, value] : expected)
-      bench::equal("round " + std::to_string(round) + " byte " + std::to_string(at - d.w_addr),
-                   memory[at], value, b.cycle);
-    bench::equal("updated", got_updated, updated, b.cycle);
-    bench::equal("zero", got_zero, zero, b.cycle);
-    bench::equal("clipped", got_clipped, clipped, b.cycle);
-    bench::equal("random words", got_random, random, b.cycle);
-    bench::equal("elements", got_elements, std::int64_t{d.out_c} * d.in_c, b.cycle);
-    bench::equal("words written", got_words, words, b.cycle);
-    bench::equal("words read", got_reads, reads, b.cycle);
-    if (smooth)
-      bench::equal("one word per cycle", b.cycle - start < static_cast<std::uint64_t>(reads) + 30,
-                   1, b.cycle);
-  }
+  Random rnd;
+  bench::reset_engine(b);
+  for (int round = 0; round < 240; ++round) one_command(b, rnd, round);
   return bench::done("update");
 }
