@@ -119,160 +119,238 @@ struct PlatformRun {
   }
 };
 
+// Prints how a check ended; 1 if it failed.
 int check(bool good, const std::string& what) {
   fmt::print("{} {}\n", good ? "  ok  " : "  FAIL", what);
   return good ? 0 : 1;
 }
 
-int run(Options& o) {
+int check_bus(const PlatformRun& r, const std::string& who) {
+  return check(r.platform->bytes_match() && r.platform->violations() == 0,
+               who + ": the bus monitor's bytes are the NPU's counters, no rule broken");
+}
+
+// The `lastmile run` that is done once more: what every platform has to end with.
+struct Reference {
+  std::string task;
+  TrainingSetup full, few;  // few: its first steps, those on the RTL
+  fs::path journal, adapted;
+  Journal records;
+};
+
+Reference load_reference(const Options& o) {
   const Task task = load_task(o.run.task);
-  TrainingSetup full = load_setup(o.folder, task.adapt, o.run.adapt);
-  TrainingSetup few = full;
-  few.stop_after = o.rtl_steps;
-  const fs::path reference = o.folder / "journal.lmj";
-  const Journal whole = read_journal(reference);
-  require_same_run(reference.string(), whole.config, full.config);
-  fs::create_directories(o.report.parent_path());
+  Reference r;
+  r.task = task.name;
+  r.full = load_setup(o.folder, task.adapt, o.run.adapt);
+  r.few = r.full;
+  r.few.stop_after = o.rtl_steps;
+  r.journal = o.folder / "journal.lmj";
+  r.adapted = o.folder / "adapted.lmq";
+  r.records = read_journal(r.journal);
+  require_same_run(r.journal.string(), r.records.config, r.full.config);
+  return r;
+}
 
-  PlatformOptions platform = o.platform;
-  platform.hardware = full.how.hardware;
-  platform.threads = o.common.thread_count();
-  platform.memory_bytes = memory_for(full);
-  platform.bus.bytes = static_cast<std::uint32_t>(platform.hardware.bus_bytes);
-  platform.memory.latency = o.latency - platform.bus.latency;
-  PlatformRun lt("loose", full, o.folder, platform);
-  lt.marked_step = few.steps();
-  PlatformRun embedded("embedded", full, o.folder, platform, true);
-  std::unique_ptr<PlatformRun> ca;
-  if (o.rtl_steps != 0) {
-    platform.npu = NpuKind::rtl;
-    ca = std::make_unique<PlatformRun>("accurate", few, o.folder, platform);
+PlatformOptions platform_of(const Options& o, const TrainingSetup& s) {
+  PlatformOptions p = o.platform;
+  p.hardware = s.how.hardware;
+  p.threads = o.common.thread_count();
+  p.memory_bytes = memory_for(s);
+  p.bus.bytes = static_cast<std::uint32_t>(p.hardware.bus_bytes);
+  p.memory.latency = o.latency - p.bus.latency;
+  return p;
+}
+
+// The Verilated RTL without SystemC.
+struct PlainRtl {
+  fs::path journal;
+  TrainingResult result;
+  std::uint64_t cycles = 0;
+
+  [[nodiscard]] double cycles_per_cpu_second() const {
+    return static_cast<double>(cycles) / result.cpu_seconds;
   }
+};
 
-  const TrainingResult model = train_on(full, open_model, o.folder / "model.lmj");
-  json plain_rtl;
-  std::uint64_t rtl_cycles = 0;
-  TrainingResult rtl;
-  if (ca) {
-    CommonOptions c = o.common;
-    c.backend = "rtl";
-    c.backend_options = fmt::format("latency={}", o.latency);
-    std::string measured;
-    const DeviceOpener open = find_backend(c, open_model);
-    Device* device = nullptr;
-    rtl = train_on(
-        few,
-        [&](const DeviceOptions& d) {
-          auto opened = open(d);
-          device = opened.get();
-          return opened;
-        },
-        o.folder / "rtl.lmj", false,
-        [&](const JournalRecord& r) {
-          if (r.step + 1 == few.steps()) measured = device->report();
-        });
-    plain_rtl = json::parse(measured);
-    rtl_cycles = plain_rtl.at("cycles").get<std::uint64_t>();
-  }
+PlainRtl train_on_plain_rtl(const Options& o, const TrainingSetup& few) {
+  CommonOptions c = o.common;
+  c.backend = "rtl";
+  c.backend_options = fmt::format("latency={}", o.latency);
+  const DeviceOpener open = find_backend(c, open_model);
+  Device* device = nullptr;
+  std::string measured;
+  PlainRtl rtl;
+  rtl.journal = o.folder / "rtl.lmj";
+  rtl.result = train_on(
+      few,
+      [&](const DeviceOptions& d) {
+        auto opened = open(d);
+        device = opened.get();
+        return opened;
+      },
+      rtl.journal, false,
+      [&](const JournalRecord& r) {
+        if (r.step + 1 == few.steps()) measured = device->report();
+      });
+  rtl.cycles = json::parse(measured).at("cycles").get<std::uint64_t>();
+  return rtl;
+}
 
-  std::vector<Platform*> platforms{lt.platform.get(), embedded.platform.get()};
-  if (ca) platforms.push_back(ca->platform.get());
-  const std::vector<std::string> unfinished = run_platforms(platforms, std::uint64_t{1} << 50);
-
+// All platforms in one simulation; how many failures of simulation and software there were.
+int simulate(const std::vector<PlatformRun*>& runs) {
+  std::vector<Platform*> platforms;
+  for (const PlatformRun* r : runs) platforms.push_back(r->platform.get());
   int failed = 0;
-  for (const std::string& name : unfinished) failed += check(false, name + ": did not finish");
-  for (PlatformRun* r : {&lt, &embedded, ca.get()}) {
-    if (r == nullptr) continue;
+  for (const std::string& name : run_platforms(platforms, std::uint64_t{1} << 50))
+    failed += check(false, name + ": did not finish");
+  for (const PlatformRun* r : runs) {
     const std::string& why = r->platform->host().failure();
     if (!why.empty()) failed += check(false, fmt::format("{}: {}", r->name, why));
   }
-  if (failed != 0) return 1;
+  return failed;
+}
 
-  const double model_rate = full.steps() / model.cpu_seconds;
-  const double lt_rate = full.steps() / lt.result.cpu_seconds;
-  json report = {{"task", task.name},
-                 {"network", full.base.network.name},
-                 {"batch", full.config.forward.batch},
-                 {"pairs", full.config.forward.pairs},
-                 {"threads", o.common.thread_count()},
-                 {"systemc", sc_core::sc_version()},
-                 {"quantum", platform.quantum},
-                 {"memory_latency", o.latency}};
-  report["model"] = {{"steps", full.steps()},
-                     {"seconds", model.seconds},
-                     {"cpu_seconds", model.cpu_seconds},
-                     {"steps_per_cpu_second", model_rate}};
-  report["loose"] = lt.report();
-  report["loose"]["speed_ratio"] = lt_rate / model_rate;
-  const bool lt_journal = same_bytes(lt.journal, reference);
-  const bool lt_weights = same_weights(lt.result.network, load_quantized(o.folder / "adapted.lmq"));
-  report["loose"]["journal_equal"] = lt_journal;
-  report["loose"]["weights_equal"] = lt_weights;
-  failed += check(lt_journal && lt_weights,
-                  fmt::format("loosely timed, {} steps: journal and weights are those of the run",
-                              full.steps()));
-  failed += check(lt.platform->bytes_match() && lt.platform->violations() == 0,
-                  "loosely timed: the bus monitor's bytes are the NPU's counters, no rule broken");
-  failed += check(lt_rate >= 0.7 * model_rate,
+json report_head(const Options& o, const Reference& reference, const TrainingResult& model) {
+  const TrainingSetup& full = reference.full;
+  return {{"task", reference.task},
+          {"network", full.base.network.name},
+          {"batch", full.config.forward.batch},
+          {"pairs", full.config.forward.pairs},
+          {"threads", o.common.thread_count()},
+          {"systemc", sc_core::sc_version()},
+          {"quantum", o.platform.quantum},
+          {"memory_latency", o.latency},
+          {"model",
+           {{"steps", full.steps()},
+            {"seconds", model.seconds},
+            {"cpu_seconds", model.cpu_seconds},
+            {"steps_per_cpu_second", full.steps() / model.cpu_seconds}}}};
+}
+
+// Journal and weights against those of the whole run; both into the part's report.
+int check_whole_run(const PlatformRun& r, const Reference& reference, const std::string& who,
+                    json& part) {
+  const bool journal = same_bytes(r.journal, reference.journal);
+  const bool weights = same_weights(r.result.network, load_quantized(reference.adapted));
+  part["journal_equal"] = journal;
+  part["weights_equal"] = weights;
+  return check(journal && weights,
+               fmt::format("{}, {} steps: journal and weights are those of the run", who,
+                           reference.full.steps()));
+}
+
+void print_broken_rules(const PlatformRun& r) {
+  for (const std::string& m : r.platform->monitor(Port::npu).messages()) fmt::print("{}\n", m);
+}
+
+int judge_loose(const PlatformRun& r, const Reference& reference, const TrainingResult& model,
+                json& part) {
+  const double steps = reference.full.steps();
+  const double model_rate = steps / model.cpu_seconds, rate = steps / r.result.cpu_seconds;
+  part = r.report();
+  part["speed_ratio"] = rate / model_rate;
+  int failed = check_whole_run(r, reference, "loosely timed", part);
+  failed += check_bus(r, "loosely timed");
+  failed += check(rate >= 0.7 * model_rate,
                   fmt::format("loosely timed: {:.0f} steps/s, model alone {:.0f}: {:.2f} (>= 0.7)",
-                              lt_rate, model_rate, lt_rate / model_rate));
-  for (const std::string& m : lt.platform->monitor(Port::npu).messages()) fmt::print("{}\n", m);
-  const bool c_journal = same_bytes(embedded.journal, reference);
-  const bool c_weights =
-      same_weights(embedded.result.network, load_quantized(o.folder / "adapted.lmq"));
-  report["embedded"] = embedded.report();
-  report["embedded"]["journal_equal"] = c_journal;
-  report["embedded"]["weights_equal"] = c_weights;
-  report["embedded"]["rv32"] =
-      fs::exists(o.measured) ? json::parse(read_text_file(o.measured)) : json();
-  failed += check(c_journal && c_weights,
-                  fmt::format("C host on the loosely timed platform, {} steps: journal and weights "
-                              "are those of the run",
-                              full.steps()));
-  if (ca) {
-    const auto rate = [](std::uint64_t cycles, const TrainingResult& r) {
-      return static_cast<double>(cycles) / r.cpu_seconds;
-    };
-    const double difference =
-        static_cast<double>(ca->cycles()) / static_cast<double>(rtl_cycles) - 1;
-    const double rtl_rate = rate(rtl_cycles, rtl), ca_rate = rate(ca->cycles(), ca->result);
-    report["rtl"] = {{"steps", few.steps()},
-                     {"seconds", rtl.seconds},
-                     {"cpu_seconds", rtl.cpu_seconds},
-                     {"npu_cycles", rtl_cycles},
-                     {"cycles_per_cpu_second", rtl_rate}};
-    report["accurate"] = ca->report();
-    report["accurate"]["cycles_per_cpu_second"] = ca_rate;
-    report["accurate"]["speed_ratio"] = ca_rate / rtl_rate;
-    report["accurate"]["cycles_difference"] = difference;
-    report["loose"]["cycles_difference"] =
-        static_cast<double>(lt.marked_cycles) / static_cast<double>(rtl_cycles) - 1;
-    const Journal part = read_journal(ca->journal);
-    const bool records =
-        part.config == whole.config && part.records.size() == few.steps() &&
-        std::equal(part.records.begin(), part.records.end(), whole.records.begin());
-    const bool equal = records && same_bytes(ca->journal, o.folder / "rtl.lmj");
-    const QuantizedNetwork replayed =
-        replay_network(full.base, whole, reference.string(), few.steps(), open_model, full.how);
-    const bool weights =
-        same_weights(ca->result.network, replayed) && same_weights(ca->result.network, rtl.network);
-    report["accurate"]["journal_equal"] = equal;
-    report["accurate"]["weights_equal"] = weights;
-    failed += check(equal && weights,
-                    fmt::format("cycle-accurate, {} steps: journal and weights are those of the "
-                                "run and of the plain RTL",
-                                few.steps()));
-    failed +=
-        check(ca->platform->bytes_match() && ca->platform->violations() == 0,
-              "cycle-accurate: the bus monitor's bytes are the NPU's counters, no rule broken");
-    failed += check(std::abs(difference) <= 0.01,
-                    fmt::format("cycle-accurate: {} cycles, plain RTL {}: {:+.3f} % (<= 1 %)",
-                                ca->cycles(), rtl_cycles, 100 * difference));
-    failed +=
-        check(ca_rate >= 0.5 * rtl_rate,
-              fmt::format("cycle-accurate: {:.0f} cycles/s, plain RTL {:.0f}: {:.2f} (>= 0.5)",
-                          ca_rate, rtl_rate, ca_rate / rtl_rate));
-    for (const std::string& m : ca->platform->monitor(Port::npu).messages()) fmt::print("{}\n", m);
+                              rate, model_rate, rate / model_rate));
+  print_broken_rules(r);
+  return failed;
+}
+
+int judge_embedded(const PlatformRun& r, const Reference& reference, const fs::path& measured,
+                   json& part) {
+  part = r.report();
+  part["rv32"] = fs::exists(measured) ? json::parse(read_text_file(measured)) : json();
+  return check_whole_run(r, reference, "C host on the loosely timed platform", part);
+}
+
+// The first steps: journal and weights against those of the run, replayed up to there, and against
+// those of the plain RTL.
+int check_first_steps(const PlatformRun& r, const Reference& reference, const PlainRtl& rtl,
+                      json& part) {
+  const Journal& whole = reference.records;
+  const std::uint32_t steps = reference.few.steps();
+  const Journal first = read_journal(r.journal);
+  const bool records =
+      first.config == whole.config && first.records.size() == steps &&
+      std::equal(first.records.begin(), first.records.end(), whole.records.begin());
+  const bool journal = records && same_bytes(r.journal, rtl.journal);
+  const QuantizedNetwork replayed =
+      replay_network(reference.full.base, whole, reference.journal.string(), steps, open_model,
+                     reference.full.how);
+  const bool weights = same_weights(r.result.network, replayed) &&
+                       same_weights(r.result.network, rtl.result.network);
+  part["journal_equal"] = journal;
+  part["weights_equal"] = weights;
+  return check(journal && weights,
+               fmt::format("cycle-accurate, {} steps: journal and weights are those of the run and "
+                           "of the plain RTL",
+                           steps));
+}
+
+json report_of(const PlainRtl& rtl, std::uint32_t steps) {
+  return {{"steps", steps},
+          {"seconds", rtl.result.seconds},
+          {"cpu_seconds", rtl.result.cpu_seconds},
+          {"npu_cycles", rtl.cycles},
+          {"cycles_per_cpu_second", rtl.cycles_per_cpu_second()}};
+}
+
+// By how much of the RTL's cycles a platform's differ.
+double difference(std::uint64_t cycles, const PlainRtl& rtl) {
+  return static_cast<double>(cycles) / static_cast<double>(rtl.cycles) - 1;
+}
+
+int judge_accurate(const PlatformRun& r, const Reference& reference, const PlainRtl& rtl,
+                   json& part) {
+  const double off = difference(r.cycles(), rtl);
+  const double rate = static_cast<double>(r.cycles()) / r.result.cpu_seconds;
+  const double rtl_rate = rtl.cycles_per_cpu_second();
+  part = r.report();
+  part["cycles_per_cpu_second"] = rate;
+  part["speed_ratio"] = rate / rtl_rate;
+  part["cycles_difference"] = off;
+  int failed = check_first_steps(r, reference, rtl, part);
+  failed += check_bus(r, "cycle-accurate");
+  failed += check(std::abs(off) <= 0.01,
+                  fmt::format("cycle-accurate: {} cycles, plain RTL {}: {:+.3f} % (<= 1 %)",
+                              r.cycles(), rtl.cycles, 100 * off));
+  failed += check(rate >= 0.5 * rtl_rate,
+                  fmt::format("cycle-accurate: {:.0f} cycles/s, plain RTL {:.0f}: {:.2f} (>= 0.5)",
+                              rate, rtl_rate, rate / rtl_rate));
+  print_broken_rules(r);
+  return failed;
+}
+
+int run(const Options& o) {
+  const Reference reference = load_reference(o);
+  fs::create_directories(o.report.parent_path());
+
+  PlatformOptions platform = platform_of(o, reference.full);
+  PlatformRun loose("loose", reference.full, o.folder, platform);
+  loose.marked_step = reference.few.steps();
+  PlatformRun embedded("embedded", reference.full, o.folder, platform, true);
+  std::vector<PlatformRun*> runs{&loose, &embedded};
+  std::unique_ptr<PlatformRun> accurate;
+  if (o.rtl_steps != 0) {
+    platform.npu = NpuKind::rtl;
+    accurate = std::make_unique<PlatformRun>("accurate", reference.few, o.folder, platform);
+    runs.push_back(accurate.get());
+  }
+  const TrainingResult model = train_on(reference.full, open_model, o.folder / "model.lmj");
+  PlainRtl rtl;
+  if (accurate) rtl = train_on_plain_rtl(o, reference.few);
+  if (simulate(runs) != 0) return 1;
+
+  json report = report_head(o, reference, model);
+  int failed = judge_loose(loose, reference, model, report["loose"]);
+  failed += judge_embedded(embedded, reference, o.measured, report["embedded"]);
+  if (accurate) {
+    report["rtl"] = report_of(rtl, reference.few.steps());
+    report["loose"]["cycles_difference"] = difference(loose.marked_cycles, rtl);
+    failed += judge_accurate(*accurate, reference, rtl, report["accurate"]);
   }
   report["failed"] = failed;
   write_file_atomic(o.report, report.dump(1) + "\n");

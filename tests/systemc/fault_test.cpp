@@ -160,118 +160,159 @@ Fault npu_fault(Fault::Kind kind, bool reads, std::uint64_t n) {
   return {.kind = kind, .last = kRegisterBase, .reads = reads, .writes = !reads, .n = n};
 }
 
-std::vector<Case> all_cases(NpuKind kind) {
-  using Kind = Fault::Kind;
-  std::vector<Case> cases;
-  const bool rtl = kind == NpuKind::rtl;
-  const std::string prefix = rtl ? "accurate: " : "loose: ";
-  const auto add = [&](Case c) {
-    c.name = prefix + c.name;
-    cases.push_back(std::move(c));
-  };
-  const auto on_npu = [](const Fault& f) {
-    return [f](Platform& p) { p.faults(Port::npu).arm(f); };
-  };
-  const auto on_host = [](const Fault& f) {
-    return [f](Platform& p) { p.faults(Port::host).arm(f); };
-  };
-  const auto on_line = [](const InterruptFault& f) {
-    return [f](Platform& p) { p.line().arm(f); };
-  };
-  const auto npu_hit = [](Platform& p) { return p.faults(Port::npu).hits() != 0; };
-  const auto host_hit = [](Platform& p) { return p.faults(Port::host).hits() != 0; };
-  const auto line_hit = [](Platform& p) { return p.line().hits() != 0; };
+using Kind = Fault::Kind;
+using Arm = std::function<void(Platform&)>;
 
-  add({.name = "no fault; bytes on the bus are the NPU's counters",
-       .also = [](Platform& p) { return p.bytes_match(); }});
-  add({.name = "descriptor fetch answered with an error",
+Arm on_npu(const Fault& f) {
+  return [f](Platform& p) { p.faults(Port::npu).arm(f); };
+}
+Arm on_host(const Fault& f) {
+  return [f](Platform& p) { p.faults(Port::host).arm(f); };
+}
+Arm on_line(const InterruptFault& f) {
+  return [f](Platform& p) { p.line().arm(f); };
+}
+bool npu_hit(Platform& p) { return p.faults(Port::npu).hits() != 0; }
+bool host_hit(Platform& p) { return p.faults(Port::host).hits() != 0; }
+bool line_hit(Platform& p) { return p.line().hits() != 0; }
+bool bytes_match(Platform& p) { return p.bytes_match(); }
+
+// What the NPU gets from its bus: errors, late answers, none.
+std::vector<Case> npu_bus_cases() {
+  return {
+      {.name = "no fault; bytes on the bus are the NPU's counters", .also = bytes_match},
+      {.name = "descriptor fetch answered with an error",
        .arm = on_npu(npu_fault(Kind::error, true, 1)),
        .report = "BUS_READ in command 0",
-       .also = npu_hit});
-  add({.name = "read answered with an error",
+       .also = npu_hit},
+      {.name = "read answered with an error",
        .arm = on_npu(npu_fault(Kind::error, true, 4)),
        .report = "BUS_READ",
-       .also = npu_hit});
-  add({.name = "write answered with an error",
+       .also = npu_hit},
+      {.name = "write answered with an error",
        .arm = on_npu(npu_fault(Kind::error, false, 1)),
        .report = "BUS_WRITE",
-       .also = npu_hit});
-  add({.name = "reads that are 3000 cycles late are only slower",
+       .also = npu_hit},
+      {.name = "reads that are 3000 cycles late are only slower",
        .arm = on_npu({.kind = Kind::delay, .writes = false, .n = 2, .count = 5, .cycles = 3000}),
-       .also = npu_hit});
-  add({.name = "read without an answer",
+       .also = npu_hit},
+      {.name = "read without an answer",
        .arm = on_npu(npu_fault(Kind::drop, true, 3)),
        .report = "WATCHDOG",
-       .also = npu_hit});
-  add({.name = "interrupt 5000 cycles late",
+       .also = npu_hit},
+  };
+}
+
+// reset_after: cycles until the reset, short enough to meet a step.
+std::vector<Case> interrupt_and_reset_cases(std::uint64_t reset_after) {
+  return {
+      {.name = "interrupt 5000 cycles late",
        .arm = on_line({.n = 1, .count = 3, .cycles = 5000}),
-       .also = line_hit});
-  add({.name = "interrupt lost",
+       .also = line_hit},
+      {.name = "interrupt lost",
        .arm = on_line({.n = 1}),
        .report = "without an interrupt",
-       .also = line_hit});
-  add({.name = "reset in mid-step",
-       .report = "without an interrupt",
-       .reset_after = rtl ? 2000U : 700U});
-  add({.name = "competing bursts",
+       .also = line_hit},
+      {.name = "reset in mid-step", .report = "without an interrupt", .reset_after = reset_after},
+  };
+}
+
+// Slow memory and a busy bus are no faults.
+std::vector<Case> stress_cases() {
+  const auto busy = [](Platform& p) {
+    return p.traffic().transactions() > 100 && p.traffic().wrong() == 0 &&
+           p.bus().waited(static_cast<unsigned>(Port::npu)) > 0 && p.bytes_match();
+  };
+  const auto slow = [](Platform& p) {
+    const MemoryCount& m = p.memory().count();
+    return m.row_hits > 0 && m.row_conflicts > 0 && m.refreshes > 0 && p.bytes_match();
+  };
+  return {
+      {.name = "competing bursts",
        .configure = [](PlatformOptions& o) { o.traffic = {.on = true, .bursts = 16, .pause = 50}; },
-       .also =
-           [](Platform& p) {
-             return p.traffic().transactions() > 100 && p.traffic().wrong() == 0 &&
-                    p.bus().waited(static_cast<unsigned>(Port::npu)) > 0 && p.bytes_match();
-           }});
-  add({.name = "banks, refresh, narrow memory",
+       .also = busy},
+      {.name = "banks, refresh, narrow memory",
        .configure =
            [](PlatformOptions& o) {
              o.memory = {.bandwidth = 8, .banks = 4, .row_bytes = 1024, .refresh_interval = 2000};
            },
-       .also =
-           [](Platform& p) {
-             const MemoryCount& m = p.memory().count();
-             return m.row_hits > 0 && m.row_conflicts > 0 && m.refreshes > 0 && p.bytes_match();
-           }});
-  if (rtl) {
-    add({.name = "memory that answers in four phases",
-         .configure = [](PlatformOptions& o) { o.memory.four_phases = true; },
-         .also = [](Platform& p) { return p.bytes_match(); }});
-    return cases;
-  }
-  add({.name = "interrupt later than the host waits",
+       .also = slow},
+  };
+}
+
+// Of the cycle-accurate NPU alone.
+std::vector<Case> four_phase_cases() {
+  return {{.name = "memory that answers in four phases",
+           .configure = [](PlatformOptions& o) { o.memory.four_phases = true; },
+           .also = bytes_match}};
+}
+
+// Of the loosely timed NPU alone: what the host does is the same on both.
+std::vector<Case> host_cases() {
+  return {
+      {.name = "interrupt later than the host waits",
        .arm = on_line({.n = 1, .cycles = 3000000}),
        .report = "without an interrupt",
-       .also = line_hit});
-  add({.name = "register read answered with an error",
+       .also = line_hit},
+      {.name = "register read answered with an error",
        .arm = on_host({.kind = Kind::error, .first = kRegisterBase, .writes = false, .n = 3}),
        .report = "was answered with",
-       .also = host_hit});
-  add({.name = "register write without an answer",
+       .also = host_hit},
+      {.name = "register write without an answer",
        .arm = on_host({.kind = Kind::drop, .first = kRegisterBase, .reads = false, .n = 4}),
        .report = "no answer to a write",
-       .also = host_hit});
-  add({.name = "batch written to memory answered with an error",
+       .also = host_hit},
+      {.name = "batch written to memory answered with an error",
        .arm = on_host({.kind = Kind::error, .last = kRegisterBase, .reads = false}),
        .report = "was answered with",
-       .also = host_hit});
-  add({.name = "memory that is broken for good: the host gives up",
+       .also = host_hit},
+      {.name = "memory that is broken for good: the host gives up",
        .arm = on_npu({.kind = Kind::error, .writes = false, .count = UINT64_MAX}),
        .report = "BUS_READ",
        .reports = kAttempts,
-       .also = npu_hit});
-  add({.name = "no interrupt and a host without patience of its own: the simulation stops it",
+       .also = npu_hit},
+      {.name = "no interrupt and a host without patience of its own: the simulation stops it",
        .configure = [](PlatformOptions& o) { o.irq_timeout = std::uint64_t{1} << 40; },
        .arm = on_line({.n = 1, .count = UINT64_MAX}),
-       .ends = false});
-  add({.name = "C host", .embedded = true, .also = [](Platform& p) { return p.bytes_match(); }});
-  add({.name = "C host, interrupt lost",
+       .ends = false},
+  };
+}
+
+// The host in C, on the loosely timed NPU.
+std::vector<Case> c_host_cases() {
+  return {
+      {.name = "C host", .embedded = true, .also = bytes_match},
+      {.name = "C host, interrupt lost",
        .arm = on_line({.n = 6}),
        .report = "C host: status 2",
        .embedded = true,
-       .also = line_hit});
-  add({.name = "C host, write answered with an error",
+       .also = line_hit},
+      {.name = "C host, write answered with an error",
        .arm = on_npu(npu_fault(Kind::error, false, 20)),
        .report = "C host: status 3, error 10",
        .embedded = true,
-       .also = npu_hit});
+       .also = npu_hit},
+  };
+}
+
+std::vector<Case> all_cases(NpuKind kind) {
+  const bool rtl = kind == NpuKind::rtl;
+  std::vector<Case> cases;
+  const auto add = [&](std::vector<Case> some) {
+    for (Case& c : some) {
+      c.name = (rtl ? "accurate: " : "loose: ") + c.name;
+      cases.push_back(std::move(c));
+    }
+  };
+  add(npu_bus_cases());
+  add(interrupt_and_reset_cases(rtl ? 2000 : 700));
+  add(stress_cases());
+  if (rtl) {
+    add(four_phase_cases());
+  } else {
+    add(host_cases());
+    add(c_host_cases());
+  }
   return cases;
 }
 
