@@ -165,14 +165,25 @@ void layer_table(html::Page& page, const json& r) {
                   number(r.at("loss"), "simulated"), number(r.at("accuracy"), "simulated")));
 }
 
-void signal_part(html::Page& page, const json& s) {
-  page.heading("Training signal");
+// One curve for each e of the list.
+std::vector<Series> eps_curves(const json& list, const char* x, const char* y) {
+  std::vector<Series> out;
+  for (const double eps : distinct<double>(list, "eps"))
+    out.push_back(curve(list, {fmt::format("e = {:g}", eps), x, y, eps}));
+  return out;
+}
+
+void recommended_settings(html::Page& page, const json& s) {
   const json& best = s.at("recommended");
   page.paragraph(fmt::format(
       "Recommended: e = {:g}, m = {}, step = {:g} (unit: {}). {} "
       "trained parameters, batch {}.",
       number(best, "eps"), best.at("pairs").get<int>(), number(best, "step"), text(s, "unit"),
       s.at("parameters").get<std::int64_t>(), s.at("batch").get<int>()));
+}
+
+// How many signs of L+ - L- are lost, and what the others are worth, over e.
+void signs_by_eps(html::Page& page, const json& s) {
   Chart by_eps{.title = "Lost signs of L+ - L- against float64", .x_label = "e", .y_label = "%"};
   by_eps.log_x = true;
   by_eps.series = {
@@ -186,12 +197,10 @@ void signal_part(html::Page& page, const json& s) {
   value.series = {curve(s.at("by_eps"), {"signs of fixed point", "x", "projection"}),
                   curve(s.at("by_eps"), {"distance of L+ - L- from linear", "x", "curvature"})};
   page.raw(to_svg(by_eps)).raw(to_svg(value));
-  const auto eps_curves = [&](const json& list, const char* x, const char* y) {
-    std::vector<Series> out;
-    for (const double eps : distinct<double>(list, "eps"))
-      out.push_back(curve(list, {fmt::format("e = {:g}", eps), x, y, eps}));
-    return out;
-  };
+}
+
+// Lost signs over what else may cost or save some: examples, widths, pairs.
+void lost_signs_by_setting(html::Page& page, const json& s) {
   Chart by_batch{.title = "Lost signs by batch", .x_label = "examples", .y_label = "%"};
   by_batch.log_x = true;
   by_batch.series = eps_curves(s.at("by_batch"), "x", "lost");
@@ -204,6 +213,10 @@ void signal_part(html::Page& page, const json& s) {
   Chart flips{.title = "Steps with a lost sign by pairs", .x_label = "pairs m", .y_label = "%"};
   flips.series = eps_curves(s.at("by_pairs"), "pairs", "any_flip");
   page.raw(to_svg(flips));
+}
+
+// The step's direction against the gradient, over pairs: a chart for each e.
+void cosines_by_pairs(html::Page& page, const json& s) {
   for (const double eps : distinct<double>(s.at("by_pairs"), "eps")) {
     Chart cosine{.title = fmt::format("Cosine with the backpropagated gradient, e = {:g}", eps),
                  .x_label = "pairs m",
@@ -225,6 +238,9 @@ void signal_part(html::Page& page, const json& s) {
     line("scaled, exact mean", "exact_scaled");
     page.raw(to_svg(cosine));
   }
+}
+
+void short_training_by_step(html::Page& page, const json& s) {
   Chart by_step{.title = fmt::format("Loss after {} steps on the device, against before",
                                      s.at("short_training").at("steps").get<int>()),
                 .x_label = fmt::format("step ({})", text(s, "unit")),
@@ -240,6 +256,9 @@ void signal_part(html::Page& page, const json& s) {
     by_step.series.push_back(std::move(c));
   }
   page.raw(to_svg(by_step));
+}
+
+void rounding_table(html::Page& page, const json& s) {
   std::vector<std::vector<std::string>> rows;
   for (const char* kind : {"rounding_sign", "rounding_gaussian"}) {
     for (const json& p : s.at(kind)) {
@@ -257,6 +276,9 @@ void signal_part(html::Page& page, const json& s) {
       .table({"z", "step, LSB", "stochastic: bias", "variance", "kept %", "nearest: bias",
               "variance", "kept %", "floor: bias", "variance", "kept %"},
              rows);
+}
+
+void perturbation_sizes(html::Page& page, const json& s) {
   Chart delta{.title = "Perturbation in LSBs", .y_label = "elements", .kind = Chart::Kind::bars};
   Series elements{.name = "elements"};
   const json& sizes = s.at("delta_histogram");
@@ -266,6 +288,10 @@ void signal_part(html::Page& page, const json& s) {
   }
   delta.series = {elements};
   page.raw(to_svg(delta));
+}
+
+// Weights that an update does not reach, and where random signs drift to.
+void drift_table(html::Page& page, const json& s) {
   const json& d = s.at("drift");
   page.table(
       {"", "value"},
@@ -279,6 +305,18 @@ void signal_part(html::Page& page, const json& s) {
        {"accuracy before and after the drift, %",
         fmt::format("{:.2f} -> {:.2f}", number(d, "accuracy_before"),
                     number(d, "accuracy_after"))}});
+}
+
+void signal_part(html::Page& page, const json& s) {
+  page.heading("Training signal");
+  recommended_settings(page, s);
+  signs_by_eps(page, s);
+  lost_signs_by_setting(page, s);
+  cosines_by_pairs(page, s);
+  short_training_by_step(page, s);
+  rounding_table(page, s);
+  perturbation_sizes(page, s);
+  drift_table(page, s);
   for (const json& remark : s.at("remarks")) page.note(remark.get<std::string>());
 }
 
@@ -326,6 +364,92 @@ void sweep_part(html::Page& page, const json& s) {
   }
 }
 
+// Parts of the terminal summary.
+std::string finding_lines(const json& r) {
+  std::string out;
+  int shown = 0;
+  for (const json& f : r.at("findings")) {
+    if (shown++ == 10) {
+      out += fmt::format("  ... {} more findings in the report\n", r.at("findings").size() - 10);
+      break;
+    }
+    out += fmt::format("{} {}: {}: {}\n", text(f, "level") == "fail" ? "FAIL" : "warn",
+                       text(f, "layer").empty() ? "network" : text(f, "layer"), text(f, "check"),
+                       text(f, "text"));
+  }
+  return out;
+}
+
+std::string layer_lines(const json& r) {
+  std::string out =
+      fmt::format("{:<10} {:>8} {:>8} {:>9} {:>8} {:>9} {:>8} {:>5} {:>6}\n", "layer", "SQNR dB",
+                  "injected", "inherited", "cosine", "RMSE/scl", "sat %", "acc", "codes");
+  int shown = 0;
+  for (const json& name : r.at("worst_first")) {
+    if (shown++ == 8) break;
+    const json& l = layer_named(r, name.get<std::string>());
+    out += fmt::format(
+        "{:<10} {:>8.1f} {:>8.1f} {:>9.1f} {:>8.5f} {:>9.2f} {:>8.3f} {:>5} {:>5.0f}%\n",
+        text(l, "layer"), number(l.at("total"), "sqnr_db"), number(l.at("injected"), "sqnr_db"),
+        number(l.at("inherited"), "sqnr_db"), number(l.at("total"), "cosine"),
+        number(l.at("alone"), "rmse_over_scale"),
+        percent(l, "saturation_low") + percent(l, "saturation_high"),
+        l.at("accumulator_bits").get<int>(), percent(l, "code_share"));
+  }
+  return out;
+}
+
+std::string signal_lines(const json& s) {
+  std::string line;
+  for (const json& p : s.at("by_eps"))
+    line += fmt::format(" {:g}: {:.0f}%", number(p, "x"), percent(p, "lost"));
+  std::string out = fmt::format("lost signs of L+ - L- by e:{}\n", line);
+  // Where the curves are taken, noisiest first.
+  for (const double eps : distinct<double>(s.at("by_pairs"), "eps")) {
+    line.clear();
+    for (const json& p : s.at("by_width"))
+      if (number(p, "eps") == eps)
+        line += fmt::format(" {}: {:.0f}%", text(p, "label"), percent(p, "lost"));
+    out += fmt::format("  e = {:g}:{}\n", eps, line);
+    line.clear();
+    for (const json& p : s.at("by_pairs"))
+      if (number(p, "eps") == eps)
+        line += fmt::format(" m = {}: {:.4f} ({:.4f})", p.at("pairs").get<int>(),
+                            number(p, "fixed_signed"), number(p, "theory_signed"));
+    out += fmt::format("    cosine with backpropagation (theory):{}\n", line);
+  }
+  const json& best = s.at("recommended");
+  const json& d = s.at("drift");
+  out += fmt::format(
+      "recommended: e = {:g}, m = {}, step = {:g} (unit {}); an update leaves {:.1f} % of {} "
+      "parameters unchanged; drift {:.1f} steps (random walk {:.1f})\n",
+      number(best, "eps"), best.at("pairs").get<int>(), number(best, "step"), text(s, "unit"),
+      percent(s, "unchanged_share"), s.at("parameters").get<std::int64_t>(), number(d, "rms_steps"),
+      number(d, "theory_steps"));
+  return out;
+}
+
+std::string sweep_lines(const json& s) {
+  std::string out;
+  for (const char* distribution : {"sign", "gaussian"}) {
+    std::string line;
+    for (const json& p : s.at("points")) {
+      const int w = p.at("weights").get<int>();
+      if (text(p, "distribution") != distribution ||
+          (w != 0 && (number(p, "activations") != 8 || number(p, "logits") != 16)))
+        continue;
+      line +=
+          fmt::format(" {}: {:.1f};", w == 0 ? "float" : fmt::format("w{}", w), number(p, "after"));
+    }
+    const json* before = sweep_point(s, distribution, 16, 8, 16);
+    out += fmt::format("sweep, z {}, from {:.1f} %:{} {}; float - w16 {:+.2f} +- {:.2f}\n",
+                       distribution, before == nullptr ? 0 : number(*before, "before"), line,
+                       turn(s, distribution), number(s.at("float_minus_w16"), distribution),
+                       number(s.at("float_minus_w16_error"), distribution));
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string layers_csv(const json& r) {
@@ -360,86 +484,16 @@ std::string layers_csv(const json& r) {
 }
 
 std::string validate_summary(const json& r) {
-  std::string out;
-  out += fmt::format(
+  std::string out = fmt::format(
       "{} on {} ({}), {}, {} examples: float {:.2f} %, fixed point {:.2f} %, loss {:.4f} and "
       "{:.4f}\n",
       text(r, "network"), text(r, "task"), text(r, "shift"), text(r, "weight_type"),
       r.at("examples").get<int>(), number(r.at("accuracy"), "float"),
       number(r.at("accuracy"), "fixed"), number(r.at("loss"), "float"),
       number(r.at("loss"), "fixed"));
-  int shown = 0;
-  for (const json& f : r.at("findings")) {
-    if (shown++ == 10) {
-      out += fmt::format("  ... {} more findings in the report\n", r.at("findings").size() - 10);
-      break;
-    }
-    out += fmt::format("{} {}: {}: {}\n", text(f, "level") == "fail" ? "FAIL" : "warn",
-                       text(f, "layer").empty() ? "network" : text(f, "layer"), text(f, "check"),
-                       text(f, "text"));
-  }
-  out += fmt::format("{:<10} {:>8} {:>8} {:>9} {:>8} {:>9} {:>8} {:>5} {:>6}\n", "layer", "SQNR dB",
-                     "injected", "inherited", "cosine", "RMSE/scl", "sat %", "acc", "codes");
-  shown = 0;
-  for (const json& name : r.at("worst_first")) {
-    if (shown++ == 8) break;
-    const json& l = layer_named(r, name.get<std::string>());
-    out += fmt::format(
-        "{:<10} {:>8.1f} {:>8.1f} {:>9.1f} {:>8.5f} {:>9.2f} {:>8.3f} {:>5} {:>5.0f}%\n",
-        text(l, "layer"), number(l.at("total"), "sqnr_db"), number(l.at("injected"), "sqnr_db"),
-        number(l.at("inherited"), "sqnr_db"), number(l.at("total"), "cosine"),
-        number(l.at("alone"), "rmse_over_scale"),
-        percent(l, "saturation_low") + percent(l, "saturation_high"),
-        l.at("accumulator_bits").get<int>(), percent(l, "code_share"));
-  }
-  if (r.contains("signal")) {
-    const json& s = r.at("signal");
-    std::string line;
-    for (const json& p : s.at("by_eps"))
-      line += fmt::format(" {:g}: {:.0f}%", number(p, "x"), percent(p, "lost"));
-    out += fmt::format("lost signs of L+ - L- by e:{}\n", line);
-    // Where the curves are taken, noisiest first.
-    for (const double eps : distinct<double>(s.at("by_pairs"), "eps")) {
-      line.clear();
-      for (const json& p : s.at("by_width"))
-        if (number(p, "eps") == eps)
-          line += fmt::format(" {}: {:.0f}%", text(p, "label"), percent(p, "lost"));
-      out += fmt::format("  e = {:g}:{}\n", eps, line);
-      line.clear();
-      for (const json& p : s.at("by_pairs"))
-        if (number(p, "eps") == eps)
-          line += fmt::format(" m = {}: {:.4f} ({:.4f})", p.at("pairs").get<int>(),
-                              number(p, "fixed_signed"), number(p, "theory_signed"));
-      out += fmt::format("    cosine with backpropagation (theory):{}\n", line);
-    }
-    const json& best = s.at("recommended");
-    const json& d = s.at("drift");
-    out += fmt::format(
-        "recommended: e = {:g}, m = {}, step = {:g} (unit {}); an update leaves {:.1f} % of {} "
-        "parameters unchanged; drift {:.1f} steps (random walk {:.1f})\n",
-        number(best, "eps"), best.at("pairs").get<int>(), number(best, "step"), text(s, "unit"),
-        percent(s, "unchanged_share"), s.at("parameters").get<std::int64_t>(),
-        number(d, "rms_steps"), number(d, "theory_steps"));
-  }
-  if (r.contains("sweep")) {
-    const json& s = r.at("sweep");
-    for (const char* distribution : {"sign", "gaussian"}) {
-      std::string line;
-      for (const json& p : s.at("points")) {
-        const int w = p.at("weights").get<int>();
-        if (text(p, "distribution") != distribution ||
-            (w != 0 && (number(p, "activations") != 8 || number(p, "logits") != 16)))
-          continue;
-        line += fmt::format(" {}: {:.1f};", w == 0 ? "float" : fmt::format("w{}", w),
-                            number(p, "after"));
-      }
-      const json* before = sweep_point(s, distribution, 16, 8, 16);
-      out += fmt::format("sweep, z {}, from {:.1f} %:{} {}; float - w16 {:+.2f} +- {:.2f}\n",
-                         distribution, before == nullptr ? 0 : number(*before, "before"), line,
-                         turn(s, distribution), number(s.at("float_minus_w16"), distribution),
-                         number(s.at("float_minus_w16_error"), distribution));
-    }
-  }
+  out += finding_lines(r) + layer_lines(r);
+  if (r.contains("signal")) out += signal_lines(r.at("signal"));
+  if (r.contains("sweep")) out += sweep_lines(r.at("sweep"));
   out += r.at("failed").empty()
              ? fmt::format("passed, {:.0f} s ({:.0f} s of CPU)\n", number(r, "seconds"),
                            number(r, "cpu_seconds"))

@@ -226,111 +226,147 @@ void scale_effort(ValidateOptions& o, const Network& network) {
   o.sweep.probes = 16;
 }
 
+// What is validated: a network in float and in integers, and the data to do it with.
+struct Candidate {
+  Task task;
+  Pretrained pretrained;
+  QuantizedNetwork quantized;
+  Network folded;
+  FloatParams<float> params;  // of the folded network
+};
+
+Candidate load_candidate(const ValidateOptions& o, const Say& say,
+                         const ProgressOptions& progress) {
+  const RunOptions& run = o.run;
+  Candidate s;
+  s.task = load_task(run.task);
+  // Recordings come sorted by word: a part of them must be a sample.
+  for (Dataset* data : {&s.task.source_test, &s.task.shifted_test}) *data = shuffled(*data, kOrder);
+  s.pretrained = starting_point(s.task, load_source(run.network, shape_of(s.task)), run.checkpoint,
+                                run.pretrain, run.task.threads, say, progress);
+  const Network& network = s.pretrained.network;
+  s.quantized = o.quantized.empty()
+                    ? integers_of(s.pretrained, s.task, run.quantize, run.task.threads)
+                    : load_integers(o.quantized);
+  s.folded = fold_network(network);
+  if (!(s.quantized.network == s.folded))
+    throw Error(ErrorKind::input,
+                fmt::format("{}: it is of network '{}', expected the shapes of '{}'",
+                            o.quantized.string(), s.quantized.network.name, network.name));
+  s.params = fold_params(network, s.pretrained.params);
+  return s;
+}
+
+json thresholds_json(const Thresholds& t) {
+  return {{"sqnr_warn_db", t.sqnr_warn_db},
+          {"sqnr_fail_db", t.sqnr_fail_db},
+          {"cosine_warn", t.cosine_warn},
+          {"saturation_warn", t.saturation_warn},
+          {"saturation_fail", t.saturation_fail},
+          {"rmse_over_scale_warn", t.rmse_over_scale_warn},
+          {"headroom_warn_bits", t.headroom_warn_bits},
+          {"accuracy_fail_points", t.accuracy_fail_points},
+          {"float32_fail", t.float32_fail},
+          {"logit_bits_fail", t.logit_bits_fail}};
+}
+
+json finding_json(const Finding& f) {
+  return {{"level", f.level == Level::failure ? "fail" : "warn"},
+          {"layer", f.layer},
+          {"check", f.check},
+          {"text", f.text}};
+}
+
+// Findings that fail the validation, by name.
+json failed_json(const std::vector<Finding>& findings, bool strict) {
+  json failed = json::array();
+  for (const Finding& f : findings) {
+    if (f.level == Level::failure || strict)
+      failed.push_back(f.layer.empty() ? f.check : f.layer + ": " + f.check);
+  }
+  return failed;
+}
+
+// Names of the layers by SQNR.
+json worst_first_json(const LayerAnalysis& analysis) {
+  std::vector<const LayerReport*> worst;
+  for (const LayerReport& r : analysis.layers) worst.push_back(&r);
+  std::stable_sort(worst.begin(), worst.end(), [](const LayerReport* a, const LayerReport* b) {
+    return a->total.sqnr_db() < b->total.sqnr_db();
+  });
+  return list_json(worst, [](const LayerReport* r) { return json(r->name); });
+}
+
+// The report without its parts on signal and widths.
+json analysis_json(const Candidate& s, const ValidateOptions& o, const LayerAnalysis& layers,
+                   const std::vector<Finding>& findings) {
+  return {{"schema", 1},
+          {"task", s.task.name},
+          {"shift", s.task.shift},
+          {"network", s.pretrained.network.name},
+          {"weight_type", name_of(s.quantized.weight_type)},
+          {"examples", layers.examples},
+          {"seed", o.run.adapt.forward.seed},
+          {"quick", o.quick},
+          {"strict", o.strict},
+          {"thresholds", thresholds_json(o.thresholds)},
+          {"accuracy",
+           {{"float", layers.float_accuracy},
+            {"fixed", layers.fixed_accuracy},
+            {"simulated", layers.simulated_accuracy}}},
+          {"loss",
+           {{"float", layers.float_loss},
+            {"fixed", layers.fixed_loss},
+            {"simulated", layers.simulated_loss}}},
+          {"saturation_counters",
+           {{"device", {layers.device_sat_low, layers.device_sat_high}},
+            {"counted", {layers.counted_sat_low, layers.counted_sat_high}}}},
+          {"findings", list_json(findings, finding_json)},
+          {"failed", failed_json(findings, o.strict)},
+          {"layers", list_json(layers.layers, layer_json)},
+          {"worst_first", worst_first_json(layers)}};
+}
+
+// The sweep starts from 16-bit weights, whatever the network has.
+json swept_widths(const Candidate& s, const ValidateOptions& o, const Say& say) {
+  const Dataset sample = shuffled(s.task.adapt, kOrder);
+  QuantizeStageOptions wide = o.run.quantize;
+  wide.quantize.weight_type = WeightType::w16;
+  const QuantizedNetwork base =
+      s.quantized.weight_type == WeightType::w16
+          ? s.quantized
+          : quantize_stage(s.pretrained, s.task, wide, o.run.task.threads);
+  return sweep_json(
+      sweep_widths(s.folded, s.params, base, {sample, s.task.shifted_test, s.task.source_test},
+                   o.run.adapt, o.sweep, say),
+      o.sweep);
+}
+
 }  // namespace
 
 ValidateOutcome validate_network(const ValidateOptions& options, const DeviceOpener& open,
                                  const Say& say, const ProgressOptions& progress) {
   const auto begin = std::chrono::steady_clock::now();
-  const auto tell = [&](const std::string& text) {
-    if (say) say(text);
-  };
-  const RunOptions& run = options.run;
-  Task task = load_task(run.task);
-  // Recordings come sorted by word: a part of them must be a sample.
-  for (Dataset* data : {&task.source_test, &task.shifted_test}) *data = shuffled(*data, kOrder);
-  const Pretrained pretrained =
-      starting_point(task, load_source(run.network, shape_of(task)), run.checkpoint, run.pretrain,
-                     run.task.threads, say, progress);
-  const Network& network = pretrained.network;
-  const QuantizedNetwork quantized =
-      options.quantized.empty() ? integers_of(pretrained, task, run.quantize, run.task.threads)
-                                : load_integers(options.quantized);
-  const Network folded = fold_network(network);
-  if (!(quantized.network == folded))
-    throw Error(ErrorKind::input,
-                fmt::format("{}: it is of network '{}', expected the shapes of '{}'",
-                            options.quantized.string(), quantized.network.name, network.name));
-  const FloatParams<float> params = fold_params(network, pretrained.params);
+  const Candidate s = load_candidate(options, say, progress);
   ValidateOptions o = options;
-  scale_effort(o, folded);
+  scale_effort(o, s.folded);
+  const RunOptions& run = o.run;
 
-  tell("comparing layers");
-  const LayerAnalysis layers = analyse_layers(folded, params, quantized, quantized,
-                                              task.source_test, open, run.adapt.fixed, o.layers);
-  const std::vector<Finding> findings = judge(folded, params, quantized, layers, o.thresholds);
-  std::vector<const LayerReport*> worst;
-  for (const LayerReport& r : layers.layers) worst.push_back(&r);
-  std::stable_sort(worst.begin(), worst.end(), [](const LayerReport* a, const LayerReport* b) {
-    return a->total.sqnr_db() < b->total.sqnr_db();
-  });
-
+  if (say) say("comparing layers");
+  const LayerAnalysis layers = analyse_layers(s.folded, s.params, s.quantized, s.quantized,
+                                              s.task.source_test, open, run.adapt.fixed, o.layers);
+  const std::vector<Finding> findings =
+      judge(s.folded, s.params, s.quantized, layers, o.thresholds);
   ValidateOutcome out;
-  json failed = json::array();
-  for (const Finding& f : findings) {
-    if (f.level == Level::failure || o.strict)
-      failed.push_back(f.layer.empty() ? f.check : f.layer + ": " + f.check);
-  }
-  const Thresholds& t = o.thresholds;
-  out.report = {
-      {"schema", 1},
-      {"task", task.name},
-      {"shift", task.shift},
-      {"network", network.name},
-      {"weight_type", name_of(quantized.weight_type)},
-      {"examples", layers.examples},
-      {"seed", run.adapt.forward.seed},
-      {"quick", o.quick},
-      {"strict", o.strict},
-      {"thresholds",
-       {{"sqnr_warn_db", t.sqnr_warn_db},
-        {"sqnr_fail_db", t.sqnr_fail_db},
-        {"cosine_warn", t.cosine_warn},
-        {"saturation_warn", t.saturation_warn},
-        {"saturation_fail", t.saturation_fail},
-        {"rmse_over_scale_warn", t.rmse_over_scale_warn},
-        {"headroom_warn_bits", t.headroom_warn_bits},
-        {"accuracy_fail_points", t.accuracy_fail_points},
-        {"float32_fail", t.float32_fail},
-        {"logit_bits_fail", t.logit_bits_fail}}},
-      {"accuracy",
-       {{"float", layers.float_accuracy},
-        {"fixed", layers.fixed_accuracy},
-        {"simulated", layers.simulated_accuracy}}},
-      {"loss",
-       {{"float", layers.float_loss},
-        {"fixed", layers.fixed_loss},
-        {"simulated", layers.simulated_loss}}},
-      {"saturation_counters",
-       {{"device", {layers.device_sat_low, layers.device_sat_high}},
-        {"counted", {layers.counted_sat_low, layers.counted_sat_high}}}},
-      {"findings", list_json(findings,
-                             [](const Finding& f) {
-                               return json{{"level", f.level == Level::failure ? "fail" : "warn"},
-                                           {"layer", f.layer},
-                                           {"check", f.check},
-                                           {"text", f.text}};
-                             })},
-      {"failed", failed},
-      {"layers", list_json(layers.layers, layer_json)},
-      {"worst_first", list_json(worst, [](const LayerReport* r) { return json(r->name); })}};
+  out.report = analysis_json(s, o, layers, findings);
   out.status = failure_status(findings, o.strict);
   out.report["exit_status"] = out.status;
 
   if (o.with_signal)
-    out.report["signal"] = signal_json(measure_signal(
-        folded, params, quantized, task.adapt, task.shifted_test, run.adapt, o.signal, open, say));
-  if (o.with_sweep) {
-    const Dataset sample = shuffled(task.adapt, kOrder);
-    QuantizeStageOptions wide = run.quantize;
-    wide.quantize.weight_type = WeightType::w16;
-    const QuantizedNetwork base = quantized.weight_type == WeightType::w16
-                                      ? quantized
-                                      : quantize_stage(pretrained, task, wide, run.task.threads);
-    out.report["sweep"] =
-        sweep_json(sweep_widths(folded, params, base, {sample, task.shifted_test, task.source_test},
-                                run.adapt, o.sweep, say),
-                   o.sweep);
-  }
+    out.report["signal"] =
+        signal_json(measure_signal(s.folded, s.params, s.quantized, s.task.adapt,
+                                   s.task.shifted_test, run.adapt, o.signal, open, say));
+  if (o.with_sweep) out.report["sweep"] = swept_widths(s, o, say);
   // Of this process, all threads: what a busy machine does not change.
   out.report["cpu_seconds"] = static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
   out.report["seconds"] =
