@@ -105,14 +105,19 @@ inline void channels(Descriptor& d, std::uint32_t k) {
   if (d.opcode == 2) d.cin_group = 1, d.out_c = k;
 }
 
-inline std::vector<Limit> shape_limits() {
+inline std::vector<Limit> opcode_limits() {
+  const Change same = LIMIT_CHANGE();
+  return {
+      {"opcode", kAdd, same, LIMIT_CHANGE(d.opcode = spec::kOpcodes), Error::opcode_, 0},
+      {"opcode of 8 bits", kAdd, same, LIMIT_CHANGE(d.opcode = 128), Error::opcode_, 0},
+  };
+}
+
+inline std::vector<Limit> flag_limits() {
   using F = ShapeRule;
   const Change same = LIMIT_CHANGE();
   const auto shape = Error::shape_;
   return {
-      {"opcode", kAdd, same, LIMIT_CHANGE(d.opcode = spec::kOpcodes), Error::opcode_, 0},
-      {"opcode of 8 bits", kAdd, same, LIMIT_CHANGE(d.opcode = 128), Error::opcode_, 0},
-      // flags
       {"known flags", kAll, LIMIT_CHANGE(d.flags |= 1U << 12), LIMIT_CHANGE(d.flags |= 1U << 18),
        shape, id(F::flags_)},
       {"last flag", kAll, same, LIMIT_CHANGE(d.flags |= 1U << 23), shape, id(F::flags_)},
@@ -145,7 +150,12 @@ inline std::vector<Limit> shape_limits() {
        id(F::flags_)},
       {"gradient elsewhere", kAll & ~kUpdate, same, LIMIT_CHANGE(d.flags |= spec::kFlagGradient),
        shape, id(F::flags_)},
-      // registers
+  };
+}
+
+// Registers that a command depends on; the others may hold anything.
+inline std::vector<Limit> register_limits() {
+  return {
       {"registers a gradient does not use", kUpdate,
        LIMIT_CHANGE(d.flags |= spec::kFlagGradient; c.polarity = 3; c.distribution = 2;
                     c.pairs = 9),
@@ -174,7 +184,13 @@ inline std::vector<Limit> shape_limits() {
        Error::register_, spec::reg::kStep},
       {"no pairs elsewhere", kAll & ~kUpdate, LIMIT_CHANGE(c.pairs = 0; c.step = 17U << 16),
        LIMIT_CHANGE(d.opcode = spec::kOpcodes), Error::opcode_, 0},
-      // groups
+  };
+}
+
+inline std::vector<Limit> group_limits() {
+  using F = ShapeRule;
+  const auto shape = Error::shape_;
+  return {
       {"input channels", kConv, LIMIT_CHANGE(d.groups = 2; d.cin_group = d.cout_group = 4),
        LIMIT_CHANGE(d.in_c = 9), shape, id(F::groups_)},
       {"output channels", kConv, LIMIT_CHANGE(d.groups = 2; d.cin_group = d.cout_group = 4),
@@ -187,7 +203,14 @@ inline std::vector<Limit> shape_limits() {
        LIMIT_CHANGE(d.out_c = 23), shape, id(F::groups_)},
       {"groups of transposed weights", kConv, LIMIT_CHANGE(d.flags |= spec::kFlagWTransposed),
        LIMIT_CHANGE(d.groups = 2; d.cin_group = d.cout_group = 4), shape, id(F::groups_)},
-      // lengths
+  };
+}
+
+// Sums, windows, rows of weights, pitches.
+inline std::vector<Limit> length_limits() {
+  using F = ShapeRule;
+  const auto shape = Error::shape_;
+  return {
       {"K", kConv,
        LIMIT_CHANGE(single(d); d.kernel_h = d.kernel_w = d.row_pitch = 256; d.w_pitch = 131072),
        LIMIT_CHANGE(d.kernel_h = 2; d.kernel_w = 1; channels(d, 32769); d.w_pitch = 4194304), shape,
@@ -235,7 +258,14 @@ inline std::vector<Limit> shape_limits() {
        LIMIT_CHANGE(d.flags |= spec::kFlagResAdd), shape, id(F::pitch_)},
       {"pitch of images beyond 32 bits", kTiled, LIMIT_CHANGE(d.out_pitch = 0x10000),
        LIMIT_CHANGE(d.out_h = d.out_w = 32768), shape, id(F::pitch_)},
-      // ranges
+  };
+}
+
+// Zero points, clamps, shifts.
+inline std::vector<Limit> range_limits() {
+  using F = ShapeRule;
+  const auto shape = Error::shape_;
+  return {
       {"zero point of int8 weights", kConv,
        LIMIT_CHANGE(d.flags |= spec::kFlagW8 | spec::kFlagWTransposed; d.w_zp = -128),
        LIMIT_CHANGE(d.flags ^= spec::kFlagWTransposed), shape, id(F::range_)},
@@ -269,7 +299,15 @@ inline std::vector<Limit> shape_limits() {
        id(F::range_)},
       {"left shift of a softmax", kSoftmax, LIMIT_CHANGE(d.e1 = 30), LIMIT_CHANGE(d.e1 = 31),
        Error::field_, id(Field::e1)},
-      // packed taps: rows of the kernel 24 lanes apart
+  };
+}
+
+// Packed taps: rows of the kernel 24 lanes apart.
+inline std::vector<Limit> packed_limits() {
+  using F = ShapeRule;
+  const Change same = LIMIT_CHANGE();
+  const auto shape = Error::shape_;
+  return {
       {"packed", kConv,
        LIMIT_CHANGE(d.flags |= spec::kFlagPacked;
                     d.row_pitch = 24 + 2 * static_cast<std::uint32_t>(hw.rows) * 8),
@@ -294,7 +332,14 @@ inline std::vector<Limit> shape_limits() {
        id(F::pack_)},
       {"packed pool", kPool, LIMIT_CHANGE(d.flags |= spec::kFlagPacked), LIMIT_CHANGE(d.tile_c = 7),
        shape, id(F::chunk_)},
-      // chunks
+  };
+}
+
+// Tiles of some of the channels.
+inline std::vector<Limit> chunk_limits() {
+  using F = ShapeRule;
+  const auto shape = Error::shape_;
+  return {
       {"chunk of a window", kConv, LIMIT_CHANGE(single(d); channels(d, 8); d.tile_c = 4),
        LIMIT_CHANGE(d.kernel_w = 2), shape, id(F::chunk_)},
       {"chunk of a high image", kConv, LIMIT_CHANGE(single(d); channels(d, 8); d.tile_c = 7),
@@ -436,18 +481,20 @@ inline std::uint32_t region_align(const Descriptor& d, Field f) {
   return 64;
 }
 
-inline std::vector<Limit> region_limits() {
-  struct Use {
-    const char* name;
-    Field field;
-    unsigned opcodes;
-    Change choose;
-    std::uint32_t align;
-  };
+// A region of memory that `opcodes` use after `choose`.
+struct Use {
+  const char* name;
+  Field field;
+  unsigned opcodes;
+  Change choose;
+  std::uint32_t align;
+};
+
+inline std::vector<Use> region_uses() {
   const Change same = LIMIT_CHANGE();
   const Change wide = LIMIT_CHANGE(d.flags |= spec::kFlagOut16);
   const Change fused = LIMIT_CHANGE(d.flags |= spec::kFlagResAdd);
-  const std::vector<Use> uses = {
+  return {
       {"input", Field::in_addr, kTiled, LIMIT_CHANGE(d.in_h = 3; d.in_w = 5), 1},
       {"input", Field::in_addr, kAdd | kSoftmax, same, 1},
       {"logits", Field::in_addr, kLoss, same, 2},
@@ -475,60 +522,87 @@ inline std::vector<Limit> region_limits() {
       {"biases", Field::bias_addr, kMatrix, LIMIT_CHANGE(d.flags |= spec::kFlagHasBias), 64},
       {"requantization table", Field::rq_addr, kMatrix, same, 64},
   };
-  std::vector<Limit> list;
-  for (const Use& u : uses) {
-    const std::uint32_t at = 0x100000 + u.align;  // above everything else
-    const Change end = [u, at](Command& c, const HardwareParams& hw) {
-      u.choose(c, hw);
-      address(c.d, u.field) = at;
-      c.memory = at + region_bytes(c.d, u.field);
-    };
-    const auto add = [&](const std::string& what, const Change& fits, const Change& beyond) {
-      list.push_back(
-          {std::string(u.name) + what, u.opcodes, fits, beyond, Error::address_, id(u.field)});
-    };
-    add(": a byte less of memory", end, LIMIT_CHANGE(c.memory -= 1));
-    add(": further by its alignment", end,
-        [u](Command& c, const HardwareParams&) { address(c.d, u.field) += u.align; });
-    for (std::uint32_t bit = 1; bit < u.align; bit *= 2) {
-      add(": off by " + std::to_string(bit), end, [u, bit](Command& c, const HardwareParams&) {
-        address(c.d, u.field) += bit;
-        c.memory = 0xffffffff;
-      });
-    }
-    // relative to a register
-    const std::uint32_t flag = u.field == Field::in_addr    ? std::uint32_t{spec::kFlagInBatch}
-                               : u.field == Field::in2_addr ? std::uint32_t{spec::kFlagIn2Label}
-                               : u.field == Field::out_addr ? std::uint32_t{spec::kFlagOutBatch}
-                                                            : 0;
-    if (flag == 0) continue;
-    const auto base = [u](Command& c) -> std::uint32_t& {
-      return u.field == Field::in_addr ? c.batch : u.field == Field::in2_addr ? c.label : c.out;
-    };
-    const Change relative = [=](Command& c, const HardwareParams& hw) {
-      end(c, hw);
-      c.d.flags |= flag;
-      base(c) = 0x2345 * u.align;
-      address(c.d, u.field) -= base(c);
-    };
-    add(" with a base: a byte less of memory", relative, LIMIT_CHANGE(c.memory -= 1));
-    add(" with a base: base too far", relative,
-        [=](Command& c, const HardwareParams&) { base(c) += u.align; });
-    if (u.align > 1)
-      add(" with a base: base off", relative, [=](Command& c, const HardwareParams&) {
-        base(c) += u.align / 2;
-        c.memory = 0xffffffff;
-      });
-    add(
-        " with a base: beyond 32 bits",
-        [=](Command& c, const HardwareParams& hw) {
-          u.choose(c, hw);
-          c.d.flags |= flag;
-          base(c) = 0xfffff000;
-          address(c.d, u.field) = 0;
-        },
-        [=](Command& c, const HardwareParams&) { address(c.d, u.field) = 0x1000; });
+}
+
+inline Limit region_limit(const Use& u, const std::string& what, const Change& fits,
+                          const Change& beyond) {
+  return {std::string(u.name) + what, u.opcodes, fits, beyond, Error::address_, id(u.field)};
+}
+
+// The region ends with memory, above everything else.
+inline Change at_end_of_memory(const Use& u) {
+  return [u](Command& c, const HardwareParams& hw) {
+    const std::uint32_t at = 0x100000 + u.align;
+    u.choose(c, hw);
+    address(c.d, u.field) = at;
+    c.memory = at + region_bytes(c.d, u.field);
+  };
+}
+
+inline std::vector<Limit> absolute_limits(const Use& u) {
+  const Change end = at_end_of_memory(u);
+  std::vector<Limit> list = {
+      region_limit(u, ": a byte less of memory", end, LIMIT_CHANGE(c.memory -= 1)),
+      region_limit(u, ": further by its alignment", end,
+                   [u](Command& c, const HardwareParams&) { address(c.d, u.field) += u.align; })};
+  for (std::uint32_t bit = 1; bit < u.align; bit *= 2) {
+    list.push_back(region_limit(u, ": off by " + std::to_string(bit), end,
+                                [u, bit](Command& c, const HardwareParams&) {
+                                  address(c.d, u.field) += bit;
+                                  c.memory = 0xffffffff;
+                                }));
   }
+  return list;
+}
+
+// The flag that makes an address relative to a register; 0: there is none.
+inline std::uint32_t base_flag(Field f) {
+  return f == Field::in_addr    ? std::uint32_t{spec::kFlagInBatch}
+         : f == Field::in2_addr ? std::uint32_t{spec::kFlagIn2Label}
+         : f == Field::out_addr ? std::uint32_t{spec::kFlagOutBatch}
+                                : 0;
+}
+
+inline std::vector<Limit> relative_limits(const Use& u) {
+  const std::uint32_t flag = base_flag(u.field);
+  if (flag == 0) return {};
+  const auto base = [u](Command& c) -> std::uint32_t& {
+    return u.field == Field::in_addr ? c.batch : u.field == Field::in2_addr ? c.label : c.out;
+  };
+  const Change end = at_end_of_memory(u);
+  const Change relative = [=](Command& c, const HardwareParams& hw) {
+    end(c, hw);
+    c.d.flags |= flag;
+    base(c) = 0x2345 * u.align;
+    address(c.d, u.field) -= base(c);
+  };
+  std::vector<Limit> list = {
+      region_limit(u, " with a base: a byte less of memory", relative, LIMIT_CHANGE(c.memory -= 1)),
+      region_limit(u, " with a base: base too far", relative,
+                   [=](Command& c, const HardwareParams&) { base(c) += u.align; })};
+  if (u.align > 1)
+    list.push_back(
+        region_limit(u, " with a base: base off", relative, [=](Command& c, const HardwareParams&) {
+          base(c) += u.align / 2;
+          c.memory = 0xffffffff;
+        }));
+  list.push_back(region_limit(
+      u, " with a base: beyond 32 bits",
+      [=](Command& c, const HardwareParams& hw) {
+        u.choose(c, hw);
+        c.d.flags |= flag;
+        base(c) = 0xfffff000;
+        address(c.d, u.field) = 0;
+      },
+      [=](Command& c, const HardwareParams&) { address(c.d, u.field) = 0x1000; }));
+  return list;
+}
+
+inline std::vector<Limit> region_limits() {
+  std::vector<Limit> list;
+  for (const Use& u : region_uses())
+    for (const auto& part : {absolute_limits(u), relative_limits(u)})
+      list.insert(list.end(), part.begin(), part.end());
   return list;
 }
 
@@ -602,7 +676,9 @@ inline std::vector<Limit> other_limits() {
 
 inline std::vector<Limit> all() {
   std::vector<Limit> list;
-  for (auto part : {shape_limits(), tile_limits(), region_limits(), other_limits()})
+  for (auto part : {opcode_limits(), flag_limits(), register_limits(), group_limits(),
+                    length_limits(), range_limits(), packed_limits(), chunk_limits(), tile_limits(),
+                    region_limits(), other_limits()})
     list.insert(list.end(), part.begin(), part.end());
   return list;
 }

@@ -9,6 +9,7 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -36,10 +37,24 @@ const spec::HardwareParams kHw{.rows = P_ROWS,
                                .rq_lanes = P_RQ_LANES,
                                .training = 1};
 
+constexpr unsigned kClients = 4;  // that read: inputs, weights, parameters, addends
+
 struct Word {
   std::uint32_t address;
-  bool last;
-  std::uint64_t ready;
+  bool last;            // of its request
+  std::uint64_t ready;  // cycle from which on it can be answered
+};
+
+// What a command works on, and how fast memory is.
+struct Work {
+  std::vector<std::byte>& memory;
+  npu::Counters& counters;
+  Rng& rng;
+  unsigned stall;    // percent of the cycles
+  unsigned latency;  // cycles
+  std::array<std::deque<Word>, kClients> queue = {};
+
+  [[nodiscard]] bool busy() { return stall != 0 && rng.below(100) < stall; }
 };
 
 class Bench {
@@ -63,98 +78,23 @@ class Bench {
   ~Bench() { dump_end(); }
 
   // Runs one command; returns cycles, 0 on a hang.
-  std::uint64_t run(const Descriptor& d, const reference::Registers& r,
-                    std::vector<std::byte>& memory, npu::Counters& counters, Rng& rng,
-                    unsigned stall, unsigned latency) {
-    const auto words = spec::encode(d);
-    for (std::size_t i = 0; i < words.size(); ++i) top_->desc_i[i] = words[i];
-    top_->polarity_i = r.polarity;
-    top_->dist_i = r.distribution;
-    top_->seed_i = r.seed;
-    top_->mask_seed_i = r.mask_seed;
-    const auto busy = [&] { return stall != 0 && rng.below(100) < stall; };
-    std::deque<Word> queue[4];
+  std::uint64_t run(const Descriptor& d, const reference::Registers& r, Work work) {
+    set_command(d, r);
     top_->start_i = 1;
     std::uint64_t quiet = 0;
     for (std::uint64_t cycle = 1;; ++cycle) {
-      // one memory word per cycle in all, like a bus
-      top_->rd_req_ready_i = static_cast<std::uint8_t>(busy() ? 0 : 15);
-      unsigned valid = 0;
-      for (unsigned c = 0; c < 4; ++c) {
-        if (queue[c].size() > 64) top_->rd_req_ready_i &= static_cast<std::uint8_t>(~(1u << c));
-        if (queue[c].empty() || queue[c].front().ready > cycle || busy_[c]) continue;
-        valid |= 1u << c;
-        std::memcpy(reinterpret_cast<std::byte*>(&top_->rd_rsp_data_i) + c * kBus,
-                    memory.data() + queue[c].front().address, kBus);
-      }
-      top_->rd_rsp_valid_i = static_cast<std::uint8_t>(valid);
-      unsigned last = 0;
-      for (unsigned c = 0; c < 4; ++c)
-        last |= !queue[c].empty() && queue[c].front().last ? 1u << c : 0;
-      top_->rd_rsp_last_i = static_cast<std::uint8_t>(last);
-      top_->wr_ready_i = !busy();
+      drive_inputs(work, cycle);
       top_->eval();
-      // handshakes of this cycle
       bool moved = top_->moving_o != 0;
-      for (unsigned c = 0; c < 4; ++c) {
-        if ((top_->rd_req_valid_o >> c & 1) != 0 && (top_->rd_req_ready_i >> c & 1) != 0) {
+      for (unsigned c = 0; c < kClients; ++c) {
+        if (asks(c)) {
           moved = true;
-          const std::uint32_t address = top_->rd_req_addr_o[c];
-          std::uint64_t bytes = 0;
-          for (unsigned b = 0; b < 24; ++b)
-            bytes |= static_cast<std::uint64_t>(reinterpret_cast<std::uint32_t*>(
-                                                    &top_->rd_req_bytes_o)[(c * 24 + b) / 32] >>
-                                                    ((c * 24 + b) % 32) &
-                                                1)
-                     << b;
-          if (bytes == 0 || address + bytes > memory.size()) {
-            std::printf("client %u asks for %llu bytes at %#x\n", c,
-                        static_cast<unsigned long long>(bytes), address);
-            return 0;
-          }
-          for (std::uint64_t w = address / kBus; w <= (address + bytes - 1) / kBus; ++w) {
-            queue[c].push_back({static_cast<std::uint32_t>(w * kBus),
-                                w == (address + bytes - 1) / kBus, cycle + latency});
-          }
+          if (!take_request(work, c, cycle)) return 0;
         }
-        if ((valid >> c & 1) != 0 && (top_->rd_rsp_ready_o >> c & 1) != 0) {
-          moved = true;
-          queue[c].pop_front();
-          static constexpr Counter kBytes[4] = {
-              Counter::act_read_bytes_, Counter::weight_read_bytes_, Counter::param_read_bytes_,
-              Counter::act_read_bytes_};
-          counters[kBytes[c]] += kBus;
-          counters[Counter::bus_read_beats_] += 1;
-          busy_[c] = busy();
-        } else if ((valid >> c & 1) == 0) {
-          busy_[c] = busy();
-        }
+        moved |= give_answer(work, c);
       }
-      if (top_->wr_valid_o && top_->wr_ready_i) {
-        counters[Counter::bus_write_beats_] += 1;
-        for (unsigned b = 0; b < kBus; ++b) {
-          if ((top_->wr_strb_o >> b & 1) == 0) continue;
-          counters[Counter::act_write_bytes_] += 1;
-          memory.at(top_->wr_addr_o + b) = reinterpret_cast<const std::byte*>(&top_->wr_data_o)[b];
-        }
-      }
-      counters[Counter::macs_] += top_->cnt_macs_o;
-      counters[Counter::element_ops_] += top_->cnt_ops_o;
-      counters[Counter::sram_reads_] += top_->cnt_sram_read_o;
-      counters[Counter::sram_writes_] += top_->cnt_sram_writes_o;
-      counters[Counter::acc_reads_] += top_->cnt_acc_reads_o;
-      counters[Counter::acc_writes_] += top_->cnt_acc_write_o;
-      counters[Counter::weight_loads_] += top_->cnt_weight_loads_o;
-      counters[Counter::random_words_] += top_->cnt_random_o;
-      counters[Counter::perturbed_] += top_->cnt_perturbed_o;
-      counters[Counter::clipped_] += top_->cnt_clipped_o;
-      counters[Counter::sat_low_] += top_->cnt_sat_low_o;
-      counters[Counter::sat_high_] += top_->cnt_sat_high_o;
-      counters[Counter::array_cycles_] += top_->cnt_array_active_o;
-      counters[Counter::stall_load_] += top_->cnt_stall_load_o;
-      counters[Counter::stall_weight_] += top_->cnt_stall_weight_o;
-      counters[Counter::stall_drain_] += top_->cnt_stall_drain_o;
-      counters[Counter::drain_cycles_] += top_->cnt_drain_active_o;
+      if (top_->wr_valid_o && top_->wr_ready_i) take_write(work);
+      count_events(work.counters);
       const bool done = top_->done_o != 0;
       tick();
       top_->start_i = 0;
@@ -168,6 +108,102 @@ class Bench {
   }
 
  private:
+  void set_command(const Descriptor& d, const reference::Registers& r) {
+    const auto words = spec::encode(d);
+    for (std::size_t i = 0; i < words.size(); ++i) top_->desc_i[i] = words[i];
+    top_->polarity_i = r.polarity;
+    top_->dist_i = r.distribution;
+    top_->seed_i = r.seed;
+    top_->mask_seed_i = r.mask_seed;
+  }
+
+  void drive_inputs(Work& w, std::uint64_t cycle) {
+    top_->rd_req_ready_i = static_cast<std::uint8_t>(w.busy() ? 0 : 15);
+    unsigned valid = 0, last = 0;
+    for (unsigned c = 0; c < kClients; ++c) {
+      const std::deque<Word>& queue = w.queue[c];
+      if (queue.size() > 64) top_->rd_req_ready_i &= static_cast<std::uint8_t>(~(1u << c));
+      if (queue.empty()) continue;
+      if (queue.front().last) last |= 1u << c;
+      if (queue.front().ready > cycle || busy_[c]) continue;
+      valid |= 1u << c;
+      std::memcpy(reinterpret_cast<std::byte*>(&top_->rd_rsp_data_i) + c * kBus,
+                  w.memory.data() + queue.front().address, kBus);
+    }
+    top_->rd_rsp_valid_i = static_cast<std::uint8_t>(valid);
+    top_->rd_rsp_last_i = static_cast<std::uint8_t>(last);
+    top_->wr_ready_i = !w.busy();
+  }
+
+  [[nodiscard]] bool asks(unsigned c) const {
+    return (top_->rd_req_valid_o >> c & 1) != 0 && (top_->rd_req_ready_i >> c & 1) != 0;
+  }
+  [[nodiscard]] std::uint64_t bytes_asked(unsigned c) const {  // 24 bits of each client
+    const auto* words = reinterpret_cast<const std::uint32_t*>(&top_->rd_req_bytes_o);
+    std::uint64_t bytes = 0;
+    for (unsigned b = 0; b < 24; ++b)
+      bytes |= std::uint64_t{words[(c * 24 + b) / 32] >> ((c * 24 + b) % 32) & 1} << b;
+    return bytes;
+  }
+  // False: not in memory.
+  [[nodiscard]] bool take_request(Work& w, unsigned c, std::uint64_t cycle) {
+    const std::uint32_t address = top_->rd_req_addr_o[c];
+    const std::uint64_t bytes = bytes_asked(c);
+    if (bytes == 0 || address + bytes > w.memory.size()) {
+      std::printf("client %u asks for %llu bytes at %#x\n", c,
+                  static_cast<unsigned long long>(bytes), address);
+      return false;
+    }
+    const std::uint64_t last = (address + bytes - 1) / kBus;
+    for (std::uint64_t i = address / kBus; i <= last; ++i)
+      w.queue[c].push_back({static_cast<std::uint32_t>(i * kBus), i == last, cycle + w.latency});
+    return true;
+  }
+  // True: a word was taken. After each word, and while there is none, the client may pause.
+  bool give_answer(Work& w, unsigned c) {
+    static constexpr Counter kBytes[kClients] = {
+        Counter::act_read_bytes_, Counter::weight_read_bytes_, Counter::param_read_bytes_,
+        Counter::act_read_bytes_};
+    const bool valid = (top_->rd_rsp_valid_i >> c & 1) != 0;
+    const bool taken = valid && (top_->rd_rsp_ready_o >> c & 1) != 0;
+    if (taken) {
+      w.queue[c].pop_front();
+      w.counters[kBytes[c]] += kBus;
+      w.counters[Counter::bus_read_beats_] += 1;
+    }
+    if (taken || !valid) busy_[c] = w.busy();
+    return taken;
+  }
+
+  void take_write(Work& w) {
+    w.counters[Counter::bus_write_beats_] += 1;
+    for (unsigned b = 0; b < kBus; ++b) {
+      if ((top_->wr_strb_o >> b & 1) == 0) continue;
+      w.counters[Counter::act_write_bytes_] += 1;
+      w.memory.at(top_->wr_addr_o + b) = reinterpret_cast<const std::byte*>(&top_->wr_data_o)[b];
+    }
+  }
+
+  void count_events(npu::Counters& counters) const {
+    counters[Counter::macs_] += top_->cnt_macs_o;
+    counters[Counter::element_ops_] += top_->cnt_ops_o;
+    counters[Counter::sram_reads_] += top_->cnt_sram_read_o;
+    counters[Counter::sram_writes_] += top_->cnt_sram_writes_o;
+    counters[Counter::acc_reads_] += top_->cnt_acc_reads_o;
+    counters[Counter::acc_writes_] += top_->cnt_acc_write_o;
+    counters[Counter::weight_loads_] += top_->cnt_weight_loads_o;
+    counters[Counter::random_words_] += top_->cnt_random_o;
+    counters[Counter::perturbed_] += top_->cnt_perturbed_o;
+    counters[Counter::clipped_] += top_->cnt_clipped_o;
+    counters[Counter::sat_low_] += top_->cnt_sat_low_o;
+    counters[Counter::sat_high_] += top_->cnt_sat_high_o;
+    counters[Counter::array_cycles_] += top_->cnt_array_active_o;
+    counters[Counter::stall_load_] += top_->cnt_stall_load_o;
+    counters[Counter::stall_weight_] += top_->cnt_stall_weight_o;
+    counters[Counter::stall_drain_] += top_->cnt_stall_drain_o;
+    counters[Counter::drain_cycles_] += top_->cnt_drain_active_o;
+  }
+
   void tick() {
     top_->clk_i = 0;
     top_->eval();
@@ -192,7 +228,7 @@ class Bench {
   void dump() {}
   void dump_end() {}
 #endif
-  bool busy_[4] = {};
+  bool busy_[kClients] = {};  // the client's memory pauses
 };
 
 void describe(const Descriptor& d) {
@@ -273,8 +309,8 @@ int main(int argc, char** argv) {
                                           : static_cast<unsigned>(rng.below(70));
     std::vector<std::byte> memory = c.memory;
     memory.resize(memory.size() + 64);
-    const std::uint64_t used =
-        bench.run(c.d, c.regs, memory, rtl, rng, percent, 1 + static_cast<unsigned>(rng.below(40)));
+    const unsigned latency = 1 + static_cast<unsigned>(rng.below(40));
+    const std::uint64_t used = bench.run(c.d, c.regs, {memory, rtl, rng, percent, latency});
     cycles += used;
     bool ok = used != 0;
     for (std::size_t a = 0; ok && a < c.memory.size(); ++a) {
