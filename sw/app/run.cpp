@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -121,10 +122,6 @@ AdaptCost forward_cost(const QuantizedNetwork& q, const std::vector<TensorTraini
   return c;
 }
 
-}  // namespace
-
-namespace {
-
 // Where the methods start on a domain.
 struct Start {
   QuantizedNetwork network;
@@ -143,190 +140,231 @@ Start start_of(const QuantizedNetwork& network, const FloatParams<float>& params
   return out;
 }
 
+// What the options said, as the report repeats it.
+json settings_json(const AdaptOptions& o) {
+  return {{"layers", o.layers},
+          {"steps", o.forward.steps},
+          {"pairs", o.forward.pairs},
+          {"batch", o.forward.batch},
+          {"unit", o.unit == AmplitudeUnit::rms ? "rms" : "curvature"},
+          {"eps", o.eps},
+          {"step_size", o.step},
+          {"keep", o.keep},
+          {"estimator", name_of(o.forward.estimator)},
+          {"schedule", name_of(o.forward.schedule)},
+          {"distribution", spec::to_string(o.fixed.distribution)},
+          {"seed", o.forward.seed}};
+}
+
+// The networks and the methods of one run, domain by domain. A method leaves its accuracy under a
+// key of `accuracy`, its curve, its files, and on the first domain its cost.
+class Experiment {
+ public:
+  Experiment(const RunOptions& o, const DeviceOpener& open, const Say& say,
+             const ProgressOptions& progress)
+      : o_(o), open_(open), say_(say), progress_(progress), task_(load_task(o.task)) {}
+
+  json run() {
+    const auto begin = std::chrono::steady_clock::now();
+    prepare();
+    const std::vector<Domain> domains = domains_of(task_, o_.speaker);
+    for (const Domain& d : domains) adapt(d, domains.size() == 1 ? "" : "-" + d.name);
+    json r = report();
+    r["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    return r;
+  }
+
+ private:
+  void tell(const std::string& text) const {
+    if (say_) say_(text);
+  }
+  [[nodiscard]] bool first() const { return per_domain_.empty(); }
+
+  // The float network, its integers, and what both know of the source.
+  void prepare() {
+    NetworkSource described = load_source(o_.network, shape_of(task_));
+    std::filesystem::create_directories(o_.out);
+    std::filesystem::create_directories(o_.reports);
+    const Pretrained p = starting_point(task_, std::move(described), o_.checkpoint, o_.pretrain,
+                                        o_.task.threads, say_, progress_);
+    if (p.trained) save_checkpoint(o_.out / "float.lmc", p.network, p.params);
+    network_ = p.network;
+    source_ = integers_of(p, task_, o_.quantize, o_.task.threads);
+    source_params_ = fold_params(p.network, p.params);
+    save_quantized(o_.out / "quantized.lmq", source_);
+    const Golden<float> golden(p.network, o_.task.threads);
+    accuracy_["float_source"] = evaluate_float(golden, p.params, task_.source_test).percent();
+    accuracy_["source"] =
+        evaluate_fixed(source_, task_.source_test, open_, o_.adapt.fixed).percent();
+    tell(fmt::format("source: float {}, fixed point {} ({} weights, {})",
+                     percent(accuracy_["float_source"].get<double>()),
+                     percent(accuracy_["source"].get<double>()), weight_count(network_),
+                     name_of(source_.weight_type)));
+  }
+
+  // One domain, by every method that was asked for.
+  void adapt(const Domain& domain, const std::string& suffix) {
+    domain_ = &domain;
+    suffix_ = suffix;
+    options_ = o_.adapt;
+    options_.forward.batch =
+        std::min(options_.forward.batch, static_cast<int>(domain.train.size()));
+    start_ = start_of(source_, source_params_, o_.statistics, domain, open_, options_.fixed);
+    plan_ = plan_training(start_.network, options_, domain.train, open_);
+    if (first()) trained_ = trained_weights(start_.network, plan_);
+    line_.clear();
+    result_ = {{"name", domain.name},
+               {"adapt_examples", domain.train.size()},
+               {"test_examples", domain.test.size()},
+               {"accuracy", json::object()},
+               {"curves", json::object()}};
+    if (o_.statistics) statistics();
+    if (o_.with_forward) forward_gradient();
+    if (o_.with_both) by_readouts("both", " readouts and inner layers", o_.readout.run.inner_steps);
+    if (o_.with_readout) readouts();
+    if (o_.with_float && o_.with_forward) float_forward_gradient();
+    if (o_.with_backprop) backpropagation();
+    tell(line_);
+    per_domain_.push_back(std::move(result_));
+  }
+
+  void before(const Accuracy& a) {
+    if (!line_.empty()) return;
+    sums_["shifted"].add(a);
+    result_["accuracy"]["shifted"] = a.percent();
+    line_ = fmt::format("{}: shifted {}, adapted:", domain_->name, percent(a.percent()));
+  }
+  // The accuracy `key` of a method; `text`: how the line of the domain goes on.
+  void after(const std::string& key, const std::string& text, const Accuracy& a) {
+    sums_[key].add(a);
+    result_["accuracy"][key] = a.percent();
+    line_ += text + " " + percent(a.percent());
+  }
+  void curve(const std::string& key, const AdaptResult& r) {
+    result_["curves"][key] = curve_json(r.curve);
+  }
+
+  void statistics() {
+    before(evaluate_fixed(source_, domain_->test, open_, options_.fixed));
+    const Accuracy a = evaluate_fixed(start_.network, domain_->test, open_, options_.fixed);
+    after("statistics", " channel statistics", a);
+    save_quantized(o_.out / ("statistics" + suffix_ + ".lmq"), start_.network);
+    if (first()) methods_["statistics"] = cost_json(start_.cost, a.percent());
+  }
+
+  void forward_gradient() {
+    FixedResult f = adapt_fixed(start_.network, plan_, domain_->train, domain_->test, options_,
+                                open_, {o_.out / ("journal" + suffix_ + ".lmj"), false}, progress_,
+                                first() ? say_ : Say{});
+    save_quantized(o_.out / ("adapted" + suffix_ + ".lmq"), f.network);
+    fixed_seconds_ += f.seconds;
+    before(f.before);
+    after("fixed", " fixed point", f.after);
+    curve("fixed", f);
+    if (!first()) return;
+    methods_["forward_gradient"] = cost_json(
+        forward_cost(start_.network, plan_, domain_->train.size(), options_.forward.batch, f),
+        f.after.percent());
+    forward_ = std::move(f);
+  }
+
+  // With or without inner layers; `name` is that of its files, figures and curve.
+  ReadoutResult by_readouts(const std::string& name, const std::string& text,
+                            std::uint32_t inner_steps) {
+    readout_ = o_.readout;
+    readout_.fixed = options_.fixed;
+    readout_.run.inner_steps = inner_steps;
+    ReadoutResult got =
+        adapt_readout(start_.network, domain_->train, domain_->test, readout_, open_,
+                      o_.out / (name + suffix_ + ".lmj"), false, progress_, Say{});
+    save_quantized(o_.out / (name + suffix_ + ".lmq"), got.network);
+    before(got.before);
+    after(name, text, got.after);
+    curve(name, got);
+    if (first()) methods_[name] = readout_json(got);
+    return got;
+  }
+
+  void readouts() {
+    const ReadoutResult got = by_readouts("readout", " readouts", 0);
+    if (!o_.with_float) return;
+    const AdaptResult exact = adapt_readout_float(start_.network, start_.params, domain_->train,
+                                                  domain_->test, readout_, got, progress_);
+    after("readout_float", ", float readouts", exact.after);
+  }
+
+  void float_forward_gradient() {
+    const AdaptResult r = adapt_float(start_.network, plan_, start_.params, domain_->train,
+                                      domain_->test, options_, progress_);
+    after("float", ", float", r.after);
+    curve("float", r);
+  }
+
+  void backpropagation() {
+    const BackpropResult r =
+        adapt_backprop_search(start_.network.network, start_.params, domain_->train, domain_->test,
+                              options_.layers, o_.backprop, options_.forward.batch,
+                              options_.forward.seed, options_.fixed.threads, progress_);
+    before(r.before);
+    after("backprop", ", backpropagation", r.after);
+    curve("backprop", r);
+    if (first()) methods_["backprop"] = backprop_json(r);
+  }
+
+  json report() {
+    for (const auto& [key, sum] : sums_) accuracy_[key] = sum.percent();
+    json r = {{"schema", 1},
+              {"task", task_.name},
+              {"shift", task_.shift},
+              {"network", network_.name},
+              {"weights", weight_count(network_)},
+              {"weight_type", name_of(source_.weight_type)},
+              {"trained_weights", trained_},
+              {"accuracy", accuracy_},
+              {"methods", methods_},
+              {"forward_passes", forward_.forward_passes},
+              {"peak_bytes", forward_.peak_bytes},
+              {"peak_activation_bytes", forward_.peak_activation_bytes},
+              {"host_bytes_per_step", forward_.host_bytes_per_step},
+              {"batch_bytes_per_step", forward_.batch_bytes_per_step},
+              {"adapt_seconds", fixed_seconds_},
+              {"domains", per_domain_},
+              {"memory", forward_.memory_text}};
+    r.update(settings_json(o_.adapt));
+    const char* shown = o_.with_forward ? "fixed" : o_.with_both ? "both" : "readout";
+    r["loss_curve"] = per_domain_[0]["curves"][shown];
+    return r;
+  }
+
+  const RunOptions& o_;
+  const DeviceOpener& open_;
+  const Say& say_;
+  const ProgressOptions& progress_;
+  Task task_;
+  Network network_;
+  QuantizedNetwork source_;
+  FloatParams<float> source_params_;  // folded
+  // Of the whole run.
+  std::map<std::string, Sum> sums_;
+  json accuracy_ = json::object(), methods_ = json::object(), per_domain_ = json::array();
+  FixedResult forward_;  // of the first domain
+  std::int64_t trained_ = 0;
+  double fixed_seconds_ = 0;
+  // Of the domain at hand.
+  const Domain* domain_ = nullptr;
+  std::string suffix_, line_;
+  AdaptOptions options_;
+  ReadoutAdaptOptions readout_;
+  Start start_;
+  std::vector<TensorTraining> plan_;
+  json result_;
+};
+
 }  // namespace
 
 RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const Say& say,
                           const ProgressOptions& progress) {
-  const auto begin = std::chrono::steady_clock::now();
-  const auto tell = [&](const std::string& text) {
-    if (say) say(text);
-  };
-  const Task task = load_task(o.task);
-  NetworkSource described = load_source(o.network, shape_of(task));
-  std::filesystem::create_directories(o.out);
-  std::filesystem::create_directories(o.reports);
-  const Pretrained pretrained = starting_point(task, std::move(described), o.checkpoint, o.pretrain,
-                                               o.task.threads, say, progress);
-  const Network& network = pretrained.network;
-  if (pretrained.trained) save_checkpoint(o.out / "float.lmc", network, pretrained.params);
-  const QuantizedNetwork source_network = integers_of(pretrained, task, o.quantize, o.task.threads);
-  save_quantized(o.out / "quantized.lmq", source_network);
-
-  const Golden<float> golden(network, o.task.threads);
-  const Accuracy float_source = evaluate_float(golden, pretrained.params, task.source_test);
-  const Accuracy source = evaluate_fixed(source_network, task.source_test, open, o.adapt.fixed);
-  tell(fmt::format("source: float {}, fixed point {} ({} weights, {})",
-                   percent(float_source.percent()), percent(source.percent()),
-                   weight_count(network), name_of(source_network.weight_type)));
-
-  const FloatParams<float> source_params = fold_params(network, pretrained.params);
-  Sum shifted, statistics, fixed, floating, backprop, readout, readout_float, both;
-  json methods = json::object();  // of the first domain
-  json per_domain = json::array();
-  FixedResult first;
-  std::int64_t trained = 0;
-  double fixed_seconds = 0;
-  const std::vector<Domain> domains = domains_of(task, o.speaker);
-  for (std::size_t d = 0; d < domains.size(); ++d) {
-    const Domain& domain = domains[d];
-    AdaptOptions adapt = o.adapt;
-    adapt.forward.batch = std::min(adapt.forward.batch, static_cast<int>(domain.train.size()));
-    const Start from =
-        start_of(source_network, source_params, o.statistics, domain, open, adapt.fixed);
-    const QuantizedNetwork& quantized = from.network;
-    const FloatParams<float>& folded = from.params;
-    const std::vector<TensorTraining> plan = plan_training(quantized, adapt, domain.train, open);
-    if (d == 0) trained = trained_weights(quantized, plan);
-    const std::string suffix = domains.size() == 1 ? "" : "-" + domain.name;
-    FixedResult f;
-    json j = {{"name", domain.name},
-              {"adapt_examples", domain.train.size()},
-              {"test_examples", domain.test.size()},
-              {"accuracy", json::object()},
-              {"curves", json::object()}};
-    std::string line;
-    const auto report_before = [&](const Accuracy& a) {
-      if (!line.empty()) return;
-      shifted.add(a);
-      j["accuracy"]["shifted"] = a.percent();
-      line = fmt::format("{}: shifted {}, adapted:", domain.name, percent(a.percent()));
-    };
-    if (o.statistics) {
-      report_before(evaluate_fixed(source_network, domain.test, open, adapt.fixed));
-      const Accuracy a = evaluate_fixed(quantized, domain.test, open, adapt.fixed);
-      statistics.add(a);
-      j["accuracy"]["statistics"] = a.percent();
-      line += fmt::format(" channel statistics {}", percent(a.percent()));
-      save_quantized(o.out / ("statistics" + suffix + ".lmq"), quantized);
-      if (d == 0) methods["statistics"] = cost_json(from.cost, a.percent());
-    }
-    if (o.with_forward) {
-      f = adapt_fixed(quantized, plan, domain.train, domain.test, adapt, open,
-                      {o.out / ("journal" + suffix + ".lmj"), false}, progress,
-                      d == 0 ? say : Say{});
-      save_quantized(o.out / ("adapted" + suffix + ".lmq"), f.network);
-      fixed_seconds += f.seconds;
-      report_before(f.before);
-      fixed.add(f.after);
-      j["accuracy"]["fixed"] = f.after.percent();
-      j["curves"]["fixed"] = curve_json(f.curve);
-      line += fmt::format(" fixed point {}", percent(f.after.percent()));
-      if (d == 0)
-        methods["forward_gradient"] =
-            cost_json(forward_cost(quantized, plan, domain.train.size(), adapt.forward.batch, f),
-                      f.after.percent());
-    }
-    // With or without inner layers; `name` is that of its files, figures and curve.
-    const auto by_readouts = [&](const std::string& name, const ReadoutAdaptOptions& r, Sum& sum) {
-      ReadoutResult got = adapt_readout(quantized, domain.train, domain.test, r, open,
-                                        o.out / (name + suffix + ".lmj"), false, progress, Say{});
-      save_quantized(o.out / (name + suffix + ".lmq"), got.network);
-      report_before(got.before);
-      sum.add(got.after);
-      j["accuracy"][name] = got.after.percent();
-      j["curves"][name] = curve_json(got.curve);
-      if (d == 0) methods[name] = readout_json(got);
-      return got;
-    };
-    if (o.with_both) {
-      ReadoutAdaptOptions r = o.readout;
-      r.fixed = adapt.fixed;
-      const ReadoutResult got = by_readouts("both", r, both);
-      line += fmt::format(" readouts and inner layers {}", percent(got.after.percent()));
-    }
-    if (o.with_readout) {
-      ReadoutAdaptOptions r = o.readout;
-      r.fixed = adapt.fixed;
-      r.run.inner_steps = 0;
-      const ReadoutResult got = by_readouts("readout", r, readout);
-      line += fmt::format(" readouts {}", percent(got.after.percent()));
-      if (o.with_float) {
-        const AdaptResult exact =
-            adapt_readout_float(quantized, folded, domain.train, domain.test, r, got, progress);
-        readout_float.add(exact.after);
-        j["accuracy"]["readout_float"] = exact.after.percent();
-        line += fmt::format(" (float {})", percent(exact.after.percent()));
-      }
-    }
-    if (o.with_float && o.with_forward) {
-      const AdaptResult r =
-          adapt_float(quantized, plan, folded, domain.train, domain.test, adapt, progress);
-      floating.add(r.after);
-      j["accuracy"]["float"] = r.after.percent();
-      j["curves"]["float"] = curve_json(r.curve);
-      line += fmt::format(", float {}", percent(r.after.percent()));
-    }
-    if (o.with_backprop) {
-      const BackpropResult r = adapt_backprop_search(
-          quantized.network, folded, domain.train, domain.test, adapt.layers, o.backprop,
-          adapt.forward.batch, adapt.forward.seed, adapt.fixed.threads, progress);
-      backprop.add(r.after);
-      report_before(r.before);
-      if (d == 0) methods["backprop"] = backprop_json(r);
-      j["accuracy"]["backprop"] = r.after.percent();
-      j["curves"]["backprop"] = curve_json(r.curve);
-      line += fmt::format(", backpropagation {}", percent(r.after.percent()));
-    }
-    tell(line);
-    per_domain.push_back(std::move(j));
-    if (d == 0) first = std::move(f);
-  }
-
-  json accuracy = {{"float_source", float_source.percent()},
-                   {"source", source.percent()},
-                   {"shifted", shifted.percent()}};
-  if (o.statistics) accuracy["statistics"] = statistics.percent();
-  if (o.with_forward) accuracy["fixed"] = fixed.percent();
-  if (o.with_forward && o.with_float) accuracy["float"] = floating.percent();
-  if (o.with_readout) accuracy["readout"] = readout.percent();
-  if (o.with_readout && o.with_float) accuracy["readout_float"] = readout_float.percent();
-  if (o.with_both) accuracy["both"] = both.percent();
-  if (o.with_backprop) accuracy["backprop"] = backprop.percent();
-  json report = {
-      {"schema", 1},
-      {"task", task.name},
-      {"shift", task.shift},
-      {"network", network.name},
-      {"weights", weight_count(network)},
-      {"weight_type", name_of(source_network.weight_type)},
-      {"trained_weights", trained},
-      {"layers", o.adapt.layers},
-      {"steps", o.adapt.forward.steps},
-      {"pairs", o.adapt.forward.pairs},
-      {"batch", o.adapt.forward.batch},
-      {"unit", o.adapt.unit == AmplitudeUnit::rms ? "rms" : "curvature"},
-      {"eps", o.adapt.eps},
-      {"step_size", o.adapt.step},
-      {"keep", o.adapt.keep},
-      {"estimator", name_of(o.adapt.forward.estimator)},
-      {"schedule", name_of(o.adapt.forward.schedule)},
-      {"distribution", spec::to_string(o.adapt.fixed.distribution)},
-      {"seed", o.adapt.forward.seed},
-      {"accuracy", accuracy},
-      {"methods", methods},
-      {"forward_passes", first.forward_passes},
-      {"peak_bytes", first.peak_bytes},
-      {"peak_activation_bytes", first.peak_activation_bytes},
-      {"host_bytes_per_step", first.host_bytes_per_step},
-      {"batch_bytes_per_step", first.batch_bytes_per_step},
-      {"adapt_seconds", fixed_seconds},
-      {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()},
-      {"loss_curve", per_domain[0]["curves"][o.with_forward ? "fixed"
-                                             : o.with_both  ? "both"
-                                                            : "readout"]},
-      {"domains", per_domain},
-      {"memory", first.memory_text},
-  };
+  json report = Experiment(o, open, say, progress).run();
   write_file_atomic(o.reports / "run.json", report.dump(2) + "\n");
   write_file_atomic(o.reports / "run.html", run_page(report));
   return {std::move(report)};
