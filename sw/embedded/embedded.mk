@@ -4,7 +4,7 @@ RV_PREFIX ?= riscv64-unknown-elf-
 RV_GCC := $(shell command -v $(RV_PREFIX)gcc 2>/dev/null)
 RV_FLAGS := -march=rv32imc_zicsr -mabi=ilp32 -Os -std=c11 -ffreestanding -fno-builtin \
   -fno-tree-loop-distribute-patterns -Wall -Wextra -Wconversion -Wshadow -Werror -I.
-EMBEDDED_C := sw/embedded/lm_host.c
+EMBEDDED_C := sw/embedded/lm_host.c sw/embedded/lm_readout.c
 EMBEDDED_DIR := build/embedded
 
 .PHONY: embedded

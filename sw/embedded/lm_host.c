@@ -56,7 +56,7 @@ int lm_open(struct lm_host* h, struct lm_port* port, const struct lm_plan* plan,
   return LM_OK;
 }
 
-static int run_queue(struct lm_host* h, uint32_t address, uint32_t count) {
+int lm_queue(struct lm_host* h, uint32_t address, uint32_t count) {
   write(h, LM_REG_QUEUE_ADDR, address);
   write(h, LM_REG_QUEUE_COUNT, count);
   write(h, LM_REG_CTRL, LM_CTRL_START_MASK);
@@ -71,15 +71,19 @@ static int run_queue(struct lm_host* h, uint32_t address, uint32_t count) {
   return LM_DEVICE_ERROR;
 }
 
+uint64_t lm_loss(struct lm_host* h) {
+  const uint32_t low = read(h, LM_REG_LOSS_LO);
+  return (uint64_t)read(h, LM_REG_LOSS_HI) << 32 | low;
+}
+
 /* The sum of the batch's losses. */
 static int forward(struct lm_host* h, uint32_t polarity, uint64_t seed, uint64_t* loss) {
   write(h, LM_REG_POLARITY, polarity);
   write(h, LM_REG_SEED_LO, (uint32_t)seed);
   write(h, LM_REG_SEED_HI, (uint32_t)(seed >> 32));
-  const int status = run_queue(h, h->plan->forward_address, h->plan->forward_count);
+  const int status = lm_queue(h, h->plan->forward_address, h->plan->forward_count);
   if (status != LM_OK) return status;
-  const uint32_t low = read(h, LM_REG_LOSS_LO);
-  *loss = (uint64_t)read(h, LM_REG_LOSS_HI) << 32 | low;
+  *loss = lm_loss(h);
   return LM_OK;
 }
 
@@ -144,7 +148,7 @@ static int apply(struct lm_host* h, const uint8_t* record) {
   }
   write(h, LM_REG_PAIRS, pairs);
   write(h, LM_REG_STEP, get32(record + 4));
-  const int status = run_queue(h, h->plan->update_address, h->plan->update_count);
+  const int status = lm_queue(h, h->plan->update_address, h->plan->update_count);
   if (status != LM_OK) return status;
   h->chain = get32(record + 24 + pairs);
   h->scale = (uint64_t)get32(record + 20 + pairs) << 32 | get32(record + 16 + pairs);

@@ -74,6 +74,10 @@ int lm_replay(struct lm_host* host, const uint8_t* record);
 int lm_step(struct lm_host* host);
 /* The steps that are left. */
 int lm_run(struct lm_host* host);
+/* Runs a queue to its interrupt; what every kind of run is made of. */
+int lm_queue(struct lm_host* host, uint32_t address, uint32_t count);
+/* Register LOSS: the sum of the batch's losses. */
+uint64_t lm_loss(struct lm_host* host);
 
 #ifdef __cplusplus
 }

@@ -7,7 +7,9 @@
 
 #include "sw/device/device.hpp"
 #include "sw/embedded/lm_host.h"
+#include "sw/embedded/lm_readout.h"
 #include "sw/trainer/journal.hpp"
+#include "sw/trainer/readout.hpp"
 #include "sw/trainer/targets.hpp"
 
 namespace lastmile {
@@ -30,5 +32,20 @@ struct EmbeddedResult {
 };
 [[nodiscard]] EmbeddedResult run_embedded(Device& device, FixedTarget& target,
                                           const EmbeddedRun& run);
+
+// A run of readouts with the C host on `device`, which `target` has loaded: records, search and
+// steps are the C host's, from the base's weights on; the target ends with the result's. All
+// records must have places: Error(usage). data, split: the target's. Status is one of lm_status.
+struct EmbeddedReadoutResult {
+  int status = LM_OK;
+  int rate = 0;
+  std::uint32_t best_step = 0;
+  std::int64_t held_loss = 0;  // loss sum of the records held out
+  lm_host host{};
+};
+[[nodiscard]] EmbeddedReadoutResult run_embedded_readout(Device& device, FixedReadout& target,
+                                                         const Dataset& data,
+                                                         const ReadoutSplit& split,
+                                                         const ReadoutRunOptions& options);
 
 }  // namespace lastmile

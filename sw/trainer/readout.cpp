@@ -28,6 +28,13 @@ double schedule(std::uint32_t step, std::uint32_t steps, double last) {
   return last + (1 - last) * 0.5 * (1 + det_sincos(kPi * t).cos);
 }
 
+// Candidate `index` as a part of the largest.
+double rate_of(int index) {
+  double rate = 1;
+  for (int i = 0; i < index; ++i) rate /= kRateRatio;
+  return rate;
+}
+
 class Training {
  public:
   Training(ReadoutTarget& target, const ReadoutSplit& split, const ReadoutRunOptions& options,
@@ -51,29 +58,20 @@ class Training {
       step = s.step;
     }
     if (from.snapshots.empty()) snapshot(0, 0);
-    const double rate = rate_of(out_.choice.rate);
     while (step < o_.steps) {
-      const double loss = learn(step, o_.steps, rate);
+      const double loss = learn(step, o_.steps, out_.choice.rate);
       ++step;
       if (snapshot_after(step, o_.steps)) snapshot(step, loss);
     }
-    if (step < o_.all_steps()) train_inner(step, rate);
+    if (step < o_.all_steps()) train_inner(step, rate_of(out_.choice.rate));
     finish(from.end.has_value());
     return std::move(out_);
   }
 
  private:
-  // Candidate `index` as a part of the largest.
-  static double rate_of(int index) {
-    double rate = 1;
-    for (int i = 0; i < index; ++i) rate /= kRateRatio;
-    return rate;
-  }
-
-  double learn(std::uint32_t step, std::uint32_t steps, double rate) {
-    const double factor = rate * schedule(step, steps, o_.final_factor);
-    const double loss =
-        target_.learn(sampler_.first(step), learn_seed(o_.seed, step), encode_step_factor(factor));
+  double learn(std::uint32_t step, std::uint32_t steps, int rate) {
+    const double loss = target_.learn(sampler_.first(step), learn_seed(o_.seed, step),
+                                      readout_step_register(o_, rate, step, steps));
     if (callbacks_.on_step) callbacks_.on_step({step + 1, loss});
     return loss;
   }
@@ -129,10 +127,10 @@ class Training {
     ReadoutChoice choice;
     choice.rate = o_.rates / 2;
     if (split_.held() == 0 || o_.rates == 1) return choice;
-    const std::uint32_t steps = std::max<std::uint32_t>(1, o_.steps / kSearchShare);
+    const std::uint32_t steps = search_steps(o_);
     for (int i = 0; i < o_.rates; ++i) {
       target_.set_weights(base);
-      for (std::uint32_t step = 0; step < steps; ++step) learn(step, steps, rate_of(i));
+      for (std::uint32_t step = 0; step < steps; ++step) learn(step, steps, i);
       out_.search_steps += steps;
       choice.losses.push_back(held().loss);
     }
@@ -233,7 +231,7 @@ ReadoutSplit split_records(std::span<const std::uint8_t> labels, std::uint64_t s
 }
 
 RecordSampler::RecordSampler(std::uint64_t seed, std::size_t train, int batch)
-    : seed_(sub_seed(seed, kEpochStream)), train_(train), batch_(static_cast<std::size_t>(batch)) {}
+    : seed_(epoch_seed(seed)), train_(train), batch_(static_cast<std::size_t>(batch)) {}
 
 std::uint32_t RecordSampler::first(std::uint32_t step) {
   const std::size_t batches = std::max<std::size_t>(1, train_ / batch_);
@@ -248,6 +246,17 @@ std::uint32_t RecordSampler::first(std::uint32_t step) {
     rng.shuffle(std::span(order_));
   }
   return offset_ + order_[step % batches] * static_cast<std::uint32_t>(batch_);
+}
+
+std::uint64_t epoch_seed(std::uint64_t seed) { return sub_seed(seed, kEpochStream); }
+
+std::uint32_t search_steps(const ReadoutRunOptions& o) {
+  return std::max<std::uint32_t>(1, o.steps / kSearchShare);
+}
+
+std::uint32_t readout_step_register(const ReadoutRunOptions& o, int rate, std::uint32_t step,
+                                    std::uint32_t steps) {
+  return encode_step_factor(rate_of(rate) * schedule(step, steps, o.final_factor));
 }
 
 std::uint64_t learn_seed(std::uint64_t seed, std::uint32_t step) {

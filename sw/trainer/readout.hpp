@@ -73,6 +73,15 @@ class RecordSampler {
   std::vector<std::uint32_t> order_;
 };
 
+// Seed of the order of batches: that of epoch e is drawn from Rng(epoch_seed(seed), e).
+[[nodiscard]] std::uint64_t epoch_seed(std::uint64_t seed);
+
+// Steps of a candidate's search.
+[[nodiscard]] std::uint32_t search_steps(const ReadoutRunOptions& options);
+// Register STEP of a step out of `steps` (of a search, or of the run) of candidate `rate`.
+[[nodiscard]] std::uint32_t readout_step_register(const ReadoutRunOptions& options, int rate,
+                                                  std::uint32_t step, std::uint32_t steps);
+
 // Seed of the rounding of a step.
 [[nodiscard]] std::uint64_t learn_seed(std::uint64_t seed, std::uint32_t step);
 

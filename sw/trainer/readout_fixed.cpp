@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cmodel/numeric/loss_units.hpp"
 #include "sw/base/error.hpp"
 #include "sw/compiler/compile.hpp"
 #include "sw/trainer/readout.hpp"
@@ -169,15 +170,16 @@ Accuracy FixedReadout::score(std::uint32_t first, std::uint32_t count) {
     throw Error(ErrorKind::usage, fmt::format("score of records {} to {}, expected the last ones",
                                               first, first + count));
   Accuracy out;
-  double loss = 0;
+  // In integers: which of two losses is smaller is then the same on every host.
+  std::int64_t loss = 0;
   for (std::size_t at = first; at < s.labels.size(); at += s.batch) {
     const int place = s.place(at);
     const ForwardResult r = s.session->score(place);
     out.correct += r.correct;
     out.examples += r.examples;
-    loss += r.mean_nats() * r.examples;
+    loss += r.loss_sum;
   }
-  if (out.examples != 0) out.loss = loss / static_cast<double>(out.examples);
+  out.loss = numeric::mean_nats(loss, static_cast<double>(out.examples));
   return out;
 }
 
