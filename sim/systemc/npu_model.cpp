@@ -206,6 +206,13 @@ bool NpuModel::run_command() {
     const std::uint64_t row = std::uint64_t{d.in_c} * npu::weight_bytes(d);
     for (std::uint64_t i = 0; i < d.out_c; ++i)
       results.push_back({d.w_addr + i * d.w_pitch, row, Engine::update_});
+  } else if (npu::uses_tiles(d.op()) && d.out_pitch != 0 && d.n > 1) {
+    // Images without the gap between them: what lies there belongs to others.
+    const Operand all = results.front();
+    const std::uint64_t image = all.bytes - (std::uint64_t{d.n} - 1) * d.out_pitch;
+    results.clear();
+    for (std::uint64_t i = 0; i < d.n; ++i)
+      results.push_back({all.address + i * d.out_pitch, image, all.engine});
   }
   const std::uint64_t written =
       expected[update ? Counter::update_write_bytes_ : Counter::act_write_bytes_];

@@ -22,6 +22,7 @@
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/embedded/native.hpp"
+#include "sw/quantizer/readout.hpp"
 #include "tests/base/temp_dir.hpp"
 #include "tests/validate/cases.hpp"
 
@@ -47,6 +48,31 @@ TrainingSetup make_setup() {
   s.config = run_config(s.base, s.data, o, plan_training(s.base, o, s.data, open_model));
   return s;
 }
+
+// The same network's readouts, and what they end in on the plain model.
+struct ReadoutSetup {
+  ReadoutNetwork readout;
+  ReadoutSplit split;
+  ReadoutRunOptions options;
+  FixedOptions how;
+  double rate = 0;
+  QuantizedNetwork expected;
+
+  explicit ReadoutSetup(const TrainingSetup& s)
+      : readout(make_readout_network(s.base)), split(split_records(s.data.y, 1)) {
+    options.steps = 24;
+    options.batch = how.batch = 8;
+    options.snapshots = 3;
+    rate = options.largest_rate * readout_rate_unit(readout.network, s.data, open_model, how);
+    FixedReadout target = open(s, open_model);
+    train_readout(target, split, options, nullptr);
+    expected = target.network();
+  }
+  [[nodiscard]] FixedReadout open(const TrainingSetup& s, const DeviceOpener& opener) const {
+    return {readout.network, s.data, split, rate, opener, how, kReadoutMemory};
+  }
+  static constexpr std::uint64_t kReadoutMemory = 1 << 19;
+};
 
 // Pulls the NPU's reset line some cycles after it is told to.
 class Resetter : public sc_core::sc_module {
@@ -82,6 +108,7 @@ struct Case {
   int reports = 1;                          // how often
   bool ends = true;                         // false: the simulation's limit stops it
   bool embedded = false;                    // the C host
+  bool readouts = false;                    // the C host trains readouts
   std::uint64_t reset_after = 0;            // cycles; 0: no reset from outside
   // Checked at the end besides bits and rules.
   std::function<bool(Platform&)> also = {};
@@ -91,15 +118,16 @@ struct Case {
 struct Run {
   Case c;
   const TrainingSetup* setup;
+  const ReadoutSetup* readout;
   std::filesystem::path journal;
   std::vector<std::string> reports;
   std::optional<QuantizedNetwork> network;
   std::unique_ptr<Platform> platform;
   std::unique_ptr<Resetter> resetter;
 
-  Run(Case what, const TrainingSetup& s, const std::filesystem::path& folder, std::size_t index,
-      PlatformOptions o)
-      : c(std::move(what)), setup(&s), journal(folder / fmt::format("{}.lmj", index)) {
+  Run(Case what, const TrainingSetup& s, const ReadoutSetup& r, const std::filesystem::path& folder,
+      std::size_t index, PlatformOptions o)
+      : c(std::move(what)), setup(&s), readout(&r), journal(folder / fmt::format("{}.lmj", index)) {
     if (c.configure) c.configure(o);
     platform = std::make_unique<Platform>(fmt::format("case{}", index).c_str(), o,
                                           [this](Host& host) { software(host); });
@@ -121,7 +149,9 @@ struct Run {
     };
     for (int attempt = 0; attempt < kAttempts && !network; ++attempt) {
       try {
-        if (c.embedded) {
+        if (c.readouts) {
+          readouts_with_c_host(open, attempt > 0);
+        } else if (c.embedded) {
           with_c_host(open, attempt > 0);
         } else {
           network = train_on(*setup, open, journal, attempt > 0, [this](const JournalRecord& r) {
@@ -148,11 +178,30 @@ struct Run {
     if (!resume && c.arm) c.arm(*platform);
     const EmbeddedResult r = run_embedded(
         *device, target, {setup->config, setup->data.size(), journal, resume, UINT32_MAX});
-    if (r.status != LM_OK)
-      throw Error(ErrorKind::device,
-                  fmt::format("C host: status {}, error {}, command {}, info {}", r.status,
-                              r.host.error_code, r.host.error_command, r.host.error_info));
+    require_ok(r.status, r.host);
     network = target.network();
+  }
+
+  // There is no journal: a run that failed begins again.
+  void readouts_with_c_host(const DeviceOpener& open, bool again) {
+    Device* device = nullptr;
+    FixedReadout target = readout->open(*setup, [&](const DeviceOptions& d) {
+      auto opened = open(d);
+      device = opened.get();
+      return opened;
+    });
+    if (!again && c.arm) c.arm(*platform);
+    const EmbeddedReadoutResult r =
+        run_embedded_readout(*device, target, setup->data, readout->split, readout->options);
+    require_ok(r.status, r.host);
+    network = target.network();
+  }
+
+  static void require_ok(int status, const lm_host& host) {
+    if (status != LM_OK)
+      throw Error(ErrorKind::device,
+                  fmt::format("C host: status {}, error {}, command {}, info {}", status,
+                              host.error_code, host.error_command, host.error_info));
   }
 };
 
@@ -292,6 +341,12 @@ std::vector<Case> c_host_cases() {
        .report = "C host: status 3, error 10",
        .embedded = true,
        .also = npu_hit},
+      {.name = "C host, readouts", .readouts = true, .also = bytes_match},
+      {.name = "C host, readouts, interrupt lost",
+       .arm = on_line({.n = 30}),
+       .report = "C host: status 2",
+       .readouts = true,
+       .also = line_hit},
   };
 }
 
@@ -334,7 +389,9 @@ std::string judge(Run& r, const QuantizedNetwork& expected, const std::filesyste
       return fmt::format("reported \"{}\", expected \"{}\"", text, r.c.report);
   if (r.c.also && !r.c.also(p)) return "counters are not as expected";
   if (wanted == kAttempts) return r.network ? "trained" : "";
-  if (!r.network || !same_weights(*r.network, expected)) return "other weights";
+  const QuantizedNetwork& wanted_network = r.c.readouts ? r.readout->expected : expected;
+  if (!r.network || !same_weights(*r.network, wanted_network)) return "other weights";
+  if (r.c.readouts) return {};
   if (!same_bytes(r.journal, reference)) return "another journal";
   return {};
 }
@@ -346,6 +403,7 @@ int main_of(const std::string& word) {
   const TrainingSetup setup = make_setup();
   const std::filesystem::path reference = folder / "reference.lmj";
   const QuantizedNetwork expected = train_on(setup, open_model, reference).network;
+  const ReadoutSetup readout(setup);
 
   PlatformOptions options;
   options.memory_bytes = 1 << 20;
@@ -363,7 +421,7 @@ int main_of(const std::string& word) {
   for (std::size_t i = 0; i < cases.size(); ++i) {
     if (cases[i].name.find(word) == std::string::npos) continue;
     options.npu = i < loose ? NpuKind::model : NpuKind::rtl;
-    runs.push_back(std::make_unique<Run>(cases[i], setup, folder.path(), i, options));
+    runs.push_back(std::make_unique<Run>(cases[i], setup, readout, folder.path(), i, options));
     platforms.push_back(runs.back()->platform.get());
   }
   const std::vector<std::string> unfinished = run_platforms(platforms, 50000000);
