@@ -65,8 +65,8 @@ class ModelDevice final : public Device {
                        std::shared_ptr<timing::Predictions> predictions = nullptr)
       : memory_(make_memory(options)),
         options_(parse_options(options.extra)),
-        npu_(options.hardware, memory_, options.threads, options_.memory, npu::chosen_kernels(),
-             std::move(predictions)) {
+        npu_(options.hardware, memory_.bytes(), options.threads, options_.memory,
+             npu::chosen_kernels(), std::move(predictions)) {
     npu_.count_only(options_.execute == 0);
   }
 

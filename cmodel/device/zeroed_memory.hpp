@@ -16,18 +16,19 @@ class ZeroedMemory {
  public:
   // bytes > 0. std::bad_alloc if there is no room for so many.
   explicit ZeroedMemory(std::uint64_t bytes)
+      // NOLINTNEXTLINE(cppcoreguidelines-no-malloc): the one call that leaves the pages untouched
       : bytes_(static_cast<std::byte*>(std::calloc(bytes, 1))), size_(bytes) {
     if (!bytes_) throw std::bad_alloc();
   }
   [[nodiscard]] std::byte* data() { return bytes_.get(); }
   [[nodiscard]] const std::byte* data() const { return bytes_.get(); }
   [[nodiscard]] std::uint64_t size() const { return size_; }
-  // NOLINTNEXTLINE(google-explicit-constructor): as any container of bytes
-  operator std::span<std::byte>() { return {bytes_.get(), size_}; }
+  [[nodiscard]] std::span<std::byte> bytes() { return {bytes_.get(), size_}; }
 
  private:
   struct Free {
-    void operator()(std::byte* p) const { std::free(p); }  // NOLINT(cppcoreguidelines-no-malloc)
+    // NOLINTNEXTLINE(cppcoreguidelines-no-malloc): it came from calloc
+    void operator()(std::byte* p) const { std::free(p); }
   };
   std::unique_ptr<std::byte, Free> bytes_;
   std::uint64_t size_;

@@ -118,11 +118,6 @@ void set_weights(QuantizedNetwork& network, const ReadoutWeights& weights,
                 fmt::format("{}: a snapshot of {} weights, expected {}", name, weights.size(), at));
 }
 
-double rate_of(double largest, int index) {
-  for (int i = 0; i < index; ++i) largest /= kRateRatio;
-  return largest;
-}
-
 // Multiply-accumulates of a pass up to the record, and of one example through the last layer.
 struct Macs {
   std::int64_t below = 0, head = 0;
@@ -147,6 +142,84 @@ void count_cost(const Network& network, const ReadoutOutcome& out, const Readout
                 (static_cast<double>(batch) * static_cast<double>(m.below + m.head));
 }
 
+// The journal of a run: what it has already, and what it goes on in.
+struct OpenJournal {
+  std::optional<ReadoutJournalWriter> writer;  // none without a path
+  ReadoutJournal from;
+};
+OpenJournal open_journal(const std::filesystem::path& path, bool resume,
+                         const nlohmann::json& header, const Say& say) {
+  OpenJournal out;
+  if (path.empty()) return out;
+  if (!resume || !std::filesystem::exists(path)) {
+    out.writer = ReadoutJournalWriter::create(path, header);
+    return out;
+  }
+  out.from = read_readout_journal(path);
+  require_same_run(path.string(), out.from.header, header);
+  out.writer = ReadoutJournalWriter::resume(path, out.from);
+  if (say)
+    say(fmt::format("{}: continuing after step {}", path.string(),
+                    out.from.snapshots.empty() ? 0 : out.from.snapshots.back().step));
+  return out;
+}
+
+// Points of the accuracy curve: every snapshot has a loss, some of them an accuracy.
+class SnapshotCurve {
+ public:
+  SnapshotCurve(const ReadoutAdaptOptions& o, const Network& network, std::uint64_t passes)
+      : o_(o), macs_(macs_of(network)), passes_(passes) {}
+
+  // Whether the next snapshot is a point whose accuracy is wanted.
+  [[nodiscard]] bool wants_accuracy(const ReadoutSnapshot& s) {
+    const auto points = static_cast<std::uint64_t>(std::max(0, o_.evaluations));
+    const auto count = static_cast<std::uint64_t>(std::max(1, o_.run.snapshots));
+    const std::uint64_t k = seen_++;
+    if (points == 0) return false;
+    return k == 0 || s.step == o_.run.steps || s.step == o_.run.all_steps() ||
+           k * points / count != (k - 1) * points / count;
+  }
+  [[nodiscard]] CurvePoint point(const ReadoutSnapshot& s, double accuracy) const {
+    const double of_step =
+        2 * static_cast<double>(macs_.head) / static_cast<double>(macs_.below + macs_.head);
+    const std::uint32_t inner = s.step - std::min(s.step, o_.run.steps);
+    const auto passes =
+        static_cast<std::uint64_t>(static_cast<double>(passes_) + of_step * s.step) +
+        2 * std::uint64_t{inner} * static_cast<std::uint64_t>(o_.run.pairs);
+    return {s.step, passes, s.loss, accuracy};
+  }
+
+ private:
+  const ReadoutAdaptOptions& o_;
+  Macs macs_;
+  std::uint64_t passes_;  // before the first step
+  std::uint64_t seen_ = 0;
+};
+
+// What the run chose and what it cost.
+void report(const ReadoutNetwork& readout, FixedReadout& target, const ReadoutSplit& split,
+            const ReadoutOutcome& out, const ReadoutAdaptOptions& o, double largest,
+            ReadoutResult& result) {
+  const Network& network = readout.network.network;
+  const Program& program = target.driver().program();
+  result.network = target.network();
+  result.device_report = target.device().report();
+  result.taps = readout.taps;
+  result.record = network.shape_of(readout.record).elements();
+  for (int i = 0; i < o.run.rates; ++i) result.rates.push_back(candidate_rate(largest, i));
+  result.rate_losses = out.choice.losses;
+  result.rate = candidate_rate(largest, out.choice.rate);
+  result.best_step = out.best_step;
+  result.held_loss = out.held_loss;
+  result.held = split.held();
+  count_cost(network, out, o, target.passes(), split.held(), result.cost);
+  result.cost.scratch_bytes = program.memory.activation_live_peak;
+  result.cost.record_bytes = program.memory.record_bytes;
+  result.forward_passes = static_cast<std::uint64_t>(std::llround(result.cost.passes));
+  result.peak_bytes = program.memory.total_bytes;
+  result.memory_text = memory_report(program, network);
+}
+
 }  // namespace
 
 ReadoutResult adapt_readout(const QuantizedNetwork& base, const Dataset& train, const Dataset& test,
@@ -156,6 +229,7 @@ ReadoutResult adapt_readout(const QuantizedNetwork& base, const Dataset& train, 
   ReadoutResult result;
   result.before = evaluate_fixed(base, test, open, o.fixed);
   const ReadoutNetwork readout = make_readout_network(base, o.readout);
+  const Network& network = readout.network.network;
   const ReadoutSplit split = split_records(train.y, o.run.seed);
   ReadoutAdaptOptions options = o;
   options.run.batch =
@@ -163,33 +237,20 @@ ReadoutResult adapt_readout(const QuantizedNetwork& base, const Dataset& train, 
   options.fixed.batch = options.run.batch;
   check_options(options.run, split.train);
   const Clock::time_point begin = Clock::now();
-  const double unit = readout_rate_unit(readout.network, train, open, options.fixed);
-  const double largest = o.run.largest_rate * unit;
+  const double largest =
+      o.run.largest_rate * readout_rate_unit(readout.network, train, open, options.fixed);
   const std::vector<TensorTraining> inner = inner_plan(readout.network, train, options, open);
+  result.trained = weight_count(network.layers[static_cast<std::size_t>(network.logits_layer())]) +
+                   trained_weights(readout.network, inner);
   FixedReadout target(readout.network, train, split, largest, open, options.fixed, o.memory_bytes,
                       inner);
   if (say)
     for (const std::string& note : target.driver().program().notes) say("note: " + note);
-
-  const nlohmann::json header = header_of(base, train, options, largest, inner);
-  std::optional<ReadoutJournalWriter> writer;
-  ReadoutJournal from;
-  if (resume && !journal_path.empty() && std::filesystem::exists(journal_path)) {
-    from = read_readout_journal(journal_path);
-    require_same_run(journal_path.string(), from.header, header);
-    writer = ReadoutJournalWriter::resume(journal_path, from);
-    if (say)
-      say(fmt::format("{}: continuing after step {}", journal_path.string(),
-                      from.snapshots.empty() ? 0 : from.snapshots.back().step));
-  } else if (!journal_path.empty()) {
-    writer = ReadoutJournalWriter::create(journal_path, header);
-  }
+  OpenJournal journal =
+      open_journal(journal_path, resume, header_of(base, train, options, largest, inner), say);
 
   const Dataset curve_test = head_of(test, o.evaluation_examples);
-  const double passes = static_cast<double>(target.passes());
-  const Macs m = macs_of(readout.network.network);
-  const double step_passes =
-      2 * static_cast<double>(m.head) / static_cast<double>(m.below + m.head);
+  SnapshotCurve curve(options, network, target.passes());
   double evaluating = 0;
   Progress bar(
       o.run.inner_steps == 0 ? "adapting (readouts)" : "adapting (readouts and inner layers)",
@@ -202,57 +263,25 @@ ReadoutResult adapt_readout(const QuantizedNetwork& base, const Dataset& train, 
     bar.add();
     bar.note(fmt::format("loss {:.3f}", r.loss));
   };
-  const auto snapshots = static_cast<std::uint64_t>(std::max(1, o.run.snapshots));
-  std::uint64_t seen = 0;
   callbacks.on_snapshot = [&](const ReadoutSnapshot& s) {
-    const std::uint32_t inner_steps = s.step - std::min(s.step, options.run.steps);
-    CurvePoint p{s.step,
-                 static_cast<std::uint64_t>(passes + step_passes * s.step) +
-                     2 * std::uint64_t{inner_steps} * static_cast<std::uint64_t>(o.run.pairs),
-                 s.loss, kNan};
-    const auto points = static_cast<std::uint64_t>(std::max(0, o.evaluations));
-    const bool evaluate =
-        points != 0 &&
-        (seen == 0 || s.step == options.run.steps || s.step == options.run.all_steps() ||
-         seen * points / snapshots != (seen - 1) * points / snapshots);
-    ++seen;
-    if (evaluate) {
+    double accuracy = kNan;
+    if (curve.wants_accuracy(s)) {
       const Clock::time_point t = Clock::now();
-      p.accuracy = evaluate_fixed(target.network(), curve_test, open, o.fixed).percent();
+      accuracy = evaluate_fixed(target.network(), curve_test, open, o.fixed).percent();
       evaluating += seconds_since(t);
     }
-    result.curve.push_back(p);
+    result.curve.push_back(curve.point(s, accuracy));
   };
   const ReadoutOutcome out =
-      train_readout(target, split, options.run, writer ? &*writer : nullptr, from, callbacks);
+      train_readout(target, split, options.run, journal.writer ? &*journal.writer : nullptr,
+                    journal.from, callbacks);
   result.seconds = seconds_since(begin) - evaluating;
   bar.finish();
-
-  const Program& program = target.driver().program();
-  result.network = target.network();
-  result.device_report = target.device().report();
-  result.taps = readout.taps;
-  result.record = readout.network.network.shape_of(readout.record).elements();
-  result.trained =
-      weight_count(readout.network.network
-                       .layers[static_cast<std::size_t>(readout.network.network.logits_layer())]) +
-      trained_weights(readout.network, inner);
-  for (int i = 0; i < o.run.rates; ++i) result.rates.push_back(rate_of(largest, i));
-  result.rate_losses = out.choice.losses;
-  result.rate = rate_of(largest, out.choice.rate);
-  result.best_step = out.best_step;
-  result.held_loss = out.held_loss;
-  result.held = split.held();
-  count_cost(readout.network.network, out, options, target.passes(), split.held(), result.cost);
-  result.cost.scratch_bytes = program.memory.activation_live_peak;
-  result.cost.record_bytes = program.memory.record_bytes;
-  result.forward_passes = static_cast<std::uint64_t>(std::llround(result.cost.passes));
-  result.peak_bytes = program.memory.total_bytes;
   if (steps != 0)
     result.host_bytes_per_step =
         static_cast<double>((target.driver().traffic(Traffic::step) - before).bytes()) /
         static_cast<double>(steps);
-  result.memory_text = memory_report(program, readout.network.network);
+  report(readout, target, split, out, options, largest, result);
   result.after = evaluate_fixed(result.network, test, open, o.fixed);
   return result;
 }

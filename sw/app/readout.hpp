@@ -16,16 +16,18 @@
 
 namespace lastmile {
 
+// A step of inner layers behind trained readouts is this part of one of forward gradients alone:
+// the readouts have learnt what there is to learn fast.
+inline constexpr double kInnerStepPart = 10;
+
 struct ReadoutAdaptOptions {
   ReadoutOptions readout;
   ReadoutRunOptions run;
   FixedOptions fixed;
   std::uint64_t memory_bytes = std::uint64_t{64} << 20;
   // With run.inner_steps ("both"): which layers below the head train, and how, as in AdaptOptions.
-  // The steps are a tenth of those of forward gradients alone: the readouts have learnt what there
-  // is to learn fast.
   std::vector<std::string> inner_layers = {"all"};  // "all" or names
-  double eps = 3, step = 0.02;
+  double eps = 3, step = 0.2 / kInnerStepPart;
   int evaluations = 5;             // points of the accuracy curve beside its two ends
   int evaluation_examples = 2000;  // test examples of the curve; before and after use all
 };

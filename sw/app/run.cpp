@@ -126,7 +126,8 @@ AdaptCost forward_cost(const QuantizedNetwork& q, const std::vector<TensorTraini
 struct Start {
   QuantizedNetwork network;
   FloatParams<float> params;
-  AdaptCost cost = {};  // of channel statistics
+  Accuracy accuracy = {};  // after channel statistics
+  json statistics = {};    // what channel statistics cost
 };
 Start start_of(const QuantizedNetwork& network, const FloatParams<float>& params, bool statistics,
                const Domain& domain, const DeviceOpener& open, const FixedOptions& fixed) {
@@ -134,9 +135,14 @@ Start start_of(const QuantizedNetwork& network, const FloatParams<float>& params
   StatisticsResult r = adapt_statistics(network, domain.train, open, fixed);
   Start out{std::move(r.network), params};
   apply_statistics(network.network, r.layers, out.params);
-  out.cost.macs = r.macs;
-  out.cost.passes = r.passes;
-  out.cost.scratch_bytes = r.scratch_bytes;
+  const Accuracy a = evaluate_fixed(out.network, domain.test, open, fixed);
+  AdaptCost cost;
+  cost.macs = r.macs;
+  cost.passes = r.passes;
+  cost.scratch_bytes = r.scratch_bytes;
+  out.accuracy = a;
+  out.statistics = cost_json(cost, a.percent());
+  out.statistics.update({{"examples", r.examples}, {"host_bytes_read", r.bytes_read}});
   return out;
 }
 
@@ -220,7 +226,7 @@ class Experiment {
                {"curves", json::object()}};
     if (o_.statistics) statistics();
     if (o_.with_forward) forward_gradient();
-    if (o_.with_both) by_readouts("both", " readouts and inner layers", o_.readout.run.inner_steps);
+    if (o_.with_both) by_readouts("both", " readouts and inner layers", o_.inner_steps);
     if (o_.with_readout) readouts();
     if (o_.with_float && o_.with_forward) float_forward_gradient();
     if (o_.with_backprop) backpropagation();
@@ -246,10 +252,9 @@ class Experiment {
 
   void statistics() {
     before(evaluate_fixed(source_, domain_->test, open_, options_.fixed));
-    const Accuracy a = evaluate_fixed(start_.network, domain_->test, open_, options_.fixed);
-    after("statistics", " channel statistics", a);
+    after("statistics", " channel statistics", start_.accuracy);
     save_quantized(o_.out / ("statistics" + suffix_ + ".lmq"), start_.network);
-    if (first()) methods_["statistics"] = cost_json(start_.cost, a.percent());
+    if (first()) methods_["statistics"] = start_.statistics;
   }
 
   void forward_gradient() {

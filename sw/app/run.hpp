@@ -23,11 +23,12 @@ struct RunOptions {
   QuantizeStageOptions quantize;
   AdaptOptions adapt;
   ReadoutAdaptOptions readout;
+  std::uint32_t inner_steps = 6000;  // of `readout`, where inner layers train, too
   BackpropSearchOptions backprop;
   bool statistics = false;     // channel statistics first: every method starts from their result
   bool with_forward = true;    // adapt by forward gradients
   bool with_readout = true;    // adapt by readouts
-  bool with_both = false;      // adapt by readouts and inner layers: run.inner_steps of `readout`
+  bool with_both = false;      // adapt by readouts and inner layers
   bool with_float = true;      // also in float, each of them
   bool with_backprop = true;   // also adapt by backpropagation in float
   std::optional<int> speaker;  // audio: only this held-out speaker (index); else each in turn

@@ -298,7 +298,7 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
               from.made = true;
             }
             const QuantizedNetwork& start = from.network;
-            if (s->method != "both") s->run.readout.run.inner_steps = 0;
+            if (s->method == "both") s->run.readout.run.inner_steps = s->run.inner_steps;
             if (s->method != "forward-gradient") {
               from.keep(*s);
               print_adapted(

@@ -222,8 +222,7 @@ void add_readout(CLI::App& app, RunOptions& o) {
       ->default_str("off");
   app.add_option("--readout-steps", o.readout.run.steps, "steps of readouts")
       ->capture_default_str();
-  o.readout.run.inner_steps = 6000;
-  app.add_option("--inner-steps", o.readout.run.inner_steps,
+  app.add_option("--inner-steps", o.inner_steps,
                  "with both: steps after them in which inner layers (--layers) train, too")
       ->capture_default_str();
 }
@@ -240,7 +239,7 @@ void audio_defaults(const CLI::App& app, RunOptions& o) {
   if (absent("--batch")) o.adapt.forward.batch = 24;
   if (absent("--steps")) o.adapt.forward.steps = 1000;
   if (absent("--readout-steps")) o.readout.run.steps = 400;
-  if (absent("--inner-steps")) o.readout.run.inner_steps = 1000;
+  if (absent("--inner-steps")) o.inner_steps = 1000;
   if (absent("--backprop-epochs")) o.backprop.epochs = 100;
 }
 
@@ -254,6 +253,7 @@ void settle(RunOptions& o, const CommonOptions& c) {
   o.readout.run.batch = o.adapt.forward.batch;
   o.readout.run.pairs = o.adapt.forward.pairs;
   o.readout.eps = o.adapt.eps;
+  o.readout.step = o.adapt.step / kInnerStepPart;
   if (o.adapt.layers != std::vector<std::string>{"head"}) o.readout.inner_layers = o.adapt.layers;
   o.readout.fixed = o.adapt.fixed;
 }

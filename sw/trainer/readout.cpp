@@ -28,13 +28,6 @@ double schedule(std::uint32_t step, std::uint32_t steps, double last) {
   return last + (1 - last) * 0.5 * (1 + det_sincos(kPi * t).cos);
 }
 
-// Candidate `index` as a part of the largest.
-double rate_of(int index) {
-  double rate = 1;
-  for (int i = 0; i < index; ++i) rate /= kRateRatio;
-  return rate;
-}
-
 class Training {
  public:
   Training(ReadoutTarget& target, const ReadoutSplit& split, const ReadoutRunOptions& options,
@@ -63,7 +56,7 @@ class Training {
       ++step;
       if (snapshot_after(step, o_.steps)) snapshot(step, loss);
     }
-    if (step < o_.all_steps()) train_inner(step, rate_of(out_.choice.rate));
+    if (step < o_.all_steps()) train_inner(step);
     finish(from.end.has_value());
     return std::move(out_);
   }
@@ -83,38 +76,41 @@ class Training {
 
   // From the best snapshot of the readouts on. What the differences are measured against comes from
   // there, also when the run goes on from a later snapshot: the same bits.
-  void train_inner(std::uint32_t step, double rate) {
+  void train_inner(std::uint32_t step) {
+    const double rate = candidate_rate(1, out_.choice.rate);
     const ReadoutWeights now = target_.weights();
     target_.set_weights(readouts_);
     ForwardGradientOptions forward;
     forward.steps = o_.inner_steps;
     forward.pairs = o_.pairs;
     forward.seed = sub_seed(o_.seed, kInnerStream);
-    std::vector<std::int64_t> differences;
-    for (int i = 0; i < numeric::kScaleProbes; ++i) {
-      const ReadoutTarget::LossPair p =
-          target_.pair(sampler_.first(o_.steps), probe_seed(forward.seed, i));
-      differences.push_back(p.plus - p.minus);
-    }
-    const std::uint64_t scale = numeric::scale_of(differences);
+    std::vector<std::uint64_t> probes;
+    for (int i = 0; i < numeric::kScaleProbes; ++i) probes.push_back(probe_seed(forward.seed, i));
+    const std::uint64_t scale = numeric::scale_of(differences(o_.steps, probes));
     if (step > o_.steps) target_.set_weights(now);
     while (step < o_.all_steps()) {
       const std::uint32_t k = step - o_.steps;
       const std::vector<std::uint64_t> seeds = pair_seeds(forward, k);
-      differences.clear();
-      for (const std::uint64_t seed : seeds) {
-        const ReadoutTarget::LossPair p = target_.pair(sampler_.first(step), seed);
-        differences.push_back(p.plus - p.minus);
-      }
+      const std::vector<std::int64_t> slopes = differences(step, seeds);
       const double factor = schedule(k, o_.inner_steps, o_.final_factor);
       const double loss =
           target_.learn_again(learn_seed(o_.seed, step), encode_step_factor(rate * factor));
-      target_.move(seeds, coefficients(Estimator::scaled, differences, scale),
+      target_.move(seeds, coefficients(Estimator::scaled, slopes, scale),
                    encode_step_factor(factor));
       ++step;
       if (callbacks_.on_step) callbacks_.on_step({step, loss});
       if (snapshot_after(k + 1, o_.inner_steps)) snapshot(step, loss);
     }
+  }
+
+  // L+ - L- of each seed on the batch of a step.
+  std::vector<std::int64_t> differences(std::uint32_t step, std::span<const std::uint64_t> seeds) {
+    std::vector<std::int64_t> out;
+    for (const std::uint64_t seed : seeds) {
+      const ReadoutTarget::LossPair p = target_.pair(sampler_.first(step), seed);
+      out.push_back(p.plus - p.minus);
+    }
+    return out;
   }
 
   [[nodiscard]] Accuracy held() {
@@ -183,6 +179,11 @@ class Training {
 };
 
 }  // namespace
+
+double candidate_rate(double largest, int index) {
+  for (int i = 0; i < index; ++i) largest /= kRateRatio;
+  return largest;
+}
 
 ReadoutTarget::LossPair ReadoutTarget::pair(std::uint32_t, std::uint64_t) {
   usage("inner layers of a target that has none to train");
@@ -256,7 +257,7 @@ std::uint32_t search_steps(const ReadoutRunOptions& o) {
 
 std::uint32_t readout_step_register(const ReadoutRunOptions& o, int rate, std::uint32_t step,
                                     std::uint32_t steps) {
-  return encode_step_factor(rate_of(rate) * schedule(step, steps, o.final_factor));
+  return encode_step_factor(candidate_rate(1, rate) * schedule(step, steps, o.final_factor));
 }
 
 std::uint64_t learn_seed(std::uint64_t seed, std::uint32_t step) {

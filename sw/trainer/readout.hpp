@@ -43,6 +43,8 @@ struct ReadoutRunOptions {
   [[nodiscard]] std::uint32_t all_steps() const { return steps + inner_steps; }
 };
 inline constexpr double kRateRatio = 3;
+// Of candidate `index`, 0 the largest.
+[[nodiscard]] double candidate_rate(double largest, int index);
 inline constexpr std::uint32_t kSearchShare = 24;  // a candidate trains for 1/24 of the steps
 inline constexpr std::size_t kHeldShare = 10;      // one example in 10 is held out
 

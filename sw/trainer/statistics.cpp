@@ -94,7 +94,7 @@ class Measurement {
     result.examples = std::max(result.examples, batches * batch);
     result.scratch_bytes =
         std::max(result.scratch_bytes, session->program().memory.activation_live_peak);
-    result.traffic += session->traffic(Traffic::result);
+    result.bytes_read += session->traffic(Traffic::result).bytes_read;
     return all;
   }
 

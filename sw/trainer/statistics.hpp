@@ -46,7 +46,7 @@ struct StatisticsResult {
   double passes = 0;                // of a batch, in whole passes by multiply-accumulates
   std::uint64_t macs = 0;           // the sums included
   std::uint64_t scratch_bytes = 0;  // most activations that were live
-  HostTraffic traffic = {};         // results read
+  std::uint64_t bytes_read = 0;     // sums, by the host
 };
 
 [[nodiscard]] bool has_statistics(const QuantizedNetwork& network);
