@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -16,6 +17,7 @@
 #include <utility>
 
 #include "sw/base/error.hpp"
+#include "sw/base/text.hpp"
 
 namespace lastmile {
 namespace {
@@ -47,24 +49,10 @@ class Descriptor {
   int fd_;
 };
 
-// Removes the temporary file unless the rename has happened.
-class Cleanup {
- public:
-  explicit Cleanup(std::string path) : path_(std::move(path)) {}
-  Cleanup(const Cleanup&) = delete;
-  Cleanup& operator=(const Cleanup&) = delete;
-  ~Cleanup() {
-    if (!path_.empty()) ::unlink(path_.c_str());
-  }
-  void done() { path_.clear(); }
-
- private:
-  std::string path_;
-};
-
 template <class Bytes>
 Bytes read_whole(const std::filesystem::path& path, std::size_t limit) {
-  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // A FIFO without a writer must not hold the program up before it is seen to be none of ours.
+  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd.get() < 0) fail(path, fmt::format("cannot open: {}", reason(errno)));
   struct stat st {};
   if (::fstat(fd.get(), &st) != 0) fail(path, fmt::format("cannot stat: {}", reason(errno)));
@@ -85,6 +73,81 @@ Bytes read_whole(const std::filesystem::path& path, std::size_t limit) {
   return bytes;
 }
 
+void write_whole(int fd, std::span<const std::uint8_t> bytes, const std::filesystem::path& path) {
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t n = ::write(fd, bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail(path, fmt::format("cannot write: {}", reason(errno)));
+    done += static_cast<std::size_t>(n);
+  }
+}
+
+// A terminal, /dev/null or a pipe takes bytes as they come; there is nothing to replace.
+void write_stream(const std::filesystem::path& path, std::span<const std::uint8_t> bytes) {
+  Descriptor fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (fd.get() < 0)
+    fail(path, errno == ENXIO ? std::string("is a FIFO that nobody reads")
+                              : fmt::format("cannot open: {}", reason(errno)));
+  if (::fcntl(fd.get(), F_SETFL, 0) != 0) fail(path, reason(errno));
+  write_whole(fd.get(), bytes, path);
+  if (fd.close() != 0) fail(path, fmt::format("cannot close: {}", reason(errno)));
+}
+
+// The file that takes the new content until it is whole: always the same name, so that one which a
+// killed process left behind is used again. Held by a lock: of two writers the second one waits.
+class PartFile {
+ public:
+  explicit PartFile(const std::filesystem::path& target) {
+    std::string name = target.filename().string();
+    if (name.size() + kSuffix.size() > kNameLimit)
+      name = fmt::format("lastmile-{:016x}", xxh64(bytes_of(std::span(name))));
+    path_ = (target.parent_path() / (name + std::string(kSuffix))).string();
+    for (;;) {
+      fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+      if (fd_ < 0) fail(target, fmt::format("cannot create {}: {}", path_, reason(errno)));
+      struct stat mine {
+      }, named{};
+      if (::fstat(fd_, &mine) != 0 || !S_ISREG(mine.st_mode)) {
+        close();
+        fail(target, fmt::format("cannot create {}: something else has this name", path_));
+      }
+      while (::flock(fd_, LOCK_EX) != 0 && errno == EINTR) {
+      }
+      // Whoever held it has renamed or removed it meanwhile?
+      if (::stat(path_.c_str(), &named) == 0 && named.st_ino == mine.st_ino &&
+          named.st_dev == mine.st_dev)
+        break;
+      close();
+    }
+    if (::ftruncate(fd_, 0) != 0) fail(target, fmt::format("cannot write: {}", reason(errno)));
+  }
+  PartFile(const PartFile&) = delete;
+  PartFile& operator=(const PartFile&) = delete;
+  // Unless it was renamed it is removed, and before the lock ends.
+  ~PartFile() {
+    if (!renamed_ && fd_ >= 0) ::unlink(path_.c_str());
+    close();
+  }
+  [[nodiscard]] int fd() const { return fd_; }
+  void rename_to(const std::filesystem::path& target, const std::filesystem::path& name) {
+    if (::rename(path_.c_str(), target.c_str()) != 0)
+      fail(name, fmt::format("cannot rename {}: {}", path_, reason(errno)));
+    renamed_ = true;
+  }
+
+ private:
+  static constexpr std::string_view kSuffix = ".part";
+  static constexpr std::size_t kNameLimit = 255;
+  void close() {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = -1;
+  }
+  std::string path_;
+  int fd_ = -1;
+  bool renamed_ = false;
+};
+
 }  // namespace
 
 std::vector<std::uint8_t> read_file(const std::filesystem::path& path, std::size_t limit) {
@@ -95,6 +158,22 @@ std::vector<std::uint8_t> read_file_maybe_gzip(const std::filesystem::path& path
                                                std::size_t limit) {
   auto bytes = read_file(path, limit);
   return is_gzip(bytes) ? gunzip(bytes, path.string(), limit) : bytes;
+}
+
+std::vector<std::uint8_t> read_beginning(const std::filesystem::path& path, std::size_t bytes) {
+  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat st {};
+  if (fd.get() < 0 || ::fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode)) return {};
+  std::vector<std::uint8_t> out(bytes);
+  std::size_t done = 0;
+  while (done < bytes) {
+    const ssize_t got = ::read(fd.get(), out.data() + done, bytes - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    done += static_cast<std::size_t>(got);
+  }
+  out.resize(done);
+  return out;
 }
 
 std::string read_text_file(const std::filesystem::path& path, std::size_t limit) {
@@ -165,40 +244,84 @@ std::vector<std::uint8_t> gzip(std::span<const std::uint8_t> bytes, int level) {
   return out;
 }
 
-void write_file_atomic(const std::filesystem::path& path, std::span<const std::uint8_t> bytes,
-                       bool durable) {
-  std::error_code ec;
-  std::filesystem::path target = path;
-  if (std::filesystem::is_symlink(path, ec)) {
-    target = std::filesystem::weakly_canonical(path, ec);
+std::filesystem::path link_target(const std::filesystem::path& path) {
+  constexpr int kMostLinks = 40;
+  std::filesystem::path at = path;
+  for (int i = 0; i < kMostLinks; ++i) {
+    std::error_code ec;
+    if (!std::filesystem::is_symlink(std::filesystem::symlink_status(at, ec))) return at;
+    const std::filesystem::path to = std::filesystem::read_symlink(at, ec);
     if (ec) fail(path, fmt::format("cannot follow link: {}", ec.message()));
+    at = at.parent_path() / to;  // an absolute one replaces it
   }
-  if (std::filesystem::is_directory(target, ec)) fail(path, "is a folder, expected a file name");
+  fail(path, fmt::format("cannot follow link: more than {} of them", kMostLinks));
+}
+
+FileKind kind_of(const std::filesystem::path& path) {
+  struct stat st {};
+  if (::stat(path.c_str(), &st) != 0) {
+    if (errno == ENOENT) return FileKind::none;
+    fail(path, fmt::format("cannot stat: {}", reason(errno)));
+  }
+  if (S_ISREG(st.st_mode)) return FileKind::file;
+  if (S_ISDIR(st.st_mode)) return FileKind::folder;
+  return S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode) ? FileKind::stream : FileKind::other;
+}
+
+void make_folder(const std::filesystem::path& folder) {
+  if (folder.empty()) return;
+  std::error_code ec;
+  std::filesystem::create_directories(folder, ec);
+  if (ec) fail(folder, fmt::format("the folder cannot be made: {}", ec.message()));
+}
+
+void require_writable(const std::filesystem::path& path) {
+  if (path.empty()) return;
+  switch (kind_of(path)) {
+    case FileKind::folder:
+      fail(path, "is a folder, expected a file name");
+    case FileKind::other:
+      fail(path, "is a device or a socket, expected a file");
+    case FileKind::stream:
+      if (::access(path.c_str(), W_OK) != 0)
+        fail(path, fmt::format("cannot write: {}", reason(errno)));
+      return;
+    case FileKind::none:
+    case FileKind::file:
+      break;
+  }
+  const std::filesystem::path target = link_target(path);
+  if (target.filename().empty()) fail(path, "expected a file name");
   const std::filesystem::path folder =
       target.has_parent_path() ? target.parent_path() : std::filesystem::path(".");
-  std::string temp = target.string() + ".XXXXXX";
-  Descriptor fd(::mkostemp(temp.data(), O_CLOEXEC));
-  if (fd.get() < 0) fail(path, fmt::format("cannot create {}: {}", temp, reason(errno)));
-  Cleanup cleanup(temp);
-  // mkostemp creates 0600; give what open(2) would have given, or what the replaced file has.
+  if (kind_of(folder) != FileKind::folder)
+    fail(path, fmt::format("there is no folder {}", folder.string()));
+  const PartFile probe(target);  // permissions, read-only file systems, names too long
+}
+
+void write_file_atomic(const std::filesystem::path& path, std::span<const std::uint8_t> bytes,
+                       bool durable) {
+  const FileKind kind = kind_of(path);
+  if (kind == FileKind::folder) fail(path, "is a folder, expected a file name");
+  if (kind == FileKind::other) fail(path, "is a device or a socket, expected a file");
+  if (kind == FileKind::stream) return write_stream(path, bytes);
+  const std::filesystem::path target = link_target(path);
+  const std::filesystem::path folder =
+      target.has_parent_path() ? target.parent_path() : std::filesystem::path(".");
+  PartFile part(target);
+  // What open(2) would have given, or what the replaced file has.
   struct stat st {};
-  const bool replaces = ::stat(target.c_str(), &st) == 0;
   const mode_t mask = ::umask(0);
   ::umask(mask);
-  if (::fchmod(fd.get(), replaces ? (st.st_mode & 0777U) : (0666U & ~mask)) != 0)
+  const mode_t mode = ::stat(target.c_str(), &st) == 0 ? st.st_mode & 0777U : mode_t{0666U & ~mask};
+  if (::fchmod(part.fd(), mode) != 0)
     fail(path, fmt::format("cannot set permissions: {}", reason(errno)));
-  std::size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t n = ::write(fd.get(), bytes.data() + done, bytes.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail(path, fmt::format("cannot write: {}", reason(errno)));
-    done += static_cast<std::size_t>(n);
-  }
-  if (durable && ::fsync(fd.get()) != 0) fail(path, fmt::format("cannot sync: {}", reason(errno)));
-  if (fd.close() != 0) fail(path, fmt::format("cannot close: {}", reason(errno)));
-  if (::rename(temp.c_str(), target.c_str()) != 0)
-    fail(path, fmt::format("cannot rename {}: {}", temp, reason(errno)));
-  cleanup.done();
+  write_whole(part.fd(), bytes, path);
+  if (durable && ::fsync(part.fd()) != 0) fail(path, fmt::format("cannot sync: {}", reason(errno)));
+  // Some file systems tell only when a file is closed that it could not be written.
+  const int copy = ::dup(part.fd());
+  if (copy >= 0 && ::close(copy) != 0) fail(path, fmt::format("cannot close: {}", reason(errno)));
+  part.rename_to(target, path);
   if (durable) {
     const Descriptor dir(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     // Some file systems refuse fsync on a folder; the file itself is already safe.
@@ -220,32 +343,14 @@ std::uint64_t xxh64(std::span<const std::uint8_t> bytes, std::uint64_t seed) {
 }
 
 void require_utf8(std::string_view text, const std::string& name) {
-  const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
   for (std::size_t i = 0; i < text.size();) {
-    const std::uint8_t lead = byte(i);
-    // Overlong forms, surrogates and what lies beyond U+10FFFF show in the second byte.
-    std::size_t length = 1;
-    std::uint8_t low = 0x80, high = 0xbf;
-    if (lead >= 0x80) {
-      length = lead >= 0xc2 && lead <= 0xdf ? 2 : (lead & 0xf0) == 0xe0 ? 3 : 4;
-      if (lead == 0xe0) low = 0xa0;
-      if (lead == 0xed) high = 0x9f;
-      if (lead == 0xf0) low = 0x90;
-      if (lead == 0xf4) high = 0x8f;
-    }
-    bool good = (lead < 0x80 || lead >= 0xc2) && lead <= 0xf4 && length <= text.size() - i;
-    for (std::size_t k = 1; good && k < length; ++k) {
-      good = byte(i + k) >= low && byte(i + k) <= high;
-      low = 0x80;
-      high = 0xbf;
-    }
-    if (!good) {
+    const std::size_t length = utf8_length(text.substr(i));
+    if (length == 0)
       throw Error(ErrorKind::input,
                   fmt::format("{}:{}: byte 0x{:02x} at offset {} is not UTF-8", name,
                               1 + std::count(text.begin(),
                                              text.begin() + static_cast<std::ptrdiff_t>(i), '\n'),
-                              lead, i));
-    }
+                              static_cast<std::uint8_t>(text[i]), i));
     i += length;
   }
 }

@@ -41,10 +41,34 @@ std::vector<std::uint8_t> gzip(std::span<const std::uint8_t> bytes, int level = 
 
 [[nodiscard]] bool is_gzip(std::span<const std::uint8_t> bytes) noexcept;
 
-// Writes a temporary file in the same folder, fsyncs it if `durable`, and renames it over `path`;
-// the folder is fsynced too if `durable`. A reader sees the old content or the new, never a part.
-// On failure the temporary file is removed and `path` is untouched. Symbolic links are followed, so
-// that the link survives.
+// Its first bytes, fewer if it has no more; none if it cannot be read or is no regular file.
+std::vector<std::uint8_t> read_beginning(const std::filesystem::path& path, std::size_t bytes);
+
+enum class FileKind {
+  none,  // nothing has this name, or a link to nothing
+  file,  // regular
+  folder,
+  stream,  // character devices and FIFOs: written to, never replaced
+  other,
+};
+// Of what the name leads to. Error(input) where that cannot be seen.
+[[nodiscard]] FileKind kind_of(const std::filesystem::path& path);
+// Where a chain of links ends, existing or not; the path itself if it is none. Error(input) on a
+// circle.
+[[nodiscard]] std::filesystem::path link_target(const std::filesystem::path& path);
+
+// The folder and those it is in, where they are not there yet. Error(input) if that cannot be.
+void make_folder(const std::filesystem::path& folder);
+
+// Error(input) if write_file_atomic could not begin to write there: asked before the work whose
+// result it is. Nothing for an empty path.
+void require_writable(const std::filesystem::path& path);
+
+// Writes a file of its own in the same folder (`<name>.part`, used again if a killed process left
+// one), fsyncs it if `durable`, and renames it over `path`; the folder is fsynced too if `durable`.
+// A reader sees the old content or the new, never a part. On failure `path` is untouched and the
+// other file removed. Links are followed, so that they survive, also those to a file that is not
+// there yet. Character devices and FIFOs are written to; other devices and folders are refused.
 void write_file_atomic(const std::filesystem::path& path, std::span<const std::uint8_t> bytes,
                        bool durable = true);
 void write_file_atomic(const std::filesystem::path& path, std::string_view text,

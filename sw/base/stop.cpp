@@ -31,7 +31,18 @@ StopSignals::StopSignals() {
   g_received = 0;
   set(note);
 }
-StopSignals::~StopSignals() { set(SIG_DFL); }
-int StopSignals::received() const { return g_received; }
+StopSignals::~StopSignals() {
+  set(SIG_DFL);
+  g_received = 0;
+}
+
+int stop_signal() { return g_received; }
+
+Stopped::Stopped(int signal, const std::string& where)
+    : std::runtime_error(where), signal_(signal) {}
+
+void stop_if_asked() {
+  if (const int signal = stop_signal(); signal != 0) throw Stopped(signal, "");
+}
 
 }  // namespace lastmile

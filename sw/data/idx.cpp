@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <utility>
 
 #include "sw/base/error.hpp"
+#include "sw/base/gzip_head.hpp"
 #include "sw/base/io.hpp"
 
 namespace lastmile {
@@ -63,6 +65,43 @@ void check_size(const std::string& name, std::size_t found, std::uint64_t expect
                            found < expected ? "truncated" : "bytes after the end"));
 }
 
+// The header of images, whose sizes are within the limits.
+Header image_header(std::span<const std::uint8_t> bytes, const std::string& name) {
+  Header h = parse_header(bytes, name, 3, 4, "3 or 4 (images)");
+  check_dim(name, "images", h.dims[0], kIdxMaxExamples);
+  check_dim(name, "rows", h.dims[1], kIdxMaxSide);
+  check_dim(name, "columns", h.dims[2], kIdxMaxSide);
+  check_dim(name, "channels", h.dims.size() == 4 ? h.dims[3] : 1, kIdxMaxChannels);
+  return h;
+}
+
+// At most 10^7 * 2^12 * 2^12 * 2^4 < 2^52: no overflow.
+std::uint64_t pixels_of(const Header& h) {
+  std::uint64_t n = 1;
+  for (const std::uint32_t d : h.dims) n *= d;
+  return n;
+}
+
+void require_count(std::size_t labels, const std::string& labels_name, std::size_t images,
+                   const std::string& images_name) {
+  if (labels != images)
+    fail(labels_name,
+         fmt::format("labels: {}, expected {} (the images of {})", labels, images, images_name));
+}
+
+// The whole file of images. Compressed ones are decompressed only if they claim as many as there
+// are labels, and no further than the end that they claim: a small file cannot cost memory.
+std::vector<std::uint8_t> image_bytes(const fs::path& path, std::size_t labels,
+                                      const std::string& labels_name) {
+  constexpr std::size_t kLongestHeader = 20;
+  std::vector<std::uint8_t> bytes = read_file(path);
+  if (!is_gzip(bytes)) return bytes;
+  const std::vector<std::uint8_t> head = gunzip_head(bytes, kLongestHeader);
+  const Header h = image_header(head, path.string());
+  require_count(labels, labels_name, h.dims[0], path.string());
+  return gunzip(bytes, path.string(), 4 + 4 * h.dims.size() + pixels_of(h));
+}
+
 void append_u32(std::vector<std::uint8_t>& out, std::size_t value) {
   for (const int shift : {24, 16, 8, 0})
     out.push_back(static_cast<std::uint8_t>((value >> shift) & 0xff));
@@ -76,14 +115,9 @@ void write(const fs::path& path, std::span<const std::uint8_t> bytes) {
 }  // namespace
 
 ImageSet parse_idx_images(std::span<const std::uint8_t> bytes, const std::string& name) {
-  const Header h = parse_header(bytes, name, 3, 4, "3 or 4 (images)");
-  check_dim(name, "images", h.dims[0], kIdxMaxExamples);
-  check_dim(name, "rows", h.dims[1], kIdxMaxSide);
-  check_dim(name, "columns", h.dims[2], kIdxMaxSide);
+  const Header h = image_header(bytes, name);
   const std::uint32_t channels = h.dims.size() == 4 ? h.dims[3] : 1;
-  check_dim(name, "channels", channels, kIdxMaxChannels);
-  // At most 10^7 * 2^12 * 2^12 * 2^4 < 2^52: no overflow.
-  check_size(name, h.data.size(), std::uint64_t{h.dims[0]} * h.dims[1] * h.dims[2] * channels,
+  check_size(name, h.data.size(), pixels_of(h),
              fmt::format("{} images of {}x{}x{}", h.dims[0], h.dims[1], h.dims[2], channels));
   ImageSet out;
   out.n = static_cast<int>(h.dims[0]);
@@ -104,9 +138,7 @@ std::vector<std::uint8_t> parse_idx_labels(std::span<const std::uint8_t> bytes,
 
 ImageSet join_idx(ImageSet images, const std::string& images_name, std::vector<std::uint8_t> labels,
                   const std::string& labels_name, int classes) {
-  if (labels.size() != static_cast<std::size_t>(images.n))
-    fail(labels_name, fmt::format("labels: {}, expected {} (the images of {})", labels.size(),
-                                  images.n, images_name));
+  require_count(labels.size(), labels_name, static_cast<std::size_t>(images.n), images_name);
   const int largest = labels.empty() ? 0 : *std::max_element(labels.begin(), labels.end());
   if (classes == 0) {
     classes = largest + 1;
@@ -131,9 +163,12 @@ ImageSet join_idx(ImageSet images, const std::string& images_name, std::vector<s
 }
 
 ImageSet read_idx(const fs::path& images, const fs::path& labels, int classes) {
-  return join_idx(parse_idx_images(read_file_maybe_gzip(images), images.string()), images.string(),
-                  parse_idx_labels(read_file_maybe_gzip(labels), labels.string()), labels.string(),
-                  classes);
+  constexpr std::size_t kMostLabelBytes = kIdxMaxExamples + 8;
+  std::vector<std::uint8_t> found =
+      parse_idx_labels(read_file_maybe_gzip(labels, kMostLabelBytes), labels.string());
+  ImageSet set =
+      parse_idx_images(image_bytes(images, found.size(), labels.string()), images.string());
+  return join_idx(std::move(set), images.string(), std::move(found), labels.string(), classes);
 }
 
 std::optional<IdxFolder> find_idx_folder(const fs::path& folder) {

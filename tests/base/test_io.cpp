@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -8,6 +10,7 @@
 
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
+#include "sw/base/lock.hpp"
 #include "sw/base/rng.hpp"
 #include "tests/base/temp_dir.hpp"
 
@@ -130,6 +133,88 @@ TEST_CASE("base: an atomic write replaces the file as a whole and leaves nothing
   std::size_t entries = 0;
   for ([[maybe_unused]] const auto& e : fs::directory_iterator(dir.path())) ++entries;
   CHECK(entries == 4);  // out.txt, hard-link, link, folder
+}
+
+TEST_CASE(
+    "base: links are followed to what is not there yet; streams are written to, not replaced") {
+  const TempDir dir;
+  fs::create_directory(dir / "far");
+  fs::create_symlink("far/new", dir / "dangling");
+  fs::create_symlink("dangling", dir / "chain");
+  lastmile::require_writable(dir / "chain");
+  lastmile::write_file_atomic(dir / "chain", std::string_view("x"));
+  CHECK(fs::is_symlink(dir / "chain"));
+  CHECK(fs::is_symlink(dir / "dangling"));
+  CHECK(lastmile::read_text_file(dir / "far" / "new") == "x");
+  fs::create_symlink("loop", dir / "loop");
+  fs::create_symlink("no/such", dir / "nowhere");
+  for (const char* name : {"loop", "nowhere"}) {
+    CAPTURE(name);
+    const fs::path file = dir / name;
+    CHECK(error_of([&] { lastmile::write_file_atomic(file, std::string_view("x")); }) !=
+          "no error");
+    CHECK(error_of([&] { lastmile::require_writable(file); }) != "no error");
+    CHECK(fs::is_symlink(file));
+  }
+
+  const fs::path fifo = dir / "fifo";
+  REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+  // Neither a reader nor a writer at the other end: an error at once instead of waiting for one.
+  CHECK(error_of([&] { lastmile::read_file(fifo); }).find("not a regular file") !=
+        std::string::npos);
+  CHECK(error_of([&] {
+          lastmile::write_file_atomic(fifo, std::string_view("x"));
+        }).find("nobody reads") != std::string::npos);
+  const int reader = ::open(fifo.c_str(), O_RDONLY | O_NONBLOCK);
+  lastmile::write_file_atomic(fifo, std::string_view("through"));
+  char text[8] = {};
+  CHECK(::read(reader, text, sizeof text) == 7);
+  ::close(reader);
+  CHECK(std::string(text) == "through");
+  CHECK(fs::is_fifo(fifo));
+  lastmile::write_file_atomic("/dev/null", std::string_view("x"));
+  CHECK(fs::is_character_file("/dev/null"));
+}
+
+TEST_CASE("base: the part of a file that a killed process left is used again") {
+  const TempDir dir;
+  lastmile::write_file_atomic(dir / "out", std::string_view("old"));
+  lastmile::write_file_atomic(dir / "out.part", std::string_view("left, and longer"));
+  lastmile::write_file_atomic(dir / "out", std::string_view("new"));
+  CHECK(lastmile::read_text_file(dir / "out") == "new");
+  CHECK_FALSE(fs::exists(dir / "out.part"));
+  const fs::path longest = dir / std::string(255, 'n');
+  lastmile::write_file_atomic(longest, std::string_view("x"));
+  CHECK(lastmile::read_text_file(longest) == "x");
+  CHECK(error_of([&] { lastmile::require_writable(dir / std::string(256, 'n')); }) != "no error");
+  std::size_t entries = 0;
+  for ([[maybe_unused]] const auto& e : fs::directory_iterator(dir.path())) ++entries;
+  CHECK(entries == 2);
+}
+
+TEST_CASE("base: a state belongs to one at a time, by whatever name, and a lock says to whom") {
+  const TempDir dir;
+  const fs::path file = dir / "j.lmj";
+  const std::string me = "in use by process " + std::to_string(::getpid()) + " on ";
+  {
+    const auto held = lastmile::StateLock::of_file(file);
+    CHECK(error_of([&] { lastmile::StateLock::of_file(file); }).find(me) != std::string::npos);
+    fs::create_symlink("j.lmj", dir / "link");
+    CHECK(error_of([&] { lastmile::StateLock::of_file(dir / "link"); }).find(me) !=
+          std::string::npos);
+    const auto other = lastmile::StateLock::of_file(dir / "k.lmj");
+    const auto folder = lastmile::StateLock::of_folder(dir.path());
+    CHECK(error_of([&] { lastmile::StateLock::of_folder(dir.path()); }).find(me) !=
+          std::string::npos);
+  }
+  CHECK_FALSE(fs::exists(dir / "j.lmj.lock"));
+  // Left behind by a process that was killed: nobody holds it.
+  lastmile::write_file_atomic(dir / "j.lmj.lock", std::string_view("process 1 on nowhere\n"));
+  { const auto again = lastmile::StateLock::of_file(file); }
+  CHECK_FALSE(fs::exists(dir / "j.lmj.lock"));
+  CHECK(error_of([&] {
+          lastmile::StateLock::of_file(dir / "no" / "such");
+        }).find("cannot create") != std::string::npos);
 }
 
 TEST_CASE("base: checksums are the published ones") {
