@@ -51,7 +51,8 @@ ModelOptions parse_options(const std::string& extra) {
     std::uint32_t value = 0;
     const char* const end = s.value.data() + s.value.size();
     const auto [stop, error] = std::from_chars(s.value.data(), end, value);
-    if (error != std::errc{} || stop != end || value > most)
+    const bool octal = s.value.size() > 1 && s.value[0] == '0';  // or meant as such
+    if (error != std::errc{} || stop != end || value > most || octal)
       throw std::invalid_argument("model: option '" + s.text + "', expected 0 to " +
                                   std::to_string(most));
     *to = value;

@@ -40,4 +40,19 @@ inline constexpr int kScaleProbes = 16;
   return static_cast<std::int8_t>(d < 0 ? -static_cast<int>(q) : static_cast<int>(q));
 }
 
+// splitmix64 (Steele, Lea, Flood 2014): a bijection of 64-bit numbers that hides every pattern.
+[[nodiscard]] constexpr std::uint64_t mix_seed(std::uint64_t x) {
+  x += 0x9e3779b97f4a7c15U;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
+  return x ^ (x >> 31);
+}
+
+// Seed of pair `pair` of step `step`. No two of a run are equal, because mix_seed is a bijection
+// and a step has at most 8 pairs; runs whose seeds are neighbours share none.
+[[nodiscard]] constexpr std::uint64_t pair_seed(std::uint64_t seed, std::uint32_t step, int pair) {
+  static_assert(spec::kMaxPairs == 8);
+  return mix_seed(mix_seed(seed) + 8 * std::uint64_t{step} + static_cast<std::uint64_t>(pair));
+}
+
 }  // namespace lastmile::numeric

@@ -135,15 +135,25 @@ static uint8_t coefficient(const struct lm_host* h, const struct pair* p) {
   return (uint8_t)(p->negative ? 0u - q : q);
 }
 
+/* Seed of a pair: CONTRACT.md, section Host's rule. */
+static uint64_t mix(uint64_t x) {
+  x += 0x9e3779b97f4a7c15u;
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+  return x ^ x >> 31;
+}
+static uint64_t pair_seed(const struct lm_host* h, uint32_t pair) {
+  return mix(mix(h->plan->seed) + ((uint64_t)h->step << 3) + pair);
+}
+
 /* Checks the record's step and checksum, then updates: what a step and a replay share. */
 static int apply(struct lm_host* h, const uint8_t* record) {
   const uint32_t pairs = h->plan->pairs;
-  uint64_t seed = h->plan->seed;
-  for (uint32_t i = 0; i < pairs; ++i) seed += h->step; /* seed + step * pairs */
   for (uint32_t j = 0; j < pairs; ++j) {
     const uint32_t at = j * LM_REG_PAIR_STRIDE;
-    write(h, LM_REG_PAIR_SEED_LO + at, (uint32_t)(seed + j));
-    write(h, LM_REG_PAIR_SEED_HI + at, (uint32_t)((seed + j) >> 32));
+    const uint64_t seed = pair_seed(h, j);
+    write(h, LM_REG_PAIR_SEED_LO + at, (uint32_t)seed);
+    write(h, LM_REG_PAIR_SEED_HI + at, (uint32_t)(seed >> 32));
     write(h, LM_REG_PAIR_COEF + at, record[8 + j]);
   }
   write(h, LM_REG_PAIRS, pairs);
@@ -171,11 +181,9 @@ int lm_step(struct lm_host* h) {
   if (h->step == 0 && h->plan->scaled != 0) status = measure_scale(h);
   if (status != LM_OK) return status;
   if (lm_port_batch(h->port, h->step) != 0) return LM_NO_BATCH;
-  uint64_t seed = h->plan->seed;
-  for (uint32_t i = 0; i < pairs; ++i) seed += h->step;
   for (uint32_t j = 0; j < pairs; ++j) {
     struct pair p;
-    status = run_pair(h, seed + j, &p);
+    status = run_pair(h, pair_seed(h, j), &p);
     if (status != LM_OK) return status;
     sum += p.sum;
     record[8 + j] = coefficient(h, &p);

@@ -7,8 +7,8 @@
  * addresses are known, the journal's header is written. The step registers are a table of the plan,
  * 4 bytes a step: the schedule is known when the run is planned, as the command stream is, and
  * computing a cosine here would only repeat that (a step's journal record is seven times as big).
- * The rule from losses to coefficients is CONTRACT.md's, section Host's rule: additions, shifts and
- * comparisons. */
+ * The rules of seeds and of coefficients are CONTRACT.md's, section Host's rule: additions, shifts,
+ * comparisons, and four products of 64 bits a seed. */
 #ifndef LM_HOST_H
 #define LM_HOST_H
 
@@ -34,7 +34,7 @@ struct lm_plan {
   uint32_t steps;
   uint32_t scaled; /* estimator: 0 sign, 1 scaled */
   uint64_t mask_seed;
-  uint64_t seed;                  /* of the first pair of step 0 */
+  uint64_t seed;                  /* of the run: those of its pairs follow */
   const uint32_t* step_registers; /* steps of them */
   const uint64_t* probe_seeds;    /* LM_PROBES, which set the scale; only of the scaled estimator */
 };

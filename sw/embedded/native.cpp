@@ -117,6 +117,11 @@ lm_plan plan_for(Device& device, const Program& p) {
 EmbeddedResult run_embedded(Device& device, FixedTarget& target, const EmbeddedRun& run) {
   const Program& p = target.driver().program();
   const ForwardGradientOptions& o = run.config.forward;
+  if (o.seed_rule != SeedRule::hashed)
+    throw Error(ErrorKind::journal,
+                fmt::format("{}: seed_rule is missing, expected hashed: the C host has this rule "
+                            "alone",
+                            run.path.string()));
   std::vector<std::uint32_t> registers;
   for (std::uint32_t step = 0; step < o.steps; ++step) registers.push_back(step_register(o, step));
   std::array<std::uint64_t, LM_PROBES> probes{};

@@ -17,7 +17,7 @@ namespace lastmile {
 namespace {
 
 constexpr double kPi = 3.14159265358979323846;
-// Batches are drawn from another stream than perturbations, whose seeds count up from options.seed.
+// Batches are drawn from another stream than perturbations.
 constexpr std::uint64_t kBatchStream = 0x6261746368;
 constexpr std::uint64_t kProbeStream = 0x70726f6265;
 
@@ -37,7 +37,11 @@ void check_options(const ForwardGradientOptions& o, std::size_t examples) {
 std::vector<std::uint64_t> pair_seeds(const ForwardGradientOptions& o, std::uint32_t step) {
   std::vector<std::uint64_t> seeds;
   seeds.reserve(static_cast<std::size_t>(o.pairs));
-  for (int j = 0; j < o.pairs; ++j) seeds.push_back(pair_seed(o.seed, o.pairs, step, j));
+  for (int j = 0; j < o.pairs; ++j) {
+    const auto pairs = static_cast<std::uint64_t>(o.pairs), pair = static_cast<std::uint64_t>(j);
+    seeds.push_back(o.seed_rule == SeedRule::hashed ? numeric::pair_seed(o.seed, step, j)
+                                                    : o.seed + step * pairs + pair);
+  }
   return seeds;
 }
 

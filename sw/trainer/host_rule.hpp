@@ -20,6 +20,11 @@ enum class Estimator {
            // Steps shrink with the slope, and a pair is worth pi/2 times a sign
 };
 enum class StepSchedule { constant, cosine };
+// How the seeds of pairs follow from that of the run.
+enum class SeedRule {
+  hashed,    // CONTRACT.md, section Host's rule
+  counting,  // seed + step * pairs + pair: journals that do not say otherwise
+};
 
 struct ForwardGradientOptions {
   std::uint32_t steps = 10000;
@@ -29,6 +34,7 @@ struct ForwardGradientOptions {
   StepSchedule schedule = StepSchedule::cosine;
   double final_factor = 0.0;  // the cosine ends at this fraction of the first step
   std::uint64_t seed = 1;     // of perturbations and batches
+  SeedRule seed_rule = SeedRule::hashed;
   bool operator==(const ForwardGradientOptions&) const = default;
 };
 
@@ -40,13 +46,7 @@ void check_options(const ForwardGradientOptions& options, std::size_t examples);
 [[nodiscard]] const char* name_of(Estimator estimator);
 [[nodiscard]] const char* name_of(StepSchedule schedule);
 
-// Seeds are not stored anywhere: they count up from that of the run.
-[[nodiscard]] constexpr std::uint64_t pair_seed(std::uint64_t seed, int pairs, std::uint32_t step,
-                                                int pair) {
-  return seed + std::uint64_t{step} * static_cast<std::uint64_t>(pairs) +
-         static_cast<std::uint64_t>(pair);
-}
-// Those of all pairs of a step.
+// Seeds of all pairs of a step. They are not stored anywhere.
 [[nodiscard]] std::vector<std::uint64_t> pair_seeds(const ForwardGradientOptions& options,
                                                     std::uint32_t step);
 

@@ -39,7 +39,8 @@ struct ReadoutRunOptions {
   double final_factor = 0;    // of the rate at the last step: cosine schedule
   // Both: so many more steps, in which inner layers train, too; each of `pairs` pairs of passes.
   std::uint32_t inner_steps = 0;
-  int pairs = 1;  // 1..8
+  int pairs = 1;                          // 1..8
+  SeedRule seed_rule = SeedRule::hashed;  // of those pairs
   [[nodiscard]] std::uint32_t all_steps() const { return steps + inner_steps; }
 };
 inline constexpr double kRateRatio = 3;

@@ -20,6 +20,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr const char* kHashed = "hashed";
+
 [[noreturn]] void fail(const std::string& name, const std::string& what) {
   throw Error(ErrorKind::journal, fmt::format("{}: {}", name, what));
 }
@@ -120,19 +122,22 @@ json to_json(const RunConfig& c) {
   for (const TensorTraining& t : c.tensors)
     tensors.push_back(
         {{"tensor", t.tensor}, {"eps", t.eps_lsb}, {"step", t.step_lsb}, {"keep", t.keep}});
-  return {{"seed", c.forward.seed},
-          {"pairs", c.forward.pairs},
-          {"base_digest", c.base_digest},
-          {"config",
-           {{"steps", c.forward.steps},
-            {"batch", c.forward.batch},
-            {"estimator", name_of(c.forward.estimator)},
-            {"schedule", name_of(c.forward.schedule)},
-            {"final_factor", c.forward.final_factor},
-            {"distribution", distribution_name(c.distribution)},
-            {"mask_seed", c.mask_seed},
-            {"data_digest", c.data_digest},
-            {"tensors", tensors}}}};
+  json j = {{"seed", c.forward.seed},
+            {"pairs", c.forward.pairs},
+            {"base_digest", c.base_digest},
+            {"config",
+             {{"steps", c.forward.steps},
+              {"batch", c.forward.batch},
+              {"estimator", name_of(c.forward.estimator)},
+              {"schedule", name_of(c.forward.schedule)},
+              {"final_factor", c.forward.final_factor},
+              {"distribution", distribution_name(c.distribution)},
+              {"mask_seed", c.mask_seed},
+              {"data_digest", c.data_digest},
+              {"tensors", tensors}}}};
+  // Journals of before there was a choice keep their text.
+  if (c.forward.seed_rule == SeedRule::hashed) j["seed_rule"] = kHashed;
+  return j;
 }
 
 bool RunConfig::operator==(const RunConfig& other) const {
@@ -148,8 +153,12 @@ RunConfig parse_run_config(std::string_view text, const std::string& name) {
   } catch (const json::exception& e) {
     fail(name, fmt::format("header: {}", e.what()));
   }
-  const Fields top(whole, "", name, {"seed", "pairs", "base_digest", "config"});
+  const Fields top(whole, "", name, {"seed", "pairs", "base_digest", "config", "seed_rule"});
   RunConfig c;
+  c.forward.seed_rule = SeedRule::counting;
+  if (whole.contains("seed_rule"))
+    c.forward.seed_rule =
+        top.choice("seed_rule", {SeedRule::hashed}, [](SeedRule) { return kHashed; });
   c.forward.seed = top.integer<std::uint64_t>("seed");
   c.forward.pairs = top.small("pairs", 1, spec::kMaxPairs);
   c.base_digest = top.integer<std::uint64_t>("base_digest");

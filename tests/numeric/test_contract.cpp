@@ -522,6 +522,11 @@ const std::map<std::string, std::function<std::string(const Call&)>>& functions(
       {"pool_apart", pool_apart},
       {"output_error", output_error},
       {"host_scale", [](const Call& c) { return to_string(numeric::scale_of(c.list(0))); }},
+      {"pair_seed",
+       [](const Call& c) {
+         return to_string(
+             numeric::pair_seed(static_cast<std::uint64_t>(c.at(0)), c.natural(1), c.small(2)));
+       }},
       {"host_coefficient",
        [](const Call& c) {
          return to_string(c.get("sign", 0) != 0

@@ -5,12 +5,25 @@
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
+#include <set>
 #include <vector>
 
 #include "cmodel/numeric/host_rule.hpp"
 #include "sw/base/rng.hpp"
 
 namespace lastmile {
+
+TEST_CASE("numeric: seeds of pairs are all different, in a run and between neighbouring runs") {
+  std::set<std::uint64_t> seen;
+  std::size_t drawn = 0;
+  for (std::uint64_t run = 1; run <= 5; ++run)
+    for (std::uint32_t step = 0; step < 2000; ++step)
+      for (int pair = 0; pair < spec::kMaxPairs; ++pair, ++drawn)
+        seen.insert(numeric::pair_seed(run, step, pair));
+  CHECK(seen.size() == drawn);
+  // The steps of a run follow from its seed alone, so that a step is known without those before it.
+  static_assert(numeric::pair_seed(1, 3, 0) != numeric::pair_seed(1, 0, 3));
+}
 
 TEST_CASE("numeric: the host's scaled coefficient is the nearest integer to 127 d / D") {
   const char* text = std::getenv("LASTMILE_SEED");
