@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "sw/base/error.hpp"
+#include "sw/base/stop.hpp"
 #include "sw/compiler/compile.hpp"
 #include "sw/trainer/targets.hpp"
 
@@ -68,6 +69,7 @@ Accuracy evaluate_fixed(const QuantizedNetwork& network, const Dataset& data,
   double loss = 0;
   const auto batch = static_cast<std::size_t>(compile_options.batch);
   for (std::size_t first = 0; first < q.size(); first += batch) {
+    stop_if_asked();
     const std::size_t n = std::min(batch, q.size() - first);
     const std::vector<int> labels(q.y.begin() + static_cast<std::ptrdiff_t>(first),
                                   q.y.begin() + static_cast<std::ptrdiff_t>(first + n));

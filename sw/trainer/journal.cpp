@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sw/trainer/journal.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cmath>
 #include <cstring>
 #include <span>
@@ -16,8 +13,10 @@
 
 #include "cmodel/numeric/loss_units.hpp"
 #include "cmodel/spec/npu_spec.hpp"
+#include "sw/base/append_file.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
+#include "sw/base/streams.hpp"
 
 namespace lastmile {
 namespace {
@@ -25,7 +24,6 @@ namespace {
 constexpr std::string_view kMagic = "LMJRNL2\n";
 constexpr std::string_view kMagic1 = "LMJRNL1\n";
 constexpr std::size_t kHeaderLimit = std::size_t{1} << 20;
-constexpr int kSyncEvery = 256;
 
 void put32(std::vector<std::uint8_t>& to, std::uint32_t v) {
   for (int i = 0; i < 4; ++i) to.push_back(static_cast<std::uint8_t>(v >> (8 * i)));
@@ -86,9 +84,37 @@ std::vector<std::uint8_t> record_image(const JournalRecord& r, std::uint32_t cha
   return out;
 }
 
+// Whether the record at `at` continues the checksum before it.
+bool is_whole(std::span<const std::uint8_t> bytes, std::size_t at, std::size_t size) {
+  return crc32(bytes.subspan(at, size - 4), chain_at(bytes, at)) == get32(bytes, at + size - 4);
+}
+
+// Whether what begins at `at`, where a record does not check out, can be what a power cut left of
+// records that were not synced yet. A damaged place that is shorter than a block, with whole
+// records behind it, is none: the storage itself must have changed it.
+bool may_be_lost(std::span<const std::uint8_t> bytes, std::size_t at, std::size_t size) {
+  if (bytes.size() - at > kJournalSyncEvery * size) return false;
+  for (std::size_t next = at + size; next + size <= bytes.size(); next += size)
+    if (is_whole(bytes, next, size)) return next - at >= kLostBlock;
+  return true;
+}
+
+// A record may check out and still hold what no host wrote: the NPU would refuse it, or worse.
+void check_registers(const JournalRecord& r, const std::string& where) {
+  constexpr std::uint32_t kBits = spec::reg::kStepShift.lsb + spec::reg::kStepShift.width;
+  const std::uint32_t shift = spec::reg::kStepShift.get(r.step_register);
+  if (r.step_register >> kBits != 0 || shift > spec::kStepShiftMax)
+    fail(where, fmt::format("STEP is {:#x}, expected a shift of at most {}", r.step_register,
+                            spec::kStepShiftMax));
+  for (const std::int8_t c : r.coefficients)
+    if (c < -spec::kCoefMax)
+      fail(where, fmt::format("a coefficient is {}, expected at least {}", c, -spec::kCoefMax));
+}
+
 }  // namespace
 
-Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& name) {
+Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& name,
+                      const JournalReading& how) {
   const auto begins_with = [&](std::string_view magic) {
     return bytes.size() >= magic.size() + 4 &&
            std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
@@ -116,21 +142,29 @@ Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& na
 
   const std::size_t size = record_bytes(journal.version, pairs);
   std::size_t at = header_end;
-  while (at + size <= bytes.size()) {
+  while (at + size <= bytes.size() && journal.records.size() < how.records) {
     const auto body = bytes.subspan(at, size - 4);
     const auto index = static_cast<std::uint32_t>(journal.records.size());
-    const std::uint32_t crc = crc32(body, chain_at(bytes, at));
-    if (crc != get32(bytes, at + size - 4))
-      fail(name, fmt::format("record {} (byte {}): checksum is {:#010x}, expected {:#010x}", index,
-                             at, get32(bytes, at + size - 4), crc));
     JournalRecord r;
     r.step = get32(body, 0);
-    if (r.step != index)
-      fail(name,
-           fmt::format("record {} (byte {}): step is {}, expected {}", index, at, r.step, index));
+    if (!is_whole(bytes, at, size)) {
+      journal.damage =
+          fmt::format("record {} (byte {}): checksum is {:#010x}, expected {:#010x}", index, at,
+                      get32(bytes, at + size - 4), crc32(body, chain_at(bytes, at)));
+    } else if (r.step != index) {
+      journal.damage =
+          fmt::format("record {} (byte {}): step is {}, expected {}", index, at, r.step, index);
+    }
+    if (!journal.damage.empty()) {
+      if (!how.salvage && !may_be_lost(bytes, at, size))
+        fail(name,
+             fmt::format("{}; --salvage keeps the {} steps before it", journal.damage, index));
+      break;
+    }
     r.step_register = get32(body, 4);
     for (int p = 0; p < pairs; ++p)
       r.coefficients.push_back(static_cast<std::int8_t>(body[8 + static_cast<std::size_t>(p)]));
+    check_registers(r, fmt::format("{}: record {} (byte {})", name, index, at));
     const std::size_t rest = 8 + static_cast<std::size_t>(pairs);
     if (journal.version == 1) {
       const double batch = journal.config.forward.batch;
@@ -145,7 +179,10 @@ Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& na
     at += size;
   }
   journal.valid_bytes = at;
-  journal.torn = at != bytes.size();
+  journal.file_bytes = bytes.size();
+  // Where no more records were wanted, what follows was not looked at.
+  journal.torn =
+      journal.damage.empty() && journal.records.size() < how.records && at != bytes.size();
   return journal;
 }
 
@@ -160,28 +197,23 @@ void require_current_rule(const Journal& journal, const std::string& name) {
        "coefficients came from a rule in floating point (found LMJRNL1, expected LMJRNL2)");
 }
 
-Journal read_journal(const std::filesystem::path& path) {
-  return parse_journal(read_file(path), path.string());
+Journal read_journal(const std::filesystem::path& path, const JournalReading& how) {
+  return parse_journal(read_file(path), path.string(), how);
+}
+
+void warn_of_damage(const std::string& name, const std::string& damage, std::uint64_t file_bytes,
+                    std::uint64_t valid_bytes) {
+  if (damage.empty()) return;
+  warn(fmt::format("{}: {}: the last {} of {} bytes are left out", name, damage,
+                   file_bytes - valid_bytes, file_bytes));
 }
 
 struct JournalWriter::State {
-  std::string name;
-  int fd = -1;
+  AppendFile file;
   int pairs = 0;
   std::uint32_t chain = 0;
   std::uint32_t next_step = 0;
-  int unsynced = 0;
-
-  State() = default;
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-  ~State() {
-    if (fd >= 0) ::close(fd);
-  }
-  void open() {
-    fd = ::open(name.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
-    if (fd < 0) fail(name, fmt::format("cannot be opened for appending: {}", std::strerror(errno)));
-  }
+  std::uint32_t unsynced = 0;
 };
 
 JournalWriter::JournalWriter(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -194,26 +226,19 @@ JournalWriter JournalWriter::create(const std::filesystem::path& path, const Run
   if (pairs < 1 || pairs > spec::kMaxPairs)
     fail(path.string(), fmt::format("pairs is {}, expected 1..{}", pairs, spec::kMaxPairs));
   const std::vector<std::uint8_t> bytes = header_bytes(config);
-  write_file_atomic(path, bytes);
-  auto state = std::make_unique<State>();
-  state->name = path.string();
-  state->pairs = pairs;
-  state->chain = chain_at(bytes, bytes.size());
-  state->open();
-  return JournalWriter(std::move(state));
+  return JournalWriter(std::make_unique<State>(
+      State{AppendFile::create(path, bytes), pairs, chain_at(bytes, bytes.size())}));
 }
 
 JournalWriter JournalWriter::resume(const std::filesystem::path& path, const Journal& journal) {
   require_current_rule(journal, path.string());
-  auto state = std::make_unique<State>();
-  state->name = path.string();
-  state->pairs = journal.config.forward.pairs;
+  auto state =
+      std::make_unique<State>(State{AppendFile::open(path, journal.file_bytes, journal.valid_bytes),
+                                    journal.config.forward.pairs});
   state->next_step = static_cast<std::uint32_t>(journal.records.size());
-  state->open();
-  if (::ftruncate(state->fd, static_cast<off_t>(journal.valid_bytes)) != 0)
-    fail(state->name, fmt::format("its torn tail cannot be cut off: {}", std::strerror(errno)));
   const std::vector<std::uint8_t> bytes = read_file(path);
-  if (bytes.size() != journal.valid_bytes) fail(state->name, "it changed while being opened");
+  if (bytes.size() != journal.valid_bytes)
+    fail(state->file.name(), "it changed while being opened");
   state->chain = chain_at(bytes, bytes.size());
   return JournalWriter(std::move(state));
 }
@@ -221,26 +246,19 @@ JournalWriter JournalWriter::resume(const std::filesystem::path& path, const Jou
 void JournalWriter::append(const JournalRecord& record) {
   State& s = *state_;
   if (record.step != s.next_step)
-    fail(s.name, fmt::format("append: step is {}, expected {}", record.step, s.next_step));
+    fail(s.file.name(), fmt::format("append: step is {}, expected {}", record.step, s.next_step));
   if (record.coefficients.size() != static_cast<std::size_t>(s.pairs))
-    fail(s.name,
+    fail(s.file.name(),
          fmt::format("append: {} coefficients, expected {}", record.coefficients.size(), s.pairs));
   const std::vector<std::uint8_t> image = record_image(record, s.chain);
-  std::size_t done = 0;
-  while (done < image.size()) {
-    const ssize_t n = ::write(s.fd, image.data() + done, image.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail(s.name, fmt::format("record {}: {}", record.step, std::strerror(errno)));
-    done += static_cast<std::size_t>(n);
-  }
+  s.file.append(image, fmt::format("record {}", record.step));
   s.chain = chain_at(image, image.size());
   ++s.next_step;
-  if (++s.unsynced >= kSyncEvery) sync();
+  if (++s.unsynced >= kJournalSyncEvery) sync();
 }
 
 void JournalWriter::sync() {
-  if (::fdatasync(state_->fd) != 0)
-    fail(state_->name, fmt::format("cannot be synced: {}", std::strerror(errno)));
+  state_->file.sync();
   state_->unsynced = 0;
 }
 

@@ -10,7 +10,7 @@
 //   loss sum, uint64 scale, uint32 CRC-32
 // The CRC of a record continues the CRC of the record (or header) before it, so records cannot be
 // reordered, dropped or taken from another run. 28 bytes + pairs a step: 10,000 steps at m = 4 take
-// 320 kB. Seeds are not stored: seed of pair j of step k = header seed + k * pairs + j.
+// 320 kB. Seeds are not stored: they follow from that of the header by its rule (SeedRule).
 //
 // Version 1 ("LMJRNL1\n": float32 mean loss in nats, float32 scale) is read and replayed. It is not
 // gone on with: its coefficients came from a rule in floating point.
@@ -47,25 +47,47 @@ struct Journal {
   RunConfig config;
   std::vector<JournalRecord> records;
   std::uint64_t valid_bytes = 0;  // length of the prefix that is whole
-  bool torn = false;  // an incomplete last record followed (a run was killed while appending)
+  std::uint64_t file_bytes = 0;   // of the file as it was read
+  bool torn = false;   // an incomplete last record followed (a run was killed while appending)
+  std::string damage;  // what follows instead of whole records and was left out; empty: nothing
+};
+
+// A power cut can take what was appended but not yet synced: up to so many records at the end.
+inline constexpr std::uint32_t kJournalSyncEvery = 256;
+// The least a storage device writes or loses at a time.
+inline constexpr std::size_t kLostBlock = 512;
+
+struct JournalReading {
+  std::uint32_t records = UINT32_MAX;  // so many are enough: what follows is not looked at
+  bool salvage = false;                // all before the first damaged one, whatever follows
 };
 
 // Error(journal) if steps of this journal can be replayed only: version 1.
 void require_current_rule(const Journal& journal, const std::string& name);
 
-// Reads a journal. An incomplete record at the very end is dropped (`torn`); anything else that
-// does not check out is Error(journal) naming the file, the record and the field.
-[[nodiscard]] Journal read_journal(const std::filesystem::path& path);
+// Reads a journal. An incomplete record at the very end is dropped (`torn`). So is a tail that a
+// power cut can have left (`damage`): it is at most kJournalSyncEvery records long, and no whole
+// record follows what does not check out, or only behind a lost block. Anything else that does not
+// check out is Error(journal) naming the file, the record and the field.
+[[nodiscard]] Journal read_journal(const std::filesystem::path& path,
+                                   const JournalReading& how = {});
 // The same on bytes; `name` is what errors call them.
-[[nodiscard]] Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& name);
+[[nodiscard]] Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& name,
+                                    const JournalReading& how = {});
+
+// Says on stderr what was left out, if anything was.
+void warn_of_damage(const std::string& name, const std::string& damage, std::uint64_t file_bytes,
+                    std::uint64_t valid_bytes);
 
 // Appends records; every record has left the process when append returns (the kernel has it:
 // SIGKILL cannot take it back), and is on stable storage at the latest `sync_every` records later.
 class JournalWriter {
  public:
-  // Starts a new file (written whole, then renamed into place; an existing one is replaced).
+  // Starts a new file (written whole, then renamed into place; an existing one is replaced, unless
+  // another process writes to it: Error(journal)).
   static JournalWriter create(const std::filesystem::path& path, const RunConfig& config);
-  // Continues `journal`, which was read from `path`; a torn tail is cut off first.
+  // Continues `journal`, which was read from `path`; a torn or damaged tail is cut off first.
+  // Error(journal) if another process writes to it, or did since it was read.
   static JournalWriter resume(const std::filesystem::path& path, const Journal& journal);
 
   JournalWriter(JournalWriter&&) noexcept;

@@ -12,6 +12,7 @@
 #include "sw/base/detmath.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/rng.hpp"
+#include "sw/base/stop.hpp"
 
 namespace lastmile {
 namespace {
@@ -84,6 +85,7 @@ class Training {
     forward.steps = o_.inner_steps;
     forward.pairs = o_.pairs;
     forward.seed = sub_seed(o_.seed, kInnerStream);
+    forward.seed_rule = o_.seed_rule;
     std::vector<std::uint64_t> probes;
     for (int i = 0; i < numeric::kScaleProbes; ++i) probes.push_back(probe_seed(forward.seed, i));
     const std::uint64_t scale = numeric::scale_of(differences(o_.steps, probes));
@@ -126,7 +128,10 @@ class Training {
     const std::uint32_t steps = search_steps(o_);
     for (int i = 0; i < o_.rates; ++i) {
       target_.set_weights(base);
-      for (std::uint32_t step = 0; step < steps; ++step) learn(step, steps, i);
+      for (std::uint32_t step = 0; step < steps; ++step) {
+        stop_if_asked();
+        learn(step, steps, i);
+      }
       out_.search_steps += steps;
       choice.losses.push_back(held().loss);
     }

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sw/trainer/readout_journal.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <cerrno>
+#include <algorithm>
 #include <cstring>
-#include <fstream>
 #include <string_view>
 #include <utility>
 
+#include "sw/base/append_file.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 
@@ -41,14 +39,21 @@ T get(std::span<const std::uint8_t> from, std::size_t at) {
 
 class Parser {
  public:
-  Parser(std::span<const std::uint8_t> bytes, const std::string& name)
-      : bytes_(bytes), name_(name) {}
+  Parser(std::span<const std::uint8_t> bytes, const std::string& name, bool salvage)
+      : bytes_(bytes), name_(name), salvage_(salvage) {}
 
   ReadoutJournal parse() {
     header();
-    while (record()) ++index_;
+    try {
+      while (record()) ++index_;
+    } catch (const Error& e) {
+      // Every record is synced before the next is begun: what a power cut takes is the last one.
+      if (!salvage_ && !last_) throw;
+      journal_.damage = std::string(e.what()).substr(name_.size() + 2);
+    }
     journal_.valid_bytes = at_;
-    journal_.torn = at_ != bytes_.size();
+    journal_.file_bytes = bytes_.size();
+    journal_.torn = journal_.damage.empty() && at_ != bytes_.size();
     return std::move(journal_);
   }
 
@@ -90,7 +95,13 @@ class Parser {
     const auto whole = bytes_.subspan(at_, kRecordHeader + size);
     const std::uint32_t crc = crc32(whole, crc_);
     const auto found = get<std::uint32_t>(bytes_, at_ + whole.size());
-    if (crc != found) bad(fmt::format("checksum is {:#010x}, expected {:#010x}", found, crc));
+    if (crc != found) {
+      // Zeros from here on are a block that was never written, whatever size they would mean.
+      last_ = at_ + whole.size() + 4 == bytes_.size() ||
+              std::all_of(bytes_.begin() + static_cast<std::ptrdiff_t>(at_), bytes_.end(),
+                          [](std::uint8_t b) { return b == 0; });
+      bad(fmt::format("checksum is {:#010x}, expected {:#010x}", found, crc));
+    }
     take(kind, step, whole.subspan(kRecordHeader));
     crc_ = crc;
     at_ += whole.size() + 4;
@@ -147,40 +158,28 @@ class Parser {
   ReadoutJournal journal_;
   std::size_t at_ = 0, index_ = 0;
   std::uint32_t crc_ = 0;
+  bool salvage_ = false, last_ = false;  // last_: nothing follows the record that is damaged
 };
 
 }  // namespace
 
-ReadoutJournal parse_readout_journal(std::span<const std::uint8_t> bytes, const std::string& name) {
-  return Parser(bytes, name).parse();
+ReadoutJournal parse_readout_journal(std::span<const std::uint8_t> bytes, const std::string& name,
+                                     bool salvage) {
+  return Parser(bytes, name, salvage).parse();
 }
 
-ReadoutJournal read_readout_journal(const std::filesystem::path& path) {
-  return parse_readout_journal(read_file(path), path.string());
+ReadoutJournal read_readout_journal(const std::filesystem::path& path, bool salvage) {
+  return parse_readout_journal(read_file(path), path.string(), salvage);
 }
 
 bool is_readout_journal(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::string magic(kMagic.size(), '\0');
-  in.read(magic.data(), static_cast<std::streamsize>(magic.size()));
-  return in.good() && magic == kMagic;
+  const std::vector<std::uint8_t> first = read_beginning(path, kMagic.size());
+  return std::string_view(reinterpret_cast<const char*>(first.data()), first.size()) == kMagic;
 }
 
 struct ReadoutJournalWriter::State {
-  std::string name;
-  int fd = -1;
+  AppendFile file;
   std::uint32_t crc = 0;
-
-  State() = default;
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-  ~State() {
-    if (fd >= 0) ::close(fd);
-  }
-  void open() {
-    fd = ::open(name.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
-    if (fd < 0) fail(name, fmt::format("cannot be opened for appending: {}", std::strerror(errno)));
-  }
 };
 
 ReadoutJournalWriter::ReadoutJournalWriter(std::unique_ptr<State> state)
@@ -195,24 +194,18 @@ ReadoutJournalWriter ReadoutJournalWriter::create(const std::filesystem::path& p
   std::vector<std::uint8_t> bytes(kMagic.begin(), kMagic.end());
   put(bytes, static_cast<std::uint32_t>(text.size()));
   bytes.insert(bytes.end(), text.begin(), text.end());
-  auto state = std::make_unique<State>();
-  state->name = path.string();
-  state->crc = crc32(bytes);
-  put(bytes, state->crc);
-  write_file_atomic(path, bytes);
-  state->open();
-  return ReadoutJournalWriter(std::move(state));
+  const std::uint32_t crc = crc32(bytes);
+  put(bytes, crc);
+  return ReadoutJournalWriter(std::make_unique<State>(State{AppendFile::create(path, bytes), crc}));
 }
 
 ReadoutJournalWriter ReadoutJournalWriter::resume(const std::filesystem::path& path,
                                                   const ReadoutJournal& journal) {
-  auto state = std::make_unique<State>();
-  state->name = path.string();
-  state->open();
-  if (::ftruncate(state->fd, static_cast<off_t>(journal.valid_bytes)) != 0)
-    fail(state->name, fmt::format("its torn tail cannot be cut off: {}", std::strerror(errno)));
+  auto state = std::make_unique<State>(
+      State{AppendFile::open(path, journal.file_bytes, journal.valid_bytes)});
   const std::vector<std::uint8_t> bytes = read_file(path);
-  if (bytes.size() != journal.valid_bytes) fail(state->name, "it changed while being opened");
+  if (bytes.size() != journal.valid_bytes)
+    fail(state->file.name(), "it changed while being opened");
   state->crc = get<std::uint32_t>(bytes, bytes.size() - 4);
   return ReadoutJournalWriter(std::move(state));
 }
@@ -227,15 +220,8 @@ void ReadoutJournalWriter::append(std::uint32_t kind, std::uint32_t step,
   image.insert(image.end(), payload.begin(), payload.end());
   s.crc = crc32(image, s.crc);
   put(image, s.crc);
-  std::size_t done = 0;
-  while (done < image.size()) {
-    const ssize_t n = ::write(s.fd, image.data() + done, image.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail(s.name, fmt::format("record of step {}: {}", step, std::strerror(errno)));
-    done += static_cast<std::size_t>(n);
-  }
-  if (::fdatasync(s.fd) != 0)
-    fail(s.name, fmt::format("cannot be synced: {}", std::strerror(errno)));
+  s.file.append(image, fmt::format("record of step {}", step));
+  s.file.sync();
 }
 
 void ReadoutJournalWriter::append(const ReadoutChoice& choice) {

@@ -50,14 +50,18 @@ struct ReadoutJournal {
   std::vector<ReadoutSnapshot> snapshots;
   std::optional<std::uint32_t> end;  // step of the snapshot that is the result
   std::uint64_t valid_bytes = 0;
-  bool torn = false;  // an incomplete record followed
+  std::uint64_t file_bytes = 0;  // of the file as it was read
+  bool torn = false;             // an incomplete record followed
+  std::string damage;            // what follows instead and was left out; empty: nothing
 };
 
-// An incomplete record at the very end is dropped; anything else that does not check out is
-// Error(journal) naming the file, the record and the field.
-[[nodiscard]] ReadoutJournal read_readout_journal(const std::filesystem::path& path);
+// An incomplete record at the very end is dropped, and so is a damaged last one (`damage`): it was
+// not synced yet. Anything else that does not check out is Error(journal) naming the file, the
+// record and the field; with `salvage` all before it is kept.
+[[nodiscard]] ReadoutJournal read_readout_journal(const std::filesystem::path& path,
+                                                  bool salvage = false);
 [[nodiscard]] ReadoutJournal parse_readout_journal(std::span<const std::uint8_t> bytes,
-                                                   const std::string& name);
+                                                   const std::string& name, bool salvage = false);
 // Whether a file begins as such a journal does.
 [[nodiscard]] bool is_readout_journal(const std::filesystem::path& path);
 

@@ -34,13 +34,14 @@ void TrainingRun::start_journal(const std::filesystem::path& path) {
 }
 
 std::uint32_t TrainingRun::continue_journal(const std::filesystem::path& path,
-                                            const StepCallback& replayed) {
+                                            const StepCallback& replayed, bool salvage) {
   if (!std::filesystem::exists(path)) {
     start_journal(path);
     return next_;
   }
-  const Journal journal = read_journal(path);
+  const Journal journal = read_journal(path, {.salvage = salvage});
   require_same_run(path.string(), journal.config, config_);
+  warn_of_damage(path.string(), journal.damage, journal.file_bytes, journal.valid_bytes);
   writer_ = JournalWriter::resume(path, journal);
   for (const JournalRecord& r : journal.records) {
     replay(r);

@@ -37,10 +37,13 @@ class TrainingRun {
   // replaced.
   void start_journal(const std::filesystem::path& path);
   // The same with the journal at `path`, if there is one: Error(journal) unless it is of this run;
-  // its steps are replayed, its torn tail is cut off. Else a new one is started. Returns the number
+  // its steps are replayed, its torn or lost tail is cut off (with `salvage` all after the first
+  // damaged record). Else a new one is started. Returns the number
   // of steps that are done; `replayed` is called for each of them.
   std::uint32_t continue_journal(const std::filesystem::path& path,
-                                 const StepCallback& replayed = {});
+                                 const StepCallback& replayed = {}, bool salvage = false);
+  // The file is everybody's again.
+  void close_journal() { writer_.reset(); }
   // The next step from a record, without a pass. Error(journal) if it is not the next one.
   void replay(const JournalRecord& record);
   // The steps up to that of `last` are done: the method's weights are those after it.

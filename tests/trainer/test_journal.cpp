@@ -2,8 +2,10 @@
 // The journal: what was appended is read back; every corruption is reported with its place; a torn
 // tail is not an error.
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <cstdlib>
@@ -149,16 +151,102 @@ TEST_CASE("journal: a flipped bit anywhere, a dropped or swapped record is an er
     for (const int bit : {0, 3, 7}) {
       auto bad = bytes;
       bad[i] = static_cast<std::uint8_t>(bad[i] ^ (1 << bit));
-      CHECK_THROWS_AS(static_cast<void>(parse_journal(bad, "j")), Error);
+      if (i + 30 + 4 < bytes.size()) {
+        CHECK_THROWS_AS(static_cast<void>(parse_journal(bad, "j")), Error);
+      } else {  // no whole record behind it: it may never have been written, and is left out
+        const Journal j = parse_journal(bad, "j");
+        CHECK(j.records.size() == (i + 30 < bytes.size() ? 2 : 3));
+        CHECK_FALSE(j.damage.empty());
+        CHECK(j.valid_bytes + 30 * (4 - j.records.size()) == bytes.size());
+      }
     }
   }
-  auto dropped = bytes;
-  dropped.erase(dropped.end() - 2 * 30, dropped.end() - 30);
+  // Whole records follow.
+  const auto longer = written(dir.path / "k", 2, 8);
+  auto dropped = longer;
+  dropped.erase(dropped.end() - 6 * 30, dropped.end() - 5 * 30);
   CHECK_THROWS_WITH_AS(static_cast<void>(parse_journal(dropped, "j")),
                        doctest::Contains("record 2"), Error);
-  auto swapped = bytes;
-  std::swap_ranges(swapped.end() - 30, swapped.end(), swapped.end() - 60);
-  CHECK_THROWS_AS(static_cast<void>(parse_journal(swapped, "j")), Error);
+  auto swapped = longer;
+  std::swap_ranges(swapped.end() - 6 * 30, swapped.end() - 5 * 30, swapped.end() - 7 * 30);
+  CHECK_THROWS_WITH_AS(static_cast<void>(parse_journal(swapped, "j")),
+                       doctest::Contains("record 1"), Error);
+}
+
+TEST_CASE("journal: what a power cut leaves at the end is left out, more is refused or salvaged") {
+  const TempDir dir;
+  const std::uint32_t steps = 600;
+  const auto path = dir.path / "j";
+  const auto bytes = written(path, 1, steps);
+  const std::size_t size = 29;
+  const auto damaged = [&](std::size_t from_end, std::size_t count) {
+    auto bad = bytes;
+    std::fill_n(bad.end() - static_cast<std::ptrdiff_t>(from_end), count, std::uint8_t{0});
+    return bad;
+  };
+  const auto left = [&](const std::vector<std::uint8_t>& bad, const JournalReading& how) {
+    return parse_journal(bad, "j", how).records.size();
+  };
+  // Zeros up to the end, of at most the records that are not synced.
+  for (const std::size_t lost : {1U, 7U, 255U, 256U}) {
+    const auto bad = damaged(lost * size, lost * size);
+    const Journal j = parse_journal(bad, "j");
+    CHECK(j.records.size() == steps - lost);
+    CHECK(j.damage.find(fmt::format("record {} ", steps - lost)) == 0);
+    write_file_atomic(path, std::span<const std::uint8_t>(bad), false);
+    auto w = JournalWriter::resume(path, j);
+    for (auto s = static_cast<std::uint32_t>(steps - lost); s < steps; ++s) w.append(record(s, 1));
+    CHECK(read_file(path) == bytes);
+  }
+  const auto more = damaged(257 * size, 257 * size);
+  CHECK_THROWS_WITH_AS(static_cast<void>(parse_journal(more, "j")),
+                       doctest::Contains("j: record 343 "), Error);
+  CHECK(left(more, {.salvage = true}) == 343);
+  CHECK(left(more, {.records = 343}) == 343);
+  CHECK(parse_journal(more, "j", {.records = 343}).damage.empty());
+  CHECK_THROWS_AS(static_cast<void>(parse_journal(more, "j", {.records = 344})), Error);
+  // Whole records behind the damage: a lost block, or something that no power cut does.
+  CHECK(left(damaged(100 * size, 600), {}) == steps - 100);
+  CHECK_THROWS_AS(static_cast<void>(parse_journal(damaged(100 * size, 400), "j")), Error);
+  CHECK(left(damaged(100 * size, 400), {.salvage = true}) == steps - 100);
+}
+
+TEST_CASE("journal: a record that checks out and holds what no host writes is an error") {
+  const TempDir dir;
+  const auto refused = [&](std::uint32_t step_register, std::int8_t coefficient, const char* says) {
+    {
+      auto w = JournalWriter::create(dir.path / "j", config(1));
+      w.append(record(0, 1));
+      JournalRecord r = record(1, 1);
+      r.step_register = step_register;
+      r.coefficients[0] = coefficient;
+      w.append(r);
+    }
+    CHECK_THROWS_WITH_AS(static_cast<void>(read_journal(dir.path / "j")), doctest::Contains(says),
+                         Error);
+  };
+  refused(17U << 16 | 40000, 1, "record 1 (byte");
+  refused(17U << 16 | 40000, 1, "STEP is 0x119c40, expected a shift of at most 16");
+  refused(1U << 22 | 40000, 1, "STEP is 0x409c40");
+  refused(40000, -128, "a coefficient is -128, expected at least -127");
+}
+
+TEST_CASE("journal: it is not cut where another process appended since it was read") {
+  const TempDir dir;
+  const auto path = dir.path / "j";
+  written(path, 2, 4);
+  const Journal before = read_journal(path);
+  {
+    auto w = JournalWriter::resume(path, before);
+    w.append(record(4, 2));
+    CHECK_THROWS_WITH_AS(JournalWriter::resume(path, before), doctest::Contains("in use by"),
+                         Error);
+    CHECK_THROWS_WITH_AS(JournalWriter::create(path, config(2)), doctest::Contains("in use by"),
+                         Error);
+  }
+  CHECK_THROWS_WITH_AS(JournalWriter::resume(path, before), doctest::Contains("when it was read"),
+                       Error);
+  CHECK(read_journal(path).records.size() == 5);
 }
 
 TEST_CASE("journal: the wrong step, pair count or file is refused with its name") {

@@ -63,13 +63,19 @@ TEST_CASE(
   const std::vector<std::uint8_t> bytes = read_file(path);
 
   // Killed between the record of step 7 and its update.
-  Process killed(config);
-  updates = 0;
-  killed.target.before_update = [&] {
-    if (++updates == 8) throw std::runtime_error("killed");
-  };
-  killed.run.start_journal(path);
-  CHECK_THROWS(killed.run.run());
+  {
+    Process killed(config);
+    updates = 0;
+    killed.target.before_update = [&] {
+      if (++updates == 8) throw std::runtime_error("killed");
+    };
+    CHECK_THROWS_WITH_AS(killed.run.start_journal(path), doctest::Contains("in use by"), Error);
+    whole.run.close_journal();
+    killed.run.start_journal(path);
+    CHECK_THROWS(killed.run.run());
+    Process other(config);
+    CHECK_THROWS_WITH_AS(other.run.continue_journal(path), doctest::Contains("in use by"), Error);
+  }
   Process continued(config);
   std::vector<std::uint32_t> replayed;
   CHECK(continued.run.continue_journal(
@@ -79,6 +85,7 @@ TEST_CASE(
   CHECK(continued.run.run() == RunEnd::finished);
   CHECK(continued.target.w == whole.target.w);
   CHECK(read_file(path) == bytes);
+  continued.run.close_journal();
 
   Process again(config);
   CHECK(again.run.continue_journal(path) == 20);
@@ -106,6 +113,7 @@ TEST_CASE(
   int asked = 0;
   CHECK(first.run.run({.stop = [&] { return ++asked == 3; }}) == RunEnd::stopped);
   CHECK(first.run.next_step() == 7);
+  first.run.close_journal();
   Process second(config);
   CHECK(second.run.continue_journal(dir.path() / "j") == 7);
   CHECK(second.run.run() == RunEnd::finished);
@@ -152,6 +160,7 @@ TEST_CASE("trainer: the journal of another run is refused with the field, and st
     Process p(config);
     p.run.start_journal(path);
     CHECK(p.run.run({.until = 3}) == RunEnd::limit);
+    p.run.close_journal();
     change_header(path, change);
     const std::vector<std::uint8_t> bytes = read_file(path);
     Process q(config);
@@ -160,6 +169,8 @@ TEST_CASE("trainer: the journal of another run is refused with the field, and st
     CHECK(read_file(path) == bytes);
   };
   refused([](RunConfig& c) { c.forward.seed = 2; }, "another run: seed is 2, expected 1");
+  refused([](RunConfig& c) { c.forward.seed_rule = SeedRule::counting; },
+          "seed_rule is missing, expected \"hashed\"");
   refused([](RunConfig& c) { c.base_digest = 2; }, "base_digest is 2, expected 1");
   refused([](RunConfig& c) { c.data_digest = 9; }, "data_digest is 9, expected 0");
   refused([](RunConfig& c) { c.forward.steps = 21; }, "steps is 21, expected 20");
@@ -183,6 +194,7 @@ TEST_CASE("trainer: the header's text is checked field by field, once") {
     CHECK_THROWS_WITH_AS(static_cast<void>(parse_run_config(bad, "j")), doctest::Contains(what),
                          Error);
   };
+  refused("\"hashed\"", "\"salted\"", "header: seed_rule is \"salted\", expected hashed");
   refused("\"pairs\":3", "\"pairs\":9", "j: header: pairs is 9, expected 1..8");
   refused("\"batch\":2", "\"batch\":-2", "config.batch is -2, expected 1..2147483647");
   refused("\"batch\":2", "\"batch\":\"2\"", "config.batch is \"2\", expected 1..");
@@ -211,6 +223,7 @@ TEST_CASE(
   const Journal journal = read_journal(folder / "ref.lmj");
   const std::vector<std::uint8_t> bytes = read_file(folder / "ref.lmj");
   const std::string text = to_text(journal.config);
+  CHECK(journal.config.forward.seed_rule == SeedRule::counting);
   CHECK(std::string(bytes.begin() + 12,
                     bytes.begin() + 12 + static_cast<std::ptrdiff_t>(text.size())) == text);
   CHECK(weights_hash(replay_network(base, journal, "ref.lmj", 3000, open_model, {})) ==
