@@ -45,7 +45,7 @@ test: setup              ## every check, release and sanitizer builds; ends with
 	@python3 tests/run.py --make "$(SUBMAKE)" --jobs $(JOBS) --cxx $(CXX) $(TEST_TARGETS)
 run: setup               ## adapt a shifted network by fixed-point forward gradients: the main demonstration
 	@$(MAKE) --no-print-directory build
-	build/lastmile run $(if $(DATA),--data $(DATA)) $(RUN_ARGS)
+	build/lastmile run $(if $(findstring --resume,$(RUN_ARGS)),,--overwrite) $(if $(DATA),--data $(DATA)) $(RUN_ARGS)
 lint:                    ## formatting, clang-tidy, layering, RTL lint: warnings are errors
 	@python3 tests/lint/lint.py --make "$(SUBMAKE)" --jobs $(JOBS)
 format:                  ## reformat the C++ sources in place

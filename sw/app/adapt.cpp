@@ -11,7 +11,9 @@
 #include <utility>
 
 #include "sw/base/error.hpp"
+#include "sw/base/io.hpp"
 #include "sw/base/rng.hpp"
+#include "sw/base/stop.hpp"
 #include "sw/trainer/fixed_training.hpp"
 
 namespace lastmile {
@@ -93,6 +95,7 @@ double loss_rise(const QuantizedNetwork& network, const TensorTraining& tensor,
   const double base = target.loss(spec::Polarity::none_, 0);
   double rise = 0;
   for (std::uint64_t i = 0; i < kCurvatureProbes; ++i) {
+    stop_if_asked();
     const std::uint64_t seed = sub_seed(o.forward.seed, kCurvatureStream + i);
     rise +=
         (target.loss(spec::Polarity::plus_, seed) + target.loss(spec::Polarity::minus_, seed)) / 2 -
@@ -103,8 +106,8 @@ double loss_rise(const QuantizedNetwork& network, const TensorTraining& tensor,
 
 }  // namespace
 
-std::vector<TensorTraining> plan_training(const QuantizedNetwork& network, const AdaptOptions& o,
-                                          const Dataset& train, const DeviceOpener& open) {
+void check_adapt_options(const Network& network, const AdaptOptions& o) {
+  static_cast<void>(trainable_layers(network, o.layers));
   if (!(o.keep > 0 && o.keep <= 1))
     throw Error(ErrorKind::usage,
                 fmt::format("keep is {}, expected above 0 and at most 1", o.keep));
@@ -114,6 +117,11 @@ std::vector<TensorTraining> plan_training(const QuantizedNetwork& network, const
       throw Error(ErrorKind::usage,
                   fmt::format("{} is {}, expected a number above 0", name, value));
   }
+}
+
+std::vector<TensorTraining> plan_training(const QuantizedNetwork& network, const AdaptOptions& o,
+                                          const Dataset& train, const DeviceOpener& open) {
+  check_adapt_options(network.network, o);
   const double step =
       o.step / (o.forward.pairs * (o.forward.estimator == Estimator::scaled ? 127.0 : 1.0));
   const bool measured = o.unit == AmplitudeUnit::curvature;
@@ -163,7 +171,11 @@ FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTra
   FixedResult result;
   result.before = evaluate_fixed(start, test, open, o.fixed);
 
-  FixedTraining training(start, run_config(start, train, o, plan), train, open, o.fixed);
+  RunConfig config = run_config(start, train, o, plan);
+  // A journal keeps its rule of seeds.
+  if (journal.resume && !journal.path.empty() && kind_of(journal.path) == FileKind::file)
+    config.forward.seed_rule = read_journal(journal.path, {.records = 0}).config.forward.seed_rule;
+  FixedTraining training(start, config, train, open, o.fixed);
   FixedTarget& target = training.target();
   TrainingRun& run = training.run();
   if (say)
@@ -171,8 +183,8 @@ FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTra
   CurveRecorder recorder(o, result);
   if (!journal.path.empty() && !journal.resume) run.start_journal(journal.path);
   if (!journal.path.empty() && journal.resume) {
-    const std::uint32_t done =
-        run.continue_journal(journal.path, [&](const JournalRecord& r) { recorder.replayed(r); });
+    const std::uint32_t done = run.continue_journal(
+        journal.path, [&](const JournalRecord& r) { recorder.replayed(r); }, journal.salvage);
     if (say && done != 0)
       say(fmt::format("{}: {} steps replayed, continuing", journal.path.string(), done));
   }
@@ -217,9 +229,14 @@ FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTra
 }
 
 QuantizedNetwork replay_journal(const QuantizedNetwork& base, const std::filesystem::path& path,
-                                std::optional<std::uint32_t> steps, const DeviceOpener& open,
-                                const FixedOptions& how, const ProgressOptions& progress) {
-  const Journal journal = read_journal(path);
+                                std::optional<std::uint32_t> steps, bool salvage,
+                                const DeviceOpener& open, const FixedOptions& how,
+                                const ProgressOptions& progress) {
+  // What lies behind the steps that are wanted may be damaged.
+  const Journal journal =
+      read_journal(path, {.records = steps.value_or(UINT32_MAX), .salvage = salvage});
+  if (!steps || journal.records.size() < *steps)
+    warn_of_damage(path.string(), journal.damage, journal.file_bytes, journal.valid_bytes);
   const std::uint32_t to = steps.value_or(static_cast<std::uint32_t>(journal.records.size()));
   Progress bar("replaying", to, progress);
   return replay_network(base, journal, path.string(), to, open, how,
@@ -240,6 +257,7 @@ AdaptResult adapt_float(const QuantizedNetwork& network, std::span<const TensorT
   ForwardGradient method(target, train.size(), o.forward);
   TrainingRun run(method, {.forward = o.forward});
   run.run({}, [&](const JournalRecord& r) {
+    stop_if_asked();
     recorder.step(r, [&] { return evaluate_float(golden, params, curve_test).percent(); });
     bar.add();
     bar.note(fmt::format("loss {:.3f}", recorder.mean()));

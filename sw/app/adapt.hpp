@@ -70,6 +70,9 @@ struct FixedResult : AdaptResult {
   std::string memory_text;  // what makes the peak
 };
 
+// Error(usage) for what can be known before anything is measured: names of layers, ranges.
+void check_adapt_options(const Network& network, const AdaptOptions& options);
+
 // Trainable tensors with their amplitudes. `step` is divided among the pairs (and for the scaled
 // estimator so that it is the step of a pair whose difference is the root mean square of those at
 // the start). Unit curvature measures on `train` with fixed-point passes: the same plan on every
@@ -89,7 +92,8 @@ struct FixedResult : AdaptResult {
 // Where an adaptation is kept; an empty path: nowhere.
 struct JournalFile {
   std::filesystem::path path;
-  bool resume = false;  // go on with the file if it exists (it must be of this run); else replaced
+  bool resume = false;   // go on with the file if it exists (it must be of this run); else replaced
+  bool salvage = false;  // with resume: all before the first damaged record, whatever follows
 };
 [[nodiscard]] FixedResult adapt_fixed(const QuantizedNetwork& start,
                                       std::span<const TensorTraining> plan, const Dataset& train,
@@ -101,7 +105,7 @@ struct JournalFile {
 // forward pass. steps: all of them unless given.
 [[nodiscard]] QuantizedNetwork replay_journal(const QuantizedNetwork& base,
                                               const std::filesystem::path& journal,
-                                              std::optional<std::uint32_t> steps,
+                                              std::optional<std::uint32_t> steps, bool salvage,
                                               const DeviceOpener& open, const FixedOptions& how,
                                               const ProgressOptions& progress);
 

@@ -8,6 +8,8 @@
 
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
+#include "sw/base/json_text.hpp"
+#include "sw/base/stop.hpp"
 #include "sw/quantizer/file.hpp"
 #include "sw/trainer/fixed_training.hpp"
 
@@ -108,20 +110,38 @@ void name_commands(json& report, const Program& program) {
   }
 }
 
+// A waveform that was asked for is there, or the run has failed: half of one would mislead.
+void require_trace(const json& report) {
+  const auto trace = report.find("trace");
+  if (trace == report.end() || trace->at("complete").get<bool>()) return;
+  const std::string file = trace->at("file").get<std::string>();
+  std::error_code none;
+  std::filesystem::remove(file, none);
+  throw Error(ErrorKind::usage,
+              fmt::format("{}: no waveform: trace_from and trace_cycles reach beyond the {} cycles "
+                          "of a step",
+                          file, trace->at("cycles").get<std::uint64_t>()));
+}
+
 }  // namespace
 
 CosimOutcome cosimulate(CosimOptions& o, const DeviceOpener& model, const OpenBackend& open,
                         const ReplayLine& replay_line, const Say& say,
                         const ProgressOptions& progress) {
-  std::filesystem::create_directories(o.out);
-  if (o.report.has_parent_path()) std::filesystem::create_directories(o.report.parent_path());
+  if (o.steps > UINT32_MAX - o.from)
+    throw Error(ErrorKind::usage, fmt::format("from is {} and steps is {}, expected a sum below "
+                                              "2^32",
+                                              o.from, o.steps));
+  make_folder(o.out);
+  make_folder(o.report.parent_path());
   const Task task = load_task(o.run.task);
   const Dataset train = task.kind == TaskKind::audio
                             ? speaker_data(task, o.run.speaker.value_or(0)).adapt
                             : task.adapt;
   const QuantizedNetwork base = base_network(o, task, say, progress);
-  const Journal journal =
-      o.journal.empty() ? model_journal(o, base, train, model) : read_journal(o.journal);
+  const Journal journal = o.journal.empty()
+                              ? model_journal(o, base, train, model)
+                              : read_journal(o.journal, {.records = o.from + o.steps});
   const std::string name = o.journal.string();
   require_current_rule(journal, name);
   require_same_base(name, journal.config, base);
@@ -129,7 +149,7 @@ CosimOutcome cosimulate(CosimOptions& o, const DeviceOpener& model, const OpenBa
   const auto available = static_cast<std::uint32_t>(journal.records.size());
   if (o.from >= available || o.steps > available - o.from)
     throw Error(ErrorKind::usage, fmt::format("steps {} to {}, but {} has {}", o.from,
-                                              o.from + o.steps, name, available));
+                                              std::uint64_t{o.from} + o.steps, name, available));
 
   const Given given{o, base, journal, train, model};
   FixedTraining training(given.before(o.from, progress), journal.config, train,
@@ -148,12 +168,14 @@ CosimOutcome cosimulate(CosimOptions& o, const DeviceOpener& model, const OpenBa
   std::uint32_t done = 0;
   try {
     for (; done < o.steps; ++done) {
+      stop_if_asked();
       training.run().verify(journal.records[o.from + done]);
       bar.add();
     }
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::mismatch && e.kind() != ErrorKind::device) throw;
     outcome.failure = e.what();
+    outcome.kind = e.kind();
   }
   bar.finish();
   report["steps"] = done;
@@ -163,6 +185,7 @@ CosimOutcome cosimulate(CosimOptions& o, const DeviceOpener& model, const OpenBa
   if (const std::string measured = target.device().report(); !measured.empty())
     report.update(json::parse(measured));
   name_commands(report, target.driver().program());
+  if (outcome.failure.empty()) require_trace(report);
   if (!outcome.failure.empty()) {
     outcome.replay = replay_line(o, o.from + done);
     report["failure"] = outcome.failure;
@@ -174,7 +197,7 @@ CosimOutcome cosimulate(CosimOptions& o, const DeviceOpener& model, const OpenBa
       report["waveform"] = outcome.waveform;
     }
   }
-  write_file_atomic(o.report, report.dump(1) + "\n");
+  write_file_atomic(o.report, json_text(report, 1) + "\n");
   return outcome;
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "sw/app/run.hpp"
+#include "sw/base/error.hpp"
 
 namespace lastmile {
 
@@ -32,10 +33,11 @@ using OpenBackend = std::function<DeviceOpener(const std::string& backend_option
 using ReplayLine = std::function<std::string(const CosimOptions& options, std::uint32_t step)>;
 
 struct CosimOutcome {
-  nlohmann::json report;  // fields: sim/README.md
-  std::string failure;    // empty: no difference
-  std::string waveform;   // what to tell of the waveform, if anything
-  std::string replay;     // the command that repeats the step with the difference
+  nlohmann::json report;                 // fields: sim/README.md
+  std::string failure;                   // empty: no difference
+  ErrorKind kind = ErrorKind::mismatch;  // of the failure: a difference, or the device's error
+  std::string waveform;                  // what to tell of the waveform, if anything
+  std::string replay;                    // the command that repeats the step with the difference
 };
 // Fills in what the options leave to it (input, journal).
 [[nodiscard]] CosimOutcome cosimulate(CosimOptions& options, const DeviceOpener& model,

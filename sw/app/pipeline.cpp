@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "sw/base/error.hpp"
+#include "sw/base/stop.hpp"
 #include "sw/golden/golden.hpp"
 #include "sw/golden/npz.hpp"
 
@@ -39,7 +40,10 @@ Pretrained pretrain(const Task& task, const Network& network, const PretrainOpti
   const auto examples = static_cast<std::int64_t>(task.pretrain.size());
   Progress bar("pre-training", o.epochs * (examples / o.batch), progress);
   TrainCallbacks callbacks;
-  callbacks.on_step = [&](std::int64_t, std::int64_t, const BatchLoss&) { bar.add(); };
+  callbacks.on_step = [&](std::int64_t, std::int64_t, const BatchLoss&) {
+    stop_if_asked();
+    bar.add();
+  };
   callbacks.on_epoch = [&](const EpochReport& r) {
     bar.note(fmt::format("loss {:.3f}, accuracy {:.1f} %", r.loss, 100 * r.accuracy));
   };

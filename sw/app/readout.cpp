@@ -11,6 +11,7 @@
 
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
+#include "sw/base/stop.hpp"
 #include "sw/quantizer/file.hpp"
 
 namespace lastmile {
@@ -48,6 +49,7 @@ nlohmann::json header_of(const QuantizedNetwork& base, const Dataset& train,
   if (r.inner_steps == 0) return h;
   h["inner_steps"] = r.inner_steps;
   h["pairs"] = r.pairs;
+  if (r.seed_rule == SeedRule::hashed) h["seed_rule"] = "hashed";
   h["distribution"] = spec::to_string(o.fixed.distribution);
   for (const TensorTraining& t : inner)
     h["inner"].push_back({{"tensor", t.tensor}, {"eps_lsb", t.eps_lsb}, {"step_lsb", t.step_lsb}});
@@ -142,21 +144,30 @@ void count_cost(const Network& network, const ReadoutOutcome& out, const Readout
                 (static_cast<double>(batch) * static_cast<double>(m.below + m.head));
 }
 
+// A journal keeps its rule of seeds: those that do not say are of before there was a choice.
+SeedRule seed_rule_of(const JournalFile& file) {
+  if (!file.resume || file.path.empty() || kind_of(file.path) != FileKind::file)
+    return SeedRule::hashed;
+  const ReadoutJournal found = read_readout_journal(file.path, file.salvage);
+  return found.header.contains("seed_rule") ? SeedRule::hashed : SeedRule::counting;
+}
+
 // The journal of a run: what it has already, and what it goes on in.
 struct OpenJournal {
   std::optional<ReadoutJournalWriter> writer;  // none without a path
   ReadoutJournal from;
 };
-OpenJournal open_journal(const std::filesystem::path& path, bool resume,
-                         const nlohmann::json& header, const Say& say) {
+OpenJournal open_journal(const JournalFile& file, const nlohmann::json& header, const Say& say) {
   OpenJournal out;
+  const std::filesystem::path& path = file.path;
   if (path.empty()) return out;
-  if (!resume || !std::filesystem::exists(path)) {
+  if (!file.resume || !std::filesystem::exists(path)) {
     out.writer = ReadoutJournalWriter::create(path, header);
     return out;
   }
-  out.from = read_readout_journal(path);
+  out.from = read_readout_journal(path, file.salvage);
   require_same_run(path.string(), out.from.header, header);
+  warn_of_damage(path.string(), out.from.damage, out.from.file_bytes, out.from.valid_bytes);
   out.writer = ReadoutJournalWriter::resume(path, out.from);
   if (say)
     say(fmt::format("{}: continuing after step {}", path.string(),
@@ -224,8 +235,8 @@ void report(const ReadoutNetwork& readout, FixedReadout& target, const ReadoutSp
 
 ReadoutResult adapt_readout(const QuantizedNetwork& base, const Dataset& train, const Dataset& test,
                             const ReadoutAdaptOptions& o, const DeviceOpener& open,
-                            const std::filesystem::path& journal_path, bool resume,
-                            const ProgressOptions& progress, const Say& say) {
+                            const JournalFile& file, const ProgressOptions& progress,
+                            const Say& say) {
   ReadoutResult result;
   result.before = evaluate_fixed(base, test, open, o.fixed);
   const ReadoutNetwork readout = make_readout_network(base, o.readout);
@@ -235,6 +246,7 @@ ReadoutResult adapt_readout(const QuantizedNetwork& base, const Dataset& train, 
   options.run.batch =
       static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(o.run.batch), split.train));
   options.fixed.batch = options.run.batch;
+  options.run.seed_rule = seed_rule_of(file);
   check_options(options.run, split.train);
   const Clock::time_point begin = Clock::now();
   const double largest =
@@ -246,8 +258,7 @@ ReadoutResult adapt_readout(const QuantizedNetwork& base, const Dataset& train, 
                       inner);
   if (say)
     for (const std::string& note : target.driver().program().notes) say("note: " + note);
-  OpenJournal journal =
-      open_journal(journal_path, resume, header_of(base, train, options, largest, inner), say);
+  OpenJournal journal = open_journal(file, header_of(base, train, options, largest, inner), say);
 
   const Dataset curve_test = head_of(test, o.evaluation_examples);
   SnapshotCurve curve(options, network, target.passes());
@@ -259,6 +270,8 @@ ReadoutResult adapt_readout(const QuantizedNetwork& base, const Dataset& train, 
   std::uint64_t steps = 0;
   ReadoutCallbacks callbacks;
   callbacks.on_step = [&](const ReadoutReport& r) {
+    if (const int signal = stop_signal(); signal != 0)
+      throw Stopped(signal, "while readouts train");
     ++steps;
     bar.add();
     bar.note(fmt::format("loss {:.3f}", r.loss));
@@ -308,7 +321,10 @@ AdaptResult adapt_readout_float(const QuantizedNetwork& base, const FloatParams<
     if (fixed.rates[i] == fixed.rate) from.choice->rate = static_cast<int>(i);
   Progress bar("adapting (readouts, float)", run.steps, progress);
   ReadoutCallbacks callbacks;
-  callbacks.on_step = [&](const ReadoutReport&) { bar.add(); };
+  callbacks.on_step = [&](const ReadoutReport&) {
+    stop_if_asked();
+    bar.add();
+  };
   callbacks.on_snapshot = [&](const ReadoutSnapshot& s) {
     result.curve.push_back({s.step, s.step, s.loss, kNan});
   };
@@ -323,9 +339,10 @@ AdaptResult adapt_readout_float(const QuantizedNetwork& base, const FloatParams<
 
 QuantizedNetwork replay_readout_journal(const QuantizedNetwork& base,
                                         const std::filesystem::path& path,
-                                        std::optional<std::uint32_t> steps) {
+                                        std::optional<std::uint32_t> steps, bool salvage) {
   const std::string name = path.string();
-  const ReadoutJournal journal = read_readout_journal(path);
+  const ReadoutJournal journal = read_readout_journal(path, salvage);
+  warn_of_damage(name, journal.damage, journal.file_bytes, journal.valid_bytes);
   ReadoutOptions o;
   std::vector<std::uint32_t> inner;
   try {
@@ -420,7 +437,10 @@ class BackpropSearch {
     FloatParams<float> params = start_;
     Progress bar(what, epochs * steps_of_epoch(), progress_);
     TrainCallbacks callbacks;
-    callbacks.on_step = [&](std::int64_t, std::int64_t, const BatchLoss&) { bar.add(); };
+    callbacks.on_step = [&](std::int64_t, std::int64_t, const BatchLoss&) {
+      stop_if_asked();
+      bar.add();
+    };
     callbacks.on_epoch = [&](const EpochReport& r) {
       const auto steps = static_cast<std::uint64_t>(r.epoch * steps_of_epoch());
       best.curve.push_back({static_cast<std::uint32_t>(steps), 3 * steps, r.loss, kNan});

@@ -58,11 +58,10 @@ struct ReadoutResult : AdaptResult {
   std::string memory_text;
 };
 
-// journal, resume: as in adapt_fixed.
+// journal: as in adapt_fixed.
 [[nodiscard]] ReadoutResult adapt_readout(const QuantizedNetwork& base, const Dataset& train,
                                           const Dataset& test, const ReadoutAdaptOptions& options,
-                                          const DeviceOpener& open,
-                                          const std::filesystem::path& journal, bool resume,
+                                          const DeviceOpener& open, const JournalFile& journal,
                                           const ProgressOptions& progress, const Say& say);
 
 // The same batches and the rate that the fixed-point run chose. `start`: float parameters of the
@@ -78,7 +77,8 @@ struct ReadoutResult : AdaptResult {
 // `steps`, one of its snapshots), without data.
 [[nodiscard]] QuantizedNetwork replay_readout_journal(const QuantizedNetwork& base,
                                                       const std::filesystem::path& journal,
-                                                      std::optional<std::uint32_t> steps);
+                                                      std::optional<std::uint32_t> steps,
+                                                      bool salvage = false);
 
 // Backpropagation with momentum. Rates a factor of 3 apart train for a fifth of the epochs each,
 // on what is not held out; if the best is the first or the last of the grid, the grid grows by one,

@@ -6,11 +6,15 @@
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
+#include "sw/base/json_text.hpp"
+#include "sw/base/stop.hpp"
 #include "sw/golden/checkpoint.hpp"
 #include "sw/quantizer/file.hpp"
 #include "sw/report/html.hpp"
@@ -146,6 +150,127 @@ Start start_of(const QuantizedNetwork& network, const FloatParams<float>& params
   return out;
 }
 
+// The part of a file name that a domain gives. Speakers are called as their data set pleases.
+std::string file_word(const std::string& name) {
+  constexpr std::size_t kMost = 64;
+  std::string out;
+  for (const char c : name.substr(0, kMost)) {
+    const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                       c == '-' || c == '_' || c == '.' || c == '=';
+    out += plain ? c : '_';
+  }
+  // Two names must not become one.
+  return out == name ? out : fmt::format("{}-{:016x}", out, xxh64(bytes_of(std::span(name))));
+}
+
+// Everything that would end the run after hours of it.
+void check_before(const RunOptions& o, const Network& network, const std::vector<Domain>& domains) {
+  for (const Domain& d : domains) {
+    const std::size_t examples = d.train.size();
+    AdaptOptions adapt = o.adapt;
+    adapt.forward.batch = std::min(adapt.forward.batch, static_cast<int>(examples));
+    check_adapt_options(network, adapt);
+    check_options(adapt.forward, examples);
+    if (!o.with_readout && !o.with_both) continue;
+    ReadoutRunOptions readout = o.readout.run;
+    readout.batch = std::min(readout.batch, static_cast<int>(examples));
+    check_options(readout, examples);
+  }
+}
+
+// What `out` holds of a run, and whether this one may go on with it.
+class RunState {
+ public:
+  RunState(const RunOptions& o, const Task& task)
+      : path_(o.out / kRunState),
+        wanted_({{"settings", o.settings}, {"data_digest", data_digest(task.pretrain)}}) {
+    const bool known = kind_of(path_) == FileKind::file;
+    if (known && o.resume) {
+      require_same(json::parse(read_text_file(path_), nullptr, false));
+      continues_ = true;
+      return;
+    }
+    if (o.resume)
+      for (const char* file : {"quantized.lmq", "journal.lmj", "readout.lmj", "both.lmj"})
+        if (kind_of(o.out / file) == FileKind::file)
+          throw Error(ErrorKind::journal,
+                      fmt::format("{}: it has {} but no {}: what run it is of is not known; "
+                                  "expected --overwrite, or another folder",
+                                  o.out.string(), file, kRunState));
+    // Of a run whose folder was made before there were such files, too: a kill would leave its
+    // weights beside this run's state.
+    if (known || kind_of(o.out / "quantized.lmq") == FileKind::file) remove_old(o);
+    write_file_atomic(path_, json_text(wanted_, 1) + "\n");
+  }
+  // `file` is there, and of this run.
+  [[nodiscard]] bool has(const std::filesystem::path& file) const {
+    return continues_ && kind_of(file) == FileKind::file;
+  }
+  [[nodiscard]] bool continues() const { return continues_; }
+
+ private:
+  void require_same(const json& found) const {
+    if (found == json::parse(json_text(wanted_))) return;
+    const auto value = [](const json& j, const std::string& key) {
+      return j.is_object() && j.contains("settings") && j["settings"].is_object() &&
+                     j["settings"].contains(key)
+                 ? json_text(j["settings"][key])
+                 : std::string("not given");
+    };
+    std::vector<std::string> keys;
+    for (const json* j : {&wanted_, &found})
+      if (j->is_object() && j->contains("settings") && (*j)["settings"].is_object())
+        for (const auto& item : (*j)["settings"].items()) keys.push_back(item.key());
+    for (const std::string& key : keys)
+      if (value(wanted_, key) != value(found, key))
+        throw Error(ErrorKind::journal,
+                    fmt::format("{}: it is of another run: --{} is {}, expected {}", path_.string(),
+                                key, value(found, key), value(wanted_, key)));
+    throw Error(ErrorKind::journal,
+                fmt::format("{}: it is of a run on other data", path_.string()));
+  }
+  // What an earlier run left would not belong to this one.
+  void remove_old(const RunOptions& o) const {
+    for (const auto& entry : std::filesystem::directory_iterator(o.out)) {
+      const std::filesystem::path& p = entry.path();
+      const std::string stem = p.stem().string(), extension = p.extension().string();
+      const std::string kind = stem.substr(0, stem.find('-'));
+      const bool readouts = kind == "readout" || kind == "both";
+      const bool mine = (extension == ".lmj" && (kind == "journal" || readouts)) ||
+                        (extension == ".lmq" && (kind == "adapted" || kind == "statistics" ||
+                                                 readouts || stem == "quantized")) ||
+                        (p.filename() == "float.lmc" && o.checkpoint.empty());
+      if (mine && entry.is_regular_file()) std::filesystem::remove(p);
+    }
+  }
+
+  std::filesystem::path path_;
+  json wanted_;
+  bool continues_ = false;
+};
+
+// The weights to start from: those that an earlier start trained, if this run goes on.
+Pretrained pretrained_of(const RunOptions& o, const RunState& state, const Task& task,
+                         NetworkSource described, const Say& say, const ProgressOptions& progress) {
+  const std::filesystem::path kept = o.out / "float.lmc";
+  if (!described.params && o.checkpoint.empty() && state.has(kept))
+    return starting_point(task, std::move(described), kept, o.pretrain, o.task.threads, say,
+                          progress);
+  Pretrained p = starting_point(task, std::move(described), o.checkpoint, o.pretrain,
+                                o.task.threads, say, progress);
+  if (p.trained) save_checkpoint(kept, p.network, p.params);
+  return p;
+}
+
+QuantizedNetwork quantized_of(const RunOptions& o, const RunState& state,
+                              const Pretrained& pretrained, const Task& task) {
+  const std::filesystem::path kept = o.out / "quantized.lmq";
+  if (state.has(kept)) return load_quantized(kept);
+  QuantizedNetwork q = integers_of(pretrained, task, o.quantize, o.task.threads);
+  save_quantized(kept, q);
+  return q;
+}
+
 // What the options said, as the report repeats it.
 json settings_json(const AdaptOptions& o) {
   return {{"layers", o.layers},
@@ -172,9 +297,9 @@ class Experiment {
 
   json run() {
     const auto begin = std::chrono::steady_clock::now();
-    prepare();
     const std::vector<Domain> domains = domains_of(task_, o_.speaker);
-    for (const Domain& d : domains) adapt(d, domains.size() == 1 ? "" : "-" + d.name);
+    prepare(domains);
+    for (const Domain& d : domains) adapt(d, domains.size() == 1 ? "" : "-" + file_word(d.name));
     json r = report();
     r["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     return r;
@@ -185,19 +310,21 @@ class Experiment {
     if (say_) say_(text);
   }
   [[nodiscard]] bool first() const { return per_domain_.empty(); }
+  [[nodiscard]] JournalFile journal(const std::string& name) const {
+    return {o_.out / (name + suffix_ + ".lmj"), state_->continues()};
+  }
 
   // The float network, its integers, and what both know of the source.
-  void prepare() {
+  void prepare(const std::vector<Domain>& domains) {
     NetworkSource described = load_source(o_.network, shape_of(task_));
-    std::filesystem::create_directories(o_.out);
-    std::filesystem::create_directories(o_.reports);
-    const Pretrained p = starting_point(task_, std::move(described), o_.checkpoint, o_.pretrain,
-                                        o_.task.threads, say_, progress_);
-    if (p.trained) save_checkpoint(o_.out / "float.lmc", p.network, p.params);
+    make_folder(o_.out);
+    make_folder(o_.reports);
+    check_before(o_, described.network, domains);
+    state_.emplace(o_, task_);
+    const Pretrained p = pretrained_of(o_, *state_, task_, std::move(described), say_, progress_);
     network_ = p.network;
-    source_ = integers_of(p, task_, o_.quantize, o_.task.threads);
+    source_ = quantized_of(o_, *state_, p, task_);
     source_params_ = fold_params(p.network, p.params);
-    save_quantized(o_.out / "quantized.lmq", source_);
     const Golden<float> golden(p.network, o_.task.threads);
     accuracy_["float_source"] = evaluate_float(golden, p.params, task_.source_test).percent();
     accuracy_["source"] =
@@ -213,6 +340,7 @@ class Experiment {
     domain_ = &domain;
     suffix_ = suffix;
     options_ = o_.adapt;
+    options_.limits.stop = [] { return stop_signal() != 0; };
     options_.forward.batch =
         std::min(options_.forward.batch, static_cast<int>(domain.train.size()));
     start_ = start_of(source_, source_params_, o_.statistics, domain, open_, options_.fixed);
@@ -259,8 +387,10 @@ class Experiment {
 
   void forward_gradient() {
     FixedResult f = adapt_fixed(start_.network, plan_, domain_->train, domain_->test, options_,
-                                open_, {o_.out / ("journal" + suffix_ + ".lmj"), false}, progress_,
-                                first() ? say_ : Say{});
+                                open_, journal("journal"), progress_, first() ? say_ : Say{});
+    if (f.end == RunEnd::stopped)
+      throw Stopped(stop_signal(), fmt::format("{} after step {} of {}", domain_->name, f.steps,
+                                               options_.forward.steps));
     save_quantized(o_.out / ("adapted" + suffix_ + ".lmq"), f.network);
     fixed_seconds_ += f.seconds;
     before(f.before);
@@ -279,9 +409,8 @@ class Experiment {
     readout_ = o_.readout;
     readout_.fixed = options_.fixed;
     readout_.run.inner_steps = inner_steps;
-    ReadoutResult got =
-        adapt_readout(start_.network, domain_->train, domain_->test, readout_, open_,
-                      o_.out / (name + suffix_ + ".lmj"), false, progress_, Say{});
+    ReadoutResult got = adapt_readout(start_.network, domain_->train, domain_->test, readout_,
+                                      open_, journal(name), progress_, Say{});
     save_quantized(o_.out / (name + suffix_ + ".lmq"), got.network);
     before(got.before);
     after(name, text, got.after);
@@ -346,6 +475,7 @@ class Experiment {
   const Say& say_;
   const ProgressOptions& progress_;
   Task task_;
+  std::optional<RunState> state_;  // from prepare() on
   Network network_;
   QuantizedNetwork source_;
   FloatParams<float> source_params_;  // folded
@@ -370,7 +500,7 @@ class Experiment {
 RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const Say& say,
                           const ProgressOptions& progress) {
   json report = Experiment(o, open, say, progress).run();
-  write_file_atomic(o.reports / "run.json", report.dump(2) + "\n");
+  write_file_atomic(o.reports / "run.json", json_text(report, 2) + "\n");
   write_file_atomic(o.reports / "run.html", run_page(report));
   return {std::move(report)};
 }

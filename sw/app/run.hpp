@@ -34,7 +34,11 @@ struct RunOptions {
   std::optional<int> speaker;  // audio: only this held-out speaker (index); else each in turn
   std::filesystem::path out = "build/run";          // checkpoint, quantized networks, journal
   std::filesystem::path reports = "build/reports";  // run.json, run.html
+  // Go on with the run in `out`, if there is one: it must have been asked for in the same words.
+  bool resume = false;
+  nlohmann::json settings = nlohmann::json::object();  // those words: option to value
 };
+inline constexpr const char* kRunState = "run-state.json";  // in `out`: settings and digest of data
 
 // One line per number that changed hands, as `run` prints it; the report's fields are described in
 // sw/app/README.md.

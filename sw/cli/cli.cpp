@@ -3,44 +3,91 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <exception>
-#include <stdexcept>
+#include <filesystem>
+#include <span>
+#include <sstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sw/base/error.hpp"
+#include "sw/base/stop.hpp"
+#include "sw/base/streams.hpp"
+#include "sw/base/text.hpp"
 #include "sw/cli/commands.hpp"
 
 namespace lastmile {
+namespace {
+
+// The same command line, for a shell; where the command can, it goes on.
+std::string again(std::span<char* const> argv, bool resumes) {
+  std::string line;
+  bool asked = false;
+  for (const std::string_view word : argv) {
+    if (resumes && word == "--overwrite") continue;
+    asked = asked || word == "--resume";
+    line += (line.empty() ? "" : " ") + shell_word(word);
+  }
+  return resumes && !asked ? line + " --resume" : line;
+}
+
+int stopped(const Stopped& e, const Subcommand& command, std::span<char* const> argv) {
+  const std::string_view where = e.what();
+  print_error(fmt::format("lastmile: signal {}{}{}; {}: {}\n", e.signal(), where.empty() ? "" : " ",
+                          where, command.resumes ? "to go on" : "to start again",
+                          again(argv, command.resumes)));
+  return 128 + e.signal();
+}
+
+// What goes wrong, as an exit code and a line.
+int failed(const char* what, int code, const char* prefix = "") {
+  print_error(fmt::format("lastmile: {}{}\n", prefix, printable(what)));
+  return code;
+}
+
+int run(CLI::App& app, const std::vector<Subcommand>& commands, std::span<char* const> argv) {
+  const Subcommand* command = nullptr;
+  try {
+    app.parse(static_cast<int>(argv.size()), argv.data());
+    for (const Subcommand& c : commands)
+      if (c.app->parsed()) command = &c;
+    return command == nullptr ? 1 : command->run();
+  } catch (const CLI::ParseError& e) {
+    std::ostringstream out, err;
+    const int code = app.exit(e, out, err);
+    print_result(out.str());
+    print_error(printable(err.str(), 2 * kMessageLimit, true));
+    return code == 0 ? 0 : static_cast<int>(ErrorKind::usage);
+  } catch (const Error& e) {
+    return failed(e.what(), static_cast<int>(e.kind()));
+  } catch (const Stopped& e) {
+    return stopped(e, *command, argv);
+  } catch (const std::filesystem::filesystem_error& e) {
+    return failed(e.what(), static_cast<int>(ErrorKind::input));
+  } catch (const std::exception& e) {
+    return failed(e.what(), 1, "unexpected failure: ");
+  }
+}
+
+}  // namespace
 
 int run_cli(int argc, char** argv, const DeviceOpener& model) {
+  secure_standard_streams();
+  keep_stdout_for_results();
   CLI::App app{"Lastmile: on-device adaptation with fixed-point forward gradients on an open NPU"};
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "help of all commands");
   app.footer(
-      "Exit codes: 0 done, 1 unexpected failure, 2 usage, 3 bad input, 4 device, 5 journal, 6 "
-      "mismatch.");
-  std::vector<Subcommand> commands = all_commands(app, model);
-  try {
-    app.parse(argc, argv);
-    for (const Subcommand& c : commands)
-      if (c.app->parsed()) {
-        const int code = c.run();
-        if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
-          throw std::runtime_error("the output cannot be written to stdout");
-        return code;
-      }
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : static_cast<int>(ErrorKind::usage);
-  } catch (const Error& e) {
-    fmt::print(stderr, "lastmile: {}\n", e.what());
-    return static_cast<int>(e.kind());
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "lastmile: unexpected failure: {}\n", e.what());
-    return 1;
-  }
-  return 1;
+      "Exit codes: 0 done, 1 unexpected failure, 2 usage, 3 bad input or output, 4 device, 5 "
+      "journal or folder of a run (damaged, in use, of another run), 6 mismatch, 128 + n signal "
+      "n.");
+  const std::vector<Subcommand> commands = all_commands(app, model);
+  const StopSignals signals;
+  const int code = run(app, commands, std::span(argv, static_cast<std::size_t>(argc)));
+  // What failed counts more than that it could not be told.
+  if (results_lost() && code == 0) return failed("the output cannot be written to stdout", 1);
+  return code;
 }
 
 }  // namespace lastmile

@@ -11,8 +11,9 @@
 #include <utility>
 
 #include "sw/base/error.hpp"
-#include "sw/base/io.hpp"
 #include "sw/base/stop.hpp"
+#include "sw/cli/files.hpp"
+#include "sw/cli/print.hpp"
 #include "sw/golden/checkpoint.hpp"
 #include "sw/golden/npz.hpp"
 #include "sw/import/model.hpp"
@@ -30,12 +31,10 @@ struct State {
   RunOptions run;
   std::filesystem::path input, output, journal, checkpoint;
   std::string method = "forward-gradient";
-  bool resume = false;
+  bool resume = false, overwrite = false, salvage = false;
   std::size_t test_examples = 0;  // 0: all
   std::optional<std::uint32_t> steps;
 };
-
-void print(const json& j) { fmt::print("{}\n", j.dump(2)); }
 
 json accuracy_json(const Accuracy& a) {
   return {{"accuracy", a.percent()},
@@ -57,10 +56,10 @@ void print_adapted(const State& s, const Result& r) {
     // What the model would say depends on threads and hardware parameters; a result does not.
     if (s.common.backend != "cmodel" && !r.device_report.empty())
       j["device"] = json::parse(r.device_report);
-    print(j);
+    print_json(j);
   } else {
-    fmt::print("shifted test: {:.2f} % before, {:.2f} % after {} forward passes; weights {:016x}\n",
-               r.before.percent(), r.after.percent(), r.forward_passes, weights_hash(r.network));
+    print_out("shifted test: {:.2f} % before, {:.2f} % after {} forward passes; weights {:016x}\n",
+              r.before.percent(), r.after.percent(), r.forward_passes, weights_hash(r.network));
   }
 }
 
@@ -80,10 +79,12 @@ struct AdaptationStart {
   bool made = false;  // just now: of a float model, or by channel statistics
 
   // A replay starts from the same integers: they are kept beside the journal.
+  static std::filesystem::path base(const State& s) {
+    return std::filesystem::path(s.journal).replace_extension(".base.lmq");
+  }
   void keep(const State& s) const {
     if (!made) return;
-    std::filesystem::path base = s.journal;
-    base.replace_extension(".base.lmq");
+    const std::filesystem::path base = AdaptationStart::base(s);
     save_quantized(base, network);
     if (const Say say = s.common.say())
       say(fmt::format("the start of the run is {}: what `replay --base` takes", base.string()));
@@ -114,11 +115,14 @@ SpeakerData adaptation_data(const Task& task, const RunOptions& o) {
 }  // namespace
 
 std::vector<Subcommand> all_commands(CLI::App& app, const DeviceOpener& model) {
-  return {run_command(app, model),     pretrain_command(app),       quantize_command(app),
-          adapt_command(app, model),   replay_command(app, model),  eval_command(app, model),
-          vectors_command(app, model), cosim_command(app, model),   validate_command(app, model),
-          info_command(app),           profile_command(app, model), energy_command(app),
-          import_command(app),         infer_command(app, model)};
+  std::vector<Subcommand> all = {
+      run_command(app, model),     pretrain_command(app),       quantize_command(app),
+      adapt_command(app, model),   replay_command(app, model),  eval_command(app, model),
+      vectors_command(app, model), cosim_command(app, model),   validate_command(app, model),
+      info_command(app),           profile_command(app, model), energy_command(app),
+      import_command(app),         infer_command(app, model)};
+  for (const Subcommand& c : all) strict_numbers(*c.app);
+  return all;
 }
 
 Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
@@ -147,9 +151,22 @@ Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
       ->capture_default_str();
   sub->add_option("--reports", s->run.reports, "folder for run.json and run.html")
       ->capture_default_str();
-  return {sub, [s, sub, model] {
+  add_existing(*sub, s->run.resume, s->overwrite, "the run in --out");
+  return {sub,
+          [s, sub, model] {
             audio_defaults(*sub, s->run);
             settle(s->run, s->common);
+            s->run.settings = given_options(*sub);
+            Files files;
+            reads_task(files, s->run);
+            files.reads("--checkpoint", s->run.checkpoint);
+            std::vector<std::string> state = {kRunState,     "quantized.lmq", "journal.lmj",
+                                              "adapted.lmq", "readout.lmj",   "readout.lmq",
+                                              "both.lmj",    "both.lmq",      "statistics.lmq"};
+            if (s->run.checkpoint.empty()) state.emplace_back("float.lmc");
+            files.keeps_state("--out", s->run.out, state, existing_of(s->run.resume, s->overwrite));
+            files.writes_into("--reports", s->run.reports, {"run.json", "run.html"});
+            files.claim();
             const auto wanted = [&](const char* m) { return s->method == m || s->method == "all"; };
             s->run.with_forward = wanted("forward-gradient");
             s->run.with_readout = wanted("readout");
@@ -158,17 +175,17 @@ Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
                                                       s->common.say(), s->common.progress());
             const json& r = outcome.report;
             if (s->common.json) {
-              print(r);
+              print_json(r);
               return 0;
             }
             const json& a = r.at("accuracy");
             const auto line = [&](const char* text, const char* key) {
-              if (a.contains(key)) fmt::print("{:<44} {:6.2f} %\n", text, a.at(key).get<double>());
+              if (a.contains(key)) print_out("{:<44} {:6.2f} %\n", text, a.at(key).get<double>());
             };
-            fmt::print("{} on {} ({}), {}, {} trained weights\n",
-                       r.at("network").get<std::string>(), r.at("task").get<std::string>(),
-                       r.at("shift").get<std::string>(), r.at("weight_type").get<std::string>(),
-                       r.at("trained_weights").get<std::int64_t>());
+            print_out("{} on {} ({}), {}, {} trained weights\n", r.at("network").get<std::string>(),
+                      r.at("task").get<std::string>(), r.at("shift").get<std::string>(),
+                      r.at("weight_type").get<std::string>(),
+                      r.at("trained_weights").get<std::int64_t>());
             line("source domain, fixed point", "source");
             line("shifted domain, before", "shifted");
             line("channel statistics, no labels", "statistics");
@@ -179,17 +196,18 @@ Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
             line("adapted: readouts and inner layers", "both");
             line("adapted: float backpropagation", "backprop");
             for (const auto& [name, m] : r.at("methods").items())
-              fmt::print("{:<20} {:>9.0f} passes, {:>11.0f} MMAC, {:>9} scratch bytes\n", name,
-                         m.at("passes").get<double>(), m.at("mmac").get<double>(),
-                         m.at("scratch_bytes").get<std::uint64_t>());
-            fmt::print(
+              print_out("{:<20} {:>9.0f} passes, {:>11.0f} MMAC, {:>9} scratch bytes\n", name,
+                        m.at("passes").get<double>(), m.at("mmac").get<double>(),
+                        m.at("scratch_bytes").get<std::uint64_t>());
+            print_out(
                 "{} forward passes, {:.0f} host bytes per step, NPU memory {} bytes, {:.1f} "
                 "s\nreport: {}\n",
                 r.at("forward_passes").get<std::uint64_t>(),
                 r.at("host_bytes_per_step").get<double>(), r.at("peak_bytes").get<std::uint64_t>(),
                 r.at("seconds").get<double>(), (s->run.reports / "run.html").string());
             return 0;
-          }};
+          },
+          true};
 }
 
 Subcommand pretrain_command(CLI::App& app) {
@@ -202,7 +220,10 @@ Subcommand pretrain_command(CLI::App& app) {
   sub->add_option("--output", s->output, "float weights to write (.lmc or .npz)")->required();
   return {sub, [s] {
             settle(s->run, s->common);
-            require_writable(s->output);
+            Files files;
+            reads_task(files, s->run);
+            files.writes("--output", s->output);
+            files.claim();
             const Task task = load_task(s->run.task);
             const NetworkSource source = load_source(s->run.network, shape_of(task));
             if (const Say say = s->common.say(); say && source.params)
@@ -215,9 +236,9 @@ Subcommand pretrain_command(CLI::App& app) {
             const Golden<float> golden(p.network, s->common.thread_count());
             const Accuracy a = evaluate_float(golden, p.params, task.source_test);
             if (s->common.json) {
-              print(accuracy_json(a));
+              print_json(accuracy_json(a));
             } else {
-              fmt::print("{}: {:.2f} % on the source test\n", s->output.string(), a.percent());
+              print_out("{}: {:.2f} % on the source test\n", s->output.string(), a.percent());
             }
             return 0;
           }};
@@ -232,26 +253,31 @@ Subcommand quantize_command(CLI::App& app) {
   sub->add_option("--checkpoint", s->checkpoint,
                   "float weights of a network (default: those of a model that --network names)");
   sub->add_option("--output", s->output, "quantized network to write")->required();
-  return {
-      sub, [s] {
-        settle(s->run, s->common);
-        require_writable(s->output);
-        require_weights(s->checkpoint, "--checkpoint", s->run.network);
-        const Task task = load_task(s->run.task);
-        NetworkSource source = load_source(s->run.network, shape_of(task));
-        const Pretrained p =
-            starting_point(task, std::move(source), s->checkpoint, s->run.pretrain,
-                           s->common.thread_count(), s->common.say(), s->common.progress());
-        const QuantizedNetwork q = integers_of(p, task, s->run.quantize, s->common.thread_count());
-        save_quantized(s->output, q);
-        if (s->common.json) {
-          print({{"weights", weight_count(q.network)}, {"weight_type", name_of(q.weight_type)}});
-        } else {
-          fmt::print("{}: {} weights as {}\n", s->output.string(), weight_count(q.network),
-                     name_of(q.weight_type));
-        }
-        return 0;
-      }};
+  return {sub, [s] {
+            settle(s->run, s->common);
+            Files files;
+            reads_task(files, s->run);
+            files.reads("--checkpoint", s->checkpoint);
+            files.writes("--output", s->output);
+            files.claim();
+            require_weights(s->checkpoint, "--checkpoint", s->run.network);
+            const Task task = load_task(s->run.task);
+            NetworkSource source = load_source(s->run.network, shape_of(task));
+            const Pretrained p =
+                starting_point(task, std::move(source), s->checkpoint, s->run.pretrain,
+                               s->common.thread_count(), s->common.say(), s->common.progress());
+            const QuantizedNetwork q =
+                integers_of(p, task, s->run.quantize, s->common.thread_count());
+            save_quantized(s->output, q);
+            if (s->common.json) {
+              print_json(
+                  {{"weights", weight_count(q.network)}, {"weight_type", name_of(q.weight_type)}});
+            } else {
+              print_out("{}: {} weights as {}\n", s->output.string(), weight_count(q.network),
+                        name_of(q.weight_type));
+            }
+            return 0;
+          }};
 }
 
 Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
@@ -278,52 +304,54 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
       ->capture_default_str();
   sub->add_option("--journal", s->journal, "journal to write")->required();
   sub->add_option("--output", s->output, "adapted network to write");
-  sub->add_flag("--resume", s->resume,
-                "continue the journal if it exists (it must be of the same run)");
-  return {sub, [s, sub, model] {
+  add_existing(*sub, s->resume, s->overwrite, "the journal");
+  add_salvage(*sub, s->salvage);
+  return {sub,
+          [s, sub, model] {
             audio_defaults(*sub, s->run);
             settle(s->run, s->common);
-            require_writable(s->journal);
-            require_writable(s->output);
+            Files files;
+            reads_task(files, s->run);
+            files.reads("--input", s->input);
+            files.keeps_journal("--journal", s->journal, existing_of(s->resume, s->overwrite));
+            if (s->input.empty() || s->run.statistics)
+              files.writes("--journal", AdaptationStart::base(*s));
+            files.writes("--output", s->output);
+            files.claim();
             require_weights(s->input, "--input", s->run.network);
+            const DeviceOpener open = find_backend(s->common, model);
             const Task task = load_task(s->run.task);
             AdaptationStart from = adaptation_start(*s, task);
             SpeakerData data = adaptation_data(task, s->run);
             if (s->test_examples != 0 && s->test_examples < data.test.size())
               data.test = slice(data.test, 0, s->test_examples);
             AdaptOptions adapt = s->run.adapt;
-            const DeviceOpener open = find_backend(s->common, model);
             if (s->run.statistics) {
               from.network = adapt_statistics(from.network, data.adapt, open, adapt.fixed).network;
               from.made = true;
             }
             const QuantizedNetwork& start = from.network;
+            const JournalFile journal{s->journal, s->resume, s->salvage};
             if (s->method == "both") s->run.readout.run.inner_steps = s->run.inner_steps;
             if (s->method != "forward-gradient") {
               from.keep(*s);
-              print_adapted(
-                  *s, adapt_readout(start, data.adapt, data.test, s->run.readout, open, s->journal,
-                                    s->resume, s->common.progress(), s->common.say()));
+              print_adapted(*s, adapt_readout(start, data.adapt, data.test, s->run.readout, open,
+                                              journal, s->common.progress(), s->common.say()));
               return 0;
             }
-            const StopSignals signals;
-            adapt.limits.stop = [&] { return signals.received() != 0; };
+            adapt.limits.stop = [] { return stop_signal() != 0; };
             const auto plan = plan_training(start, adapt, data.adapt, open);
             check_options(adapt.forward, data.adapt.size());
             from.keep(*s);
-            const FixedResult r =
-                adapt_fixed(start, plan, data.adapt, data.test, adapt, open,
-                            {s->journal, s->resume}, s->common.progress(), s->common.say());
-            if (r.end == RunEnd::stopped) {
-              fmt::print(stderr,
-                         "lastmile: signal {} after step {} of {}; the same command with --resume "
-                         "goes on from {}\n",
-                         signals.received(), r.steps, adapt.forward.steps, s->journal.string());
-              return 128 + signals.received();
-            }
+            const FixedResult r = adapt_fixed(start, plan, data.adapt, data.test, adapt, open,
+                                              journal, s->common.progress(), s->common.say());
+            if (r.end == RunEnd::stopped)
+              throw Stopped(stop_signal(),
+                            fmt::format("after step {} of {}", r.steps, adapt.forward.steps));
             print_adapted(*s, r);
             return 0;
-          }};
+          },
+          true};
 }
 
 Subcommand replay_command(CLI::App& app, const DeviceOpener& model) {
@@ -336,21 +364,27 @@ Subcommand replay_command(CLI::App& app, const DeviceOpener& model) {
   sub->add_option("--journal", s->journal, "journal")->required();
   sub->add_option("--steps", s->steps, "stop after so many steps (default: all)");
   sub->add_option("--output", s->output, "network to write");
+  add_salvage(*sub, s->salvage);
   return {sub, [s, model] {
             settle(s->run, s->common);
-            require_writable(s->output);
+            Files files;
+            files.reads("--base", s->input);
+            files.reads("--journal", s->journal);
+            files.writes("--output", s->output);
+            files.claim();
             const QuantizedNetwork base = load_integers(s->input);
             const QuantizedNetwork q =
                 is_readout_journal(s->journal)
-                    ? replay_readout_journal(base, s->journal, s->steps)
-                    : replay_journal(base, s->journal, s->steps, find_backend(s->common, model),
-                                     s->run.adapt.fixed, s->common.progress());
+                    ? replay_readout_journal(base, s->journal, s->steps, s->salvage)
+                    : replay_journal(base, s->journal, s->steps, s->salvage,
+                                     find_backend(s->common, model), s->run.adapt.fixed,
+                                     s->common.progress());
             if (!s->output.empty()) save_quantized(s->output, q);
             const std::string hash = fmt::format("{:016x}", weights_hash(q));
             if (s->common.json) {
-              print({{"weights_hash", hash}});
+              print_json({{"weights_hash", hash}});
             } else {
-              fmt::print("weights {}\n", hash);
+              print_out("weights {}\n", hash);
             }
             return 0;
           }};
@@ -395,6 +429,10 @@ Subcommand eval_command(CLI::App& app, const DeviceOpener& model) {
                   "(default: the model that --network names)");
   return {sub, [s, model] {
             settle(s->run, s->common);
+            Files files;
+            reads_task(files, s->run);
+            files.reads("--input", s->input);
+            files.claim();
             require_weights(s->input, "--input", s->run.network);
             const Task task = load_task(s->run.task);
             const Dataset& shifted_all = task.shifted_test;
@@ -413,9 +451,9 @@ Subcommand eval_command(CLI::App& app, const DeviceOpener& model) {
               moved = evaluate_fixed(q, shifted, open, s->run.adapt.fixed);
             }
             if (s->common.json) {
-              print({{"source", accuracy_json(source)}, {"shifted", accuracy_json(moved)}});
+              print_json({{"source", accuracy_json(source)}, {"shifted", accuracy_json(moved)}});
             } else {
-              fmt::print("source {:.2f} %, shifted {:.2f} %\n", source.percent(), moved.percent());
+              print_out("source {:.2f} %, shifted {:.2f} %\n", source.percent(), moved.percent());
             }
             return 0;
           }};

@@ -12,6 +12,7 @@ namespace lastmile {
 struct Subcommand {
   CLI::App* app = nullptr;
   std::function<int()> run;
+  bool resumes = false;  // with --resume it goes on where a signal ended it
 };
 
 [[nodiscard]] std::vector<Subcommand> all_commands(CLI::App& app, const DeviceOpener& model);

@@ -7,7 +7,9 @@
 #include <memory>
 
 #include "sw/base/error.hpp"
+#include "sw/base/text.hpp"
 #include "sw/cli/commands.hpp"
+#include "sw/cli/print.hpp"
 
 namespace lastmile {
 namespace {
@@ -16,16 +18,23 @@ using nlohmann::json;
 
 std::string replay_line(const CommonOptions& common, const CosimOptions& o, std::uint32_t step) {
   const TaskOptions& task = o.run.task;
-  std::string line = fmt::format(
-      "lastmile cosim --backend {} --input {} --journal {} --from {} --steps 1 --shift {}",
-      o.backend, o.input.string(), o.journal.string(), step, task.shift);
-  if (!task.data.empty()) line += fmt::format(" --data {}", task.data.string());
+  const auto option = [](const char* name, const std::string& value) {
+    return fmt::format(" {} {}", name, shell_word(value));
+  };
+  std::string line = shell_word(std::filesystem::read_symlink("/proc/self/exe").string());
+  line += " cosim" + option("--backend", o.backend) + option("--input", o.input.string()) +
+          option("--journal", o.journal.string()) + option("--from", std::to_string(step)) +
+          " --steps 1" + option("--shift", task.shift);
+  if (!task.data.empty()) line += option("--data", task.data.string());
+  if (task.features.kind == FeatureKind::mfcc) line += " --features mfcc";
   line += fmt::format(" --seed {} --adapt-examples {}", common.seed, task.adapt);
-  if (!common.hardware.empty()) line += fmt::format(" --hardware {}", common.hardware);
-  if (o.run.speaker) line += fmt::format(" --speaker {}", *o.run.speaker);
+  if (!common.hardware.empty()) line += option("--hardware", common.hardware);
+  if (o.run.speaker) line += option("--speaker", std::to_string(*o.run.speaker));
+  line += option("--out", o.out.string()) + option("--report", o.report.string());
   const std::string& extra = o.backend_options;
-  return line + fmt::format(" --backend-options {}{}trace={}", extra, extra.empty() ? "" : ",",
-                            (o.out / "cosim.fst").string());
+  return line +
+         option("--backend-options", fmt::format("{}{}trace={}", extra, extra.empty() ? "" : ",",
+                                                 (o.out / "cosim.fst").string()));
 }
 
 void print_summary(const json& report, const std::filesystem::path& file) {
@@ -34,7 +43,7 @@ void print_summary(const json& report, const std::filesystem::path& file) {
           ? "no prediction"
           : fmt::format("predicted: {}, {:+.2f} %", report["predicted_cycles"].get<std::uint64_t>(),
                         report.value("prediction_error", 0.0));
-  fmt::print(
+  print_out(
       "{} steps, {} cycles ({}), {} values compared, {} differences, utilisation {:.3f}, "
       "{:.0f} cycles/s ({:.0f} per CPU second)\nreport: {}\n",
       report.at("steps").get<std::uint32_t>(), report.value("cycles", std::uint64_t{0}), prediction,
@@ -49,6 +58,7 @@ Subcommand cosim_command(CLI::App& app, const DeviceOpener& model) {
   struct State {
     CommonOptions common;
     CosimOptions o;
+    bool overwrite = false;
   };
   auto* sub = app.add_subcommand("cosim",
                                  "training steps with model and RTL in lockstep, from the start or "
@@ -74,9 +84,23 @@ Subcommand cosim_command(CLI::App& app, const DeviceOpener& model) {
                   "take the run from this journal (with --input), not from a run of the model");
   sub->add_option("--out", s->o.out, "folder of network, journal and waveform")
       ->capture_default_str();
+  sub->add_flag("--overwrite", s->overwrite, "replace network and journal in --out");
   sub->add_option("--report", s->o.report, "report to write")->capture_default_str();
   return {sub, [s, model] {
             settle(s->o.run, s->common);
+            Files files;
+            reads_task(files, s->o.run);
+            files.reads("--input", s->o.input);
+            files.reads("--journal", s->o.journal);
+            std::vector<std::string> state;
+            if (s->o.input.empty()) state.emplace_back("base.lmq");
+            if (s->o.journal.empty()) state.emplace_back("journal.lmj");
+            // Not every state here is of a cosimulation: `run` keeps a journal of this name, too.
+            files.keeps_state("--out", s->o.out, state, existing_of(false, s->overwrite), false);
+            const std::filesystem::path reports = s->o.report.parent_path();
+            files.writes_into("--report", reports.empty() ? "." : reports,
+                              {s->o.report.filename().string()});
+            files.claim();
             s->o.backend = s->common.backend;
             s->o.backend_options = s->common.backend_options;
             const OpenBackend open = [&](const std::string& backend_options) {
@@ -84,6 +108,7 @@ Subcommand cosim_command(CLI::App& app, const DeviceOpener& model) {
               with.backend_options = backend_options;
               return find_backend(with, model);
             };
+            static_cast<void>(find_backend(s->common, model));
             const CosimOutcome outcome = cosimulate(
                 s->o, model, open,
                 [&](const CosimOptions& o, std::uint32_t step) {
@@ -92,14 +117,15 @@ Subcommand cosim_command(CLI::App& app, const DeviceOpener& model) {
                 s->common.say(), s->common.progress());
             const bool good = outcome.failure.empty();
             if (s->common.json) {
-              fmt::print("{}\n", outcome.report.dump(2));
+              print_json(outcome.report);
             } else if (good) {
               print_summary(outcome.report, s->o.report);
             }
             if (good) return 0;
-            fmt::print(stderr, "lastmile: {}\n{}{}replay with a waveform: {}\n", outcome.failure,
-                       outcome.waveform, outcome.waveform.empty() ? "" : "\n", outcome.replay);
-            return static_cast<int>(ErrorKind::mismatch);
+            print_error(fmt::format("lastmile: {}\n{}{}replay with a waveform: {}\n",
+                                    outcome.failure, outcome.waveform,
+                                    outcome.waveform.empty() ? "" : "\n", outcome.replay));
+            return static_cast<int>(outcome.kind);
           }};
 }
 

@@ -8,6 +8,7 @@
 
 #include "sw/base/error.hpp"
 #include "sw/cli/commands.hpp"
+#include "sw/cli/print.hpp"
 #include "sw/profile/tables.hpp"
 
 namespace lastmile {
@@ -33,9 +34,9 @@ Subcommand energy_command(CLI::App& app) {
             if (!s->dram.empty()) profile::choose_dram(table, s->dram);
             const profile::CounterFile file = profile::read_counters(s->counters);
             if (s->json) {
-              fmt::print("{}\n", profile::energy_json(file, table).dump(1));
+              print_json(profile::energy_json(file, table), 1);
             } else {
-              fmt::print("{}", profile::energy_text(file, table));
+              print_out("{}", profile::energy_text(file, table));
             }
             return 0;
           }};

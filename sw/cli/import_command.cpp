@@ -9,6 +9,7 @@
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/cli/commands.hpp"
+#include "sw/cli/print.hpp"
 #include "sw/golden/npz.hpp"
 #include "sw/graph/reader.hpp"
 #include "sw/import/model.hpp"
@@ -40,9 +41,11 @@ Subcommand import_command(CLI::App& app) {
             network_path += ".toml";
             weights_path += ".npz";
             integers_path += ".lmq";
+            Files files_used;
+            files_used.reads("model", s->model);
             if (writes)
-              for (const fs::path& p : {network_path, weights_path, integers_path})
-                require_writable(p);
+              files_used.writes_all("--output", {network_path, weights_path, integers_path});
+            files_used.claim();
             const ImportedModel m = load_model(s->model);
             nlohmann::json files = nlohmann::json::array();
             if (writes) {
@@ -65,15 +68,15 @@ Subcommand import_command(CLI::App& app) {
                   {"type", m.quantized ? "int8" : "float"},
                   {"notes", m.notes},
                   {"files", files}};
-              fmt::print("{}\n", j.dump(2));
+              print_json(j);
               return 0;
             }
-            fmt::print("{}: input {} x {} x {}, {} classes, {} layers, {} weights, {}\n",
-                       m.network.name, m.network.input.h, m.network.input.w, m.network.input.c,
-                       m.network.classes, m.network.layers.size(), weight_count(m.network),
-                       m.quantized ? "int8 with scales of its own" : "float");
-            for (const std::string& note : m.notes) fmt::print("note: {}\n", note);
-            for (const auto& file : files) fmt::print("wrote {}\n", file.get<std::string>());
+            print_out("{}: input {} x {} x {}, {} classes, {} layers, {} weights, {}\n",
+                      m.network.name, m.network.input.h, m.network.input.w, m.network.input.c,
+                      m.network.classes, m.network.layers.size(), weight_count(m.network),
+                      m.quantized ? "int8 with scales of its own" : "float");
+            for (const std::string& note : m.notes) print_out("note: {}\n", note);
+            for (const auto& file : files) print_out("wrote {}\n", file.get<std::string>());
             return 0;
           }};
 }

@@ -11,6 +11,7 @@
 #include "sw/base/io.hpp"
 #include "sw/base/rng.hpp"
 #include "sw/cli/commands.hpp"
+#include "sw/cli/print.hpp"
 #include "sw/compiler/compile.hpp"
 #include "sw/driver/session.hpp"
 #include "sw/golden/npz.hpp"
@@ -66,7 +67,11 @@ Subcommand infer_command(CLI::App& app, const DeviceOpener& model) {
   sub->add_option("--output", s->output, ".npy array to write: examples x outputs, real numbers");
   return {
       sub, [s, model] {
-        require_writable(s->output);
+        Files files;
+        files.reads("--network", s->network);
+        files.reads("--input", s->input);
+        files.writes("--output", s->output);
+        files.claim();
         const QuantizedNetwork q = load_integers(s->network);
         const std::vector<std::int8_t> x = load_inputs(*s, q);
         const auto each = static_cast<std::size_t>(q.network.input.elements());
@@ -96,13 +101,10 @@ Subcommand infer_command(CLI::App& app, const DeviceOpener& model) {
         }
         const std::string hash = fmt::format("{:016x}", xxh64(bytes_of(std::span(y))));
         if (s->common.json) {
-          fmt::print(
-              "{}\n",
-              nlohmann::json{{"examples", examples}, {"classes", classes}, {"outputs_hash", hash}}
-                  .dump(2));
+          print_json({{"examples", examples}, {"classes", classes}, {"outputs_hash", hash}});
         } else {
-          fmt::print("{} examples, {} outputs each; hash of the int8 outputs {}\n", examples,
-                     classes, hash);
+          print_out("{} examples, {} outputs each; hash of the int8 outputs {}\n", examples,
+                    classes, hash);
         }
         return 0;
       }};

@@ -11,6 +11,7 @@
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/cli/commands.hpp"
+#include "sw/cli/print.hpp"
 #include "sw/compiler/compile.hpp"
 #include "sw/golden/checkpoint.hpp"
 #include "sw/golden/npz.hpp"
@@ -29,7 +30,7 @@ struct State {
   CommonOptions common;
   std::filesystem::path file;
   RunOptions run;
-  bool listing = false;
+  bool listing = false, salvage = false;
 };
 
 json about(const CommonOptions& common) {
@@ -62,22 +63,26 @@ json describe(const State& s) {
   }
   if (extension == ".lmj") {
     if (is_readout_journal(s.file)) {
-      const ReadoutJournal r = read_readout_journal(s.file);
+      const ReadoutJournal r = read_readout_journal(s.file, s.salvage);
+      warn_of_damage(s.file.string(), r.damage, r.file_bytes, r.valid_bytes);
       json steps = json::array();
       for (const ReadoutSnapshot& n : r.snapshots) steps.push_back(n.step);
       return {{"snapshots", steps},
               {"torn", r.torn},
               {"bytes", r.valid_bytes},
+              {"damage", r.damage.empty() ? json() : json(r.damage)},
               {"rate", r.choice ? json(r.choice->rate) : json()},
               {"end", r.end ? json(*r.end) : json()},
               {"config", r.header}};
     }
-    const Journal journal = read_journal(s.file);
+    const Journal journal = read_journal(s.file, {.salvage = s.salvage});
+    warn_of_damage(s.file.string(), journal.damage, journal.file_bytes, journal.valid_bytes);
     json j = to_json(journal.config);
     j.erase("base_digest");
     j.update({{"steps", journal.records.size()},
               {"torn", journal.torn},
-              {"bytes", journal.valid_bytes}});
+              {"bytes", journal.valid_bytes},
+              {"damage", journal.damage.empty() ? json() : json(journal.damage)}});
     return j;
   }
   if (extension == ".lmc") {
@@ -123,6 +128,7 @@ Subcommand info_command(CLI::App& app) {
   sub->add_flag(
       "--listing", s->listing,
       "with a .lmq: the compiled command stream and memory map of a training step of all layers");
+  add_salvage(*sub, s->salvage);
   add_adapt(*sub, s->run);
   return {sub, [s] {
             if (s->listing) {
@@ -140,10 +146,10 @@ Subcommand info_command(CLI::App& app) {
                 o.training = plan_training(q, adapt, {}, {});
               }
               o.distribution = s->run.adapt.fixed.distribution;
-              fmt::print("{}", to_text(compile(q, s->run.adapt.fixed.hardware, o), q.network));
+              print_out("{}", to_text(compile(q, s->run.adapt.fixed.hardware, o), q.network));
               return 0;
             }
-            fmt::print("{}\n", (s->file.empty() ? about(s->common) : describe(*s)).dump(2));
+            print_json(s->file.empty() ? about(s->common) : describe(*s));
             return 0;
           }};
 }

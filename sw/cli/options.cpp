@@ -3,10 +3,13 @@
 
 #include <dlfcn.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
-#include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <map>
+#include <nlohmann/json.hpp>
+#include <set>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -14,7 +17,12 @@
 #include "cmodel/spec/hardware.hpp"
 #include "cmodel/spec/settings.hpp"
 #include "sw/base/error.hpp"
+#include "sw/base/io.hpp"
+#include "sw/base/number.hpp"
 #include "sw/base/parallel.hpp"
+#include "sw/base/shared_object.hpp"
+#include "sw/base/streams.hpp"
+#include "sw/base/text.hpp"
 
 namespace lastmile {
 namespace {
@@ -61,22 +69,9 @@ void parse_weights(const std::string& text, QuantizeOptions& q) {
 
 }  // namespace
 
-void require_writable(const std::filesystem::path& path) {
-  namespace fs = std::filesystem;
-  if (path.empty()) return;
-  std::error_code ignored;
-  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  if (!fs::is_directory(folder, ignored))
-    throw Error(ErrorKind::input,
-                fmt::format("{}: there is no folder {}", path.string(), folder.string()));
-  if (fs::is_directory(path, ignored))
-    throw Error(ErrorKind::input,
-                fmt::format("{}: is a folder, expected a file name", path.string()));
-}
-
 Say CommonOptions::say() const {
   if (quiet) return {};
-  return [](const std::string& text) { fmt::print(stderr, "{}\n", text); };
+  return [](const std::string& text) { print_error(printable(text) + "\n"); };
 }
 ProgressOptions CommonOptions::progress() const {
   ProgressOptions p;
@@ -210,6 +205,7 @@ void add_readout(CLI::App& app, RunOptions& o) {
       ->capture_default_str();
   app.add_option("--record-bytes", o.readout.readout.record_bytes,
                  "with --taps auto: bytes of an example that readouts read, at most")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40))
       ->capture_default_str();
   app.add_option("--memory", o.readout.memory_bytes,
                  "bytes of the NPU's memory; what is left keeps records (same bits without)")
@@ -225,6 +221,70 @@ void add_readout(CLI::App& app, RunOptions& o) {
   app.add_option("--inner-steps", o.inner_steps,
                  "with both: steps after them in which inner layers (--layers) train, too")
       ->capture_default_str();
+}
+
+void add_existing(CLI::App& app, bool& resume, bool& overwrite, const std::string& what) {
+  app.add_flag("--resume", resume,
+               "go on with " + what + " if it exists (it must be of the same run)");
+  app.add_flag("--overwrite", overwrite, "replace " + what + " if it exists");
+}
+
+void add_salvage(CLI::App& app, bool& salvage) {
+  app.add_flag("--salvage", salvage,
+               "of a damaged journal take all steps before the damage, whatever follows");
+}
+
+void strict_numbers(CLI::App& app) {
+  for (CLI::Option* option : app.get_options()) {
+    const std::string type = option->get_type_name();
+    if (option->get_type_size() == 0) continue;  // a flag
+    const auto is = [&](const char* name) { return type.rfind(name, 0) == 0; };
+    std::function<std::string(std::string&)> check;
+    if (is("UINT")) {
+      check = [](std::string& text) {
+        return parse_unsigned(text) ? std::string()
+                                    : fmt::format(
+                                          "\"{}\" is not a whole number of at least 0, in "
+                                          "decimal digits and below 2^64",
+                                          text);
+      };
+    } else if (is("INT")) {
+      check = [](std::string& text) {
+        return parse_signed(text)
+                   ? std::string()
+                   : fmt::format("\"{}\" is not a whole number in decimal digits", text);
+      };
+    } else if (is("FLOAT")) {
+      check = [](std::string& text) {
+        return parse_real(text) ? std::string()
+                                : fmt::format("\"{}\" is not a finite decimal number", text);
+      };
+    } else {
+      continue;
+    }
+    // As a transformation, because those come before other checks, which read 017 as 15.
+    option->transform(CLI::Validator(check, ""));
+  }
+}
+
+nlohmann::json given_options(const CLI::App& app) {
+  // These change where and how fast, never a bit of the result.
+  static const std::set<std::string> kFree = {
+      "threads", "json", "quiet",   "resume",          "overwrite", "out",
+      "reports", "help", "backend", "backend-options", "hardware"};
+  nlohmann::json out = nlohmann::json::object();
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string name = option->get_single_name();
+    if (option->count() != 0 && kFree.count(name) == 0)
+      out[name] = printable(fmt::format("{}", fmt::join(option->results(), ",")));
+  }
+  return out;
+}
+
+void reads_task(Files& files, const RunOptions& o) {
+  files.reads_data("--data", o.task.data);
+  std::error_code none;
+  if (std::filesystem::exists(o.network, none)) files.reads("--network", o.network);
 }
 
 void audio_defaults(const CLI::App& app, RunOptions& o) {
@@ -263,7 +323,10 @@ spec::HardwareParams parse_hardware(const std::string& text) {
   for (const spec::Setting& s : spec::split_settings(text)) {
     bool found = false;
     spec::each_parameter(p, [&](std::string_view known, int& value) {
-      if (s.name == known && !s.value.empty()) found = CLI::detail::lexical_cast(s.value, value);
+      const auto parsed = parse_integer<int>(s.value);
+      if (s.name != known || !parsed) return;
+      value = *parsed;
+      found = true;
     });
     if (!found)
       throw Error(ErrorKind::usage, fmt::format("--hardware: \"{}\", expected name=integer with a "
@@ -279,18 +342,33 @@ spec::HardwareParams parse_hardware(const std::string& text) {
   return p;
 }
 
+namespace {
+
+// The backend's options without the waveform, of which there is only one: the real run's.
+std::string probe_options(const CommonOptions& common) {
+  if (common.backend == "cmodel") return common.backend_options;
+  std::string out;
+  for (const spec::Setting& s : spec::split_settings(common.backend_options)) {
+    const bool trace = s.name == "trace";
+    if (trace) require_writable(s.value);
+    if (s.name.rfind("trace", 0) == 0 && !trace) continue;
+    out += (out.empty() ? "" : ",") + (trace ? "checked=1" : s.text);
+  }
+  return out;
+}
+
+}  // namespace
+
 DeviceOpener find_backend(const CommonOptions& common, const DeviceOpener& model) {
   DeviceOpener open = model;
   if (common.backend != "cmodel") {
     namespace fs = std::filesystem;
     const std::string file = "liblastmile_" + common.backend + ".so";
     const fs::path path = fs::read_symlink("/proc/self/exe").parent_path() / file;
-    void* handle = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (handle == nullptr)
-      throw Error(ErrorKind::device,
-                  fmt::format("backend \"{}\": {} cannot be loaded ({}); expected cmodel, or a "
-                              "backend that was built (rtl: `make rtl`)",
-                              common.backend, path.string(), ::dlerror()));
+    void* handle = load_shared_object(
+        path, fmt::format("backend is \"{}\", expected cmodel, or a backend that was built (rtl: "
+                          "`make rtl`)",
+                          common.backend));
     void* symbol = ::dlsym(handle, kOpenDeviceSymbol);
     if (symbol == nullptr)
       throw Error(ErrorKind::device, fmt::format("backend \"{}\": {} has no {}", common.backend,
@@ -300,16 +378,23 @@ DeviceOpener find_backend(const CommonOptions& common, const DeviceOpener& model
       return std::unique_ptr<Device>(entry(options));
     };
   }
-  return
-      [open, name = common.backend, extra = common.backend_options](const DeviceOptions& options) {
-        DeviceOptions with = options;
-        with.extra = extra;
-        try {
-          return open(with);
-        } catch (const std::invalid_argument& e) {
-          throw Error(ErrorKind::usage, fmt::format("backend \"{}\": {}", name, e.what()));
-        }
-      };
+  const auto with = [&](const std::string& extra) -> DeviceOpener {
+    return [open, name = common.backend, extra](const DeviceOptions& options) {
+      DeviceOptions all = options;
+      all.extra = extra;
+      try {
+        return open(all);
+      } catch (const std::invalid_argument& e) {
+        throw Error(ErrorKind::usage, fmt::format("backend \"{}\": {}", name, e.what()));
+      }
+    };
+  };
+  // One that was built for other parameters is known now, not after the work before its first use.
+  DeviceOptions probe;
+  probe.hardware = parse_hardware(common.hardware);
+  probe.memory_bytes = std::uint64_t{1} << 16;
+  static_cast<void>(with(probe_options(common))(probe));
+  return with(common.backend_options);
 }
 
 }  // namespace lastmile

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "sw/app/run.hpp"
+#include "sw/cli/files.hpp"
 
 namespace lastmile {
 
@@ -35,12 +36,17 @@ void add_readout(CLI::App& app, RunOptions& o);
 // What commands that adapt take for options that were not given when the data are audio: a
 // speaker's few dozen examples want the head trained with a small batch, and few steps.
 void audio_defaults(const CLI::App& app, RunOptions& o);
+// --resume and --overwrite: what becomes of `what`, if it is there.
+void add_existing(CLI::App& app, bool& resume, bool& overwrite, const std::string& what);
+void add_salvage(CLI::App& app, bool& salvage);
+// Every option of the command that is a number takes decimal digits alone (sw/base/number.hpp).
+void strict_numbers(CLI::App& app);
+// What was given on the command line and decides results: name of the option to its values.
+[[nodiscard]] nlohmann::json given_options(const CLI::App& app);
+// The files that a task and its network are read from.
+void reads_task(Files& files, const RunOptions& o);
 // After parsing: seeds, threads and hardware into every part.
 void settle(RunOptions& o, const CommonOptions& common);
-
-// Error(input) if a file cannot be written there because the folder is missing or the path is one:
-// asked before the work whose result goes there. Nothing for an empty path.
-void require_writable(const std::filesystem::path& path);
 
 // "name=value,..." over the names of HardwareParams; Error(usage) names what is unknown or not
 // allowed.

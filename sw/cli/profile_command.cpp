@@ -6,6 +6,7 @@
 
 #include "sw/base/error.hpp"
 #include "sw/cli/commands.hpp"
+#include "sw/cli/print.hpp"
 #include "sw/profile/profile.hpp"
 
 namespace lastmile {
@@ -79,13 +80,21 @@ Subcommand profile_command(CLI::App& app, const DeviceOpener& model) {
               if (use_model) with.backend = "cmodel";
               return find_backend(with, model);
             };
-            require_writable(o.trace);
+            Files files;
+            for (const std::string& network : o.networks)
+              if (std::filesystem::exists(network)) files.reads("--networks", network);
+            files.reads("--against", o.against);
+            files.writes_into("--reports", o.reports,
+                              {"profile.json", "profile-layers.csv", "profile-ops.csv",
+                               "profile-memory.csv", "profile.html"});
+            files.writes("--trace", o.trace);
+            files.claim();
             const profile::ProfileOutcome outcome =
                 profile::profile_networks(o, open, s->common.say(), s->common.progress());
             if (s->common.json) {
-              fmt::print("{}\n", outcome.report.dump(2));
+              print_json(outcome.report);
             } else {
-              fmt::print("{}report: {}\n", outcome.summary, (o.reports / "profile.json").string());
+              print_out("{}report: {}\n", outcome.summary, (o.reports / "profile.json").string());
             }
             return 0;
           }};

@@ -6,6 +6,7 @@
 
 #include "sw/base/error.hpp"
 #include "sw/cli/commands.hpp"
+#include "sw/cli/print.hpp"
 #include "sw/validate/peer.hpp"
 #include "sw/validate/validate.hpp"
 
@@ -71,18 +72,28 @@ Subcommand validate_command(CLI::App& app, const DeviceOpener& model) {
   return {sub, [s, sub, model] {
             audio_defaults(*sub, s->o.run);
             settle(s->o.run, s->common);
+            Files files;
+            reads_task(files, s->o.run);
+            files.reads("--checkpoint", s->o.run.checkpoint);
+            files.reads("--quantized", s->o.quantized);
+            if (s->peer.empty())
+              files.writes_into("--reports", s->o.run.reports,
+                                {"validate.json", "validate-layers.csv", "validate.html"});
+            else
+              files.writes_into("--peer", s->peer, {"peer.json", "peer.bin"});
+            files.claim();
             if (!s->peer.empty()) {
               write_peer_case(s->o.run.network, s->peer, s->common.seed, s->common.thread_count());
-              fmt::print("{}\n", (s->peer / "peer.json").string());
+              print_out("{}\n", (s->peer / "peer.json").string());
               return 0;
             }
             const ValidateOutcome outcome = validate_network(s->o, find_backend(s->common, model),
                                                              s->common.say(), s->common.progress());
             if (s->common.json) {
-              fmt::print("{}\n", outcome.report.dump(2));
+              print_json(outcome.report);
             } else {
-              fmt::print("{}report: {}\n", outcome.summary,
-                         (s->o.run.reports / "validate.html").string());
+              print_out("{}report: {}\n", outcome.summary,
+                        (s->o.run.reports / "validate.html").string());
             }
             return outcome.status;
           }};

@@ -9,6 +9,7 @@
 
 #include "sw/base/error.hpp"
 #include "sw/cli/commands.hpp"
+#include "sw/cli/print.hpp"
 #include "sw/vectors/emit.hpp"
 #include "sw/vectors/vectors.hpp"
 
@@ -29,51 +30,52 @@ Subcommand vectors_command(CLI::App& app, const DeviceOpener& model) {
   sub->add_option(
       "--emit", s->emit,
       "write scalar vectors of the numeric contract (for RTL benches) to this folder instead");
-  return {
-      sub, [s, model] {
-        if (!s->emit.empty()) {
-          for (const std::string& name : emit_vectors(s->emit))
-            fmt::print("{}\n", (s->emit / name).string());
-          return 0;
-        }
-        if (s->files.empty())
-          throw Error(ErrorKind::usage, "no files: expected JSON vectors, or --emit FOLDER");
-        const DeviceOpener open = find_backend(s->common, model);
-        DeviceOptions options;
-        options.hardware = parse_hardware(s->common.hardware);
-        options.threads = s->common.thread_count();
-        int passed = 0, failed = 0;
-        nlohmann::json results = nlohmann::json::array();
-        for (const auto& file : s->files) {
-          const std::unique_ptr<Device> device = open(options);
-          VectorResult r;
-          try {
-            r = run_vector_file(*device, file);
-          } catch (const Error& e) {
-            // A file that cannot be run is a failure of that file, not of those after it.
-            r.name = file.stem().string();
-            r.difference = e.what();
-          }
-          ++(r.passed ? passed : failed);
-          if (!s->common.json)
-            fmt::print("{} {}{}\n", r.passed ? "ok  " : "FAIL", file.string(),
-                       r.passed ? "" : ": " + r.difference);
-          results.push_back({{"file", file.string()},
-                             {"name", r.name},
-                             {"op", r.op},
-                             {"passed", r.passed},
-                             {"compared", r.compared},
-                             {"difference", r.difference}});
-        }
-        if (s->common.json) {
-          fmt::print(
-              "{}\n",
-              nlohmann::json{{"passed", passed}, {"failed", failed}, {"results", results}}.dump(2));
-        } else {
-          fmt::print("{} passed, {} failed\n", passed, failed);
-        }
-        return failed == 0 ? 0 : static_cast<int>(ErrorKind::mismatch);
-      }};
+  return {sub, [s, model] {
+            Files files;
+            for (const auto& file : s->files) files.reads("file", file);
+            if (!s->emit.empty()) {
+              files.writes_into("--emit", s->emit);
+              files.claim();
+              for (const std::string& name : emit_vectors(s->emit))
+                print_out("{}\n", (s->emit / name).string());
+              return 0;
+            }
+            if (s->files.empty())
+              throw Error(ErrorKind::usage, "no files: expected JSON vectors, or --emit FOLDER");
+            const DeviceOpener open = find_backend(s->common, model);
+            DeviceOptions options;
+            options.hardware = parse_hardware(s->common.hardware);
+            options.threads = s->common.thread_count();
+            int passed = 0, failed = 0;
+            nlohmann::json results = nlohmann::json::array();
+            for (const auto& file : s->files) {
+              const std::unique_ptr<Device> device = open(options);
+              VectorResult r;
+              try {
+                r = run_vector_file(*device, file);
+              } catch (const Error& e) {
+                // A file that cannot be run is a failure of that file, not of those after it.
+                r.name = file.stem().string();
+                r.difference = e.what();
+              }
+              ++(r.passed ? passed : failed);
+              if (!s->common.json)
+                print_out("{} {}{}\n", r.passed ? "ok  " : "FAIL", file.string(),
+                          r.passed ? "" : ": " + r.difference);
+              results.push_back({{"file", file.string()},
+                                 {"name", r.name},
+                                 {"op", r.op},
+                                 {"passed", r.passed},
+                                 {"compared", r.compared},
+                                 {"difference", r.difference}});
+            }
+            if (s->common.json) {
+              print_json({{"passed", passed}, {"failed", failed}, {"results", results}});
+            } else {
+              print_out("{} passed, {} failed\n", passed, failed);
+            }
+            return failed == 0 ? 0 : static_cast<int>(ErrorKind::mismatch);
+          }};
 }
 
 }  // namespace lastmile

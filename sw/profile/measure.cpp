@@ -29,7 +29,7 @@ void step(Driver& driver, const MeasureOptions& o, std::uint64_t index) {
   std::vector<std::uint64_t> seeds;
   std::vector<std::int8_t> coefficients;
   for (int j = 0; j < o.pairs; ++j) {
-    const std::uint64_t seed = pair_seed(o.seed, o.pairs, static_cast<std::uint32_t>(index), j);
+    const std::uint64_t seed = numeric::pair_seed(o.seed, static_cast<std::uint32_t>(index), j);
     const std::int64_t plus = driver.forward(spec::Polarity::plus_, seed).loss_sum;
     const std::int64_t minus = driver.forward(spec::Polarity::minus_, seed).loss_sum;
     seeds.push_back(seed);

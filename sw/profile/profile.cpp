@@ -9,6 +9,7 @@
 #include "cmodel/spec/npu_identity.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
+#include "sw/base/json_text.hpp"
 #include "sw/profile/compare.hpp"
 #include "sw/profile/memory.hpp"
 #include "sw/profile/perfetto.hpp"
@@ -86,7 +87,7 @@ class Profiler {
   }
 
   ProfileOutcome run(const ProgressOptions& progress) {
-    std::filesystem::create_directories(o_.reports / "profile");
+    make_folder(o_.reports / "profile");
     json old;
     if (!o_.against.empty()) {
       old = json::parse(read_text_file(o_.against), nullptr, false);
@@ -111,7 +112,7 @@ class Profiler {
       r["sweep"] = sweep(find_workload(o_.networks.front()), o_, table_, count_only_, progress);
     if (!o_.trace.empty() && !o_.networks.empty()) trace(find_workload(o_.networks.front()));
     if (old.is_object()) r["differences"] = profile_differences(r, old);
-    write_file_atomic(o_.reports / "profile.json", r.dump(1) + "\n", false);
+    write_file_atomic(o_.reports / "profile.json", json_text(r, 1) + "\n", false);
     write_file_atomic(o_.reports / "profile-layers.csv", layers_csv_, false);
     write_file_atomic(o_.reports / "profile-ops.csv", commands_csv_, false);
     write_file_atomic(o_.reports / "profile-memory.csv", memory_csv(r), false);
@@ -293,7 +294,7 @@ class Profiler {
     CounterFile file = m.file;
     file.network = w.name;
     write_file_atomic(o_.reports / "profile" / fmt::format("{}-{}.json", w.name, file.variant),
-                      to_json(file).dump(1) + "\n", false);
+                      json_text(to_json(file), 1) + "\n", false);
     append(layers_csv_, layers_csv(file, table_));
     append(commands_csv_, commands_csv(file, table_));
   }

@@ -6,6 +6,7 @@
 
 #include "sw/app/pipeline.hpp"
 #include "sw/base/io.hpp"
+#include "sw/base/json_text.hpp"
 #include "sw/base/rng.hpp"
 #include "sw/golden/backprop.hpp"
 #include "sw/graph/reader.hpp"
@@ -97,7 +98,7 @@ void write_peer_case(const std::string& name, const std::filesystem::path& folde
     arrays.add(layer + "/gradient/gamma", g.gamma);
     arrays.add(layer + "/gradient/beta", g.beta);
   }
-  std::filesystem::create_directories(folder);
+  make_folder(folder);
   const json out = {{"network", network.name},
                     {"input", {network.input.h, network.input.w, network.input.c}},
                     {"examples", kExamples},
@@ -107,7 +108,7 @@ void write_peer_case(const std::string& name, const std::filesystem::path& folde
                     {"layers", layers},
                     {"arrays", arrays.index()}};
   write_file_atomic(folder / "peer.bin", bytes_of(std::span(arrays.data())), false);
-  write_file_atomic(folder / "peer.json", out.dump(1) + "\n", false);
+  write_file_atomic(folder / "peer.json", json_text(out, 1) + "\n", false);
 }
 
 }  // namespace lastmile

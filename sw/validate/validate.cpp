@@ -11,6 +11,7 @@
 
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
+#include "sw/base/json_text.hpp"
 #include "sw/golden/checkpoint.hpp"
 #include "sw/quantizer/file.hpp"
 
@@ -372,8 +373,8 @@ ValidateOutcome validate_network(const ValidateOptions& options, const DeviceOpe
   out.report["seconds"] =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   out.summary = validate_summary(out.report);
-  std::filesystem::create_directories(run.reports);
-  write_file_atomic(run.reports / "validate.json", out.report.dump(1) + "\n");
+  make_folder(run.reports);
+  write_file_atomic(run.reports / "validate.json", json_text(out.report, 1) + "\n");
   write_file_atomic(run.reports / "validate-layers.csv", layers_csv(out.report));
   write_file_atomic(run.reports / "validate.html", validate_page(out.report));
   return out;

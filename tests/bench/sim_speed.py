@@ -40,7 +40,8 @@ def main():
             best = None
             for _ in range(args.repeat):
                 report = pathlib.Path(folder, "speed.json")
-                done = subprocess.run([args.lastmile, "cosim", "--backend", backend, "--network", network, "--batch",
+                done = subprocess.run([args.lastmile, "cosim", "--overwrite",
+                                       "--backend", backend, "--network", network, "--batch",
                                        "16", "--pairs", "1",
                                        "--steps", str(steps), "--adapt-examples", "256", "--threads", "1", "--quiet",
                                        "--out", folder, "--report", str(report),

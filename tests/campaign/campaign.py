@@ -60,7 +60,7 @@ def run_all(folder, jobs, workers):
     def one(item):
         key, args = item
         return key, once(folder, key, lambda: json.loads(lastmile(
-            "run", "--json", "--quiet", "--threads", 1, *([] if "--method" in args else FORWARD_GRADIENT),
+            "run", "--resume", "--json", "--quiet", "--threads", 1, *([] if "--method" in args else FORWARD_GRADIENT),
             "--out", folder / "work" / key, "--reports", folder / "work" / key, *args)))
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         return dict(pool.map(one, jobs.items()))

@@ -103,7 +103,7 @@ class Suite:
                 ("--pairs", "0", "pairs is 0, expected 1..8"), ("--pairs", "9", "pairs is 9, expected 1..8"),
                 ("--batch", "0", "batch is 0"), ("--batch", "33", "batch is 33, expected 1..32"),
             ("--keep", "0", "keep is 0"),
-                ("--keep", "1.5", "keep is 1.5"), ("--keep", "nan", "keep is nan"), ("--eps", "0", "eps"),
+                ("--keep", "1.5", "keep is 1.5"), ("--keep", "nan", "--keep"), ("--eps", "0", "eps"),
             ("--eps", "nan", "eps"),
                 ("--eps", "inf", "eps"), ("--step", "-1", "step"), ("--step", "nan", "step"),
             ("--layers", "nobody", "nobody"),
@@ -378,7 +378,7 @@ class Suite:
         refused("huge header length", flip(11), "header")
         refused("header text", flip(40), "header checksum")
         refused("header checksum", flip(head - 2), "header checksum")
-        for record in (0, 5, STEPS - 1):
+        for record in (0, 5, STEPS - 3):  # of the last ones see check_state.py
             for field, offset in (("step", 0), ("step register", 4), ("coefficient", 8), ("loss", 10), ("scale", 18),
                                   ("checksum", 26)):
                 refused(f"{field} of record {record}", flip(head + record * size + offset),
@@ -386,7 +386,6 @@ class Suite:
         first = good[head:head + size]
         refused("a record dropped", good[:head] + good[head + size:], "record 0 ")
         refused("a record twice", good[:head + size] + first + good[head + size:], "record 1 ")
-        refused("a record of zeros behind", good + bytes(size), f"record {STEPS} ")
         self.bad_file("journal: absent", "bad.lmj", None, INPUT, [r"bad\.lmj"], *replay)
         # A header with a right checksum and wrong content.
         def header(**change):
@@ -577,7 +576,7 @@ class Suite:
         def every_json():
             commands = [["pretrain", *DATA, "--adapt-examples", 32, "--epochs", 1, "--output", "x.lmc"],
                         ["quantize", *DATA, "--adapt-examples", 32, "--checkpoint", "tiny.lmc", "--output", "x.lmq"],
-                        ["adapt", *ADAPT, "--journal", "x.lmj", "--output", "y.lmq"],
+                        ["adapt", *ADAPT, "--journal", "x.lmj", "--overwrite", "--output", "y.lmq"],
                         ["replay", "--base", "q.lmq", "--journal", "j.lmj"],
                         ["eval", *DATA, "--adapt-examples", 32, "--input", "q.lmq"],
                         ["eval", *DATA, "--adapt-examples", 32, "--input", "tiny.lmc"], ["info"], ["info", "q.lmq"],
@@ -646,7 +645,8 @@ class Suite:
             assert evaluated["shifted"]["correct"] == r["after"]["correct"]
             listing = self.p.ok("info", "ro.lmq", "--listing", cwd=self.dir)
             assert "kept records" in listing and "learn fc.weights" in listing and "w-transposed" in listing
-            few = self.p.json(*args, "--memory", 60000, cwd=self.dir)  # room for some records only: the same bits
+            # room for some records only: the same bits
+            few = self.p.json(*args, "--overwrite", "--memory", 60000, cwd=self.dir)
             assert few["weights_hash"] == r["weights_hash"], few
             for file in ("ro.lmj", "ro.lmq", "ro2.lmq"):
                 (self.dir / file).unlink()
@@ -707,7 +707,7 @@ class Suite:
                                                     page), "run.html is not self-contained"
             new = sorted(set(state(self.dir)) - set(before))
             assert new == ["out", "out/adapted.lmq", "out/float.lmc", "out/journal.lmj", "out/quantized.lmq",
-                           "out/readout.lmj", "out/readout.lmq", "rep", "rep/run.html",
+                           "out/readout.lmj", "out/readout.lmq", "out/run-state.json", "rep", "rep/run.html",
                            "rep/run.json"], new
         self.checks.case("run", experiment)
 

@@ -120,7 +120,8 @@ def main():
         data = ["--network", "mix.toml", "--data", "img", "--adapt-examples", 40]
 
         def adapt(program, network, *options, task=data, steps=5):
-            r = program.json("adapt", *task, "--input", network, "--journal", "x.lmj", "--output", "x.lmq", "--steps",
+            r = program.json("adapt", *task, "--input", network, "--journal", "x.lmj", "--overwrite",
+                             "--output", "x.lmq", "--steps",
                              steps, "--batch", 19,
                              "--evaluations", 0, *([] if "--unit" in options else RMS),
                              *([] if "--estimator" in options else ["--estimator", "sign"]), *options, cwd=folder)

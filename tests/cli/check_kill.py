@@ -39,7 +39,8 @@ class Reference:
         self.name, self.folder = name, folder
         self.args = ["adapt", "--input", "q.lmq", *COMMON, *options]
         begin = time.monotonic()
-        self.hash = program.json(*self.args, "--journal", "ref.lmj", "--output", "ref.lmq", cwd=folder)["weights_hash"]
+        self.hash = program.json(*self.args, "--journal", "ref.lmj", "--overwrite", "--output", "ref.lmq",
+                                 cwd=folder)["weights_hash"]
         self.seconds = time.monotonic() - begin
         self.journal = (folder / "ref.lmj").read_bytes()
         self.weights = (folder / "ref.lmq").read_bytes()
@@ -132,7 +133,8 @@ class Trials:
         assert (size - ref.head) % ref.record == 0 and self.journal.read_bytes() == ref.journal[:size], \
             f"{ref.name}: the journal is no beginning of the undisturbed one"
         steps = (size - ref.head) // ref.record
-        assert f"after step {steps} of {ref.steps}" in said and "--resume" in said, f"{ref.name}: it said {said!r}"
+        assert f"after step {steps} of {ref.steps}; to go on: " in said and "--resume" in said, \
+            f"{ref.name}: it said {said!r}"
         assert not self.output.exists(), f"{ref.name}: a stopped run left weights"
         self.same_end(ref)
 

@@ -58,10 +58,11 @@ def main():
         return result
 
     print("cosim-adapt: on the model", file=sys.stderr)
-    model = adapt("model")
+    model = adapt("model", "--overwrite")
     print("cosim-adapt: on the RTL, the model in lockstep", file=sys.stderr)
     rtl = adapt("rtl", "--test-examples", 64, "--backend", "lockstep",
-                *(["--backend-options", options.rtl] if options.rtl else []), *(["--resume"] if options.resume else []))
+                *(["--backend-options", options.rtl] if options.rtl else []),
+                "--resume" if options.resume else "--overwrite")
     device = rtl["device"]
     same = {what: (out / f"model.{end}").read_bytes() == (out / f"rtl.{end}").read_bytes()
             for what, end in (("journal", "lmj"), ("network", "lmq"))}

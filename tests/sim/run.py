@@ -37,7 +37,8 @@ def main():
         for name, extra in [("two steps", ["--steps", "2"]),
                             ("from step 3 on, gaussian, masked", ["--from", "3", "--steps", "1", "--distribution",
                                 "gaussian", "--keep", "0.5"])]:
-            run = subprocess.run([lastmile, "cosim", "--batch", "4", "--adapt-examples", "200", "--quiet",
+            run = subprocess.run([lastmile, "cosim", "--overwrite", "--batch", "4", "--adapt-examples", "200",
+                                  "--quiet",
                                   "--backend-options", MEMORY,
                                   "--out", folder, "--report", str(report), *extra], stdout=subprocess.PIPE, text=True)
             good = run.returncode == 0
@@ -51,7 +52,8 @@ def main():
             passed, failed = (passed + 1, failed) if good else (passed, failed + 1)
         # A bit flipped in memory behind the NPU's back must be found, located, and reported with the command that
         # repeats it.
-        run = subprocess.run([lastmile, "cosim", "--batch", "4", "--adapt-examples", "200", "--quiet", "--steps", "1",
+        run = subprocess.run([lastmile, "cosim", "--overwrite", "--batch", "4", "--adapt-examples", "200", "--quiet",
+                              "--steps", "1",
                               "--backend-options",
                               MEMORY + ",flip=9", "--out", folder, "--report", str(report)], stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE, text=True)
