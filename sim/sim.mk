@@ -80,8 +80,8 @@ build/rtl/%/tuned: build/rtl/%/npu.so | build sim-backends
 	@rm -f $(@D)/obj/*.o $(@D)/obj/*.a $(@D)/obj/*.gcda
 	@$(call sim_compile,$(SIM_OPT) -fprofile-generate -fprofile-update=single)
 	@$(call sim_link,$(@D)/npu.so,-fprofile-generate) && touch -d @0 $(@D)/npu.so
-	@build/lastmile cosim --backend rtl --steps 1 --pairs 1 --batch 16 --adapt-examples 64 --hardware $(SIM_HARDWARE) \
-	  --quiet --out $(@D)/profile --report $(@D)/profile/cosim.json >> $(@D)/build.log
+	@build/lastmile cosim --overwrite --backend rtl --steps 1 --pairs 1 --batch 16 --adapt-examples 64 \
+	  --hardware $(SIM_HARDWARE) --quiet --out $(@D)/profile --report $(@D)/profile/cosim.json >> $(@D)/build.log
 	@rm -f $(@D)/obj/*.o $(@D)/obj/*.a
 	@$(call sim_compile,$(SIM_OPT) -fprofile-use -Wno-missing-profile)
 	@$(call sim_link,$(@D)/npu.so)
@@ -121,7 +121,7 @@ SIM_COMMA := ,
 SIM_HARDWARE = rows=$(ROWS),cols=$(COLS),bus_bytes=$(BUS_BYTES),act_bytes=$(ACT_BYTES),acc_depth=$(ACC_DEPTH),$\
 rq_lanes=$(RQ_LANES),training=$(TRAINING)
 SIM_MEMORY = latency=20,stall=$(STALL),reorder=1
-SIM_COSIM = build/lastmile cosim --steps $(STEPS) --from $(FROM) --hardware $(SIM_HARDWARE) \
+SIM_COSIM = build/lastmile cosim --overwrite --steps $(STEPS) --from $(FROM) --hardware $(SIM_HARDWARE) \
   $(if $(DATA),--data $(DATA)) \
   $(if $(NETWORK),--network $(NETWORK)) --backend-options $(SIM_MEMORY)$(if $(TRACE),$(SIM_COMMA)trace=$(TRACE)) \
   $(COSIM_ARGS)

@@ -10,6 +10,7 @@
 // differences: the model then takes over the RTL's memory.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <ctime>
@@ -21,6 +22,7 @@
 #include "sim/checkers/compare.hpp"
 #include "sim/verilator/backend.hpp"
 #include "sw/base/error.hpp"
+#include "sw/base/stop.hpp"
 
 namespace lastmile::sim {
 namespace {
@@ -43,6 +45,7 @@ class LockstepDevice final : public Device {
  public:
   explicit LockstepDevice(const DeviceOptions& options)
       : options_(parse_options(options)),
+        trace_(options_.simulation),
         simulation_(open_simulation(options_)),
         memory_(simulation_->memory().size()),
         model_(options.hardware, memory_, options.threads, memory_timing(options_)) {}
@@ -94,6 +97,7 @@ class LockstepDevice final : public Device {
     position_.annotate(what);
     if (what != position_.step()) return;
     simulation_->mark();
+    trace_.mark(simulation_->cycles());
     step_cycle_ = simulation_->cycles();
   }
 
@@ -108,6 +112,7 @@ class LockstepDevice final : public Device {
                          rate(queue_cycles_, queue_time_.cpu() - checking_time_.cpu())}};
     report_speed(j, queue_cycles_, queue_time_);
     report_profile(j, profile_, options_);
+    trace_.report(j, simulation_->cycles());
     if (!difference_.is_null()) j["difference"] = difference_;
     return j.dump();
   }
@@ -132,7 +137,8 @@ class LockstepDevice final : public Device {
       const std::uint64_t used = simulation_->cycles() - queue_cycle_;
       if (used >= options_.max_cycles)
         differ("no end", fmt::format("the queue runs for {} cycles", used), {}, {});
-      const Stop stop = simulation_->run(options_.max_cycles - used);
+      stop_if_asked();
+      const Stop stop = simulation_->run(std::min(options_.max_cycles - used, kAtATime));
       checking_time_.start();
       if (stop == Stop::commit) commit();
       if (stop == Stop::interrupt || stop == Stop::idle) end_queue();
@@ -270,6 +276,7 @@ class LockstepDevice final : public Device {
   }
 
   BackendOptions options_;
+  TraceRange trace_;
   std::unique_ptr<Simulation> simulation_;
   std::vector<std::byte> memory_;  // the model's
   npu::Npu model_;

@@ -13,6 +13,8 @@
 #include "sim/systemc/training.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
+#include "sw/base/json_text.hpp"
+#include "sw/base/streams.hpp"
 #include "sw/cli/options.hpp"
 #include "sw/embedded/native.hpp"
 #include "sw/quantizer/file.hpp"
@@ -326,7 +328,7 @@ int judge_accurate(const PlatformRun& r, const Reference& reference, const Plain
 
 int run(const Options& o) {
   const Reference reference = load_reference(o);
-  fs::create_directories(o.report.parent_path());
+  make_folder(o.report.parent_path());
 
   PlatformOptions platform = platform_of(o, reference.full);
   PlatformRun loose("loose", reference.full, o.folder, platform);
@@ -353,7 +355,7 @@ int run(const Options& o) {
     failed += judge_accurate(*accurate, reference, rtl, report["accurate"]);
   }
   report["failed"] = failed;
-  write_file_atomic(o.report, report.dump(1) + "\n");
+  write_file_atomic(o.report, json_text(report, 1) + "\n");
   fmt::print("report: {}\n", o.report.string());
   return failed == 0 ? 0 : 1;
 }
@@ -383,6 +385,7 @@ int main_of(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--bandwidth", o.platform.memory.bandwidth, "bytes per cycle; 0: the bus")
       ->capture_default_str();
+  strict_numbers(app);
   CLI11_PARSE(app, argc, argv);
   settle(o.run, o.common);
   return run(o);
@@ -392,11 +395,12 @@ int main_of(int argc, char** argv) {
 }  // namespace lastmile::sim
 
 int sc_main(int argc, char** argv) {
+  lastmile::secure_standard_streams();
   sc_core::sc_report_handler::set_actions(sc_core::SC_INFO, sc_core::SC_DO_NOTHING);
   try {
     return lastmile::sim::main_of(argc, argv);
   } catch (const lastmile::Error& e) {
-    fmt::print(stderr, "lastmile-systemc: {}\n", e.what());
+    lastmile::print_error(fmt::format("lastmile-systemc: {}\n", e.what()));
     return static_cast<int>(e.kind());
   }
 }

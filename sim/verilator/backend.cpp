@@ -4,23 +4,45 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
-#include <charconv>
+#include <algorithm>
 #include <filesystem>
 
 #include "cmodel/spec/settings.hpp"
 #include "sw/base/error.hpp"
+#include "sw/base/io.hpp"
+#include "sw/base/number.hpp"
+#include "sw/base/shared_object.hpp"
 
 namespace lastmile::sim {
 namespace {
 
 template <class T>
 void number(const std::string& name, const std::string& text, std::uint64_t most, T& to) {
-  std::uint64_t value = 0;
-  const auto [end, bad] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (bad != std::errc{} || end != text.data() + text.size() || value > most)
+  const auto value = parse_integer<std::uint64_t>(text, 0, most);
+  if (!value)
     throw Error(ErrorKind::usage,
                 fmt::format("backend option {}: \"{}\", expected 0 to {}", name, text, most));
-  to = static_cast<T>(value);
+  to = static_cast<T>(*value);
+}
+
+// A waveform that cannot be written is known before anything is simulated.
+void check_trace(const SimulationOptions& o) {
+  if (o.trace.empty()) {
+    if (o.trace_from != 0 || o.trace_cycles != 0)
+      throw Error(ErrorKind::usage,
+                  "backend options trace_from and trace_cycles: expected trace=FILE with them");
+    return;
+  }
+  if (kind_of(o.trace) == FileKind::stream)
+    throw Error(ErrorKind::input,
+                fmt::format("{}: is a device or a pipe, expected a file: a waveform's beginning is "
+                            "written last",
+                            o.trace));
+  require_writable(o.trace);
+  if (o.trace_cycles > UINT64_MAX - o.trace_from)
+    throw Error(ErrorKind::usage, fmt::format("backend options trace_from={},trace_cycles={}: "
+                                              "expected a sum below 2^64",
+                                              o.trace_from, o.trace_cycles));
 }
 
 }  // namespace
@@ -76,7 +98,20 @@ BackendOptions parse_options(const DeviceOptions& options) {
     }
   }
   o.checked = o.checked || !o.simulation.trace.empty();
+  check_trace(o.simulation);
   return o;
+}
+
+void TraceRange::mark(std::uint64_t cycle) {
+  longest_ = std::max(longest_, cycle - start_);
+  start_ = cycle;
+}
+
+void TraceRange::report(nlohmann::json& report, std::uint64_t cycle) const {
+  if (options_.trace.empty()) return;
+  const std::uint64_t longest = std::max(longest_, cycle - start_);
+  const std::uint64_t end = options_.trace_from + std::max<std::uint64_t>(options_.trace_cycles, 1);
+  report["trace"] = {{"file", options_.trace}, {"cycles", longest}, {"complete", longest >= end}};
 }
 
 std::string library_name(const spec::HardwareParams& hw, bool checked) {
@@ -99,10 +134,7 @@ void* library_symbol(const spec::HardwareParams& hw, bool checked, const char* n
       "TRAINING={}{}`",
       hw.rows, hw.cols, hw.bus_bytes, hw.act_bytes, hw.acc_depth, hw.rq_lanes, hw.training,
       checked ? " CHECKED=1" : "");
-  void* handle = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (handle == nullptr)
-    throw Error(ErrorKind::device, fmt::format("rtl: {} cannot be loaded ({}); build it with {}",
-                                               file.string(), ::dlerror(), build));
+  void* handle = load_shared_object(file, "build it with " + build);
 #ifdef LASTMILE_SIM_INTERFACE
   void* interface = ::dlsym(handle, kSimulationInterfaceSymbol);
   if (interface == nullptr ||

@@ -30,6 +30,23 @@ struct BackendOptions {
 };
 [[nodiscard]] BackendOptions parse_options(const DeviceOptions& options);
 
+// Cycles between two looks at whether a signal asks for an end: a fraction of a second.
+inline constexpr std::uint64_t kAtATime = 200000;
+
+// Whether the cycles of which a waveform was wanted have come. They count from the start of a step.
+class TraceRange {
+ public:
+  explicit TraceRange(const SimulationOptions& options) : options_(options) {}
+  // A step begins at this cycle.
+  void mark(std::uint64_t cycle);
+  // Adds "trace": file, cycles of the longest step so far, complete. Nothing without a waveform.
+  void report(nlohmann::json& report, std::uint64_t cycle) const;
+
+ private:
+  SimulationOptions options_;
+  std::uint64_t start_ = 0, longest_ = 0;
+};
+
 // Cycles over seconds; 0 without seconds.
 [[nodiscard]] double rate(std::uint64_t cycles, double seconds);
 // seconds, cpu_seconds, cycles_per_second, cycles_per_cpu_second of the queues.

@@ -39,14 +39,7 @@ class NpuSimulation final : public Simulation {
       context_->randSeed(static_cast<int>(options.rand_reset & 0x7fffffff));
     context_->traceEverOn(!options.trace.empty());
     top_ = std::make_unique<Vnpu>(context_.get());
-#if P_CHECKED
-    if (!options.trace.empty()) {
-      trace_ = std::make_unique<VerilatedFstC>();
-      top_->trace(trace_.get(), 99);
-      trace_->open(options.trace.c_str());
-      if (!trace_->isOpen()) throw std::runtime_error(options.trace + ": cannot be written");
-    }
-#else
+#if !P_CHECKED
     if (!options.trace.empty())
       throw std::runtime_error("this build has no waveforms: `make rtl CHECKED=1`");
 #endif
@@ -60,6 +53,15 @@ class NpuSimulation final : public Simulation {
     top_->rst_ni = 1;
     cycle();
     cycles_ = 0;
+#if P_CHECKED
+    // Time begins after the reset: a waveform that held it would have two beginnings.
+    if (!options.trace.empty()) {
+      trace_ = std::make_unique<VerilatedFstC>();
+      top_->trace(trace_.get(), 99);
+      trace_->open(options.trace.c_str());
+      if (!trace_->isOpen()) throw std::runtime_error(options.trace + ": cannot be written");
+    }
+#endif
   }
   ~NpuSimulation() override {
     flush_trace();

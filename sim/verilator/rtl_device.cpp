@@ -10,6 +10,7 @@
 #include "cmodel/spec/registers.hpp"
 #include "sim/verilator/backend.hpp"
 #include "sim/verilator/span_recorder.hpp"
+#include "sw/base/stop.hpp"
 
 namespace lastmile::sim {
 namespace {
@@ -20,6 +21,7 @@ class RtlDevice final : public Device {
  public:
   explicit RtlDevice(const DeviceOptions& options)
       : options_(parse_options(options)),
+        trace_(options_.simulation),
         simulation_(open_simulation(options_)),
         predictor_(options.hardware, memory_timing(options_)) {}
 
@@ -53,7 +55,9 @@ class RtlDevice final : public Device {
   }
   void annotate(const std::string& what) override {
     position_.annotate(what);
-    if (what == position_.step()) simulation_->mark();
+    if (what != position_.step()) return;
+    simulation_->mark();
+    trace_.mark(simulation_->cycles());
   }
   std::string report() const override {
     const BusMonitor& bus = simulation_->monitor();
@@ -64,6 +68,7 @@ class RtlDevice final : public Device {
     if (options_.spans) j["spans"] = spans_.json();
     report_speed(j, queue_cycles_, queue_time_);
     report_profile(j, profile_, options_);
+    trace_.report(j, simulation_->cycles());
     return j.dump();
   }
 
@@ -71,8 +76,9 @@ class RtlDevice final : public Device {
   bool run_queue() {
     std::uint64_t left = options_.max_cycles;
     while (left > 0) {
+      stop_if_asked();
       const std::uint64_t before = simulation_->cycles();
-      const Stop stop = simulation_->run(options_.spans ? 1 : left);
+      const Stop stop = simulation_->run(options_.spans ? 1 : std::min(left, kAtATime));
       left -= std::min(left, simulation_->cycles() - before);
       if (options_.spans)
         spans_.cycle(position_.phase(), simulation_->cycles(), simulation_->counters());
@@ -128,6 +134,7 @@ class RtlDevice final : public Device {
   }
 
   BackendOptions options_;
+  TraceRange trace_;
   std::unique_ptr<Simulation> simulation_;
   Position position_;
   Profile profile_;
