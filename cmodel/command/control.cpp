@@ -33,6 +33,7 @@ constexpr bool known(std::uint32_t offset) {
 RegisterFile::RegisterFile(const spec::HardwareParams& hw) : hw_(hw) { reset(); }
 
 void RegisterFile::reset() {
+  running_ = false;
   words_ = {};
   for (const spec::Register& r : spec::kRegisters) {
     for (std::uint32_t i = 0; i < r.count; ++i) word(r.offset + i * r.stride) = r.reset;
@@ -64,6 +65,7 @@ void RegisterFile::write(std::uint32_t offset, std::uint32_t value) {
 }
 
 void RegisterFile::soft_reset() {
+  running_ = false;
   clear_status();
   word(reg::kIrqStatus) = 0;
 }
@@ -71,6 +73,8 @@ void RegisterFile::soft_reset() {
 void RegisterFile::begin_queue() {
   clear_status();
   counters = {};
+  latched_ = words_;
+  running_ = true;
 }
 
 void RegisterFile::clear_status() {
@@ -82,11 +86,13 @@ void RegisterFile::clear_status() {
 }
 
 void RegisterFile::end_queue() {
+  running_ = false;
   word(reg::kStatus) = reg::kStatusDone.mask();
   word(reg::kIrqStatus) |= reg::kIrqStatusDone.mask();
 }
 
 void RegisterFile::fail(std::uint32_t at, const Fault& fault) {
+  running_ = false;
   word(reg::kErrorCode) = static_cast<std::uint32_t>(fault.code);
   word(reg::kErrorInfo) = fault.info;
   word(reg::kErrorCommand) = at;

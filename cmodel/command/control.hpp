@@ -38,7 +38,8 @@ class RegisterFile {
   void reset();
   // CTRL.SOFT_RESET.
   void soft_reset();
-  // CTRL.START: what starting a queue clears.
+  // CTRL.START: what starting a queue clears. The parameters below stay what they are now until the
+  // queue has ended: what is written meanwhile is for the next one.
   void begin_queue();
   void end_queue();
   void fail(std::uint32_t command, const Fault& fault);
@@ -48,31 +49,35 @@ class RegisterFile {
   [[nodiscard]] bool interrupt() const;
   [[nodiscard]] std::uint32_t command() const { return raw(spec::reg::kCommand); }
   [[nodiscard]] std::uint32_t raw(std::uint32_t offset) const { return words_[offset / 4]; }
-  [[nodiscard]] std::uint64_t raw64(const spec::WideRegister& r, std::uint32_t at = 0) const {
-    return raw(r.low + at) | std::uint64_t{raw(r.high + at)} << 32;
-  }
 
-  [[nodiscard]] std::uint32_t polarity() const { return raw(spec::reg::kPolarity); }
+  // A register as the running queue has it; without one, as the host has written it.
+  [[nodiscard]] std::uint32_t parameter(std::uint32_t offset) const {
+    return (running_ ? latched_ : words_)[offset / 4];
+  }
+  [[nodiscard]] std::uint64_t parameter(const spec::WideRegister& r, std::uint32_t at = 0) const {
+    return parameter(r.low + at) | std::uint64_t{parameter(r.high + at)} << 32;
+  }
+  [[nodiscard]] std::uint32_t polarity() const { return parameter(spec::reg::kPolarity); }
   // Are passes perturbed?
   [[nodiscard]] bool polarized() const {
     return polarity() != static_cast<std::uint32_t>(spec::Polarity::none_);
   }
-  [[nodiscard]] std::uint32_t distribution() const { return raw(spec::reg::kDistribution); }
-  [[nodiscard]] std::uint64_t seed() const { return raw64(spec::reg::kSeedWide); }
-  [[nodiscard]] std::uint64_t mask_seed() const { return raw64(spec::reg::kMaskSeedWide); }
-  [[nodiscard]] std::uint32_t pairs() const { return raw(spec::reg::kPairs); }
+  [[nodiscard]] std::uint32_t distribution() const { return parameter(spec::reg::kDistribution); }
+  [[nodiscard]] std::uint64_t seed() const { return parameter(spec::reg::kSeedWide); }
+  [[nodiscard]] std::uint64_t mask_seed() const { return parameter(spec::reg::kMaskSeedWide); }
+  [[nodiscard]] std::uint32_t pairs() const { return parameter(spec::reg::kPairs); }
   [[nodiscard]] std::uint64_t pair_seed(std::uint32_t j) const {
-    return raw64(spec::reg::kPairSeedWide, j * spec::reg::kPairSeedLoStride);
+    return parameter(spec::reg::kPairSeedWide, j * spec::reg::kPairSeedLoStride);
   }
   [[nodiscard]] std::int32_t pair_coef(std::uint32_t j) const {
     return spec::reg::kPairCoefValue.get_signed(
-        raw(spec::reg::kPairCoef + j * spec::reg::kPairCoefStride));
+        parameter(spec::reg::kPairCoef + j * spec::reg::kPairCoefStride));
   }
   [[nodiscard]] std::uint32_t step_mantissa() const {
-    return spec::reg::kStepMantissa.get(raw(spec::reg::kStep));
+    return spec::reg::kStepMantissa.get(parameter(spec::reg::kStep));
   }
   [[nodiscard]] std::uint32_t step_shift() const {
-    return spec::reg::kStepShift.get(raw(spec::reg::kStep));
+    return spec::reg::kStepShift.get(parameter(spec::reg::kStep));
   }
 
   Counters counters;
@@ -82,7 +87,9 @@ class RegisterFile {
   void clear_status();
 
   spec::HardwareParams hw_;
-  std::array<std::uint32_t, spec::kRegisterBytes / 4> words_{};
+  using Words = std::array<std::uint32_t, spec::kRegisterBytes / 4>;
+  Words words_{}, latched_{};
+  bool running_ = false;
 };
 
 }  // namespace lastmile::npu

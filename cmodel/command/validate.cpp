@@ -25,7 +25,7 @@ Fault check_registers(const Descriptor& d, const RegisterFile& regs, Opcode op) 
   namespace reg = spec::reg;
   const bool update = op == Opcode::update_;
   const auto bad = [&regs](std::uint32_t offset, const spec::RegisterField& field) {
-    return !field.allows(regs.raw(offset));
+    return !field.allows(regs.parameter(offset));
   };
   // pairs of an update are drawn, unless the host gives its direction
   const bool pairs = update && !d.has(spec::kFlagGradient);
@@ -227,10 +227,10 @@ std::array<Region, 6> regions(const Descriptor& d) {
 }
 
 Fault validate_queue(const RegisterFile& regs) {
-  const U address = regs.raw(spec::reg::kQueueAddr);
-  const U count = regs.raw(spec::reg::kQueueCount);
+  const U address = regs.parameter(spec::reg::kQueueAddr);
+  const U count = regs.parameter(spec::reg::kQueueCount);
   if (address % spec::kAlign != 0 || count == 0 ||
-      address + count * spec::kDescBytes > regs.raw(spec::reg::kMemLimit)) {
+      address + count * spec::kDescBytes > regs.parameter(spec::reg::kMemLimit)) {
     return {Error::queue_, 0};
   }
   return {};
@@ -256,11 +256,11 @@ Fault validate_command(const Descriptor& d, const RegisterFile& regs,
   if (const Fault f = check_tiles(d, hw, op)) return f;
 
   auto used = regions(d);
-  if (d.has(spec::kFlagInBatch)) used[0].address += regs.raw(spec::reg::kBatchAddr);
-  if (d.has(spec::kFlagIn2Label)) used[1].address += regs.raw(spec::reg::kLabelAddr);
-  if (d.has(spec::kFlagOutBatch)) used[2].address += regs.raw(spec::reg::kOutAddr);
-  if (d.has(spec::kFlagWBatch)) used[3].address += regs.raw(spec::reg::kBatchAddr);
-  const U limit = regs.raw(spec::reg::kMemLimit);
+  if (d.has(spec::kFlagInBatch)) used[0].address += regs.parameter(spec::reg::kBatchAddr);
+  if (d.has(spec::kFlagIn2Label)) used[1].address += regs.parameter(spec::reg::kLabelAddr);
+  if (d.has(spec::kFlagOutBatch)) used[2].address += regs.parameter(spec::reg::kOutAddr);
+  if (d.has(spec::kFlagWBatch)) used[3].address += regs.parameter(spec::reg::kBatchAddr);
+  const U limit = regs.parameter(spec::reg::kMemLimit);
   for (const Region& r : used) {
     if (!r.used) continue;
     const bool aligned =

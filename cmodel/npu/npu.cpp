@@ -65,8 +65,8 @@ struct Npu::State {
 };
 
 Fault Npu::State::fetch(std::uint32_t index, Descriptor& d) {
-  const std::uint64_t address =
-      std::uint64_t{regs.raw(spec::reg::kQueueAddr)} + std::uint64_t{index} * spec::kDescBytes;
+  const std::uint64_t address = std::uint64_t{regs.parameter(spec::reg::kQueueAddr)} +
+                                std::uint64_t{index} * spec::kDescBytes;
   if (address + spec::kDescBytes > memory.size())
     return {spec::Error::bus_read_, static_cast<std::uint32_t>(spec::Engine::fetch_)};
   spec::DescriptorWords words{};
@@ -173,6 +173,7 @@ std::uint32_t Npu::read_register(std::uint32_t offset) const {
   return offset == spec::reg::kStatus && s_->running ? spec::reg::kStatusBusy.mask()
                                                      : s_->regs.read(offset);
 }
+std::uint32_t Npu::parameter(std::uint32_t offset) const { return s_->regs.parameter(offset); }
 void Npu::reset() {
   s_->running = false;
   s_->regs.reset();
@@ -240,7 +241,7 @@ bool Npu::commit() {
   if (!s_->running) return false;
   RegisterFile& regs = s_->regs;
   const bool end = s_->last.op() == Opcode::end_;
-  if (end || regs.command() + 1 == regs.raw(spec::reg::kQueueCount)) {
+  if (end || regs.command() + 1 == regs.parameter(spec::reg::kQueueCount)) {
     regs.counters[Counter::cycles_] += s_->clock.end(end);
     s_->running = false;
     regs.end_queue();

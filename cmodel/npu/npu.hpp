@@ -32,6 +32,8 @@ class Npu {
 
   [[nodiscard]] const spec::HardwareParams& hardware() const;
   [[nodiscard]] std::uint32_t read_register(std::uint32_t offset) const;
+  // A register as the running queue has it; without one, as the host has written it.
+  [[nodiscard]] std::uint32_t parameter(std::uint32_t offset) const;
   // What the line rst_ni does: every register as npu.toml has it; memory stays.
   void reset();
   // Writing CTRL.START runs the whole queue before it returns.

@@ -197,9 +197,9 @@ enum class Error : std::uint32_t {
   queue_ = 6,  // QUEUE_ADDR misaligned or outside memory, or QUEUE_COUNT zero
   register_ = 7,  // a run-time register outside its range when a command needed it: ERROR_INFO = register offset
   unsupported_ = 8,  // training command or polarity on an inference-only build
-  bus_read_ = 9,  // AXI read answered SLVERR or DECERR: ERROR_INFO = engine
+  bus_read_ = 9,  // AXI read answered SLVERR or DECERR: ERROR_INFO = engine; an answer without a request: BUS
   bus_write_ = 10,  // AXI write answered SLVERR or DECERR: ERROR_INFO = engine
-  watchdog_ = 11,  // no progress for WATCHDOG cycles: ERROR_INFO = engine
+  watchdog_ = 11,  // no progress for WATCHDOG cycles: ERROR_INFO = engine; before the first command: BUS
 };
 [[nodiscard]] constexpr std::string_view to_string(Error v) {
   switch (v) {
@@ -249,6 +249,7 @@ enum class Engine : std::uint32_t {
   softmax_ = 10,
   loss_ = 11,
   update_ = 12,
+  bus_ = 13,  // the bus itself: answers from before an abort, or to no request at all
 };
 [[nodiscard]] constexpr std::string_view to_string(Engine v) {
   switch (v) {
@@ -265,6 +266,7 @@ enum class Engine : std::uint32_t {
     case Engine::softmax_: return "SOFTMAX";
     case Engine::loss_: return "LOSS";
     case Engine::update_: return "UPDATE";
+    case Engine::bus_: return "BUS";
   }
   return "?";
 }
@@ -283,6 +285,7 @@ inline constexpr std::array kAll<Engine> = {
     Engine::softmax_,
     Engine::loss_,
     Engine::update_,
+    Engine::bus_,
 };
 
 // who reads over AXI: ARID, and the order of grants
@@ -1019,11 +1022,14 @@ inline constexpr RegisterField kHw0RqLanes = {"RQ_LANES", 24, 8, false, 0, 255};
 inline constexpr RegisterField kHw1AccDepth = {"ACC_DEPTH", 0, 16, false, 0, 65535};
 inline constexpr RegisterField kHw1ActBytes = {"ACT_BYTES", 16, 8, false, 0, 255};
 inline constexpr RegisterField kHw1Training = {"TRAINING", 24, 1, false, 0, 1};
-inline constexpr RegisterField kCtrlStart = {"START", 0, 1, false, 0, 1};  // start the queue; ignored while one runs
+inline constexpr RegisterField kCtrlStart = {"START", 0, 1, false, 0, 1};  // start the queue with the values that registers have now; ignored while one runs
 inline constexpr RegisterField kCtrlSoftReset = {"SOFT_RESET", 1, 1, false, 0, 1};  // abort, clear STATUS, IRQ_STATUS and errors; parameters stay
 inline constexpr RegisterField kStatusBusy = {"BUSY", 0, 1, false, 0, 1};  // a queue runs
 inline constexpr RegisterField kStatusDone = {"DONE", 1, 1, false, 0, 1};  // the queue ended well
 inline constexpr RegisterField kStatusError = {"ERROR", 2, 1, false, 0, 1};  // the queue ended with an error
+inline constexpr RegisterField kStatusDraining = {"DRAINING", 3, 1, false, 0, 1};  // answers of the bus from before an abort are due; a queue started now waits for them
+inline constexpr RegisterField kStatusBusLost = {"BUS_LOST", 4, 1, false, 0, 1};  // a queue waited WATCHDOG cycles for such answers in vain; until rst_ni
+inline constexpr RegisterField kStatusBusStray = {"BUS_STRAY", 5, 1, false, 0, 1};  // the bus answered what nobody had asked: queues fail with BUS_READ until rst_ni
 inline constexpr RegisterField kIrqStatusDone = {"DONE", 0, 1, false, 0, 1};  // a queue ended well
 inline constexpr RegisterField kIrqStatusError = {"ERROR", 1, 1, false, 0, 1};  // a queue ended with an error
 inline constexpr RegisterField kIrqEnableDone = {"DONE", 0, 1, false, 0, 1};  // interrupt when a queue ended well
@@ -1045,8 +1051,8 @@ inline constexpr std::array<RegisterField, 3> kFieldsOfHw1 = {
     reg::kHw1AccDepth, reg::kHw1ActBytes, reg::kHw1Training};
 inline constexpr std::array<RegisterField, 2> kFieldsOfCtrl = {
     reg::kCtrlStart, reg::kCtrlSoftReset};
-inline constexpr std::array<RegisterField, 3> kFieldsOfStatus = {
-    reg::kStatusBusy, reg::kStatusDone, reg::kStatusError};
+inline constexpr std::array<RegisterField, 6> kFieldsOfStatus = {
+    reg::kStatusBusy, reg::kStatusDone, reg::kStatusError, reg::kStatusDraining, reg::kStatusBusLost, reg::kStatusBusStray};
 inline constexpr std::array<RegisterField, 2> kFieldsOfIrqStatus = {
     reg::kIrqStatusDone, reg::kIrqStatusError};
 inline constexpr std::array<RegisterField, 2> kFieldsOfIrqEnable = {
@@ -1079,7 +1085,7 @@ inline constexpr std::array<Register, 35> kRegisters = {{
     {"HW0", reg::kHw0, 1, 4, 0x0, 0xffffffff, 0x0, 0x0, kFieldsOfHw0},
     {"HW1", reg::kHw1, 1, 4, 0x0, 0x1ffffff, 0x0, 0x0, kFieldsOfHw1},
     {"CTRL", reg::kCtrl, 1, 4, 0x0, 0x0, 0x0, 0x0, kFieldsOfCtrl},
-    {"STATUS", reg::kStatus, 1, 4, 0x0, 0x7, 0x0, 0x0, kFieldsOfStatus},
+    {"STATUS", reg::kStatus, 1, 4, 0x0, 0x3f, 0x0, 0x0, kFieldsOfStatus},
     {"IRQ_STATUS", reg::kIrqStatus, 1, 4, 0x0, 0x3, 0x0, 0x3, kFieldsOfIrqStatus},
     {"IRQ_ENABLE", reg::kIrqEnable, 1, 4, 0x0, 0x3, 0x3, 0x0, kFieldsOfIrqEnable},
     {"ERROR_CODE", reg::kErrorCode, 1, 4, 0x0, 0xff, 0x0, 0x0, kFieldsOfErrorCode},

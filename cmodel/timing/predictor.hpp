@@ -14,7 +14,11 @@ class Predictor {
       : hw_(hw), regs_(hw), cache_(hw, memory), clock_(hw, memory) {}
   // Any register but CTRL.
   void write_register(std::uint32_t offset, std::uint32_t value) { regs_.write(offset, value); }
-  void begin_queue() { clock_.begin(); }
+  // The queue has the registers as they are now.
+  void begin_queue() {
+    regs_.begin_queue();
+    clock_.begin();
+  }
   // The command that lies in memory as `words`, valid, was committed: its counters of kind "cycle",
   // CYCLES since the commit before.
   [[nodiscard]] npu::Counters commit(const spec::DescriptorWords& words);

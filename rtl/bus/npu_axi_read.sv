@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// AXI4 read master for six independent clients; ID = client in the low three bits. Bit 3 of the ID
-// changes with every clear_i, so that answers to transfers from before a reset are recognised and
-// dropped, whenever they come. rready_o is always high: a burst is asked for only when its client
-// has room for all of it, so data never waits on the bus and one client's full buffer cannot hold
-// up another's.
+// AXI4 read master for six independent clients; ID = client. rready_o is always high: a burst is
+// asked for only when its client has room for all of it, so data never waits on the bus and one
+// client's full buffer cannot hold up another's. After clear_i the answers that are still on their
+// way are dropped as they come, and nothing is asked for until the last of them has come (status_o.quiet),
+// however long that takes: so none can be taken for an answer to a later request.
 module npu_axi_read #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned FETCH_DEPTH = 32,  // words of each client's response FIFO
@@ -55,7 +55,8 @@ module npu_axi_read #(
   logic [CLIENTS-1:0] burst_valid, grant, beat_valid;
   logic [CLIENTS*32-1:0] burst_addr;
   logic [CLIENTS*5-1:0] burst_words;
-  logic epoch_q, stale_q, current;
+  logic draining_q, current;
+  logic [7:0] flight_q;
 
   // Whole bus words, incrementing addresses.
   assign rready_o = 1'b1;
@@ -63,8 +64,15 @@ module npu_axi_read #(
   assign arburst_o = 2'b01;
 
   // A beat belongs to the client that its ID names, unless it answers a burst from before a clear.
-  // Nor does a beat count that comes in the cycle of the clear itself.
-  assign current = rvalid_i && (rid_i[3] == epoch_q) && !stale_q && !clear_i;
+  // Nor does a beat count that comes in the cycle of the clear itself. A beat for a client that has
+  // no burst in flight answers nothing: it goes to nobody, and ends no burst.
+  logic stray;
+  logic [CLIENTS-1:0] waiting;
+  logic [7:0] asked;  // by ID
+  assign asked = 8'(waiting);
+  assign stray = rvalid_i && ((flight_q == '0) || rid_i[3] ||
+                              (!draining_q && !asked[rid_i[2:0]]));
+  assign current = rvalid_i && !stray && !draining_q && !clear_i;
   for (genvar c = 0; c < CLIENTS; c++) begin : gen_client
     // Clients whose data is needed in long runs have deeper buffers: they hide the memory's
     // latency.
@@ -84,7 +92,7 @@ module npu_axi_read #(
       .burst_valid_o(burst_valid[c]), .burst_grant_i(grant[c]),
       .burst_addr_o(burst_addr[c*32 +: 32]), .burst_words_o(burst_words[c*5 +: 5]),
       .beat_valid_i(beat_valid[c]), .beat_last_i(rlast_i), .beat_data_i(rdata_i),
-      .waiting_o(status_o.waiting[c])
+      .waiting_o(waiting[c])
     );
   end
 
@@ -93,6 +101,9 @@ module npu_axi_read #(
   // Bit 1 of the response is set for SLVERR and DECERR.
   assign status_o.error = current && rresp_i[1];
   assign status_o.client = rid_i[2:0];
+  assign status_o.waiting = waiting;
+  assign status_o.stray = stray;
+  assign status_o.quiet = !draining_q;
   assign cnt_words_o = beat_valid;
   assign cnt_beats_o = current;
   assign progress_o = rvalid_i || (arvalid_o && arready_i);
@@ -105,7 +116,7 @@ module npu_axi_read #(
   logic [CLIENTS-1:0] pick;
   logic any, issue;
   assign any = burst_valid != '0;
-  assign issue = any && (!arvalid_o || arready_i) && !stale_q && !clear_i;
+  assign issue = any && (!arvalid_o || arready_i) && !draining_q && !clear_i;
 
   logic [31:0] addr_sel;
   logic [4:0] words_sel;
@@ -131,7 +142,7 @@ module npu_axi_read #(
   end
 
   // An address that was offered stays until it is taken, whatever happens: AXI allows nothing else,
-  // even across clear_i. It then counts as a burst of the old ID bit.
+  // even across clear_i. Its burst is in flight from then on.
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       arvalid_o <= 1'b0;
@@ -147,62 +158,41 @@ module npu_axi_read #(
   end
   always_ff @(posedge clk_i) begin
     if (issue) begin
-      arid_o <= {epoch_q, winner};
+      arid_o <= {1'b0, winner};
       araddr_o <= addr_sel;
       arlen_o <= 8'(words_sel) - 8'd1;
     end
   end
 
-  // Bursts in flight of both values of ID bit 3. A value is used again only when its last burst has
-  // ended, or when none of its beats has come for PATIENCE cycles: then the memory has lost them.
-  // Until then (stale_q) nothing is asked for: a beat of the old bursts could be taken for one of
-  // the new. 8 bits count all bursts that six clients can have in flight.
-  localparam logic [11:0] PATIENCE = 12'hfff;
-  logic [7:0] flight0_q, flight1_q;
-  logic [11:0] patience_q;
-  logic done0, done1;
-  assign done0 = rvalid_i && rlast_i && !rid_i[3];
-  assign done1 = rvalid_i && rlast_i && rid_i[3];
+  // Bursts in flight, from their offer to their last beat. 8 bits count all that six clients can
+  // have. draining_q: those from before a clear are not over yet.
+  logic ended;
+  assign ended = rvalid_i && rlast_i && !stray;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      epoch_q <= 1'b0;
-      stale_q <= 1'b0;
-      flight0_q <= '0;
-      flight1_q <= '0;
-      patience_q <= '0;
+      draining_q <= 1'b0;
+      flight_q <= '0;
     end else begin
-      if (issue || rvalid_i) begin
-        flight0_q <= flight0_q + 8'(issue && !epoch_q) - 8'(done0);
-        flight1_q <= flight1_q + 8'(issue && epoch_q) - 8'(done1);
-      end
-      if (clear_i) begin
-        epoch_q <= !epoch_q;
-        stale_q <= (epoch_q ? flight0_q : flight1_q) != '0;
-      end else if (stale_q && (epoch_q ? flight1_q : flight0_q) == '0) begin
-        stale_q <= 1'b0;
-      end else if (stale_q && (patience_q == PATIENCE)) begin
-        stale_q <= 1'b0;
-        if (epoch_q) flight1_q <= '0;
-        else flight0_q <= '0;
-      end
-      if (stale_q) patience_q <= (rvalid_i || clear_i) ? '0 : patience_q + 12'd1;
-      else if (clear_i) patience_q <= '0;
+      if (issue || rvalid_i) flight_q <= flight_q + 8'(issue) - 8'(ended);
+      if (clear_i) draining_q <= 1'b1;
+      else if (draining_q && (flight_q == '0)) draining_q <= 1'b0;
     end
   end
 
 `ifndef SYNTHESIS
+  // An offered address stays, with all that belongs to it (AXI4, A3.2.1).
   assert property (@(posedge clk_i) disable iff (!rst_ni)
                    arvalid_o && !arready_i |=> arvalid_o && $stable(araddr_o) && $stable(arlen_o) &&
-                       $stable(arid_o));
+                       $stable(arid_o) && $stable(arsize_o) && $stable(arburst_o));
   // No burst is longer than 16 words or crosses 4 KiB.
   assert property (@(posedge clk_i) disable iff (!rst_ni)
                    arvalid_o |-> arlen_o < 8'd16 &&
                    32'(araddr_o[11:0]) + (32'(arlen_o) + 32'd1) * BUS_BYTES <= 32'd4096);
   assert property (@(posedge clk_i) disable iff (!rst_ni) $onehot0(grant));
-  assert property (@(posedge clk_i) disable iff (!rst_ni) rvalid_i |-> 32'(rid_i[2:0]) < CLIENTS);
-  // Memory answers only what was asked.
+  // Nothing goes to a client that is being cleared, nor is anything asked for before it is quiet.
   assert property (@(posedge clk_i) disable iff (!rst_ni)
-                   rvalid_i |-> (rid_i[3] ? flight1_q : flight0_q) != '0);
+                   draining_q |-> !issue && beat_valid == '0);
+  assert property (@(posedge clk_i) disable iff (!rst_ni) !draining_q |-> flight_q >= 8'(arvalid_o));
 `endif
 
 endmodule

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // AXI4 write master for two clients: runs of consecutive words become INCR bursts, several of them
 // in flight. A burst goes out once its words are here, so the data channel never waits for a
-// client. After clear_i what is queued is completed with no byte enabled, and bit 3 of the ID
-// changes, so that late answers are recognised and dropped. An AXI write once begun must be
-// finished, so nothing that was promised to the bus is ever taken back.
+// client. An AXI write once begun must be finished, so nothing that was promised to the bus is ever
+// taken back: after clear_i what is queued is completed with no byte enabled, and nothing new is
+// taken until all of it is answered (quiet_o), however long that takes.
 module npu_axi_write #(
   parameter int unsigned BUS_BYTES = npu_pkg::BUS_BYTES_DEFAULT,
   parameter int unsigned DEPTH = 64,      // buffered words, at least 32
@@ -40,6 +40,8 @@ module npu_axi_write #(
   input  logic [1:0]               bresp_i,
   // status
   output logic                     idle_o,          // everything accepted is acknowledged
+  output logic                     quiet_o,         // no write from before a clear is left
+  output logic                     stray_o,         // an answer came to a write that nobody made
   output logic                     error_o,
   output logic                     error_client_o,
   output logic                     waiting_o,       // something is with the bus
@@ -74,7 +76,7 @@ module npu_axi_write #(
   assign sel = !wr_valid_i[0];
   assign offered = (wr_valid_i != '0) && !drop_q && !clear_i;
   assign addr = sel ? wr_addr_i[63:32+WB] : wr_addr_i[31:WB];
-  assign unused_bits = ^{wr_addr_i[32+WB-1:32], wr_addr_i[WB-1:0], bid_i[2:1], bresp_i[0]};
+  assign unused_bits = ^{wr_addr_i[32+WB-1:32], wr_addr_i[WB-1:0], bresp_i[0]};
   always_comb begin
     append = 1'b0;
     close = 1'b0;
@@ -141,78 +143,57 @@ module npu_axi_write #(
     .pop_data_o(beats_len)
   );
 
-  // Address channel: a closed burst goes out while fewer than BURSTS are unanswered. flight counts
-  // bursts per ID bit from their address to their acknowledgement; flight is the count of the ID
-  // bit in use.
-  logic epoch_q, stale_q, drained;
-  logic [BB-1:0] flight0_q, flight1_q, flight;
-  // cycles after which answers from before a clear are taken to be lost Each answer starts the wait
-  // anew.
-  localparam logic [11:0] LOST = 12'hfff;
-  logic [11:0] patience_q;
-  logic done;
-  assign flight = epoch_q ? flight1_q : flight0_q;
-  assign awvalid_o = burst_valid && beats_ready && (flight != BB'(BURSTS)) && !stale_q;
-  assign awid_o = {epoch_q, 2'b00, burst_client};
+  // Address channel: a closed burst goes out while fewer than BURSTS are unanswered. flight_q
+  // counts bursts from their address to their acknowledgement.
+  logic drained, done;
+  logic [BB-1:0] flight_q;
+  assign awvalid_o = burst_valid && beats_ready && (flight_q != BB'(BURSTS));
+  assign awid_o = {3'b000, burst_client};
   assign awaddr_o = {burst_addr, {WB{1'b0}}};
   assign awlen_o = {4'd0, burst_len};
   assign burst_pop = awvalid_o && awready_i;
 
   // Data channel: the words of the bursts whose address went out, in the same order. The last beat
   // of a burst is found by counting, for words carry no mark of their own.
+  // A beat that waits for the bus when a clear comes keeps the byte enables it was offered with.
   logic [3:0] beat_q;
+  logic offered_q;
   assign wvalid_o = beats_valid && word_valid;
   assign word_pop = wvalid_o && wready_i;
   assign last_beat = beat_q == beats_len;
   assign wlast_o = last_beat;
-  assign wstrb_o = drop_q ? '0 : strb;
+  assign wstrb_o = (drop_q && !offered_q) ? '0 : strb;
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) beat_q <= '0;
-    else if (word_pop) beat_q <= last_beat ? '0 : beat_q + 4'd1;
+    if (!rst_ni) begin
+      beat_q <= '0;
+      offered_q <= 1'b0;
+    end else begin
+      if (word_pop) beat_q <= last_beat ? '0 : beat_q + 4'd1;
+      offered_q <= wvalid_o && !wready_i && (!drop_q || offered_q);
+    end
   end
 
-  // Answers. After a clear what is here still goes out, without strobes (drop_q); then new bursts
-  // get the other ID bit, and wait (stale_q) until the bursts of its last use are answered. idle_o
-  // is what a command's end waits for: nothing collected, buffered, on its way or unanswered. If
-  // memory never answers old bursts they are given up after LOST cycles without an answer.
-  assign done = bvalid_i && (bid_i[3] == epoch_q) && !stale_q;
+  // Answers. After a clear what is here still goes out, without strobes, and drop_q stays until all
+  // of it is answered. idle_o is what a command's end waits for: nothing collected, buffered, on its
+  // way or unanswered.
+  assign done = bvalid_i && (flight_q != '0);
+  assign stray_o = bvalid_i && ((flight_q == '0) || (bid_i[3:1] != '0));
   assign error_o = done && bresp_i[1] && !drop_q && !clear_i;
   assign error_client_o = bid_i[0];
   assign drained = !collecting_q && !burst_valid && !beats_valid && !word_valid;
-  assign idle_o = drained && (flight == '0) && !drop_q && !stale_q;
+  assign idle_o = drained && (flight_q == '0) && !drop_q;
+  assign quiet_o = !drop_q;
   assign waiting_o = !idle_o;
   assign progress_o = burst_pop || word_pop || bvalid_i;
   assign cnt_beats_o = word_pop && !drop_q;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      epoch_q <= 1'b0;
-      stale_q <= 1'b0;
       drop_q <= 1'b0;
-      flight0_q <= '0;
-      flight1_q <= '0;
-      patience_q <= '0;
+      flight_q <= '0;
     end else begin
-      if (burst_pop || bvalid_i) begin
-        flight0_q <= flight0_q + BB'(burst_pop && !epoch_q) - BB'(bvalid_i && !bid_i[3]);
-        flight1_q <= flight1_q + BB'(burst_pop && epoch_q) - BB'(bvalid_i && bid_i[3]);
-      end
-      if (clear_i) begin
-        drop_q <= 1'b1;
-      end else if (drop_q && drained) begin
-        drop_q <= 1'b0;
-        if (flight != '0) begin
-          epoch_q <= !epoch_q;
-          stale_q <= (epoch_q ? flight0_q : flight1_q) != '0;
-        end
-      end else if (stale_q && flight == '0) begin
-        stale_q <= 1'b0;
-      end else if (stale_q && (patience_q == LOST)) begin
-        stale_q <= 1'b0;
-        if (epoch_q) flight1_q <= '0;
-        else flight0_q <= '0;
-      end
-      if (stale_q) patience_q <= bvalid_i ? '0 : patience_q + 12'd1;
-      else if (clear_i) patience_q <= '0;
+      if (burst_pop || bvalid_i) flight_q <= flight_q + BB'(burst_pop) - BB'(done);
+      if (clear_i) drop_q <= 1'b1;
+      else if (drop_q && drained && (flight_q == '0)) drop_q <= 1'b0;
     end
   end
 
@@ -226,24 +207,25 @@ module npu_axi_write #(
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni)
                    awvalid_o && !awready_i |=> awvalid_o && $stable(awaddr_o) && $stable(awlen_o) &&
-                       $stable(awid_o));
+                       $stable(awid_o) && $stable(awsize_o) && $stable(awburst_o));
   // No burst crosses 4 KiB.
   assert property (@(posedge clk_i) disable iff (!rst_ni)
                    awvalid_o |-> 32'(awaddr_o[11:0]) + (32'(awlen_o) + 32'd1) * BUS_BYTES <=
                        32'd4096);
   assert property (@(posedge clk_i) disable iff (!rst_ni)
-                   wvalid_o && !wready_i |=> wvalid_o && $stable(wdata_o) && $stable(wlast_o));
+                   wvalid_o && !wready_i |=> wvalid_o && $stable(wdata_o) && $stable(wstrb_o) &&
+                       $stable(wlast_o));
+  assert property (@(posedge clk_i) disable iff (!rst_ni) wvalid_o |-> flight_q != '0);
+  assert property (@(posedge clk_i) disable iff (!rst_ni) drop_q |-> wr_ready_o == '0);
   for (genvar c = 0; c < 2; c++) begin : gen_stable
     assert property (@(posedge clk_i) disable iff (!rst_ni || clear_i)
                      wr_valid_i[c] && !wr_ready_o[c] |=>
                      wr_valid_i[c] && $stable(wr_addr_i[c*32 +: 32]) &&
-                         $stable(wr_data_i[c*DATA +: DATA]));
+                         $stable(wr_data_i[c*DATA +: DATA]) &&
+                         $stable(wr_strb_i[c*BUS_BYTES +: BUS_BYTES]));
     assert property (@(posedge clk_i) disable iff (!rst_ni)
                      wr_valid_i[c] |-> wr_addr_i[c*32 +: WB] == '0);
   end
-  // Memory acknowledges only what was written.
-  assert property (@(posedge clk_i) disable iff (!rst_ni)
-                   bvalid_i |-> (bid_i[3] ? flight1_q : flight0_q) != '0);
 `endif
 
 endmodule

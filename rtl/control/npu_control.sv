@@ -32,6 +32,8 @@ module npu_control #(
   input  logic                          wr_error_i,
   input  logic                          wr_idle_i,
   output logic                          wr_flush_o,
+  input  logic                          wr_quiet_i,
+  input  logic                          wr_stray_i,
   // engines
   output logic                          abort_o,         // clear_i of every engine and of the bus
   output npu_pkg::desc_t                desc_o,
@@ -56,8 +58,9 @@ module npu_control #(
   logic [31:0] command;
   logic [5:0] counter_index;
   logic [63:0] counter;
-  logic [31:0] queue_addr, queue_count, mem_limit, watchdog, batch_addr, label_addr, out_addr,
-      polarity, distribution, pairs, step;
+  logic [31:0] queue_addr;
+  npu_types::settings_t settings;
+  logic bus_quiet, bus_lost, bus_stray;
   logic [npu_pkg::MAX_PAIRS*32-1:0] pair_coef;
 
   // All values that the host writes come from here; what the queue and LOSS report goes back.
@@ -67,21 +70,21 @@ module npu_control #(
   ) u_regs (
     .clk_i, .rst_ni, .axil_write_i, .axil_written_o, .axil_read_i, .axil_data_o, .irq_o,
     .start_o(start), .soft_reset_o(soft_reset), .begin_i(queue_begin), .finish_i(finish),
-    .fail_i(fail), .fail_verdict_i(fail_verdict), .busy_i(busy_o), .command_i(command), .loss_i,
+    .fail_i(fail), .fail_verdict_i(fail_verdict), .busy_i(busy_o), .draining_i(!bus_quiet),
+    .bus_lost_i(bus_lost), .bus_stray_i(bus_stray), .command_i(command), .loss_i,
     .counter_index_o(counter_index), .counter_i(counter), .queue_addr_o(queue_addr),
-    .queue_count_o(queue_count), .mem_limit_o(mem_limit), .watchdog_o(watchdog),
-    .batch_addr_o(batch_addr), .label_addr_o(label_addr), .out_addr_o(out_addr),
-    .polarity_o(polarity), .distribution_o(distribution), .seed_o(perturbation_o.seed),
-    .mask_seed_o(perturbation_o.mask_seed), .pairs_o(pairs), .step_o(step), .pair_seed_o,
-    .pair_coef_o(pair_coef)
+    .settings_o(settings), .pair_seed_o, .pair_coef_o(pair_coef)
   );
+  assign bus_quiet = rd_status_i.quiet && wr_quiet_i;
   // Of a run-time register its users get the bits that a valid value can have; npu_validate, which
   // gets all of them, refuses a command before it meets another value.
-  assign perturbation_o.polarity = polarity[npu_pkg::POLARITY_VALUE_LSB +: 2];
-  assign perturbation_o.gaussian = distribution[npu_pkg::DISTRIBUTION_VALUE_LSB];
-  assign update_o.pairs = pairs[npu_pkg::PAIRS_VALUE_LSB +: 4];
-  assign update_o.step = step[npu_pkg::STEP_MANTISSA_LSB +: npu_pkg::STEP_MANTISSA_WIDTH];
-  assign update_o.step_shift = step[npu_pkg::STEP_SHIFT_LSB +: npu_pkg::STEP_SHIFT_WIDTH];
+  assign perturbation_o.polarity = settings.polarity[npu_pkg::POLARITY_VALUE_LSB +: 2];
+  assign perturbation_o.gaussian = settings.distribution[npu_pkg::DISTRIBUTION_VALUE_LSB];
+  assign perturbation_o.seed = settings.seed;
+  assign perturbation_o.mask_seed = settings.mask_seed;
+  assign update_o.pairs = settings.pairs[npu_pkg::PAIRS_VALUE_LSB +: 4];
+  assign update_o.step = settings.step[npu_pkg::STEP_MANTISSA_LSB +: npu_pkg::STEP_MANTISSA_WIDTH];
+  assign update_o.step_shift = settings.step[npu_pkg::STEP_SHIFT_LSB +: npu_pkg::STEP_SHIFT_WIDTH];
   for (genvar j = 0; j < npu_pkg::MAX_PAIRS; j++) begin : gen_coef
     logic unused;
     assign pair_coef_o[j*8 +: 8] = pair_coef[j*32+npu_pkg::PAIR_COEF_VALUE_LSB +: 8];
@@ -89,7 +92,7 @@ module npu_control #(
         ^pair_coef[j*32+npu_pkg::PAIR_COEF_UNUSED_LSB +: npu_pkg::PAIR_COEF_UNUSED_WIDTH];
   end
   logic unused_step;
-  assign unused_step = ^step[npu_pkg::STEP_UNUSED_LSB +: npu_pkg::STEP_UNUSED_WIDTH];
+  assign unused_step = ^settings.step[npu_pkg::STEP_UNUSED_LSB +: npu_pkg::STEP_UNUSED_WIDTH];
 
   logic fetch_start, fetch_valid, fetch_take, fetch_busy, fetch_moving;
   logic [31:0] fetch_addr;
@@ -104,9 +107,10 @@ module npu_control #(
     .busy_o(fetch_busy), .moving_o(fetch_moving), .valid_o(fetch_valid),
     .take_i(fetch_take), .desc_o(fetch_desc), .addr_o(fetch_resolved), .verdict_o(fetch_verdict),
     .bus_error_i(rd_status_i.error && (rd_status_i.client == 3'(npu_pkg::READ_CLIENT_FETCH))),
-    .polarity_i(polarity), .distribution_i(distribution), .pairs_i(pairs),
-    .step_shift_i(update_o.step_shift), .batch_addr_i(batch_addr), .label_addr_i(label_addr),
-    .out_addr_i(out_addr), .mem_limit_i(mem_limit), .rd_req_o, .rd_req_ready_i, .rd_rsp_valid_i,
+    .polarity_i(settings.polarity), .distribution_i(settings.distribution),
+    .pairs_i(settings.pairs), .step_shift_i(update_o.step_shift),
+    .batch_addr_i(settings.batch_addr), .label_addr_i(settings.label_addr),
+    .out_addr_i(settings.out_addr), .mem_limit_i(settings.mem_limit), .rd_req_o, .rd_req_ready_i, .rd_rsp_valid_i,
     .rd_rsp_ready_o, .rd_rsp_data_i, .rd_rsp_last_i
   );
 
@@ -114,7 +118,9 @@ module npu_control #(
   // to the running command.
   npu_sequencer u_sequencer (
     .clk_i, .rst_ni, .start_i(start), .soft_reset_i(soft_reset), .queue_addr_i(queue_addr),
-    .queue_count_i(queue_count), .mem_limit_i(mem_limit), .watchdog_i(watchdog),
+    .queue_count_i(settings.queue_count), .mem_limit_i(settings.mem_limit),
+    .watchdog_i(settings.watchdog), .bus_lost_o(bus_lost), .bus_stray_o(bus_stray),
+    .bus_quiet_i(bus_quiet), .bus_stray_i(rd_status_i.stray || wr_stray_i),
     .begin_o(queue_begin), .finish_o(finish), .fail_o(fail), .fail_code_o(fail_verdict.code),
     .fail_info_o(fail_verdict.info), .busy_o, .command_o(command), .fetch_start_o(fetch_start),
     .fetch_addr_o(fetch_addr), .fetch_valid_i(fetch_valid), .fetch_take_o(fetch_take),

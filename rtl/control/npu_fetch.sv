@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fetches one descriptor, validates it and holds it with its verdict until it is taken; the next
 // one can be fetched while a command runs. Registers are looked at when a descriptor is checked,
-// which is mostly while the command before runs; so a host must not change them while a queue runs.
+// which is mostly while the command before runs; they are those of the running queue, so what the
+// host writes meanwhile does not matter.
 // A descriptor that was fetched ahead in vain counts neither as CMD_BYTES nor as a command.
 module npu_fetch #(
   parameter int unsigned ROWS = npu_pkg::ROWS_DEFAULT,

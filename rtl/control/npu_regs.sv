@@ -28,30 +28,27 @@ module npu_regs #(
   input  logic                     fail_i,          // the queue ended with an error
   input  npu_types::verdict_t      fail_verdict_i,
   input  logic                     busy_i,
+  input  logic                     draining_i,      // answers from before an abort are due
+  input  logic                     bus_lost_i,
+  input  logic                     bus_stray_i,
   input  logic [31:0]              command_i,
   input  npu_types::loss_t         loss_i,
   // counters
   output logic [5:0]               counter_index_o,
   input  logic [63:0]              counter_i,
-  // run-time values
+  // Run-time values. queue_addr_o is what the host has written, the others are what they were when
+  // the queue began, so that the host can set up the next one meanwhile.
   output logic [31:0]              queue_addr_o,
-  output logic [31:0]              queue_count_o,
-  output logic [31:0]              mem_limit_o,
-  output logic [31:0]              watchdog_o,
-  output logic [31:0]              batch_addr_o,
-  output logic [31:0]              label_addr_o,
-  output logic [31:0]              out_addr_o,
-  output logic [31:0]              polarity_o,
-  output logic [31:0]              distribution_o,
-  output logic [63:0]              seed_o,
-  output logic [63:0]              mask_seed_o,
-  output logic [31:0]              pairs_o,
-  output logic [31:0]              step_o,
+  output npu_types::settings_t     settings_o,
   output logic [npu_pkg::MAX_PAIRS*64-1:0] pair_seed_o,
   output logic [npu_pkg::MAX_PAIRS*32-1:0] pair_coef_o
 );
 
   localparam int unsigned PAIRS = npu_pkg::MAX_PAIRS;
+
+  npu_types::settings_t written_q;
+  logic [PAIRS*64-1:0] pair_seed_q;
+  logic [PAIRS*32-1:0] pair_coef_q;
 
   // Writes. What a field means is in npu_pkg: nothing here knows a bit by its number.
   logic do_write, bvalid_q;
@@ -105,56 +102,56 @@ module npu_regs #(
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       queue_addr_o <= npu_pkg::RESET_QUEUE_ADDR;
-      queue_count_o <= npu_pkg::RESET_QUEUE_COUNT;
-      mem_limit_o <= npu_pkg::RESET_MEM_LIMIT;
-      watchdog_o <= npu_pkg::RESET_WATCHDOG;
-      batch_addr_o <= npu_pkg::RESET_BATCH_ADDR;
-      label_addr_o <= npu_pkg::RESET_LABEL_ADDR;
-      out_addr_o <= npu_pkg::RESET_OUT_ADDR;
-      polarity_o <= npu_pkg::RESET_POLARITY;
-      distribution_o <= npu_pkg::RESET_DISTRIBUTION;
-      seed_o[31:0] <= npu_pkg::RESET_SEED_LO;
-      seed_o[63:32] <= npu_pkg::RESET_SEED_HI;
-      mask_seed_o[31:0] <= npu_pkg::RESET_MASK_SEED_LO;
-      mask_seed_o[63:32] <= npu_pkg::RESET_MASK_SEED_HI;
-      pairs_o <= npu_pkg::RESET_PAIRS;
-      step_o <= npu_pkg::RESET_STEP;
+      written_q.queue_count <= npu_pkg::RESET_QUEUE_COUNT;
+      written_q.mem_limit <= npu_pkg::RESET_MEM_LIMIT;
+      written_q.watchdog <= npu_pkg::RESET_WATCHDOG;
+      written_q.batch_addr <= npu_pkg::RESET_BATCH_ADDR;
+      written_q.label_addr <= npu_pkg::RESET_LABEL_ADDR;
+      written_q.out_addr <= npu_pkg::RESET_OUT_ADDR;
+      written_q.polarity <= npu_pkg::RESET_POLARITY;
+      written_q.distribution <= npu_pkg::RESET_DISTRIBUTION;
+      written_q.seed[31:0] <= npu_pkg::RESET_SEED_LO;
+      written_q.seed[63:32] <= npu_pkg::RESET_SEED_HI;
+      written_q.mask_seed[31:0] <= npu_pkg::RESET_MASK_SEED_LO;
+      written_q.mask_seed[63:32] <= npu_pkg::RESET_MASK_SEED_HI;
+      written_q.pairs <= npu_pkg::RESET_PAIRS;
+      written_q.step <= npu_pkg::RESET_STEP;
       irq_enable_q <= npu_pkg::RESET_IRQ_ENABLE;
     end else if (do_write) begin
       case (waddr)
         npu_pkg::REG_QUEUE_ADDR:
           queue_addr_o <= merge(queue_addr_o, wdata, merge_mask, npu_pkg::WRITTEN_QUEUE_ADDR);
         npu_pkg::REG_QUEUE_COUNT:
-          queue_count_o <= merge(queue_count_o, wdata, merge_mask, npu_pkg::WRITTEN_QUEUE_COUNT);
+          written_q.queue_count <= merge(written_q.queue_count, wdata, merge_mask, npu_pkg::WRITTEN_QUEUE_COUNT);
         npu_pkg::REG_MEM_LIMIT:
-          mem_limit_o <= merge(mem_limit_o, wdata, merge_mask, npu_pkg::WRITTEN_MEM_LIMIT);
+          written_q.mem_limit <= merge(written_q.mem_limit, wdata, merge_mask, npu_pkg::WRITTEN_MEM_LIMIT);
         npu_pkg::REG_WATCHDOG:
-          watchdog_o <= merge(watchdog_o, wdata, merge_mask, npu_pkg::WRITTEN_WATCHDOG);
+          written_q.watchdog <= merge(written_q.watchdog, wdata, merge_mask, npu_pkg::WRITTEN_WATCHDOG);
         npu_pkg::REG_BATCH_ADDR:
-          batch_addr_o <= merge(batch_addr_o, wdata, merge_mask, npu_pkg::WRITTEN_BATCH_ADDR);
+          written_q.batch_addr <= merge(written_q.batch_addr, wdata, merge_mask, npu_pkg::WRITTEN_BATCH_ADDR);
         npu_pkg::REG_LABEL_ADDR:
-          label_addr_o <= merge(label_addr_o, wdata, merge_mask, npu_pkg::WRITTEN_LABEL_ADDR);
+          written_q.label_addr <= merge(written_q.label_addr, wdata, merge_mask, npu_pkg::WRITTEN_LABEL_ADDR);
         npu_pkg::REG_OUT_ADDR:
-          out_addr_o <= merge(out_addr_o, wdata, merge_mask, npu_pkg::WRITTEN_OUT_ADDR);
+          written_q.out_addr <= merge(written_q.out_addr, wdata, merge_mask, npu_pkg::WRITTEN_OUT_ADDR);
         npu_pkg::REG_POLARITY:
-          polarity_o <= merge(polarity_o, wdata, merge_mask, npu_pkg::WRITTEN_POLARITY);
+          written_q.polarity <= merge(written_q.polarity, wdata, merge_mask, npu_pkg::WRITTEN_POLARITY);
         npu_pkg::REG_DISTRIBUTION:
-          distribution_o <= merge(distribution_o, wdata, merge_mask,
+          written_q.distribution <= merge(written_q.distribution, wdata, merge_mask,
                                   npu_pkg::WRITTEN_DISTRIBUTION);
         npu_pkg::REG_SEED_LO:
-          seed_o[31:0] <= merge(seed_o[31:0], wdata, merge_mask, npu_pkg::WRITTEN_SEED_LO);
+          written_q.seed[31:0] <= merge(written_q.seed[31:0], wdata, merge_mask, npu_pkg::WRITTEN_SEED_LO);
         npu_pkg::REG_SEED_HI:
-          seed_o[63:32] <= merge(seed_o[63:32], wdata, merge_mask, npu_pkg::WRITTEN_SEED_HI);
+          written_q.seed[63:32] <= merge(written_q.seed[63:32], wdata, merge_mask, npu_pkg::WRITTEN_SEED_HI);
         npu_pkg::REG_MASK_SEED_LO:
-          mask_seed_o[31:0] <= merge(mask_seed_o[31:0], wdata, merge_mask,
+          written_q.mask_seed[31:0] <= merge(written_q.mask_seed[31:0], wdata, merge_mask,
                                      npu_pkg::WRITTEN_MASK_SEED_LO);
         npu_pkg::REG_MASK_SEED_HI:
-          mask_seed_o[63:32] <= merge(mask_seed_o[63:32], wdata, merge_mask,
+          written_q.mask_seed[63:32] <= merge(written_q.mask_seed[63:32], wdata, merge_mask,
                                       npu_pkg::WRITTEN_MASK_SEED_HI);
         npu_pkg::REG_PAIRS:
-          pairs_o <= merge(pairs_o, wdata, merge_mask, npu_pkg::WRITTEN_PAIRS);
+          written_q.pairs <= merge(written_q.pairs, wdata, merge_mask, npu_pkg::WRITTEN_PAIRS);
         npu_pkg::REG_STEP:
-          step_o <= merge(step_o, wdata, merge_mask, npu_pkg::WRITTEN_STEP);
+          written_q.step <= merge(written_q.step, wdata, merge_mask, npu_pkg::WRITTEN_STEP);
         npu_pkg::REG_IRQ_ENABLE:
           irq_enable_q <= merge(irq_enable_q, wdata, merge_mask, npu_pkg::WRITTEN_IRQ_ENABLE);
         default: ;
@@ -171,22 +168,35 @@ module npu_regs #(
     localparam logic [11:0] COEF = npu_pkg::REG_PAIR_COEF + 12'(npu_pkg::STRIDE_PAIR_COEF * j);
     always_ff @(posedge clk_i or negedge rst_ni) begin
       if (!rst_ni) begin
-        pair_seed_o[j*64 +: 64] <= {npu_pkg::RESET_PAIR_SEED_HI, npu_pkg::RESET_PAIR_SEED_LO};
-        pair_coef_o[j*32 +: 32] <= npu_pkg::RESET_PAIR_COEF;
+        pair_seed_q[j*64 +: 64] <= {npu_pkg::RESET_PAIR_SEED_HI, npu_pkg::RESET_PAIR_SEED_LO};
+        pair_coef_q[j*32 +: 32] <= npu_pkg::RESET_PAIR_COEF;
       end else if (do_write) begin
         if (waddr == SEED_LO) begin
-          pair_seed_o[j*64 +: 32] <= merge(pair_seed_o[j*64 +: 32], wdata, merge_mask,
+          pair_seed_q[j*64 +: 32] <= merge(pair_seed_q[j*64 +: 32], wdata, merge_mask,
                                            npu_pkg::WRITTEN_PAIR_SEED_LO);
         end
         if (waddr == SEED_HI) begin
-          pair_seed_o[j*64+32 +: 32] <= merge(pair_seed_o[j*64+32 +: 32], wdata, merge_mask,
+          pair_seed_q[j*64+32 +: 32] <= merge(pair_seed_q[j*64+32 +: 32], wdata, merge_mask,
                                               npu_pkg::WRITTEN_PAIR_SEED_HI);
         end
         if (waddr == COEF) begin
-          pair_coef_o[j*32 +: 32] <= merge(pair_coef_o[j*32 +: 32], wdata, merge_mask,
+          pair_coef_q[j*32 +: 32] <= merge(pair_coef_q[j*32 +: 32], wdata, merge_mask,
                                            npu_pkg::WRITTEN_PAIR_COEF);
         end
       end
+    end
+  end
+
+  // What the running queue has: begin_i comes in the cycle of the write that starts it.
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      settings_o <= '0;
+      pair_seed_o <= '0;
+      pair_coef_o <= '0;
+    end else if (begin_i) begin
+      settings_o <= written_q;
+      pair_seed_o <= pair_seed_q;
+      pair_coef_o <= pair_coef_q;
     end
   end
 
@@ -266,6 +276,9 @@ module npu_regs #(
       status[npu_pkg::STATUS_BUSY_LSB] = busy_i;
       status[npu_pkg::STATUS_DONE_LSB] = done_q && !busy_i;
       status[npu_pkg::STATUS_ERROR_LSB] = error_q && !busy_i;
+      status[npu_pkg::STATUS_DRAINING_LSB] = draining_i;
+      status[npu_pkg::STATUS_BUS_LOST_LSB] = bus_lost_i;
+      status[npu_pkg::STATUS_BUS_STRAY_LSB] = bus_stray_i;
       irq_status[npu_pkg::IRQ_STATUS_DONE_LSB] = irq_done_q;
       irq_status[npu_pkg::IRQ_STATUS_ERROR_LSB] = irq_error_q;
       error_code[npu_pkg::ERROR_CODE_CODE_LSB +: npu_pkg::ERROR_CODE_CODE_WIDTH] = error_code_q;
@@ -291,11 +304,11 @@ module npu_regs #(
     if (do_read) begin
       for (int unsigned j = 0; j < PAIRS; j++) begin
         if (raddr == npu_pkg::REG_PAIR_SEED_LO + 12'(npu_pkg::STRIDE_PAIR_SEED_LO * j))
-          pair_value = pair_seed_o[j*64 +: 32];
+          pair_value = pair_seed_q[j*64 +: 32];
         if (raddr == npu_pkg::REG_PAIR_SEED_HI + 12'(npu_pkg::STRIDE_PAIR_SEED_HI * j))
-          pair_value = pair_seed_o[j*64+32 +: 32];
+          pair_value = pair_seed_q[j*64+32 +: 32];
         if (raddr == npu_pkg::REG_PAIR_COEF + 12'(npu_pkg::STRIDE_PAIR_COEF * j))
-          pair_value = pair_coef_o[j*32 +: 32];
+          pair_value = pair_coef_q[j*32 +: 32];
       end
     end
   end
@@ -314,20 +327,20 @@ module npu_regs #(
         npu_pkg::REG_ERROR_INFO: value = error_info_q;
         npu_pkg::REG_COMMAND: value = command_i;
         npu_pkg::REG_QUEUE_ADDR: value = queue_addr_o;
-        npu_pkg::REG_QUEUE_COUNT: value = queue_count_o;
-        npu_pkg::REG_MEM_LIMIT: value = mem_limit_o;
-        npu_pkg::REG_WATCHDOG: value = watchdog_o;
-        npu_pkg::REG_BATCH_ADDR: value = batch_addr_o;
-        npu_pkg::REG_LABEL_ADDR: value = label_addr_o;
-        npu_pkg::REG_OUT_ADDR: value = out_addr_o;
-        npu_pkg::REG_POLARITY: value = polarity_o;
-        npu_pkg::REG_DISTRIBUTION: value = distribution_o;
-        npu_pkg::REG_SEED_LO: value = seed_o[31:0];
-        npu_pkg::REG_SEED_HI: value = seed_o[63:32];
-        npu_pkg::REG_MASK_SEED_LO: value = mask_seed_o[31:0];
-        npu_pkg::REG_MASK_SEED_HI: value = mask_seed_o[63:32];
-        npu_pkg::REG_PAIRS: value = pairs_o;
-        npu_pkg::REG_STEP: value = step_o;
+        npu_pkg::REG_QUEUE_COUNT: value = written_q.queue_count;
+        npu_pkg::REG_MEM_LIMIT: value = written_q.mem_limit;
+        npu_pkg::REG_WATCHDOG: value = written_q.watchdog;
+        npu_pkg::REG_BATCH_ADDR: value = written_q.batch_addr;
+        npu_pkg::REG_LABEL_ADDR: value = written_q.label_addr;
+        npu_pkg::REG_OUT_ADDR: value = written_q.out_addr;
+        npu_pkg::REG_POLARITY: value = written_q.polarity;
+        npu_pkg::REG_DISTRIBUTION: value = written_q.distribution;
+        npu_pkg::REG_SEED_LO: value = written_q.seed[31:0];
+        npu_pkg::REG_SEED_HI: value = written_q.seed[63:32];
+        npu_pkg::REG_MASK_SEED_LO: value = written_q.mask_seed[31:0];
+        npu_pkg::REG_MASK_SEED_HI: value = written_q.mask_seed[63:32];
+        npu_pkg::REG_PAIRS: value = written_q.pairs;
+        npu_pkg::REG_STEP: value = written_q.step;
         npu_pkg::REG_IRQ_ENABLE: value = irq_enable_q;
         npu_pkg::REG_LOSS_LO: value = loss_sum_q[31:0];
         npu_pkg::REG_LOSS_HI: value = loss_sum_q[63:32];
@@ -352,9 +365,23 @@ module npu_regs #(
 
 `ifndef SYNTHESIS
   assert property (@(posedge clk_i) disable iff (!rst_ni)
-                   rvalid_q && !axil_read_i.rready |=> rvalid_q && $stable(rdata_q));
+                   rvalid_q && !axil_read_i.rready |=> rvalid_q && $stable(rdata_q) &&
+                       $stable(axil_data_o.rresp));
   assert property (@(posedge clk_i) disable iff (!rst_ni)
-                   bvalid_q && !axil_write_i.bready |=> bvalid_q);
+                   bvalid_q && !axil_write_i.bready |=> bvalid_q && $stable(axil_written_o.bresp));
+  assert property (@(posedge clk_i) disable iff (!rst_ni)
+                   axil_write_i.awvalid && !axil_written_o.awready |=>
+                   axil_write_i.awvalid && $stable(axil_write_i.awaddr));
+  assert property (@(posedge clk_i) disable iff (!rst_ni)
+                   axil_write_i.wvalid && !axil_written_o.wready |=>
+                   axil_write_i.wvalid && $stable(axil_write_i.wdata) && $stable(axil_write_i.wstrb));
+  assert property (@(posedge clk_i) disable iff (!rst_ni)
+                   axil_read_i.arvalid && !axil_data_o.arready |=>
+                   axil_read_i.arvalid && $stable(axil_read_i.araddr));
+  // What the running queue has changes only when one begins.
+  assert property (@(posedge clk_i) disable iff (!rst_ni)
+                   !begin_i |=> $stable(settings_o) && $stable(pair_seed_o) &&
+                       $stable(pair_coef_o));
   assert property (@(posedge clk_i) disable iff (!rst_ni) !(finish_i && fail_i));
 `endif
 

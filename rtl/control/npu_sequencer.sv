@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs a queue: descriptor after descriptor, each when the writes of the one before are
 // acknowledged; ends it at the last, at END, at the first error, or when nothing moved for WATCHDOG
-// cycles. Every end but a normal one aborts engines and transfers (abort_o).
+// cycles. Every end but a normal one aborts engines and transfers (abort_o). A queue that is started
+// while answers from before an abort are due waits for the last of them.
 module npu_sequencer (
   input  logic                          clk_i,
   input  logic                          rst_ni,
@@ -19,6 +20,8 @@ module npu_sequencer (
   output logic [7:0]                    fail_code_o,
   output logic [31:0]                   fail_info_o,
   output logic                          busy_o,
+  output logic                          bus_lost_o,     // sticky: a queue waited in vain for the bus
+  output logic                          bus_stray_o,    // sticky: the bus answered without a request
   output logic [31:0]                   command_o,
   // Descriptors: npu_fetch is told where the next one lies and offers it with its verdict.
   output logic                          fetch_start_o,
@@ -46,6 +49,8 @@ module npu_sequencer (
   input  logic                          wr_error_i,
   input  logic                          wr_idle_i,
   output logic                          wr_flush_o,
+  input  logic                          bus_quiet_i,    // no answer from before an abort is due
+  input  logic                          bus_stray_i,    // an answer came that nobody has asked for
   // commit
   // pulse: the command's results are in memory
   output logic                          cmd_done_o,
@@ -57,7 +62,7 @@ module npu_sequencer (
 
   typedef enum logic [2:0] {
     IDLE = 3'd0,
-    QUEUE = 3'd1,   // is the queue inside memory?
+    QUEUE = 3'd1,   // waits until the bus is quiet; is the queue inside memory?
     FETCH = 3'd2,   // waits for a descriptor and its verdict
     EXEC = 3'd3,    // the engine runs; the next descriptor is fetched meanwhile
     WRITES = 3'd4,  // waits until memory has acknowledged what the engine wrote
@@ -70,7 +75,7 @@ module npu_sequencer (
   logic [7:0] opcode;
   logic [7:0] code_q;
   logic [31:0] info_q;
-  logic is_last, is_end, good, expired, bus_fault, queue_bad, moving;
+  logic is_last, is_end, good, expired, bus_fault, queue_bad, moving, stray, lost;
   logic [39:0] queue_bytes;
   logic [40:0] queue_end;
 
@@ -89,8 +94,8 @@ module npu_sequencer (
     case (state_q)
       QUEUE: begin
         queue_bytes = {1'b0, queue_count_i, 7'd0} + {2'b0, queue_count_i, 6'd0};
-        queue_end = {1'b0, queue_bytes} + 41'(queue_addr_i);
-        queue_bad = (queue_addr_i[$clog2(npu_pkg::ALIGN)-1:0] != '0) || (queue_count_i == '0) ||
+        queue_end = {1'b0, queue_bytes} + 41'(next_addr_q);
+        queue_bad = (next_addr_q[$clog2(npu_pkg::ALIGN)-1:0] != '0) || (queue_count_i == '0) ||
             (queue_end > 41'(mem_limit_i));
       end
       FETCH: begin
@@ -156,12 +161,26 @@ module npu_sequencer (
   // Watchdog. idle_q counts cycles in which nothing moved, neither an engine nor the bus nor the
   // sequencer; WATCHDOG = 0 switches it off. A slow memory does not trip it as long as anything
   // comes.
-  assign moving = progress_i || (state_q == QUEUE) || good;
+  assign moving = progress_i || (state_q == QUEUE && bus_quiet_i) || good;
   assign expired = (watchdog_i != '0) && (idle_q >= watchdog_i);
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) idle_q <= '0;
     else if (busy_o) idle_q <= moving ? '0 : idle_q + 32'd1;
     else if (start_i) idle_q <= '0;
+  end
+
+  // What the bus did that it must not do. Nothing that was read since can be trusted, so a queue
+  // that meets it fails, and so does every later one: only a reset of NPU and bus together helps.
+  assign stray = bus_stray_i || bus_stray_o;
+  assign lost = (state_q == QUEUE) && !bus_quiet_i && expired;
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      bus_lost_o <= 1'b0;
+      bus_stray_o <= 1'b0;
+    end else begin
+      if (lost) bus_lost_o <= 1'b1;
+      if (bus_stray_i) bus_stray_o <= 1'b1;
+    end
   end
 
   // A soft reset comes before everything else: no queue ends normally or begins in its cycle.
@@ -211,13 +230,22 @@ module npu_sequencer (
         end
         // The verdict is set beforehand; it counts only if the state becomes FAIL.
         QUEUE: begin
-          state_q <= queue_bad ? FAIL : FETCH;
-          fetch_start_o <= !queue_bad;
-          code_q <= npu_pkg::ERROR_QUEUE;
-          info_q <= '0;
+          code_q <= queue_bad ? npu_pkg::ERROR_QUEUE
+                              : stray ? npu_pkg::ERROR_BUS_READ : npu_pkg::ERROR_WATCHDOG;
+          info_q <= queue_bad ? '0 : 32'(npu_pkg::ENGINE_BUS);
+          if (queue_bad || stray || lost) begin
+            state_q <= FAIL;
+          end else if (bus_quiet_i) begin
+            state_q <= FETCH;
+            fetch_start_o <= 1'b1;
+          end
         end
         FETCH: begin
-          if (fetch_valid_i) begin
+          if (stray) begin
+            state_q <= FAIL;
+            code_q <= npu_pkg::ERROR_BUS_READ;
+            info_q <= 32'(npu_pkg::ENGINE_BUS);
+          end else if (fetch_valid_i) begin
             code_q <= fetch_code_i;
             info_q <= fetch_info_i;
             // END waits for writes like any command, though its predecessor's are acknowledged
@@ -243,7 +271,11 @@ module npu_sequencer (
           // Then the order of a command's end: the engine is done when its last write was accepted,
           // the command when memory has acknowledged all of them. Only then the next one starts,
           // which may read what this one wrote.
-          if (bus_fault) begin
+          if (stray) begin
+            state_q <= FAIL;
+            code_q <= npu_pkg::ERROR_BUS_READ;
+            info_q <= 32'(npu_pkg::ENGINE_BUS);
+          end else if (bus_fault) begin
             state_q <= FAIL;
             code_q <= rd_error_i ? npu_pkg::ERROR_BUS_READ : npu_pkg::ERROR_BUS_WRITE;
             info_q <= {24'd0, rd_error_i ? rd_engine : wr_engine};

@@ -3,7 +3,7 @@
 package npu_pkg;
 
   localparam logic [31:0] MAGIC = 32'h4c4d4e50;
-  localparam logic [31:0] SPEC_HASH = 32'h3a485b3d;
+  localparam logic [31:0] SPEC_HASH = 32'h4eddba8e;
 
   // Defaults of the hardware parameters; modules take parameters of the same name.
   // array rows: input lanes (elements of K) multiplied per cycle and column
@@ -85,9 +85,11 @@ package npu_pkg;
     // a run-time register outside its range when a command needed it: ERROR_INFO = register offset
     ERROR_REGISTER = 8'd7,
     ERROR_UNSUPPORTED = 8'd8,  // training command or polarity on an inference-only build
-    ERROR_BUS_READ = 8'd9,  // AXI read answered SLVERR or DECERR: ERROR_INFO = engine
+    // AXI read answered SLVERR or DECERR: ERROR_INFO = engine; an answer without a request: BUS
+    ERROR_BUS_READ = 8'd9,
     ERROR_BUS_WRITE = 8'd10,  // AXI write answered SLVERR or DECERR: ERROR_INFO = engine
-    ERROR_WATCHDOG = 8'd11  // no progress for WATCHDOG cycles: ERROR_INFO = engine
+    // no progress for WATCHDOG cycles: ERROR_INFO = engine; before the first command: BUS
+    ERROR_WATCHDOG = 8'd11
   } error_t;
 
   // who owns a transfer or a stall
@@ -104,7 +106,8 @@ package npu_pkg;
     ENGINE_ADD = 8'd9,
     ENGINE_SOFTMAX = 8'd10,
     ENGINE_LOSS = 8'd11,
-    ENGINE_UPDATE = 8'd12
+    ENGINE_UPDATE = 8'd12,
+    ENGINE_BUS = 8'd13  // the bus itself: answers from before an abort, or to no request at all
   } engine_t;
 
   // who reads over AXI: ARID, and the order of grants
@@ -596,7 +599,7 @@ package npu_pkg;
   localparam int unsigned HW1_ACC_DEPTH_LSB = 0, HW1_ACC_DEPTH_WIDTH = 16;
   localparam int unsigned HW1_ACT_BYTES_LSB = 16, HW1_ACT_BYTES_WIDTH = 8;
   localparam int unsigned HW1_TRAINING_LSB = 24, HW1_TRAINING_WIDTH = 1;
-  // start the queue; ignored while one runs
+  // start the queue with the values that registers have now; ignored while one runs
   localparam int unsigned CTRL_START_LSB = 0, CTRL_START_WIDTH = 1;
   // abort, clear STATUS, IRQ_STATUS and errors; parameters stay
   localparam int unsigned CTRL_SOFT_RESET_LSB = 1, CTRL_SOFT_RESET_WIDTH = 1;
@@ -604,6 +607,12 @@ package npu_pkg;
   localparam int unsigned STATUS_DONE_LSB = 1, STATUS_DONE_WIDTH = 1;  // the queue ended well
   // the queue ended with an error
   localparam int unsigned STATUS_ERROR_LSB = 2, STATUS_ERROR_WIDTH = 1;
+  // answers of the bus from before an abort are due; a queue started now waits for them
+  localparam int unsigned STATUS_DRAINING_LSB = 3, STATUS_DRAINING_WIDTH = 1;
+  // a queue waited WATCHDOG cycles for such answers in vain; until rst_ni
+  localparam int unsigned STATUS_BUS_LOST_LSB = 4, STATUS_BUS_LOST_WIDTH = 1;
+  // the bus answered what nobody had asked: queues fail with BUS_READ until rst_ni
+  localparam int unsigned STATUS_BUS_STRAY_LSB = 5, STATUS_BUS_STRAY_WIDTH = 1;
   localparam int unsigned IRQ_STATUS_DONE_LSB = 0, IRQ_STATUS_DONE_WIDTH = 1;  // a queue ended well
   // a queue ended with an error
   localparam int unsigned IRQ_STATUS_ERROR_LSB = 1, IRQ_STATUS_ERROR_WIDTH = 1;

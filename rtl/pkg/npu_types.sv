@@ -39,8 +39,11 @@ package npu_types;
     logic [23:0] bytes;
   } read_request_t;
 
-  // The read master's state: an error in this cycle and whose, clients with bursts in flight.
+  // The read master's state: an error in this cycle and whose, clients with bursts in flight, whether
+  // no answer from before a clear is due, and whether one came that nobody has asked for.
   typedef struct packed {
+    logic quiet;
+    logic stray;
     logic error;
     logic [2:0] client;
     logic [5:0] waiting;  // READ_CLIENTS (Yosys 0.23 takes no constant of another package here)
@@ -52,6 +55,22 @@ package npu_types;
     logic [7:0] code;
     logic [31:0] info;
   } verdict_t;
+
+  // Values of run-time registers, whole, as the running queue has them; those of the pairs apart.
+  typedef struct packed {
+    logic [31:0] queue_count;
+    logic [31:0] mem_limit;
+    logic [31:0] watchdog;
+    logic [31:0] batch_addr;
+    logic [31:0] label_addr;
+    logic [31:0] out_addr;
+    logic [31:0] polarity;
+    logic [31:0] distribution;
+    logic [63:0] seed;
+    logic [63:0] mask_seed;
+    logic [31:0] pairs;
+    logic [31:0] step;
+  } settings_t;
 
   // Registers that say how weights and biases are perturbed; only values that npu_validate accepts.
   typedef struct packed {

@@ -33,8 +33,9 @@ module npu #(
   input  logic                   s_axil_rready_i,
   output logic [31:0]            s_axil_rdata_o,
   output logic [1:0]             s_axil_rresp_o,
-  // AXI4 master: commands, tensors and results. Bursts of up to 16 words that never cross 4 KiB. ID
-  // bit 3 alternates with resets, the bits below name the client.
+  // AXI4 master: commands, tensors and results. Bursts of up to 16 words that never cross 4 KiB. The
+  // ID names the client. NPU and bus are reset together, or the NPU once STATUS.DRAINING and
+  // STATUS.BUSY are 0: what answers a request from before rst_ni cannot be told from a new answer.
   output logic                   m_axi_arvalid_o,
   input  logic                   m_axi_arready_i,
   output logic [3:0]             m_axi_arid_o,
@@ -112,7 +113,7 @@ module npu #(
   logic [WRITERS*32-1:0] wr_addr;
   logic [WRITERS*DATA-1:0] wr_data;
   logic [WRITERS*BUS_BYTES-1:0] wr_strb;
-  logic wr_idle, wr_error, wr_error_client, wr_waiting, wr_progress, wr_beats, wr_flush;
+  logic wr_idle, wr_quiet, wr_stray, wr_error, wr_error_client, wr_waiting, wr_progress, wr_beats, wr_flush;
   logic [6:0] wr_bytes;
 
   // The host's side: the pins of the AXI4-Lite slave, grouped. Inside there are four groups, one
@@ -158,7 +159,8 @@ module npu #(
     .rd_rsp_valid_i(rd_rsp_valid[FETCH]),
     .rd_rsp_ready_o(rd_rsp_ready[FETCH]), .rd_rsp_data_i(rd_rsp_data[FETCH*DATA +: DATA]),
     .rd_rsp_last_i(rd_rsp_last[FETCH]), .rd_status_i(rd_status), .wr_error_i(wr_error),
-    .wr_idle_i(wr_idle), .wr_flush_o(wr_flush), .abort_o(abort), .desc_o(desc),
+    .wr_idle_i(wr_idle), .wr_flush_o(wr_flush), .wr_quiet_i(wr_quiet), .wr_stray_i(wr_stray),
+    .abort_o(abort), .desc_o(desc),
     .engine_start_o(start), .engine_done_i(done), .progress_i(progress), .busy_o(busy),
     .perturbation_o(perturbation), .update_o(update), .pair_seed_o(pair_seed),
     .pair_coef_o(pair_coef), .loss_i(loss), .inc_i(inc), .cmd_done_o, .cmd_index_o
@@ -187,7 +189,7 @@ module npu #(
     .wready_i(m_axi_wready_i), .wdata_o(m_axi_wdata_o), .wstrb_o(m_axi_wstrb_o),
     .wlast_o(m_axi_wlast_o), .bvalid_i(m_axi_bvalid_i), .bready_o(m_axi_bready_o),
     .bid_i(m_axi_bid_i), .bresp_i(m_axi_bresp_i),
-    .idle_o(wr_idle), .error_o(wr_error), .error_client_o(wr_error_client), .waiting_o(wr_waiting),
+    .idle_o(wr_idle), .quiet_o(wr_quiet), .stray_o(wr_stray), .error_o(wr_error), .error_client_o(wr_error_client), .waiting_o(wr_waiting),
     .progress_o(wr_progress), .cnt_beats_o(wr_beats), .cnt_bytes_o(wr_bytes)
   );
 

@@ -14,6 +14,7 @@
 #include <array>
 #include <cstring>
 #include <ctime>
+#include <map>
 #include <stdexcept>
 #include <vector>
 
@@ -48,7 +49,8 @@ class LockstepDevice final : public Device {
         trace_(options_.simulation),
         simulation_(open_simulation(options_)),
         memory_(simulation_->memory().size()),
-        model_(options.hardware, memory_, options.threads, memory_timing(options_)) {}
+        model_(options.hardware, memory_, options.threads, memory_timing(options_)),
+        random_(options_.busy_writes) {}
 
   std::uint32_t read_register(std::uint32_t offset) override {
     const std::uint32_t rtl = simulation_->read_register(offset);
@@ -138,13 +140,46 @@ class LockstepDevice final : public Device {
       if (used >= options_.max_cycles)
         differ("no end", fmt::format("the queue runs for {} cycles", used), {}, {});
       stop_if_asked();
-      const Stop stop = simulation_->run(std::min(options_.max_cycles - used, kAtATime));
+      std::uint64_t limit = std::min(options_.max_cycles - used, kAtATime);
+      if (options_.busy_writes != 0)
+        limit = std::min<std::uint64_t>(limit, 1 + next_random() % 500);
+      const Stop stop = simulation_->run(limit);
+      if (stop == Stop::limit) write_while_busy();
       checking_time_.start();
       if (stop == Stop::commit) commit();
       if (stop == Stop::interrupt || stop == Stop::idle) end_queue();
       checking_time_.stop();
-      if (stop == Stop::interrupt || stop == Stop::idle) return;
+      if (stop == Stop::interrupt || stop == Stop::idle) {
+        restore_registers();
+        return;
+      }
     }
+  }
+
+  // Both sides run a queue with the registers as they were at its start: here the host sets up
+  // another one meanwhile, badly.
+  void write_while_busy() {
+    if (options_.busy_writes == 0 || !simulation_->busy() || !model_.running()) return;
+    const spec::Register& r = spec::kRegisters[next_random() % spec::kRegisters.size()];
+    if (r.written == 0 || r.offset == reg::kIrqEnable) return;
+    const auto offset =
+        r.offset + r.stride * static_cast<std::uint32_t>(next_random() % std::max(r.count, 1U));
+    overwritten_.try_emplace(offset, model_.read_register(offset));
+    write_both(offset, static_cast<std::uint32_t>(next_random()));
+  }
+  void restore_registers() {
+    for (const auto& [offset, value] : overwritten_) write_both(offset, value);
+    overwritten_.clear();
+  }
+  void write_both(std::uint32_t offset, std::uint32_t value) {
+    simulation_->write_register(offset, value);
+    model_.write_register(offset, value);
+  }
+  std::uint64_t next_random() {  // splitmix64
+    std::uint64_t z = random_ += 0x9e3779b97f4a7c15U;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9U;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebU;
+    return z ^ z >> 31;
   }
 
   void commit() {
@@ -225,6 +260,8 @@ class LockstepDevice final : public Device {
     if (!loss_known_ && of_loss(offset)) return;
     const std::uint32_t expected = model_.read_register(offset);
     ++compared_;
+    // After an error answers may still be due; the model's memory answers at once.
+    if (offset == reg::kStatus) rtl &= ~reg::kStatusDraining.mask();
     if (rtl != expected)
       differ(fmt::format("register 0x{:03x} {}", offset, spec::register_name(offset)), "", rtl,
              expected);
@@ -232,7 +269,7 @@ class LockstepDevice final : public Device {
 
   // Of the command that has not committed yet, as it stands in memory.
   [[nodiscard]] std::string_view opcode() const {
-    const std::uint64_t at = model_.read_register(reg::kQueueAddr) +
+    const std::uint64_t at = model_.parameter(reg::kQueueAddr) +
                              std::uint64_t{command_} * static_cast<std::uint64_t>(spec::kDescBytes);
     spec::DescriptorWords words;
     if (at + sizeof words > memory_.size()) return "?";
@@ -282,6 +319,8 @@ class LockstepDevice final : public Device {
   npu::Npu model_;
   Position position_;
   Profile profile_;
+  std::uint64_t random_;                                // of writes while a queue runs
+  std::map<std::uint32_t, std::uint32_t> overwritten_;  // what the host had written before them
   bool injected_ = false;   // this queue runs with a fault from the options
   bool loss_known_ = true;  // no fault since the last LOSS: the model has executed it, too
   bool faulty_ = false;     // it struck: the registers differ until the next soft reset

@@ -76,6 +76,9 @@ void AxiBridge::reset() {
   filling_.clear();
   requesting_ = nullptr;
   read_offered_ = answer_offered_ = false;
+  held_read_.reset();
+  held_write_.reset();
+  held_word_.reset();
 }
 
 bool AxiBridge::active() const {
@@ -141,6 +144,9 @@ void AxiBridge::take_word(const PinOutputs& out) {
 void AxiBridge::step(const PinOutputs& out, PinInputs& in) {
   const std::uint64_t now = clock_.count(sc_core::sc_time_stamp());
   in.arready = requesting_ == nullptr && reads_.size() < kMost;
+  held_read_.step(out.arvalid, in.arready, [&] {
+    return AddressSignals{out.araddr, out.arid, out.arlen, out.arsize, out.arburst};
+  });
   if (out.arvalid && in.arready) {
     reads_.push_back(
         burst(tlm::TLM_READ_COMMAND, out.arid, out.araddr, out.arlen, out.arsize, out.arburst));
@@ -171,10 +177,16 @@ void AxiBridge::step(const PinOutputs& out, PinInputs& in) {
   }
 
   in.awready = writes_.size() + filling_.size() < kMost;
+  held_write_.step(out.awvalid, in.awready, [&] {
+    return AddressSignals{out.awaddr, out.awid, out.awlen, out.awsize, out.awburst};
+  });
   if (out.awvalid && in.awready)
     filling_.push_back(
         burst(tlm::TLM_WRITE_COMMAND, out.awid, out.awaddr, out.awlen, out.awsize, out.awburst));
   in.wready = !filling_.empty() && requesting_ == nullptr;
+  held_word_.step(out.wvalid, in.wready, [&] {
+    return WordSignals{out.wdata, out.wstrb, out.wlast};
+  });
   if (out.wvalid && in.wready) take_word(out);
 
   if (!answer_offered_) {

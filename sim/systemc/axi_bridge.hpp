@@ -2,7 +2,9 @@
 // AXI4 to TLM-2.0: the NPU's bursts become generic payloads over nb_transport, their answers come
 // back beat by beat. An answer's data phase ends when the payload's time says; an early completion
 // (TLM_COMPLETED with annotated time) and four phases are both understood. Reads return in the
-// order of their addresses, unless an older one with another ID has no answer yet.
+// order of their addresses, unless an older one with another ID has no answer yet. The NPU's
+// channels are held to the rule of held_channel.hpp. The bridge belongs to the bus: it is reset
+// with the NPU.
 #pragma once
 
 #include <tlm_utils/simple_initiator_socket.h>
@@ -11,6 +13,7 @@
 #include <functional>
 
 #include "sim/systemc/base.hpp"
+#include "sim/verilator/held_channel.hpp"
 #include "sim/verilator/pins.hpp"
 
 namespace lastmile::sim {
@@ -49,9 +52,18 @@ class AxiBridge {
   [[nodiscard]] std::size_t pick(const std::deque<Burst>& bursts, std::uint64_t now) const;
   void take_word(const PinOutputs& out);
 
+  struct WordSignals {
+    BusWord data{};
+    std::uint64_t strobe = 0;
+    bool last = false;
+    bool operator==(const WordSignals&) const = default;
+  };
+
   static constexpr std::size_t kMost = 256;  // bursts of each direction in flight
   static constexpr unsigned kMostBeats = 16;
 
+  HeldChannel<AddressSignals> held_read_{"AR"}, held_write_{"AW"};
+  HeldChannel<WordSignals> held_word_{"W"};
   Clock clock_;
   std::uint32_t bus_;
   Forward forward_;

@@ -107,7 +107,7 @@ void NpuModel::run_queue() {
 }
 
 std::uint64_t NpuModel::patience() const {
-  const std::uint32_t cycles = npu_.read_register(reg::kWatchdog);
+  const std::uint32_t cycles = npu_.parameter(reg::kWatchdog);
   return cycles == 0 ? UINT64_MAX : cycles;
 }
 
@@ -165,7 +165,7 @@ bool NpuModel::stream(bool write, const std::vector<Operand>& operands, std::uin
 }
 
 bool NpuModel::run_command() {
-  const std::uint64_t queue = npu_.read_register(reg::kQueueAddr);
+  const std::uint64_t queue = npu_.parameter(reg::kQueueAddr);
   const std::uint64_t at =
       queue + std::uint64_t{npu_.read_register(reg::kCommand)} * spec::kDescBytes;
   bus_end_ = begin_;

@@ -2,7 +2,8 @@
 // The memory behind the NPU's AXI4 master: latency, bandwidth, random stalls on all five channels,
 // answers of different IDs in any order, error responses, silence. It also holds the master to the
 // protocol: incrementing bursts of at most 16 full words that stay inside 4 KiB, WLAST where it
-// belongs. A violation is a std::runtime_error.
+// belongs, channels that stay as they are while they wait (held_channel.hpp). A violation is a
+// std::runtime_error.
 //
 // step() is called once per cycle before the rising edge: it carries out what this cycle's inputs
 // and the master's outputs hand over, and chooses the inputs of the next cycle: a memory whose
@@ -17,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/verilator/held_channel.hpp"
 #include "sim/verilator/simulation.hpp"
 
 namespace lastmile::sim {
@@ -52,6 +54,7 @@ class AxiMemory {
   }
 
   void step(Top& top) {
+    check_held(top);
     // What this cycle's inputs and outputs hand over at the edge.
     if (top.m_axi_arvalid_o && top.m_axi_arready_i) take_read(top);
     if (read_offered_ && top.m_axi_rready_o) read_done();
@@ -86,6 +89,30 @@ class AxiMemory {
   }
 
  private:
+  struct WordSignals {
+    std::array<std::byte, kBus> data{};
+    std::uint64_t strobe = 0;
+    bool last = false;
+    bool operator==(const WordSignals&) const = default;
+  };
+  void check_held(const Top& top) {
+    held_read_.step(top.m_axi_arvalid_o, top.m_axi_arready_i, [&] {
+      return AddressSignals{top.m_axi_araddr_o, top.m_axi_arid_o, top.m_axi_arlen_o,
+                            top.m_axi_arsize_o, top.m_axi_arburst_o};
+    });
+    held_write_.step(top.m_axi_awvalid_o, top.m_axi_awready_i, [&] {
+      return AddressSignals{top.m_axi_awaddr_o, top.m_axi_awid_o, top.m_axi_awlen_o,
+                            top.m_axi_awsize_o, top.m_axi_awburst_o};
+    });
+    held_word_.step(top.m_axi_wvalid_o, top.m_axi_wready_i, [&] {
+      WordSignals w;
+      std::memcpy(w.data.data(), &top.m_axi_wdata_o, kBus);
+      w.strobe = top.m_axi_wstrb_o;
+      w.last = top.m_axi_wlast_o;
+      return w;
+    });
+  }
+
   static constexpr std::size_t kQueue = 256;
   struct Burst {
     std::uint64_t ready;
@@ -237,6 +264,8 @@ class AxiMemory {
     answer_offered_ = true;
   }
 
+  HeldChannel<AddressSignals> held_read_{"AR"}, held_write_{"AW"};
+  HeldChannel<WordSignals> held_word_{"W"};
   std::vector<std::byte> bytes_;
   MemoryOptions options_;
   std::uint64_t random_ = 1, cycle_ = 0;

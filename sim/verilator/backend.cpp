@@ -83,6 +83,8 @@ BackendOptions parse_options(const DeviceOptions& options) {
       number(name, value, UINT64_MAX, o.simulation.trace_cycles);
     } else if (name == "max_cycles") {
       number(name, value, UINT64_MAX, o.max_cycles);
+    } else if (name == "busy_writes") {
+      number(name, value, UINT64_MAX, o.busy_writes);
     } else if (name == "checked") {
       number(name, value, 1, o.checked);
     } else if (name == "spans") {
@@ -93,7 +95,8 @@ BackendOptions parse_options(const DeviceOptions& options) {
           fmt::format(
               "backend option \"{}\", expected name=value with a name of latency, "
               "bandwidth, stall, reorder, seed, read_error, write_error, decode_error, "
-              "flip, hang, rand_reset, trace, trace_from, trace_cycles, max_cycles, checked, spans",
+              "flip, hang, rand_reset, trace, trace_from, trace_cycles, max_cycles, busy_writes, "
+              "checked, spans",
               item));
     }
   }

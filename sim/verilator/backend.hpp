@@ -20,11 +20,15 @@ namespace lastmile::sim {
 //   rand_reset, trace (a file), trace_from, trace_cycles: see SimulationOptions
 //   max_cycles    of one queue, after which the device gives up (default 10^9)
 //   checked       1: the build with assertions (which waveforms need anyway)
+//   busy_writes   lockstep: not 0: while a queue runs other values are written to the registers
+//   that
+//                 the host may set up for the next one; the seed of which and when
 //   spans         1: the report says when each engine worked (cmodel/device/spans.hpp); slow
 // Error(usage) names what is unknown or out of range.
 struct BackendOptions {
   SimulationOptions simulation;
   std::uint64_t max_cycles = 1000000000;
+  std::uint64_t busy_writes = 0;
   bool checked = false;
   bool spans = false;
 };

@@ -119,10 +119,16 @@ class NpuSimulation final : public Simulation {
   }
 
   Stop run(std::uint64_t limit) override {
+    in_access_ = committed_;
+    if (in_access_) {
+      committed_ = false;
+      return Stop::commit;
+    }
     for (std::uint64_t i = 0; i < limit; ++i) {
       if (interrupt()) return Stop::interrupt;
       if (!busy()) return Stop::idle;
       cycle();
+      committed_ = false;
       if (top_->cmd_done_o) return Stop::commit;
     }
     return Stop::limit;
@@ -131,14 +137,7 @@ class NpuSimulation final : public Simulation {
   bool busy() const override { return top_->rootp->npu_sim__DOT__u_npu__DOT__busy; }
   std::uint32_t committed() const override { return top_->cmd_index_o; }
   std::uint64_t cycles() const override { return cycles_; }
-  Counters counters() const override {
-    Counters c;
-    const auto& words =
-        top_->rootp->npu_sim__DOT__u_npu__DOT__u_control__DOT__u_counters__DOT__count_q;
-    static_assert(sizeof words == sizeof c);
-    std::memcpy(c.data(), &words, sizeof c);
-    return c;
-  }
+  Counters counters() const override { return in_access_ ? at_commit_ : present_counters(); }
 
   std::span<std::byte> memory() override { return memory_.bytes(); }
   const std::vector<Range>& written() const override { return memory_.written(); }
@@ -154,6 +153,14 @@ class NpuSimulation final : public Simulation {
   }
 
  private:
+  Counters present_counters() const {
+    Counters c;
+    const auto& words =
+        top_->rootp->npu_sim__DOT__u_npu__DOT__u_control__DOT__u_counters__DOT__count_q;
+    static_assert(sizeof words == sizeof c);
+    std::memcpy(c.data(), &words, sizeof c);
+    return c;
+  }
   void cycle() {
     if (top_->rst_ni) memory_.step(*top_);  // before that its outputs mean nothing
 #if P_CHECKED
@@ -164,6 +171,10 @@ class NpuSimulation final : public Simulation {
     rise(*top_);
     dump(1);
     ++cycles_;
+    if (top_->cmd_done_o) {
+      committed_ = true;
+      at_commit_ = present_counters();
+    }
   }
   void dump([[maybe_unused]] std::uint64_t half) {
 #if P_CHECKED
@@ -183,6 +194,10 @@ class NpuSimulation final : public Simulation {
 #endif
   AxiMemory<Vnpu, P_BUS_BYTES> memory_;
   std::uint64_t cycles_ = 0, mark_ = 0;
+  // A command that committed in a register access: run() reports it when it is called next, with
+  // the counters of that cycle.
+  bool committed_ = false, in_access_ = false;
+  Counters at_commit_{};
 };
 
 }  // namespace

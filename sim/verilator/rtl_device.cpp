@@ -30,8 +30,8 @@ class RtlDevice final : public Device {
   }
   void write_register(std::uint32_t offset, std::uint32_t value) override {
     if (offset == reg::kCtrl && spec::starts(value) && !simulation_->busy()) begin_queue();
-    if (offset == reg::kQueueAddr) queue_ = value;
-    if (offset == reg::kQueueCount) count_ = value;
+    if (offset == reg::kQueueAddr) next_queue_ = value;
+    if (offset == reg::kQueueCount) next_count_ = value;
     if (offset != reg::kCtrl) predictor_.write_register(offset, value);
     simulation_->write_register(offset, value);
   }
@@ -103,6 +103,8 @@ class RtlDevice final : public Device {
     return false;
   }
   void begin_queue() {
+    queue_ = next_queue_;
+    count_ = next_count_;
     position_.begin_queue();
     profile_.begin_queue();
     predictor_.begin_queue();
@@ -140,7 +142,8 @@ class RtlDevice final : public Device {
   Profile profile_;
   timing::Predictor predictor_;
   SpanRecorder spans_;
-  std::uint32_t queue_ = 0, count_ = 0;  // address and commands of the queue
+  std::uint32_t queue_ = 0, count_ = 0;  // address and commands of the queue that runs
+  std::uint32_t next_queue_ = 0, next_count_ = 0;
   bool first_ = true;
   Stopwatch queue_time_;
   std::uint64_t queue_cycles_ = 0;

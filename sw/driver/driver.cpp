@@ -74,6 +74,7 @@ HostTraffic operator-(const HostTraffic& a, const HostTraffic& b) {
 Driver::Driver(Device& device, Program program) : device_(device), program_(std::move(program)) {
   check_device();
   write(reg::kCtrl, spec::kSoftReset, Traffic::load);
+  wait_for_bus();
   write_memory(0, program_.image, Traffic::load);
   set(reg::kMemLimit,
       static_cast<std::uint32_t>(std::min<std::uint64_t>(device_.memory_size(), UINT32_MAX)),
@@ -83,6 +84,16 @@ Driver::Driver(Device& device, Program program) : device_(device), program_(std:
   set(reg::kPolarity, static_cast<std::uint32_t>(spec::Polarity::none_), Traffic::load);
   set_mask_seed(0);
   select_batch(0);
+}
+
+// Until the bus is done with what a queue before had asked for, memory may still be written.
+void Driver::wait_for_bus() {
+  constexpr int kPatience = 100000;  // reads of a register
+  for (int i = 0; i < kPatience; ++i)
+    if (!reg::kStatusDraining.is_set(read(reg::kStatus, Traffic::load))) return;
+  device_error(
+      "the bus still owes answers to a queue that was given up (STATUS.DRAINING); NPU and bus need "
+      "a reset together");
 }
 
 void Driver::check_device() {

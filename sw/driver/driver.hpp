@@ -127,6 +127,7 @@ class Driver {
   void read_memory(std::uint32_t address, std::span<std::byte> to, Traffic kind);
   void write_memory(std::uint32_t address, std::span<const std::byte> from, Traffic kind);
   void check_device();
+  void wait_for_bus();
   void run(std::uint32_t queue, const std::vector<Command>& commands, const std::string& phase);
   [[noreturn]] void fail(const std::vector<Command>& commands, const std::string& phase);
   const TensorPlace& place(std::uint32_t tensor) const;

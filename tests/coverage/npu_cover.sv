@@ -114,7 +114,7 @@ module cover_read (input logic clk_i, rst_ni, arvalid, arready, rvalid, current,
   error_answer:     cover property (@(posedge clk_i) disable iff (!rst_ni) error);
 endmodule
 bind npu_axi_read cover_read u_cover (
-  .clk_i, .rst_ni, .arvalid(arvalid_o), .arready(arready_i), .rvalid(rvalid_i), .current, .stale(stale_q), .clear(clear_i), .error(status_o.error),
+  .clk_i, .rst_ni, .arvalid(arvalid_o), .arready(arready_i), .rvalid(rvalid_i), .current, .stale(draining_q), .clear(clear_i), .error(status_o.error),
   .wanted(burst_valid)
 );
 

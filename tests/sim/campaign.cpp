@@ -34,9 +34,11 @@ std::string behaviour(Rng& rng, functional::Bins& bins) {
   const std::uint64_t seed = rng.next(), reset = 1 + rng.below(1000000);
   const std::uint64_t latency = rng.below(6) == 0 ? 1 : 1 + rng.below(80), reorder = rng.below(3);
   bins.memory(latency, stall, reorder, bandwidth);
+  const std::uint64_t writes = rng.below(2) == 0 ? 0 : 1 + rng.below(1000000);
   return fmt::format(
-      "latency={},stall={},reorder={},bandwidth={},seed={},rand_reset={},max_cycles=300000000",
-      latency, stall, reorder, bandwidth, seed, reset);
+      "latency={},stall={},reorder={},bandwidth={},seed={},rand_reset={},busy_writes={},"
+      "max_cycles=300000000",
+      latency, stall, reorder, bandwidth, seed, reset, writes);
 }
 
 }  // namespace

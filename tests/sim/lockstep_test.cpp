@@ -476,9 +476,9 @@ int main(int argc, char** argv) {
   fmt::print("seed {}\n", seed);
   int variant = 0;
   for (const char* extra :
-       {"stall=30,seed=1,rand_reset=11", "stall=0,latency=1,rand_reset=12",
+       {"stall=30,seed=1,rand_reset=11,busy_writes=7", "stall=0,latency=1,rand_reset=12",
         "stall=10,latency=60,reorder=1,rand_reset=13", "stall=50,reorder=2,seed=3,rand_reset=14",
-        "bandwidth=4,latency=5,reorder=2,rand_reset=15",
+        "bandwidth=4,latency=5,reorder=2,rand_reset=15,busy_writes=8",
         "bandwidth=1,latency=73,reorder=2,rand_reset=16"}) {
     const std::uint64_t s = seed + static_cast<std::uint64_t>(100 * variant++);
     check(fmt::format("{} random queues, {}", queues, extra),

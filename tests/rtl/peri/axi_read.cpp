@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // npu_axi_read: data, order and last flag of six clients at once, with stalls and any order between
 // IDs; legality and use of the bus; error answers; clears in mid-flight, with answers that come
-// late or never.
+// late, however late, or never; answers that nobody has asked for.
 #include <array>
 #include <deque>
 #include <string>
@@ -143,6 +143,7 @@ class Player {
     t_.arready_i = !rnd_.chance(plan.stall_address) && !dead;
     const int id = offer_beat(plan, dead);
     t_.eval();
+    equal("stray", status(bench::read_status::kStray), 0);
     if (status(bench::read_status::kError) != 0) {
       ++seen_errors_;
       equal("error client", status(bench::read_status::kClient), poisoned_client_);
@@ -230,7 +231,71 @@ class Player {
     stale_address_ = t_.arvalid_o;
     for (auto& q : bus_) {
       for (Burst& x : q) x.stale = true;
+      if (plan.forgets && !q.empty()) lost_ = true;
       if (plan.forgets) q.clear();
+    }
+    if (plan.dead && !plan.forgets) wait_long();
+    if (plan.forgets) give_up();
+  }
+
+  [[nodiscard]] bool due() const {
+    if (t_.arvalid_o) return true;
+    for (const auto& q : bus_)
+      if (!q.empty()) return true;
+    return false;
+  }
+
+  // Answers that take longer than any patience: nothing is asked for meanwhile, and it says so.
+  void wait_long() {
+    const bool waits = due();
+    t_.req_valid_i = 1;
+    bench::put(bench::words(t_.req_addr_i), 0, 32, 64);
+    bench::put(bench::words(t_.req_bytes_i), 0, 24, 64);
+    for (int i = 0; waits && i < 6000; ++i) {
+      t_.eval();
+      equal("not quiet while answers are due", status(bench::read_status::kQuiet), 0);
+      equal("only the address of before", t_.arvalid_o, stale_address_);
+      b_.edge();
+      t_.req_valid_i = 0;
+    }
+    // What was asked above belongs to no plan.
+    t_.req_valid_i = 0, t_.clear_i = 1;
+    b_.edge();
+    t_.clear_i = 0;
+  }
+
+  // Answers that never come: quiet only after a reset, of the memory, too.
+  void give_up() {
+    const bool waits = due() || lost_;
+    for (int i = 0; waits && i < 6000; ++i) {
+      t_.eval();
+      equal("not quiet", status(bench::read_status::kQuiet), 0);
+      b_.edge();
+    }
+    for (auto& q : bus_) q.clear();
+    stale_address_ = false, lost_ = false;
+    const std::uint64_t cycle = b_.cycle;
+    b_.reset();
+    b_.cycle = cycle;
+    stray();
+    // Sticky bits are the sequencer's; this block only forgets with a reset what it has seen.
+    b_.reset();
+    b_.cycle = cycle;
+  }
+
+  // Beats without a request: they are reported and go to nobody.
+  void stray() {
+    for (int id = 0; id < 16; ++id) {
+      t_.rvalid_i = 1, t_.rid_i = static_cast<std::uint8_t>(id);
+      t_.rlast_i = rnd_.chance(50), t_.rresp_i = 0;
+      t_.eval();
+      equal("stray", status(bench::read_status::kStray), 1);
+      equal("stray is no error of a client", status(bench::read_status::kError), 0);
+      b_.edge();
+      t_.rvalid_i = 0;
+      t_.eval();
+      equal("stray goes to nobody", t_.rsp_valid_o, 0);
+      equal("quiet all the same", status(bench::read_status::kQuiet), 1);
     }
   }
 
@@ -240,6 +305,7 @@ class Player {
   std::array<std::deque<Burst>, 16> bus_;
   std::uint64_t beats_ = 0, counted_ = 0, start_ = 0;
   bool stale_address_ = false;  // the address on offer is from before a clear
+  bool lost_ = false;           // the memory has forgotten a burst
   int beat_index_ = 0, poisoned_client_ = -1, seen_errors_ = 0;
 };
 

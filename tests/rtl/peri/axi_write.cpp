@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // npu_axi_write: memory contents, bursts and their legality, acknowledgement, byte counts, error
-// answers, clears; random stalls.
+// answers, clears; random stalls. What is offered stays as it is, also across a clear.
 #include <array>
 #include <deque>
 #include <map>
@@ -93,8 +93,10 @@ class Player {
       cycle(plan, items);
       if (b_.cycle > start + 100000) bench::fail("no progress", b_.cycle);
     }
+    equal("quiet", t_.quiet_o, 1);
     if (plan.abort) {
       model_ = memory_;
+      stray();
       return;
     }
     equal("bytes counted", counted_, bytes);
@@ -117,6 +119,9 @@ class Player {
     t_.awready_i = !rnd_.chance(plan.stall_address), t_.wready_i = !rnd_.chance(plan.stall_data);
     answer(plan);
     t_.eval();
+    stable();
+    equal("stray", t_.stray_o, 0);
+    if (!t_.quiet_o) equal("nothing is taken before it is quiet", t_.wr_ready_o, 0);
     errors_ += t_.error_o;
     counted_ += t_.cnt_bytes_o;
     if (t_.awvalid_o && t_.awready_i) take_address();
@@ -156,6 +161,31 @@ class Player {
     --answers_[id];
   }
 
+  // An acknowledgement without a write is reported and changes nothing.
+  void stray() {
+    t_.bvalid_i = 1, t_.bid_i = static_cast<std::uint8_t>(rnd_.below(16)), t_.bresp_i = 2;
+    t_.eval();
+    equal("stray", t_.stray_o, 1);
+    equal("stray is no error of a client", t_.error_o, 0);
+    b_.edge();
+    t_.bvalid_i = 0;
+    t_.eval();
+    equal("idle after a stray answer", t_.idle_o, 1);
+  }
+
+  // AXI4, A3.2.1: every signal of a channel stays while valid waits for ready.
+  void stable() {
+    const std::vector<std::uint64_t> address = {t_.awaddr_o, t_.awlen_o, t_.awid_o, t_.awsize_o,
+                                                t_.awburst_o};
+    std::vector<std::uint64_t> data = {t_.wlast_o};
+    data.push_back(bench::get(bench::words(t_.wstrb_o), 0, kBus));
+    for (int i = 0; i < kBus; ++i) data.push_back(bench::get(bench::words(t_.wdata_o), i * 8, 8));
+    if (address_waits_) equal("address stays", t_.awvalid_o && address == address_ ? 1 : 0, 1);
+    if (data_waits_) equal("data stays", t_.wvalid_o && data == data_ ? 1 : 0, 1);
+    address_waits_ = t_.awvalid_o && !t_.awready_i, data_waits_ = t_.wvalid_o && !t_.wready_i;
+    address_ = address, data_ = data;
+  }
+
   void take_address() {
     equal("burst inside 4 KiB", (t_.awaddr_o & 4095) + (t_.awlen_o + 1u) * kBus <= 4096 ? 1 : 0, 1);
     accepted_.push_back({t_.awaddr_o, t_.awlen_o + 1, t_.awid_o});
@@ -186,6 +216,8 @@ class Player {
   bench::Random& rnd_;
   Vtop& t_;
   std::map<std::uint32_t, std::uint8_t> memory_, model_;
+  std::vector<std::uint64_t> address_, data_;  // of the last cycle
+  bool address_waits_ = false, data_waits_ = false;
   std::deque<Burst> accepted_;
   std::array<int, 16> answers_{};  // finished bursts to acknowledge, by ID
   int beat_ = 0;

@@ -93,7 +93,7 @@ namespace read_request {
 inline constexpr Member kBytes{0, 24}, kAddr{24, 32}, kValid{56, 1};
 }
 namespace read_status {
-inline constexpr Member kWaiting{0, 6}, kClient{6, 3}, kError{9, 1};
+inline constexpr Member kWaiting{0, 6}, kClient{6, 3}, kError{9, 1}, kStray{10, 1}, kQuiet{11, 1};
 }
 
 template <typename Top>

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // npu_control: registers against the model's register file; whole queues with an engine played by
 // the bench: order, prefetch, commit points, every way to end (last, END, bad descriptor, bus
-// errors, watchdog, soft reset), and that the next queue runs after each.
+// errors, watchdog, soft reset), and that the next queue runs after each. A queue has the registers
+// as they were at its start, whatever is written while it runs, and begins when the bus is quiet.
+#include <algorithm>
 #include <array>
 #include <deque>
 #include <string>
@@ -82,6 +84,7 @@ struct World {
   int silent_at = -1;         // this command never ends
   bool silent_fetch = false;  // the memory never answers the fetch of command silent_at
   bool silent_writes = false;
+  int stray_at = -1;  // while this command runs an answer comes that nobody has asked for
   // state
   std::deque<std::pair<int, int>> words;  // descriptor, word
   int running = -1;
@@ -90,6 +93,8 @@ struct World {
   std::uint64_t inc = 0;
 };
 World w;
+int draining = 0;    // cycles until the last answer from before an abort
+bool stray = false;  // an answer without a request has come
 
 void read_error(int client) {
   bench::set(b->top->rd_status_i, bench::read_status::kError, 1);
@@ -101,6 +106,10 @@ void tick() {
   // fetch client
   t.rd_req_ready_i = rnd->chance(70);
   bench::set(t.rd_status_i, bench::read_status::kError, 0);
+  bench::set(t.rd_status_i, bench::read_status::kStray, 0);
+  bench::set(t.rd_status_i, bench::read_status::kQuiet, draining < 40 ? 1 : 0);  // reads end first
+  t.wr_quiet_i = draining == 0, t.wr_stray_i = 0;
+  if (draining > 0) --draining;
   if (!t.rd_rsp_valid_i && !w.words.empty() && rnd->chance(60) &&
       !(w.silent_fetch && w.words.front().first == w.silent_at)) {
     const auto [d, k] = w.words.front();
@@ -114,6 +123,13 @@ void tick() {
   t.engine_done_i = 0, t.progress_i = 0, t.wr_error_i = 0;
   if (w.running >= 0 && !(w.running == w.silent_at && !w.silent_fetch && !w.silent_writes)) {
     if (w.work > 0) --w.work, t.progress_i = 1;
+    if (w.work == 5 && w.running == w.stray_at) {
+      stray = true;
+      if (rnd->chance(50))
+        t.wr_stray_i = 1;
+      else
+        bench::set(t.rd_status_i, bench::read_status::kStray, 1);
+    }
     if (w.work == 5 && w.running == w.error_at) {
       if (w.error_is_write)
         t.wr_error_i = 1;
@@ -136,6 +152,7 @@ void tick() {
     const std::uint32_t index = (address - w.base) / 192;
     bench::equal("fetch address", address, w.base + index * 192, b->cycle);
     if (index >= w.queue.size()) bench::fail("fetch behind the queue", b->cycle);
+    bench::equal("the bus is quiet", draining, 0, b->cycle);
     for (int k = 0; k < 192 / kBus; ++k) w.words.push_back({static_cast<int>(index), k});
   }
   const bool taken = t.rd_rsp_valid_i && t.rd_rsp_ready_o;
@@ -147,7 +164,10 @@ void tick() {
   const std::uint32_t index = start >= 0 ? bench::words(t.desc_o)[1] & 0xffff : 0;  // the tag
   b->edge();
   if (taken) w.words.pop_front(), t.rd_rsp_valid_i = 0;
-  if (abort) w.words.clear(), t.rd_rsp_valid_i = 0, w.running = -1, w.writes = 0;
+  if (abort) {
+    w.words.clear(), t.rd_rsp_valid_i = 0, w.running = -1, w.writes = 0;
+    draining = std::max(draining, rnd->chance(50) ? static_cast<int>(rnd->below(200)) : 0);
+  }
   if (start >= 0 && !abort) {
     bench::equal("no engine runs", w.running, -1, b->cycle);
     bench::equal("opcode started", start, static_cast<std::int64_t>(w.queue[index][0] & 0xff),
@@ -181,6 +201,9 @@ void registers(const spec::HardwareParams& hw) {
                    b->cycle);
     }
   }
+  // The engines see them once a queue begins: here one that is empty.
+  write(reg::kQueueCount, 0);
+  write(reg::kCtrl, 1);
   Vtop& t = *b->top;
   for (int j = 0; j < 8; ++j) {
     bench::equal("pair seed",
@@ -204,9 +227,11 @@ enum class End {
   silent_writes,
   reset,
   bad_queue,
+  lost,   // answers from before the start do not come in time
+  stray,  // an answer without a request
   whole,  // its last command; three times as likely as any other
 };
-constexpr int kEnds = 12;
+constexpr int kEnds = 14;
 
 // A queue in `w`, and what the registers have to say of it afterwards.
 struct Case {
@@ -292,6 +317,15 @@ Case make_case() {
     case End::bad_queue:
       spoil_queue(c);
       break;
+    case End::lost:
+      c.watchdog = 300, draining = 1500;
+      c.fails(spec::Error::watchdog_, static_cast<std::int64_t>(spec::Engine::bus_));
+      c.at = c.commands = 0;
+      break;
+    case End::stray:
+      w.stray_at = victim;
+      c.fails(spec::Error::bus_read_, static_cast<std::int64_t>(spec::Engine::bus_));
+      break;
     case End::reset:
     case End::whole:
       break;
@@ -305,16 +339,23 @@ void reset_midway() {
   for (std::uint64_t i = 0; i < wait; ++i) tick();
   write(reg::kCtrl, 2);
   for (int i = 0; i < 5; ++i) tick();
-  bench::equal("status after reset", read(reg::kStatus), 0, b->cycle);
+  bench::equal("status after reset", read(reg::kStatus) & ~reg::kStatusBusLost.mask(),
+               draining > 0 ? reg::kStatusDraining.mask() : 0, b->cycle);
   bench::equal("interrupt after reset", b->top->irq_o, 0, b->cycle);
   bench::equal("parameters stay", read(reg::kQueueAddr), w.base, b->cycle);
 }
+
+bool lost = false;  // BUS_LOST
+bool refused(const Case& c) { return c.end == End::bad_queue || c.end == End::lost; }
 
 void check_registers(const Case& c, const std::string& what) {
   const auto equal = [&](const char* name, std::int64_t rtl, std::int64_t expected) {
     bench::equal(what + " " + name, rtl, expected, b->cycle);
   };
-  equal("status", read(reg::kStatus), c.code != 0 ? 4 : 2);
+  const std::uint32_t sticky =
+      (lost ? reg::kStatusBusLost.mask() : 0) | (stray ? reg::kStatusBusStray.mask() : 0);
+  const std::uint32_t still = draining > 0 ? reg::kStatusDraining.mask() : 0;
+  equal("status", read(reg::kStatus), (c.code != 0 ? 4 : 2) | sticky | still);
   equal("interrupt", read(reg::kIrqStatus), c.code != 0 ? 2 : 1);
   equal("code", read(reg::kErrorCode), c.code);
   equal("command at fault", read(reg::kErrorCommand), c.at);
@@ -323,21 +364,34 @@ void check_registers(const Case& c, const std::string& what) {
   // Taken up: not one whose fetch failed, nor one fetched ahead.
   const bool unfetched = c.end == End::fetch_error || c.end == End::silent_fetch;
   const bool in_the_middle = c.end == End::end || (c.code != 0 && !unfetched);
-  const std::int64_t fetched = c.end == End::bad_queue ? 0
-                               : in_the_middle         ? c.victim + 1
-                                                       : c.commands;
+  const std::int64_t fetched = refused(c) ? 0 : in_the_middle ? c.victim + 1 : c.commands;
   equal("descriptor bytes", read(reg::kCounter + 8 * 3), fetched * 192);
   const bool at_victim = c.code != 0 || c.end == End::end;
-  equal("index", read(reg::kCommand),
-        c.end == End::bad_queue ? 0
-        : at_victim             ? c.victim
-                                : c.count - 1);
+  equal("index", read(reg::kCommand), refused(c) ? 0 : at_victim ? c.victim : c.count - 1);
+}
+
+// The host sets up another queue while this one runs: none of it may show.
+void scribble() {
+  for (const spec::Register& r : spec::kRegisters) {
+    if (r.written == 0 || r.offset == reg::kIrqEnable || rnd->chance(50)) continue;
+    write(r.offset, static_cast<std::uint32_t>(rnd->bits()));
+  }
+}
+
+void set_up() {
+  write(reg::kPolarity, 0), write(reg::kDistribution, 0), write(reg::kMemLimit, 1 << 20);
+  write(reg::kBatchAddr, 4096), write(reg::kLabelAddr, 0), write(reg::kOutAddr, 0);
 }
 
 void play(const Case& c) {
+  if (c.end != End::lost && rnd->chance(60)) draining = 0;
+  set_up();
   write(reg::kWatchdog, c.watchdog), write(reg::kQueueAddr, w.base);
   write(reg::kQueueCount, c.queue_count);
+  if (c.end != End::lost && draining > 100) draining = 100;
   write(reg::kCtrl, 1);
+  lost = lost || c.end == End::lost;
+  if (c.end != End::reset && rnd->chance(30)) scribble();
   if (c.end == End::reset) return reset_midway();
   const std::string what = "kind " + std::to_string(static_cast<int>(c.end));
   std::uint64_t waited = 0;
@@ -357,6 +411,27 @@ void play(const Case& c) {
   bench::equal("interrupt cleared", b->top->irq_o, 0, b->cycle);
 }
 
+// Every later queue fails, too, until NPU and bus are reset.
+void after_stray() {
+  draining = 0;
+  w = World{};
+  write(reg::kQueueAddr, 0), write(reg::kQueueCount, 1), write(reg::kCtrl, 2);
+  while (draining > 0) tick();
+  write(reg::kIrqStatus, 3), write(reg::kCtrl, 1);
+  for (int i = 0; i < 20; ++i) tick();
+  bench::equal("status of a queue after a stray answer",
+               read(reg::kStatus) & ~(reg::kStatusBusLost.mask() | reg::kStatusDraining.mask()),
+               4 | reg::kStatusBusStray.mask(), b->cycle);
+  bench::equal("code", read(reg::kErrorCode), static_cast<std::int64_t>(spec::Error::bus_read_),
+               b->cycle);
+  const std::uint64_t cycle = b->cycle;
+  b->reset();
+  b->cycle = cycle;
+  stray = lost = false, draining = 0;
+  bench::equal("status after rst_ni", read(reg::kStatus), 0, b->cycle);
+  write(reg::kIrqEnable, 3);
+}
+
 }  // namespace
 
 int main() {
@@ -367,8 +442,10 @@ int main() {
   spec::HardwareParams hw;
   hw.bus_bytes = kBus;
   registers(hw);
-  write(reg::kPolarity, 0), write(reg::kDistribution, 0), write(reg::kMemLimit, 1 << 20);
-  write(reg::kBatchAddr, 4096), write(reg::kIrqEnable, 3), write(reg::kIrqStatus, 3);
-  for (int round = 0; round < 400; ++round) play(make_case());
+  write(reg::kIrqEnable, 3), write(reg::kIrqStatus, 3);
+  for (int round = 0; round < 500; ++round) {
+    play(make_case());
+    if (stray) after_stray();
+  }
   return bench::done("control");
 }
