@@ -65,7 +65,10 @@ class LockstepDevice final : public Device {
   void write_register(std::uint32_t offset, std::uint32_t value) override {
     const bool control = offset == reg::kCtrl;
     const bool start = control && spec::starts(value);
-    if (control && spec::resets(value)) faulty_ = false;
+    if (control && spec::resets(value)) {
+      faulty_ = false;
+      if (injected_) simulation_->restart(healthy());
+    }
     if (start) begin_queue();
     simulation_->write_register(offset, value);
     if (!start) {
@@ -123,15 +126,25 @@ class LockstepDevice final : public Device {
   void begin_queue() {
     position_.begin_queue();
     profile_.begin_queue();
-    MemoryOptions memory = options_.simulation.memory;
-    memory.seed = position_.seed(memory.seed);
-    if (queues_ != 0) memory.read_error = memory.write_error = memory.flip = memory.hang = 0;
+    const MemoryOptions memory = queues_ != 0 ? healthy() : seeded();
     injected_ = memory.read_error != 0 || memory.write_error != 0 || memory.hang != 0;
     ++queues_;
     simulation_->restart(memory);
     simulation_->clear_written();
     command_ = 0;
     queue_cycle_ = simulation_->cycles();
+  }
+
+  // The memory of this queue, and the same without the faults that only the first queue meets.
+  [[nodiscard]] MemoryOptions seeded() const {
+    MemoryOptions memory = options_.simulation.memory;
+    memory.seed = position_.seed(memory.seed);
+    return memory;
+  }
+  [[nodiscard]] MemoryOptions healthy() const {
+    MemoryOptions memory = seeded();
+    memory.read_error = memory.write_error = memory.flip = memory.hang = 0;
+    return memory;
   }
 
   void run_queue() {

@@ -171,7 +171,7 @@ class NpuSimulation final : public Simulation {
     rise(*top_);
     dump(1);
     ++cycles_;
-    if (top_->cmd_done_o) {
+    if (top_->rst_ni && top_->cmd_done_o) {
       committed_ = true;
       at_commit_ = present_counters();
     }
