@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "cmodel/spec/registers.hpp"
 #include "sw/base/error.hpp"
 
 namespace lastmile::sim {
@@ -26,6 +27,8 @@ class Host::TlmDevice final : public Device {
   void write_register(std::uint32_t offset, std::uint32_t value) override {
     check();
     host_.access(tlm::TLM_WRITE_COMMAND, kRegisterBase + offset, &value, 4);
+    if (host_.options_.busy_writes && offset == spec::reg::kCtrl && spec::starts(value))
+      write_while_busy();
   }
   void read_memory(std::uint32_t address, std::span<std::byte> to) override {
     move(tlm::TLM_READ_COMMAND, address, to.data(), to.size());
@@ -44,6 +47,23 @@ class Host::TlmDevice final : public Device {
   void check() const {
     if (lease_ != host_.lease_)
       throw Error(ErrorKind::device, "platform: this device is out of use: another was opened");
+  }
+  // The queue that has just started has the registers of its start: none of this may show.
+  void write_while_busy() {
+    constexpr std::uint64_t kPause = 400;  // cycles
+    for (const bool invert : {true, false}) {
+      for (const spec::Register& r : spec::kRegisters) {
+        if (r.written == 0 || r.offset == spec::reg::kIrqEnable) continue;
+        for (std::uint32_t i = 0; i < r.count; ++i) {
+          const std::uint64_t address = kRegisterBase + r.offset + i * r.stride;
+          std::uint32_t value = 0;
+          host_.access(tlm::TLM_READ_COMMAND, address, &value, 4);
+          value = ~value;
+          host_.access(tlm::TLM_WRITE_COMMAND, address, &value, 4);
+        }
+      }
+      if (invert) host_.spend(kPause);
+    }
   }
   void move(tlm::tlm_command command, std::uint32_t address, std::byte* data, std::size_t bytes) {
     check();

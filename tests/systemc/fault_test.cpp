@@ -299,6 +299,8 @@ std::vector<Case> four_phase_cases() {
 // Of the loosely timed NPU alone: what the host does is the same on both.
 std::vector<Case> host_cases() {
   return {
+      {.name = "registers written while a queue runs",
+       .configure = [](PlatformOptions& o) { o.busy_writes = true; }},
       {.name = "interrupt later than the host waits",
        .arm = on_line({.n = 1, .cycles = 3000000}),
        .report = "without an interrupt",
