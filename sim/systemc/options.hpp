@@ -79,8 +79,8 @@ struct PlatformOptions {
   std::uint32_t host_burst = 256;
   std::uint64_t irq_timeout = 100000000;  // after which the host gives up waiting
   std::uint64_t bus_timeout = 10000000;   // of one host access
-  bool busy_writes = false;  // while a queue runs the host writes other values to the registers that
-                             // it may set up for the next one, and then those of before
+  bool busy_writes = false;  // while a queue runs the host writes other values to the registers
+                             // that it may set up for the next one, and then those of before
   MemoryTiming memory;
   BusTiming bus;
   TrafficOptions traffic;

@@ -66,7 +66,8 @@ struct lm_host {
   uint32_t error_code, error_command, error_info;
 };
 
-/* chain: the last four bytes of the journal's header. */
+/* chain: the last four bytes of the journal's header. If a queue may have been under way, memory must not have been
+   written before STATUS.DRAINING was 0 (rtl/README.md). */
 int lm_open(struct lm_host* host, struct lm_port* port, const struct lm_plan* plan, uint32_t chain);
 /* Applies a record of the journal, without a forward pass; all of them, in order, resume a run. */
 int lm_replay(struct lm_host* host, const uint8_t* record);
