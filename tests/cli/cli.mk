@@ -11,6 +11,18 @@ kill-test: $(BIN)        ## adaptation killed at random instants and continued (
 	@python3 tests/cli/check_kill.py $<
 state-test: $(BIN)       ## who owns files, what outputs replace, streams, damaged tails, signals, numbers, names
 	@python3 tests/cli/check_state.py $<
+# Everything that can go wrong around a run, in random order: SECONDS= (LASTMILE_SEED repeats the order).
+SECONDS ?= 1800
+IO_FAULTS := $(OUT)/io_faults.so
+TEST_TARGETS += chaos-test
+.PHONY: chaos chaos-test
+$(IO_FAULTS): tests/cli/io_faults.c
+	@mkdir -p $(@D)
+	@$(CC) -std=c11 -O1 -Wall -Wextra -Werror -shared -fPIC $< -o $@ -ldl
+chaos: $(BIN) $(IO_FAULTS)  ## kills, full disks, I/O errors, two writers, signals in random order: SECONDS=
+	@python3 tests/cli/chaos.py $(BIN) $(IO_FAULTS) $(SECONDS)
+chaos-test: $(BIN) $(IO_FAULTS)
+	@python3 tests/cli/chaos.py $(BIN) $(IO_FAULTS) 60
 determinism-test: $(BIN)
 	@$(MAKE) --no-print-directory VARIANT=debug build
 	@python3 tests/cli/check_determinism.py $< $(DEBUG_BIN)
