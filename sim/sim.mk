@@ -2,10 +2,10 @@
 # The Verilated NPU and what runs on it.
 #   make rtl [ARRAY=name of sim/arrays.mk] [ROWS= COLS= BUS_BYTES= ACT_BYTES= ACC_DEPTH= RQ_LANES= TRAINING=]
 #            [CHECKED=1]
-#            [TUNED=1]
+#            [TUNED=1] [INJECT=1]
 #     build/rtl/<parameters>/npu.so (once per parameter set) and the backends rtl and lockstep beside the program;
 #     CHECKED=1: with assertions and waveforms; TUNED=1: compiled again with the profile of a training step, for long
-#     runs (g++; CHECKED=1 is not)
+#     runs (g++; CHECKED=1 is not); INJECT=1: every register can be written from outside (tests/injection), slower
 # What needs Verilator has $(call with_verilator,prerequisites), and recipes that begin with $(need_verilator).
 VERILATOR := $(shell command -v verilator 2>/dev/null)
 with_verilator = $(if $(VERILATOR),$(1))
@@ -19,10 +19,11 @@ ACC_DEPTH ?= $(call array_value,$(ARRAY),ACC_DEPTH)
 RQ_LANES ?= $(call array_value,$(ARRAY),RQ_LANES)
 TRAINING ?= $(call array_value,$(ARRAY),TRAINING)
 CHECKED ?= 0
+INJECT ?= 0
 SIM_PARAMS = ROWS=$(ROWS) COLS=$(COLS) BUS_BYTES=$(BUS_BYTES) ACT_BYTES=$(ACT_BYTES) ACC_DEPTH=$(ACC_DEPTH) \
   RQ_LANES=$(RQ_LANES) TRAINING=$(TRAINING)
 SIM_NAME = $(ROWS)x$(COLS)-b$(BUS_BYTES)-s$(ACT_BYTES)-a$(ACC_DEPTH)-q$(RQ_LANES)-t$(TRAINING)$\
-$(if $(filter 1,$(CHECKED)),-checked)
+$(if $(filter 1,$(CHECKED)),-checked)$(if $(filter 1,$(INJECT)),-inject)
 SIM_DIR = build/rtl/$(SIM_NAME)
 SIM_RTL = $(shell cat rtl/npu.f)
 SIM_CXX ?= g++
@@ -32,7 +33,7 @@ SIM_TUNE ?= $(if $(filter x86_64,$(shell uname -m)),-mtune=skylake -mprefer-vect
 SIM_OPT ?= -O2 -march=$(ARCH) $(SIM_TUNE)
 # -fno-reloop: Verilator 5.006 forgets to declare the loop variable when an assertion samples a long vector.
 SIM_VERILATOR = verilator --cc -O3 -fno-reloop -sv -Wall --x-assign fast --x-initial unique \
-  $(if $(filter 1,$(CHECKED)),--assert --trace-fst)
+  $(if $(filter 1,$(CHECKED)),--assert --trace-fst) $(if $(filter 1,$(INJECT)),--vpi $(@D)/registers.vlt)
 SIM_LIBVER = $(shell verilator --getenv VERILATOR_ROOT 2>/dev/null)/include
 
 # Both sides of the interface carry its digest.
@@ -49,12 +50,13 @@ build/rtl/%/npu.so: $(wildcard rtl/*/*.sv) rtl/npu.f rtl/lint.vlt sim/verilator/
 	@mkdir -p $(@D)
 	@echo "  VERILATE npu $*"
 	@rm -rf $(@D)/obj
+	@$(if $(filter 1,$(INJECT)),python3 sim/verilator/rtl_registers.py > $(@D)/registers.vlt)
 	@$(SIM_VERILATOR) $(addprefix -G,$(SIM_PARAMS)) --top-module npu_sim --prefix Vnpu --Mdir $(@D)/obj rtl/lint.vlt \
 	  sim/verilator/public.vlt $(SIM_RTL) sim/verilator/npu_sim.sv \
 	  > $(@D)/build.log 2>&1 || { cat $(@D)/build.log; exit 1; }
 	@$(call sim_compile,$(SIM_OPT),$(CCACHE))
 	@$(CCACHE) $(SIM_CXX) -std=c++20 $(SIM_OPT) -fPIC -I. -I$(@D)/obj -isystem $(SIM_LIBVER) -isystem \
-	  $(SIM_LIBVER)/vltstd $(addprefix -DP_,$(SIM_PARAMS)) -DP_CHECKED=$(CHECKED) \
+	  $(SIM_LIBVER)/vltstd $(addprefix -DP_,$(SIM_PARAMS)) -DP_CHECKED=$(CHECKED) -DP_INJECT=$(INJECT) \
 	  -DLASTMILE_SIM_INTERFACE=$(SIM_INTERFACE) \
 	  -c sim/verilator/npu_simulation.cpp -o $(@D)/npu_simulation.o
 	@$(CCACHE) $(SIM_CXX) -std=c++20 $(SIM_OPT) -fPIC -I. -I$(@D)/obj -isystem $(SIM_LIBVER) -isystem \
@@ -65,7 +67,7 @@ build/rtl/%/npu.so: $(wildcard rtl/*/*.sv) rtl/npu.f rtl/lint.vlt sim/verilator/
 # The Verilated sources in $(@D)/obj, with these options; npu.so of them, whose functions call each other directly
 # (-Bsymbolic: 2 %).
 sim_compile = OBJCACHE=$(2) $(MAKE) --no-print-directory -C $(@D)/obj -f Vnpu.mk Vnpu__ALL.a verilated.o \
-  verilated_threads.o $(if $(filter 1,$(CHECKED)),verilated_fst_c.o) \
+  verilated_threads.o $(if $(filter 1,$(CHECKED)),verilated_fst_c.o) $(if $(filter 1,$(INJECT)),verilated_vpi.o) \
   CXX="$(SIM_CXX) -fPIC -std=c++20" OPT_FAST="$(1)" OPT_SLOW="-O1" OPT_GLOBAL="$(1)" >> $(@D)/build.log 2>&1 || { \
   grep -E -A4 'rror' $(@D)/build.log; exit 1; }
 sim_link = $(SIM_CXX) -shared -Wl,-Bsymbolic $(2) -o $(1) $(@D)/npu_simulation.o $(@D)/npu_pins.o \

@@ -12,6 +12,10 @@
 #include <cstdlib>
 #endif
 
+#if P_INJECT
+#include <verilated_syms.h>
+#endif
+
 #include <cstring>
 #include <memory>
 #include <stdexcept>
@@ -146,6 +150,26 @@ class NpuSimulation final : public Simulation {
   const BusMonitor& monitor() const override { return memory_.monitor(); }
   void restart(const MemoryOptions& memory) override { memory_.restart(memory); }
   void mark() override { mark_ = cycles_; }
+#if P_INJECT
+  std::vector<StateVariable> state() const override {
+    std::vector<StateVariable> all;
+    for (const auto& [scope, variable] : variables()) {
+      const VerilatedVar& v = *variable;
+      StateVariable s{scope->name(), v.name(), 1, 1};
+      if (v.dims() > 0) s.bits = static_cast<std::uint32_t>(v.packed().elements());
+      if (v.dims() > 1) s.elements = static_cast<std::uint32_t>(v.unpacked().elements());
+      all.push_back(s);
+    }
+    return all;
+  }
+  void flip(std::size_t variable, std::uint32_t element, std::uint32_t bit) override {
+    const VerilatedVar& v = *variables().at(variable).second;
+    // Words of 8, 16, 32 and 64 bits, longer ones in words of 32.
+    auto* bytes = static_cast<unsigned char*>(v.datap()) + std::size_t{element} * v.entSize();
+    bytes[bit / 8] ^= static_cast<unsigned char>(1U << bit % 8);
+    top_->eval();
+  }
+#endif
   void flush_trace() override {
 #if P_CHECKED
     if (trace_) trace_->flush();
@@ -153,6 +177,17 @@ class NpuSimulation final : public Simulation {
   }
 
  private:
+#if P_INJECT
+  [[nodiscard]] std::vector<std::pair<const VerilatedScope*, const VerilatedVar*>> variables()
+      const {
+    std::vector<std::pair<const VerilatedScope*, const VerilatedVar*>> all;
+    for (const auto& [name, scope] : *context_->scopeNameMap()) {
+      if (scope->varsp() == nullptr) continue;
+      for (const auto& [variable, v] : *scope->varsp()) all.emplace_back(scope, &v);
+    }
+    return all;
+  }
+#endif
   Counters present_counters() const {
     Counters c;
     const auto& words =

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,13 @@ struct BusMonitor {
   std::uint64_t written_bytes = 0;  // strobed
 };
 
+// A register or memory of the NPU: `elements` words of `bits`. Scopes and names as Verilator has
+// them.
+struct StateVariable {
+  std::string scope, name;
+  std::uint32_t bits = 0, elements = 1;
+};
+
 class Simulation {
  public:
   using Counters = std::array<std::uint64_t, spec::kCounters>;
@@ -94,6 +102,15 @@ class Simulation {
   // Cycle 0 of trace_from.
   virtual void mark() = 0;
   virtual void flush_trace() = 0;
+
+  // Builds for fault injection only (sim.mk, INJECT=1): every variable, and a bit of one inverted
+  // between two cycles, with all that depends on it. std::logic_error otherwise.
+  [[nodiscard]] virtual std::vector<StateVariable> state() const {
+    throw std::logic_error("this build is not for fault injection");
+  }
+  virtual void flip(std::size_t /*variable*/, std::uint32_t /*element*/, std::uint32_t /*bit*/) {
+    throw std::logic_error("this build is not for fault injection");
+  }
 };
 
 // `extern "C" Simulation* lastmile_open_simulation(const SimulationOptions&)`

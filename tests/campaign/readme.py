@@ -256,10 +256,45 @@ def systemc_table(r):
     return text
 
 
+def injection_table(r):
+    rows = []
+    for x in r["rows"]:
+        n = x["samples"]
+        by = ", ".join(f"{k} {v}" for k, v in sorted(x["by"].items(), key=lambda i: -i[1]))
+        low, high = x["silent_interval"]
+        share = {o: f"{100 * x[o] / n:.2f}" for o in ("masked", "detected", "hang", "activations", "weights")}
+        rows.append([x["block"], x["kind"], f"{x['bits']:,}", share["masked"], share["detected"], by, share["hang"],
+                     share["activations"], share["weights"],
+                     f"{low:.2f} to {high:.2f}"])
+    a = r["all"]
+    bits = sum(x["bits"] for x in r["rows"])
+    memories = sum(x["bits"] for x in r["rows"] if x["kind"] == "memories")
+    text = table(["block", "state", "bits", "masked, %", "detected, %", "detected by (flips)", "hang, %",
+                  "silent in activations, %", "silent in weights, %", "silent"], rows)
+    flips = max(x["samples"] for x in r["rows"])
+    text += (f"\n\nArray {r['array']}, seed {r['seed']}, {flips:,} flips per row, a step of {r['cycles']:,} cycles.\n\n"
+             f"A flip anywhere in the {bits:,} bits: {a['masked']:.2f} % masked, {a['detected']:.2f} % detected, "
+             f"{a['hang']:.2f} % hang, {a['silent']:.2f} % silent ({a['silent_weights']:.2f} % of all change weights). "
+             "What protection would find of the silent ones:\n\n")
+
+    def of_silent(value):
+        return f"{100 * value / a['silent'] if a['silent'] else 0:.0f}"
+
+    text += table(["protection", "finds, % of the silent flips", "costs"],
+                  [["parity on memories", of_silent(a["silent_memories"]), f"a bit per word of {memories:,} bits"],
+                   ["parity on registers", of_silent(a["silent_registers"]),
+                    f"a bit and its tree per register of {bits - memories:,} bits"],
+                   ["digest of the weights per command", f"{of_silent(a['silent_weights'])} at most: those in weights",
+                    "a hash of what UPDATE reads and writes"],
+                   ["watchdog and checks of the bus", f"none; they end {a['watchdog']:.2f} % of all flips", "there"]])
+    return text
+
+
 TABLES = {
     "campaign": ("campaign.json", campaign_table),
     "bench": ("bench.json", bench_table),
     "fashion": ("campaign-fashion.json", fashion_table),
+    "injection": ("fault-campaign.json", injection_table),
     "readouts": ("campaign-readouts.json", readouts_table),
     "networks": ("validate-networks.json", networks_table),
     "profile": ("profile.json", profile_table),
