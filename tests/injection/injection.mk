@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Single bit flips in registers and memories of the RTL during a training step.
-#   make fault-campaign [SAMPLES=9604] [SEED=1] [INJECT_ARRAY=4x4]   by hand; its report becomes RESULTS.md (`make readme`)
+#   make fault-campaign [SAMPLES=9604] [SEED=1] [INJECT_ARRAY=4x4]   by hand; then `make readme`
 SAMPLES ?= 9604
 INJECT_ARRAY ?= 4x4
 INJECTOR = $(OUT)/inject
