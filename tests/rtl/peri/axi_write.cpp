@@ -133,7 +133,12 @@ class Player {
         if (((it.strb >> i) & 1) != 0) model_[it.addr + i] = it.data[i];
       items.pop_front();
     }
+    if (clearing_ && t_.quiet_o) {
+      equal("quiet once all is answered", owed(), 0);
+      clearing_ = false;
+    }
     b_.edge();
+    clearing_ = clearing_ || t_.clear_i;
     t_.clear_i = 0;
     if (taken) t_.wr_valid_i = 0;
   }
@@ -159,6 +164,13 @@ class Player {
     t_.bresp_i = plan.poison && rnd_.chance(20) ? 3 : 0;
     poisoned_ += t_.bresp_i != 0 ? 1 : 0;
     --answers_[id];
+  }
+
+  // Bursts that memory has taken or is offered and has not acknowledged.
+  [[nodiscard]] std::uint64_t owed() const {
+    std::uint64_t n = accepted_.size() + t_.awvalid_o;
+    for (const int a : answers_) n += static_cast<std::uint64_t>(a);
+    return n;
   }
 
   // An acknowledgement without a write is reported and changes nothing.
@@ -218,6 +230,7 @@ class Player {
   std::map<std::uint32_t, std::uint8_t> memory_, model_;
   std::vector<std::uint64_t> address_, data_;  // of the last cycle
   bool address_waits_ = false, data_waits_ = false;
+  bool clearing_ = false;  // since a clear it has not been quiet
   std::deque<Burst> accepted_;
   std::array<int, 16> answers_{};  // finished bursts to acknowledge, by ID
   int beat_ = 0;
