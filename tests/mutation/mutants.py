@@ -124,7 +124,7 @@ MUTANTS = [
     ("bus-stray", "rtl/control/npu_sequencer.sv", "assign stray = bus_stray_i || bus_stray_o;", "assign stray = bus_stray_i;", "a queue runs after the bus has answered nobody"),
     ("latch", "rtl/control/npu_regs.sv", "end else if (begin_i) begin\n      settings_o <= written_q;", "end else if (begin_i || do_write) begin\n      settings_o <= written_q;",
      "registers that are written while a queue runs take effect at once"),
-    ("latch-pairs", "rtl/control/npu_regs.sv", "pair_seed_o <= pair_seed_q;", "if (!busy_i) pair_seed_o <= pair_seed_q;\n      else pair_seed_o <= '0;",
+    ("latch-pairs", "rtl/control/npu_regs.sv", "pair_seed_o <= pair_seed_q;", "pair_seed_o <= pair_seed_o;",
      "the seeds of pairs do not reach the queue that starts"),
     ("watchdog", "rtl/control/npu_sequencer.sv", "assign expired = (watchdog_i != '0) && (idle_q >= watchdog_i);", "assign expired = 1'b0 && (idle_q >= watchdog_i);",
      "watchdog never fires"),
