@@ -172,6 +172,7 @@ FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTra
   result.before = evaluate_fixed(start, test, open, o.fixed);
 
   RunConfig config = run_config(start, train, o, plan);
+  if (o.audit_every != 0) make_auditable(config, o.audit_every, start, train);
   // A journal keeps its rule of seeds.
   if (journal.resume && !journal.path.empty() && kind_of(journal.path) == FileKind::file)
     config.forward.seed_rule = read_journal(journal.path, {.records = 0}).config.forward.seed_rule;

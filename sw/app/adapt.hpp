@@ -40,6 +40,7 @@ struct AdaptOptions {
   ForwardGradientOptions forward;
   FixedOptions fixed;
   RunLimits limits;
+  std::uint32_t audit_every = 0;   // AuditConfig::every
   int evaluations = 10;            // points of the accuracy curve (0: only the end)
   int evaluation_examples = 2000;  // test examples of the curve; the end uses all
 };

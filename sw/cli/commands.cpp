@@ -98,7 +98,8 @@ AdaptationStart adaptation_start(const State& s, const Task& task) {
   return {integers_of(p, task, s.run.quantize, s.common.thread_count()), !p.integers};
 }
 
-// The data an `adapt` trains and tests on: the shifted sets, or one speaker's.
+}  // namespace
+
 SpeakerData adaptation_data(const Task& task, const RunOptions& o) {
   if (task.kind != TaskKind::audio) {
     if (o.speaker)
@@ -112,15 +113,13 @@ SpeakerData adaptation_data(const Task& task, const RunOptions& o) {
   return speaker_data(task, *o.speaker);
 }
 
-}  // namespace
-
 std::vector<Subcommand> all_commands(CLI::App& app, const DeviceOpener& model) {
   std::vector<Subcommand> all = {
       run_command(app, model),     pretrain_command(app),       quantize_command(app),
       adapt_command(app, model),   replay_command(app, model),  eval_command(app, model),
       vectors_command(app, model), cosim_command(app, model),   validate_command(app, model),
       info_command(app),           profile_command(app, model), energy_command(app),
-      import_command(app),         infer_command(app, model)};
+      import_command(app),         infer_command(app, model),   audit_command(app, model)};
   for (const Subcommand& c : all) strict_numbers(*c.app);
   return all;
 }
@@ -151,6 +150,7 @@ Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
       ->capture_default_str();
   sub->add_option("--reports", s->run.reports, "folder for run.json and run.html")
       ->capture_default_str();
+  add_audit(*sub, s->run);
   add_existing(*sub, s->run.resume, s->overwrite, "the run in --out");
   return {sub,
           [s, sub, model] {
@@ -304,6 +304,7 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
       ->capture_default_str();
   sub->add_option("--journal", s->journal, "journal to write")->required();
   sub->add_option("--output", s->output, "adapted network to write");
+  add_audit(*sub, s->run);
   add_existing(*sub, s->resume, s->overwrite, "the journal");
   add_salvage(*sub, s->salvage);
   return {sub,
@@ -333,6 +334,10 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
             const QuantizedNetwork& start = from.network;
             const JournalFile journal{s->journal, s->resume, s->salvage};
             if (s->method == "both") s->run.readout.run.inner_steps = s->run.inner_steps;
+            if (s->method != "forward-gradient" && adapt.audit_every != 0)
+              throw Error(ErrorKind::usage,
+                          fmt::format("--audit-every {}: --method is {}, expected forward-gradient",
+                                      adapt.audit_every, s->method));
             if (s->method != "forward-gradient") {
               from.keep(*s);
               print_adapted(*s, adapt_readout(start, data.adapt, data.test, s->run.readout, open,

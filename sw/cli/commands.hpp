@@ -17,6 +17,9 @@ struct Subcommand {
 
 [[nodiscard]] std::vector<Subcommand> all_commands(CLI::App& app, const DeviceOpener& model);
 
+// The data an `adapt` trains and tests on: the shifted sets, or one speaker's.
+[[nodiscard]] SpeakerData adaptation_data(const Task& task, const RunOptions& options);
+
 // commands.cpp
 Subcommand run_command(CLI::App& app, const DeviceOpener& model);
 Subcommand pretrain_command(CLI::App& app);
@@ -33,5 +36,6 @@ Subcommand profile_command(CLI::App& app, const DeviceOpener& model);   // profi
 Subcommand energy_command(CLI::App& app);                               // energy_command.cpp
 Subcommand import_command(CLI::App& app);                               // import_command.cpp
 Subcommand infer_command(CLI::App& app, const DeviceOpener& model);     // infer_command.cpp
+Subcommand audit_command(CLI::App& app, const DeviceOpener& model);     // audit_command.cpp
 
 }  // namespace lastmile

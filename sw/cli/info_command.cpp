@@ -79,6 +79,7 @@ json describe(const State& s) {
     warn_of_damage(s.file.string(), journal.damage, journal.file_bytes, journal.valid_bytes);
     json j = to_json(journal.config);
     j.erase("base_digest");
+    if (!journal.digest.empty()) j["digest"] = journal.digest;
     j.update({{"steps", journal.records.size()},
               {"torn", journal.torn},
               {"bytes", journal.valid_bytes},

@@ -229,6 +229,12 @@ void add_existing(CLI::App& app, bool& resume, bool& overwrite, const std::strin
   app.add_flag("--overwrite", overwrite, "replace " + what + " if it exists");
 }
 
+void add_audit(CLI::App& app, RunOptions& o) {
+  app.add_option("--audit-every", o.adapt.audit_every,
+                 "forward gradients: chain the journal's records by SHA-256, with a digest of all "
+                 "weights every so many steps, for `audit` (0: neither)")
+      ->capture_default_str();
+}
 void add_salvage(CLI::App& app, bool& salvage) {
   app.add_flag("--salvage", salvage,
                "of a damaged journal take all steps before the damage, whatever follows");

@@ -122,6 +122,11 @@ EmbeddedResult run_embedded(Device& device, FixedTarget& target, const EmbeddedR
                 fmt::format("{}: seed_rule is missing, expected hashed: the C host has this rule "
                             "alone",
                             run.path.string()));
+  if (run.config.audit.every != 0)
+    throw Error(
+        ErrorKind::journal,
+        fmt::format("{}: audit is set, expected none: the C host does not chain its records",
+                    run.path.string()));
   std::vector<std::uint32_t> registers;
   for (std::uint32_t step = 0; step < o.steps; ++step) registers.push_back(step_register(o, step));
   std::array<std::uint64_t, LM_PROBES> probes{};

@@ -23,7 +23,12 @@ class FixedTraining {
                 const DeviceOpener& open, const FixedOptions& how)
       : target_(start, config.tensors, train, open, options_of(config, how)),
         method_(target_, train.size(), config.forward),
-        run_(method_, config) {}
+        run_(method_, config) {
+    if (config.audit.every != 0)
+      run_.digest_weights([this] { return network_digest(target_.network()); });
+  }
+  FixedTraining(const FixedTraining&) = delete;
+  FixedTraining& operator=(const FixedTraining&) = delete;
 
   [[nodiscard]] FixedTarget& target() { return target_; }
   [[nodiscard]] TrainingRun& run() { return run_; }

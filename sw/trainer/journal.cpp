@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "sw/base/append_file.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
+#include "sw/base/sha256.hpp"
 #include "sw/base/streams.hpp"
 
 namespace lastmile {
@@ -48,8 +50,12 @@ std::uint64_t get64(std::span<const std::uint8_t> from, std::size_t at) {
   return get32(from, at) | static_cast<std::uint64_t>(get32(from, at + 4)) << 32;
 }
 
-std::size_t record_bytes(int version, int pairs) {
-  return (version == 1 ? 20U : 28U) + static_cast<std::size_t>(pairs);
+constexpr std::size_t kDigestBytes = sizeof(Sha256Digest);
+constexpr std::size_t kCrcBytes = 4;
+
+std::size_t record_bytes(int version, const RunConfig& config) {
+  return (version == 1 ? 20U : 28U) + static_cast<std::size_t>(config.forward.pairs) +
+         (config.audit.every != 0 ? sizeof(std::uint64_t) + kDigestBytes : 0U);
 }
 
 // Version 1 held mean loss and scale as float32 in nats: here in the units of version 2, for the
@@ -73,13 +79,33 @@ std::uint32_t chain_at(std::span<const std::uint8_t> bytes, std::size_t end) {
   return get32(bytes, end - 4);
 }
 
-std::vector<std::uint8_t> record_image(const JournalRecord& r, std::uint32_t chain) {
+// What the first record continues in an audit.
+Sha256Digest header_digest(std::span<const std::uint8_t> header) {
+  return Sha256().update(header.first(header.size() - kCrcBytes)).digest();
+}
+
+// The SHA-256 that a record continues, or ends in: in front of its CRC.
+Sha256Digest digest_at(std::span<const std::uint8_t> bytes, std::size_t end) {
+  Sha256Digest out{};
+  const auto from = bytes.subspan(end - kCrcBytes - kDigestBytes, kDigestBytes);
+  std::copy(from.begin(), from.end(), out.begin());
+  return out;
+}
+
+// `digest`: with an audit, that of the record before.
+std::vector<std::uint8_t> record_image(const JournalRecord& r, std::uint32_t chain,
+                                       const Sha256Digest* digest) {
   std::vector<std::uint8_t> out;
   put32(out, r.step);
   put32(out, r.step_register);
   for (const std::int8_t c : r.coefficients) out.push_back(static_cast<std::uint8_t>(c));
   put64(out, static_cast<std::uint64_t>(r.loss_sum));
   put64(out, r.scale);
+  if (digest != nullptr) {
+    put64(out, r.weights);
+    const Sha256Digest own = Sha256().update(*digest).update(out).digest();
+    out.insert(out.end(), own.begin(), own.end());
+  }
   put32(out, crc32(out, chain));
   return out;
 }
@@ -140,23 +166,34 @@ Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& na
   journal.config = parse_run_config(std::string(text.begin(), text.end()), name);
   const int pairs = journal.config.forward.pairs;
 
-  const std::size_t size = record_bytes(journal.version, pairs);
+  const bool audited = journal.config.audit.every != 0;
+  if (audited && journal.version == 1)
+    fail(name, "header: audit is a field of version 2, expected none in one of version 1");
+  Sha256Digest digest = header_digest(bytes.first(header_end));
+  const std::size_t size = record_bytes(journal.version, journal.config);
   std::size_t at = header_end;
   while (at + size <= bytes.size() && journal.records.size() < how.records) {
     const auto body = bytes.subspan(at, size - 4);
     const auto index = static_cast<std::uint32_t>(journal.records.size());
     JournalRecord r;
     r.step = get32(body, 0);
-    if (!is_whole(bytes, at, size)) {
+    const bool whole = is_whole(bytes, at, size);
+    Sha256Digest own{};
+    if (audited)
+      own = Sha256().update(digest).update(body.first(body.size() - kDigestBytes)).digest();
+    if (!whole) {
       journal.damage =
           fmt::format("record {} (byte {}): checksum is {:#010x}, expected {:#010x}", index, at,
                       get32(bytes, at + size - 4), crc32(body, chain_at(bytes, at)));
     } else if (r.step != index) {
       journal.damage =
           fmt::format("record {} (byte {}): step is {}, expected {}", index, at, r.step, index);
+    } else if (audited && own != digest_at(bytes, at + size)) {
+      journal.damage = fmt::format("record {} (byte {}): SHA-256 is {}, expected {}", index, at,
+                                   hex(digest_at(bytes, at + size)), hex(own));
     }
     if (!journal.damage.empty()) {
-      if (!how.salvage && !may_be_lost(bytes, at, size))
+      if (!how.salvage && (whole || !may_be_lost(bytes, at, size)))
         fail(name,
              fmt::format("{}; --salvage keeps the {} steps before it", journal.damage, index));
       break;
@@ -174,10 +211,13 @@ Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& na
     } else {
       r.loss_sum = static_cast<std::int64_t>(get64(body, rest));
       r.scale = get64(body, rest + 8);
+      if (audited) r.weights = get64(body, rest + 16);
     }
+    digest = own;
     journal.records.push_back(std::move(r));
     at += size;
   }
+  if (audited) journal.digest = hex(digest);
   journal.valid_bytes = at;
   journal.file_bytes = bytes.size();
   // Where no more records were wanted, what follows was not looked at.
@@ -214,6 +254,7 @@ struct JournalWriter::State {
   std::uint32_t chain = 0;
   std::uint32_t next_step = 0;
   std::uint32_t unsynced = 0;
+  std::optional<Sha256Digest> digest = {};  // of the record before; with an audit
 };
 
 JournalWriter::JournalWriter(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -226,8 +267,10 @@ JournalWriter JournalWriter::create(const std::filesystem::path& path, const Run
   if (pairs < 1 || pairs > spec::kMaxPairs)
     fail(path.string(), fmt::format("pairs is {}, expected 1..{}", pairs, spec::kMaxPairs));
   const std::vector<std::uint8_t> bytes = header_bytes(config);
-  return JournalWriter(std::make_unique<State>(
-      State{AppendFile::create(path, bytes), pairs, chain_at(bytes, bytes.size())}));
+  auto state = std::make_unique<State>(
+      State{AppendFile::create(path, bytes), pairs, chain_at(bytes, bytes.size())});
+  if (config.audit.every != 0) state->digest = header_digest(bytes);
+  return JournalWriter(std::move(state));
 }
 
 JournalWriter JournalWriter::resume(const std::filesystem::path& path, const Journal& journal) {
@@ -240,6 +283,8 @@ JournalWriter JournalWriter::resume(const std::filesystem::path& path, const Jou
   if (bytes.size() != journal.valid_bytes)
     fail(state->file.name(), "it changed while being opened");
   state->chain = chain_at(bytes, bytes.size());
+  if (journal.config.audit.every != 0)
+    state->digest = journal.records.empty() ? header_digest(bytes) : digest_at(bytes, bytes.size());
   return JournalWriter(std::move(state));
 }
 
@@ -250,9 +295,11 @@ void JournalWriter::append(const JournalRecord& record) {
   if (record.coefficients.size() != static_cast<std::size_t>(s.pairs))
     fail(s.file.name(),
          fmt::format("append: {} coefficients, expected {}", record.coefficients.size(), s.pairs));
-  const std::vector<std::uint8_t> image = record_image(record, s.chain);
+  const std::vector<std::uint8_t> image =
+      record_image(record, s.chain, s.digest ? &*s.digest : nullptr);
   s.file.append(image, fmt::format("record {}", record.step));
   s.chain = chain_at(image, image.size());
+  if (s.digest) s.digest = digest_at(image, image.size());
   ++s.next_step;
   if (++s.unsynced >= kJournalSyncEvery) sync();
 }

@@ -10,7 +10,10 @@
 //   loss sum, uint64 scale, uint32 CRC-32
 // The CRC of a record continues the CRC of the record (or header) before it, so records cannot be
 // reordered, dropped or taken from another run. 28 bytes + pairs a step: 10,000 steps at m = 4 take
-// 320 kB. Seeds are not stored: they follow from that of the header by its rule (SeedRule).
+// 320 kB. With an audit (AuditConfig) a record has, before its CRC-32, uint64 digest of the weights
+// before the step (0 where the interval asks for none) and a SHA-256 of that of the record before
+// it (the first: of all before the header's CRC) and of all bytes of this one before it: 40 more.
+// Seeds are not stored: they follow from that of the header by its rule (SeedRule).
 //
 // Version 1 ("LMJRNL1\n": float32 mean loss in nats, float32 scale) is read and replayed. It is not
 // gone on with: its coefficients came from a rule in floating point.
@@ -36,6 +39,8 @@ struct JournalRecord {
   std::int64_t loss_sum = 0;
   // What the scaled estimator divides by (0: sign); a continuation goes on with it.
   std::uint64_t scale = 0;
+  // Digest of the weights before the step, where an audit wants one.
+  std::uint64_t weights = 0;
   bool operator==(const JournalRecord&) const = default;
 };
 
@@ -46,6 +51,7 @@ struct Journal {
   int version = 2;  // of the file
   RunConfig config;
   std::vector<JournalRecord> records;
+  std::string digest;             // with an audit: SHA-256 of the last record, hexadecimal
   std::uint64_t valid_bytes = 0;  // length of the prefix that is whole
   std::uint64_t file_bytes = 0;   // of the file as it was read
   bool torn = false;   // an incomplete last record followed (a run was killed while appending)

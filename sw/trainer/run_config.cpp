@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <cmath>
 #include <concepts>
 #include <initializer_list>
@@ -13,6 +14,7 @@
 
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
+#include "sw/base/sha256.hpp"
 #include "sw/quantizer/file.hpp"
 
 namespace lastmile {
@@ -101,6 +103,18 @@ TensorTraining tensor_of(const json& j, const std::string& path, const std::stri
           f.small("keep", 0, spec::kKeepAll)};
 }
 
+AuditConfig audit_of(const json& j, const std::string& name) {
+  const Fields f(j, "audit", name, {"weights_every", "data_sha256", "base_sha256"});
+  const auto digest = [&](const char* field) {
+    const json& value = f.at(field);
+    if (!value.is_string() || value.get<std::string>().size() != 2 * sizeof(Sha256Digest))
+      f.wrong(field, "64 hexadecimal digits");
+    return value.get<std::string>();
+  };
+  return {f.integer<std::uint32_t>("weights_every", 1), digest("data_sha256"),
+          digest("base_sha256")};
+}
+
 std::string distribution_name(spec::Distribution d) { return std::string(spec::to_string(d)); }
 
 // Value at a JSON pointer, for a message.
@@ -115,6 +129,27 @@ std::uint64_t network_digest(const QuantizedNetwork& network) { return xxh64(ser
 
 std::uint64_t data_digest(const Dataset& data) {
   return xxh64(bytes_of(std::span(data.y)), xxh64(bytes_of(std::span(data.x))));
+}
+
+std::string network_sha256(const QuantizedNetwork& network) {
+  return hex(Sha256().update(serialize(network)).digest());
+}
+
+std::string data_sha256(const Dataset& data) {
+  const std::array<std::uint32_t, 5> sizes{
+      static_cast<std::uint32_t>(data.shape.h), static_cast<std::uint32_t>(data.shape.w),
+      static_cast<std::uint32_t>(data.shape.c), static_cast<std::uint32_t>(data.classes),
+      static_cast<std::uint32_t>(data.size())};
+  return hex(Sha256()
+                 .update(bytes_of(std::span(sizes)))
+                 .update(bytes_of(std::span(data.x)))
+                 .update(bytes_of(std::span(data.y)))
+                 .digest());
+}
+
+void make_auditable(RunConfig& config, std::uint32_t every, const QuantizedNetwork& base,
+                    const Dataset& data) {
+  config.audit = {every, data_sha256(data), network_sha256(base)};
 }
 
 json to_json(const RunConfig& c) {
@@ -137,6 +172,10 @@ json to_json(const RunConfig& c) {
               {"tensors", tensors}}}};
   // Journals of before there was a choice keep their text.
   if (c.forward.seed_rule == SeedRule::hashed) j["seed_rule"] = kHashed;
+  if (c.audit.every != 0)
+    j["audit"] = {{"weights_every", c.audit.every},
+                  {"data_sha256", c.audit.data},
+                  {"base_sha256", c.audit.base}};
   return j;
 }
 
@@ -153,8 +192,10 @@ RunConfig parse_run_config(std::string_view text, const std::string& name) {
   } catch (const json::exception& e) {
     fail(name, fmt::format("header: {}", e.what()));
   }
-  const Fields top(whole, "", name, {"seed", "pairs", "base_digest", "config", "seed_rule"});
+  const Fields top(whole, "", name,
+                   {"seed", "pairs", "base_digest", "config", "seed_rule", "audit"});
   RunConfig c;
+  if (whole.contains("audit")) c.audit = audit_of(top.at("audit"), name);
   c.forward.seed_rule = SeedRule::counting;
   if (whole.contains("seed_rule"))
     c.forward.seed_rule =

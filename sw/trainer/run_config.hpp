@@ -17,6 +17,13 @@
 
 namespace lastmile {
 
+// What lets an outsider confirm or refute a run by its journal: records are chained by SHA-256,
+// beginning with the header, which holds the digests of what it started from.
+struct AuditConfig {
+  std::uint32_t every = 0;  // a digest of all weights every so many steps; 0: no audit
+  std::string data, base;   // SHA-256 of the examples and of the quantized network
+};
+
 struct RunConfig {
   std::uint64_t base_digest = 0;  // of the quantized network it starts from
   std::uint64_t data_digest = 0;  // of the examples it trains on
@@ -24,12 +31,19 @@ struct RunConfig {
   spec::Distribution distribution = spec::Distribution::sign_;
   std::uint64_t mask_seed = 0;
   std::vector<TensorTraining> tensors = {};  // what trains, how far it is perturbed and moved
+  AuditConfig audit = {};
   [[nodiscard]] std::uint32_t steps() const { return forward.steps; }
   bool operator==(const RunConfig& other) const;  // of every field
 };
 
 [[nodiscard]] std::uint64_t network_digest(const QuantizedNetwork& network);
 [[nodiscard]] std::uint64_t data_digest(const Dataset& data);
+
+// Makes the journal of this run one for an audit.
+void make_auditable(RunConfig& config, std::uint32_t every, const QuantizedNetwork& base,
+                    const Dataset& data);
+[[nodiscard]] std::string network_sha256(const QuantizedNetwork& network);
+[[nodiscard]] std::string data_sha256(const Dataset& data);
 
 // The header text of a journal, and back. Reading checks every field once: Error(journal) naming
 // `name`, the field, the value and what was expected. Fields it does not know are errors, too: they

@@ -9,10 +9,13 @@
 #include "sw/base/error.hpp"
 
 namespace lastmile {
-namespace {
-
-// The first field in which two records of a step differ, for people.
 std::string difference(const JournalRecord& found, const JournalRecord& expected) {
+  if (found == expected) return {};
+  if (found.step != expected.step)
+    return fmt::format("the record is of step {}, expected {}", found.step, expected.step);
+  if (found.weights != expected.weights)
+    return fmt::format("weights before it have digest {:016x}, expected {:016x}", found.weights,
+                       expected.weights);
   if (found.coefficients != expected.coefficients)
     return fmt::format("coefficients are {}, expected {}", found.coefficients,
                        expected.coefficients);
@@ -23,8 +26,6 @@ std::string difference(const JournalRecord& found, const JournalRecord& expected
     return fmt::format("scale is {}, expected {}", found.scale, expected.scale);
   return fmt::format("loss sum is {}, expected {}", found.loss_sum, expected.loss_sum);
 }
-
-}  // namespace
 
 TrainingRun::TrainingRun(TrainingMethod& method, RunConfig config)
     : method_(method), config_(std::move(config)) {}
@@ -64,6 +65,13 @@ void TrainingRun::go_on_after(const JournalRecord& last) {
   next_ = last.step + 1;
 }
 
+JournalRecord TrainingRun::make() {
+  JournalRecord record = method_.step(next_);
+  if (digest_ && config_.audit.every != 0 && next_ % config_.audit.every == 0)
+    record.weights = digest_();
+  return record;
+}
+
 void TrainingRun::finish(const JournalRecord& record) {
   if (writer_) writer_->append(record);
   method_.apply(record);
@@ -72,14 +80,14 @@ void TrainingRun::finish(const JournalRecord& record) {
 
 JournalRecord TrainingRun::step() {
   if (!std::exchange(begun_, true)) method_.begin();
-  JournalRecord record = method_.step(next_);
+  JournalRecord record = make();
   finish(record);
   return record;
 }
 
 void TrainingRun::verify(const JournalRecord& record) {
   if (!std::exchange(begun_, true)) method_.restore(record);
-  const JournalRecord mine = method_.step(next_);
+  const JournalRecord mine = make();
   if (mine != record)
     throw Error(
         ErrorKind::mismatch,

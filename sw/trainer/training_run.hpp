@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <string>
+#include <utility>
 
 #include "sw/trainer/method.hpp"
 
@@ -27,11 +29,17 @@ enum class RunEnd {
   stopped,   // RunLimits::stop
 };
 
+// The first field in which two records of a step differ, for people; empty if none does.
+[[nodiscard]] std::string difference(const JournalRecord& found, const JournalRecord& expected);
+
 class TrainingRun {
  public:
   // `method` must outlive this, and its weights are those of the configuration's start. Without a
   // journal nothing is kept.
   TrainingRun(TrainingMethod& method, RunConfig config);
+
+  // Called before steps whose record is to hold a digest of the weights (AuditConfig).
+  void digest_weights(std::function<std::uint64_t()> digest) { digest_ = std::move(digest); }
 
   // From here on every record is in this new file before its update starts. An existing one is
   // replaced.
@@ -61,11 +69,13 @@ class TrainingRun {
   [[nodiscard]] const RunConfig& config() const { return config_; }
 
  private:
+  [[nodiscard]] JournalRecord make();
   void finish(const JournalRecord& record);
 
   TrainingMethod& method_;
   RunConfig config_;
   std::optional<JournalWriter> writer_;
+  std::function<std::uint64_t()> digest_;
   std::uint32_t next_ = 0;
   bool begun_ = false;  // the method has what it carries from step to step
 };

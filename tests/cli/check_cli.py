@@ -20,7 +20,7 @@ from harness import (DEVICE, INDEX, INPUT, JOURNAL, MISMATCH, TINY, USAGE, Check
                      idx_bytes, images,
                      matches, state, write_audio_folder, write_idx_folder, write_wav, xxh64)
 
-COMMANDS = ["run", "pretrain", "quantize", "adapt", "replay", "eval", "vectors", "info"]
+COMMANDS = ["run", "pretrain", "quantize", "adapt", "replay", "eval", "vectors", "info", "audit"]
 STEPS = 12
 ADAPT = ["--network", "tiny.toml", "--data", "img", "--input", "q.lmq", "--adapt-examples", 32, "--batch", 8,
          "--steps", STEPS,
@@ -88,7 +88,7 @@ class Suite:
         bad("unknown subcommand", USAGE, ["subcommand|not expected"], "frobnicate")
         required = {"pretrain": ["--output", "x"], "quantize": ["--checkpoint", "x", "--output", "x"], "vectors": ["x"],
                     "adapt": ["--input", "x", "--journal", "x"], "replay": ["--base", "x", "--journal", "x"],
-                    "eval": ["--input", "x"]}
+                    "eval": ["--input", "x"], "audit": ["x", "--base", "x"]}
         for c in COMMANDS:
             bad(f"{c}: unknown option", USAGE, ["--no-such-option"], c, *required.get(c, []), "--no-such-option")
         bad("pretrain: output missing", USAGE, ["--output is required"], "pretrain", *DATA)

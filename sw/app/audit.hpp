@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// The audit of a journal by somebody who does not trust who wrote it: every step is done again from
+// the base network and the data, on any device, and must give the record's numbers.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "sw/base/progress.hpp"
+#include "sw/trainer/journal.hpp"
+#include "sw/trainer/targets.hpp"
+
+namespace lastmile {
+
+struct AuditOptions {
+  std::filesystem::path journal;
+  std::optional<std::uint32_t> steps;      // only so many
+  std::string digest;                      // what the journal must end in; empty: not known
+  std::optional<QuantizedNetwork> result;  // what the run is said to have ended in
+};
+
+struct AuditOutcome {
+  bool confirmed = false;
+  std::string why;                    // else: what differs
+  std::optional<std::uint32_t> step;  // the first that differs; none: before or after all steps
+  std::uint32_t steps = 0;            // that were confirmed
+  std::uint32_t of = 0;               // that the run was to have
+  std::uint32_t weights_checked = 0;  // digests of weights among them
+  std::string digest;                 // of the journal; empty: its records are not chained
+  std::uint64_t weights_hash = 0;     // after those steps
+};
+
+// Error(journal) if the file itself is damaged, its chain included. Error(usage) for a journal of
+// readouts.
+[[nodiscard]] AuditOutcome audit_journal(const QuantizedNetwork& base, const Dataset& train,
+                                         const AuditOptions& options, const DeviceOpener& open,
+                                         const FixedOptions& how, const ProgressOptions& progress);
+
+}  // namespace lastmile
