@@ -290,9 +290,34 @@ def injection_table(r):
     return text
 
 
+def formal_table(r):
+    summary = []
+    for x in r["proofs"]:
+        of = [p for p in x["properties"] if p["method"] != "cover"]
+        held = sorted(p["depth"] for p in of if p["result"] == "holds")
+        covers = [p for p in x["properties"] if p["method"] == "cover"]
+        failed = [p["property"] for p in x["properties"] if p["result"] not in ("proved", "holds", "reached")]
+        summary.append([x["what"], len(of), sum(p["result"] == "proved" for p in of), len(held),
+                        f"{held[0]} to {held[-1]}" if held else "", f"{len(covers)}", f"{x['seconds']:.0f}",
+                        ", ".join(f"**{f}**" for f in failed) or "none"])
+    text = table(["block", "properties", "proved by induction", "hold to a depth", "cycles", "situations reached",
+                  "seconds", "failed or not reached"], summary)
+    for x in r["proofs"]:
+        rows = [[f"`{p['property']}`", p["method"], "" if p["depth"] is None else p["depth"], f"{p['seconds']:.1f}",
+                 p["result"]] for p in x["properties"]]
+        text += f"\n\n{x['what'][0].upper()}{x['what'][1:]}:\n\n" + \
+            table(["property", "method", "depth", "seconds", "result"], rows)
+    text += "\n\nPlanted faults:\n\n" + table(
+        ["planted in", "fault", "property that fails", "cycle", "result"],
+        [[f"`{f['file'].split('/')[-1]}`", f["text"], f"`{f['property']}`", f["depth"], f["result"]]
+         for f in r.get("faults", [])])
+    return text + f"\n\nYosys {r['yosys']} and its ABC; seconds of wall-clock time."
+
+
 TABLES = {
     "campaign": ("campaign.json", campaign_table),
     "bench": ("bench.json", bench_table),
+    "formal": ("formal.json", formal_table),
     "fashion": ("campaign-fashion.json", fashion_table),
     "injection": ("fault-campaign.json", injection_table),
     "readouts": ("campaign-readouts.json", readouts_table),
