@@ -48,7 +48,7 @@ PROOFS = [
     Proof("fifo-data", "`npu_fifo`, 16 words of 16 bits", "formal_fifo", FIFO, {"WIDTH": 16, "DEPTH": 16}, induct=60),
     Proof("arbiter", "round robin of `npu_axi_read`, any clients", "formal_arbiter",
           ["rtl/bus/npu_axi_read.sv", HERE + "arbiter_client.sv"], quick=True),
-    Proof("sequencer", "`npu_sequencer`", "formal_sequencer", ["rtl/control/npu_sequencer.sv"], quick=True),
+    Proof("sequencer", "`npu_sequencer`", "formal_sequencer", ["rtl/control/npu_sequencer.sv"]),
     Proof("registers", "`npu_regs`, AXI4-Lite slave", "formal_regs", ["rtl/control/npu_regs.sv"], joint=2),
     Proof("axi-write", "`npu_axi_write`, 8-byte bus", "formal_axi_write", WRITE, induct=5, depth=40),
     Proof("axi-read", "`npu_axi_read` with clients and buffers of 16 words", "formal_axi_read", READ, induct=5,
