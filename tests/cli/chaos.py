@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that can go wrong around a run, in random order, for a time: nothing is lost, nothing silently wrong.
 
-usage: chaos.py PROGRAM IO_FAULTS.so [SECONDS]      ends with `N passed, N failed`
+usage: chaos.py PROGRAM IO_FAULTS.so [SECONDS [NPU_FAULTS]]      ends with `N passed, N failed`
 
 A round takes one of several runs (sign and scaled estimators, readouts, readouts with inner layers, a whole `run`) and
 disturbs it a few times:
@@ -11,6 +11,8 @@ that can be mounted, else a limit on the size of files), I/O errors of single ca
 streams, a journal whose end a power cut has taken; where the RTL backend is built (`make rtl`), some steps on it with
 a bus that stalls, answers with errors or stops answering. After each of them what is left must be a beginning of the
 undisturbed run, or say what is damaged; the last start, which nobody disturbs, must end in the same bits.
+NPU_FAULTS (`make rtl-unit-faults` builds it) takes turns with them: queues on the RTL with malformed commands, a bus
+that fails or falls silent and resets at random cycles, after each of which the next queue must be right.
 LASTMILE_SEED repeats the order of the disturbances (not the instants that a clock decides).
 """
 import ctypes
@@ -55,7 +57,8 @@ def mount_tmpfs(folder, size):
 
 
 class Chaos:
-    def __init__(self, program, library, folder, seed):
+    def __init__(self, program, library, folder, seed, npu_faults):
+        self.npu_faults = npu_faults and pathlib.Path(npu_faults).resolve()
         self.p, self.library, self.dir = program, pathlib.Path(library).resolve(), folder
         self.random, self.checks, self.counts = random.Random(seed), Checks(), {}
         self.work = folder / "work"
@@ -249,26 +252,36 @@ class Chaos:
         left = [p.name for p in self.work.rglob("*") if p.suffix in (".part", ".lock")]
         assert not left, f"after {done}: {left} are left"
 
+    def npu(self):
+        seed = self.random.randrange(2 ** 31)
+        done = subprocess.run([self.npu_faults, "4"], env={**os.environ, "LASTMILE_SEED": str(seed)}, text=True,
+                              capture_output=True, timeout=TIMEOUT)
+        assert done.returncode == 0, done.stdout + done.stderr
+        self.counts["NPU reset or starved"] = self.counts.get("NPU reset or starved", 0) + 1
+
     def run(self, seconds):
         self.prepare()
         end, i = time.monotonic() + seconds, 0
         names = list(RUNS)
         while i < len(names) or time.monotonic() < end:
             self.checks.case(f"round {i} ({names[i % len(names)]})", self.round, names[i % len(names)])
+            if self.npu_faults:
+                self.checks.case(f"round {i} (NPU)", self.npu)
             i += 1
         print("disturbed: " + ", ".join(f"{n} x {k}" for k, n in sorted(self.counts.items())))
         self.checks.finish()
 
 
 def main():
-    if len(sys.argv) not in (3, 4):
+    if len(sys.argv) not in (3, 4, 5):
         sys.exit(__doc__)
     seed = int(os.environ.get("LASTMILE_SEED") or random.SystemRandom().randrange(2 ** 32))
     print(f"LASTMILE_SEED={seed}", flush=True)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     with Workspace() as folder:
-        Chaos(Program(sys.argv[1]), sys.argv[2], folder, seed).run(float(sys.argv[3]) if len(sys.argv) == 4 else 60)
+        chaos = Chaos(Program(sys.argv[1]), sys.argv[2], folder, seed, sys.argv[4] if len(sys.argv) > 4 else None)
+        chaos.run(float(sys.argv[3]) if len(sys.argv) > 3 else 60)
 
 
 if __name__ == "__main__":

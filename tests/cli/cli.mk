@@ -21,8 +21,9 @@ TEST_TARGETS += chaos-test
 $(IO_FAULTS): tests/cli/io_faults.c
 	@mkdir -p $(@D)
 	@$(CC) -std=c11 -O1 -Wall -Wextra -Werror -shared -fPIC $< -o $@ -ldl
-chaos: $(BIN) $(IO_FAULTS)  ## kills, full disks, I/O errors, two writers, signals in random order: SECONDS=
-	@python3 tests/cli/chaos.py $(BIN) $(IO_FAULTS) $(SECONDS)
+CHAOS_NPU = $(call with_verilator,build/rtl-unit/peri/faults)
+chaos: $(BIN) $(IO_FAULTS) $(CHAOS_NPU)  ## kills, full disks, I/O errors, two writers, signals, resets: SECONDS=
+	@python3 tests/cli/chaos.py $(BIN) $(IO_FAULTS) $(SECONDS) $(CHAOS_NPU)
 chaos-test: $(BIN) $(IO_FAULTS)
 	@python3 tests/cli/chaos.py $(BIN) $(IO_FAULTS) 60
 determinism-test: $(BIN)

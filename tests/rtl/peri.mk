@@ -79,7 +79,7 @@ TEST_TARGETS += test-rtl-unit
 
 # The whole NPU when things go wrong, on the default build of the NPU bench.
 FAULTS_OBJ := build/rtl-unit/npu/16x16/obj
-$(PERI_OUT)/faults: tests/rtl/peri/faults.cpp tests/rtl/core/axi_memory.hpp sim/verilator/axi_memory.hpp \
+$(PERI_OUT)/faults: tests/rtl/peri/faults.cpp tests/rtl/core/axi_memory.hpp $(wildcard sim/verilator/*.hpp) \
   build/rtl-unit/npu/16x16/run $(LIB)
 	@mkdir -p $(@D)
 	@$(CCACHE) $(CXX) -std=c++20 -O1 -I. -isystem $(FAULTS_OBJ) -isystem /usr/share/verilator/include -c $< -o $@.o
