@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "sw/base/error.hpp"
+#include "sw/base/error_list.hpp"
 #include "sw/base/stop.hpp"
 #include "sw/base/streams.hpp"
 #include "sw/base/text.hpp"
@@ -59,6 +59,9 @@ int run(CLI::App& app, const std::vector<Subcommand>& commands, std::span<char* 
     print_result(out.str());
     print_error(printable(err.str(), 2 * kMessageLimit, true));
     return code == 0 ? 0 : static_cast<int>(ErrorKind::usage);
+  } catch (const ErrorList& e) {
+    print_error(fmt::format("lastmile: {}\n", printable(e.what(), 20 * kMessageLimit, true)));
+    return static_cast<int>(e.kind());
   } catch (const Error& e) {
     return failed(e.what(), static_cast<int>(e.kind()));
   } catch (const Stopped& e) {

@@ -7,7 +7,8 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "sw/base/error.hpp"
+#include "sw/base/error_list.hpp"
+#include "sw/base/text.hpp"
 #include "sw/quantizer/quantize.hpp"
 
 namespace lastmile::importing {
@@ -48,12 +49,14 @@ void Problems::raise() const {
   if (list_.empty()) return;
   const std::string behind = remark_.empty() ? "" : "\n" + remark_;
   if (list_.size() == 1)
-    throw Error(ErrorKind::input, fmt::format("{}: {}{}", file_, list_[0], behind));
-  std::string text = fmt::format("{}: {} things are not supported:", file_, list_.size());
-  for (std::size_t i = 0; i < std::min(list_.size(), kMostProblems); ++i) text += "\n  " + list_[i];
+    throw ErrorList(ErrorKind::input, printable(fmt::format("{}: {}", file_, list_[0])) + behind);
+  std::string text = printable(file_);
+  text += fmt::format(": {} things are not supported:", list_.size());
+  for (std::size_t i = 0; i < std::min(list_.size(), kMostProblems); ++i)
+    text += "\n  " + printable(list_[i]);
   if (list_.size() > kMostProblems)
     text += fmt::format("\n  and {} more", list_.size() - kMostProblems);
-  throw Error(ErrorKind::input, text + behind);
+  throw ErrorList(ErrorKind::input, text + behind);
 }
 
 std::string LayerNames::take(std::string_view wanted, std::string_view otherwise) {

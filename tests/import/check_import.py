@@ -144,7 +144,8 @@ class Suite:
         self.checks.case("adapt: bad options leave nothing", self.fails, USAGE, ["pairs is 9"], "adapt", *DATA,
                          "--network", "m.onnx", "--journal", "x.lmj", "--pairs", 9)
         for command in (["adapt", *DATA, "--journal", "x.lmj", "--input"], ["infer", "--random", 2, "--network"],
-                        ["replay", "--journal", "x.lmj", "--base"]):
+                        ["replay", "--journal", "there.lmj", "--base"]):
+            (self.dir / "there.lmj").write_bytes(b"any file: the base is looked at first")
             self.checks.case(f"{command[0]}: a float model where integers belong", self.fails, INPUT,
                              [r"m\.onnx: its numbers are floating point"], *command, "m.onnx")
 

@@ -46,10 +46,9 @@ module regs_follow (
     .clk_i, .rst_ni, .axil_write_i(axil_write), .axil_written_o(axil_written),
     .axil_read_i(axil_read), .axil_data_o(axil_data), .irq_o, .start_o, .soft_reset_o,
     .begin_i(1'b0), .finish_i, .fail_i, .fail_verdict_i(fail_verdict), .busy_i(1'b0),
-    .command_i('0), .loss_i(loss), .counter_index_o(), .counter_i('0), .queue_addr_o(),
-    .queue_count_o(), .mem_limit_o(), .watchdog_o(), .batch_addr_o(), .label_addr_o(),
-    .out_addr_o(), .polarity_o(), .distribution_o(), .seed_o(), .mask_seed_o(), .pairs_o(),
-    .step_o(), .pair_seed_o(), .pair_coef_o()
+    .draining_i(1'b0), .bus_lost_i(1'b0), .bus_stray_i(1'b0), .command_i('0), .loss_i(loss),
+    .counter_index_o(), .counter_i('0), .queue_addr_o(), .settings_o(), .pair_seed_o(),
+    .pair_coef_o()
   );
   /* verilator lint_on PINCONNECTEMPTY */
 
