@@ -22,6 +22,12 @@ inline constexpr std::uint32_t kSoftReset = reg::kCtrlSoftReset.mask();
   return reg::kCtrlStart.is_set(ctrl) && !resets(ctrl);
 }
 
+// Whether a queue keeps the value that the register had at its start, so that the host may write
+// the next one's meanwhile (CONTRACT.md, Registers).
+[[nodiscard]] constexpr bool latched(const Register& r) {
+  return r.written != 0 && r.offset != reg::kIrqEnable;
+}
+
 // Register ERROR_INFO in words: "field in_c", "rule PITCH", "engine LOAD".
 [[nodiscard]] inline std::string info_text(Error code, std::uint32_t info) {
   const auto named = [](const char* kind, std::string_view name) {

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <ctime>
 #include <map>
+#include <random>
 #include <stdexcept>
 #include <vector>
 
@@ -67,7 +68,7 @@ class LockstepDevice final : public Device {
     const bool start = control && spec::starts(value);
     if (control && spec::resets(value)) {
       faulty_ = false;
-      if (injected_) simulation_->restart(healthy());
+      if (injected_) simulation_->restart(queue_memory(options_, position_, false));
     }
     if (start) begin_queue();
     simulation_->write_register(offset, value);
@@ -126,25 +127,13 @@ class LockstepDevice final : public Device {
   void begin_queue() {
     position_.begin_queue();
     profile_.begin_queue();
-    const MemoryOptions memory = queues_ != 0 ? healthy() : seeded();
+    const MemoryOptions memory = queue_memory(options_, position_, queues_ == 0);
     injected_ = memory.read_error != 0 || memory.write_error != 0 || memory.hang != 0;
     ++queues_;
     simulation_->restart(memory);
     simulation_->clear_written();
     command_ = 0;
     queue_cycle_ = simulation_->cycles();
-  }
-
-  // The memory of this queue, and the same without the faults that only the first queue meets.
-  [[nodiscard]] MemoryOptions seeded() const {
-    MemoryOptions memory = options_.simulation.memory;
-    memory.seed = position_.seed(memory.seed);
-    return memory;
-  }
-  [[nodiscard]] MemoryOptions healthy() const {
-    MemoryOptions memory = seeded();
-    memory.read_error = memory.write_error = memory.flip = memory.hang = 0;
-    return memory;
   }
 
   void run_queue() {
@@ -154,8 +143,7 @@ class LockstepDevice final : public Device {
         differ("no end", fmt::format("the queue runs for {} cycles", used), {}, {});
       stop_if_asked();
       std::uint64_t limit = std::min(options_.max_cycles - used, kAtATime);
-      if (options_.busy_writes != 0)
-        limit = std::min<std::uint64_t>(limit, 1 + next_random() % 500);
+      if (options_.busy_writes != 0) limit = std::min<std::uint64_t>(limit, 1 + random_() % 500);
       const Stop stop = simulation_->run(limit);
       if (stop == Stop::limit) write_while_busy();
       checking_time_.start();
@@ -173,12 +161,12 @@ class LockstepDevice final : public Device {
   // another one meanwhile, badly.
   void write_while_busy() {
     if (options_.busy_writes == 0 || !simulation_->busy() || !model_.running()) return;
-    const spec::Register& r = spec::kRegisters[next_random() % spec::kRegisters.size()];
-    if (r.written == 0 || r.offset == reg::kIrqEnable) return;
+    const spec::Register& r = spec::kRegisters[random_() % spec::kRegisters.size()];
+    if (!spec::latched(r)) return;
     const auto offset =
-        r.offset + r.stride * static_cast<std::uint32_t>(next_random() % std::max(r.count, 1U));
+        r.offset + r.stride * static_cast<std::uint32_t>(random_() % std::max(r.count, 1U));
     overwritten_.try_emplace(offset, model_.read_register(offset));
-    write_both(offset, static_cast<std::uint32_t>(next_random()));
+    write_both(offset, static_cast<std::uint32_t>(random_()));
   }
   void restore_registers() {
     for (const auto& [offset, value] : overwritten_) write_both(offset, value);
@@ -187,12 +175,6 @@ class LockstepDevice final : public Device {
   void write_both(std::uint32_t offset, std::uint32_t value) {
     simulation_->write_register(offset, value);
     model_.write_register(offset, value);
-  }
-  std::uint64_t next_random() {  // splitmix64
-    std::uint64_t z = random_ += 0x9e3779b97f4a7c15U;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebU;
-    return z ^ z >> 31;
   }
 
   void commit() {
@@ -332,7 +314,7 @@ class LockstepDevice final : public Device {
   npu::Npu model_;
   Position position_;
   Profile profile_;
-  std::uint64_t random_;                                // of writes while a queue runs
+  std::mt19937_64 random_;                              // of writes while a queue runs
   std::map<std::uint32_t, std::uint32_t> overwritten_;  // what the host had written before them
   bool injected_ = false;   // this queue runs with a fault from the options
   bool loss_known_ = true;  // no fault since the last LOSS: the model has executed it, too

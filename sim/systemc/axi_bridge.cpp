@@ -185,7 +185,7 @@ void AxiBridge::step(const PinOutputs& out, PinInputs& in) {
         burst(tlm::TLM_WRITE_COMMAND, out.awid, out.awaddr, out.awlen, out.awsize, out.awburst));
   in.wready = !filling_.empty() && requesting_ == nullptr;
   held_word_.step(out.wvalid, in.wready, [&] {
-    return WordSignals{out.wdata, out.wstrb, out.wlast};
+    return WordSignals<BusWord>{out.wdata, out.wstrb, out.wlast};
   });
   if (out.wvalid && in.wready) take_word(out);
 

@@ -52,18 +52,11 @@ class AxiBridge {
   [[nodiscard]] std::size_t pick(const std::deque<Burst>& bursts, std::uint64_t now) const;
   void take_word(const PinOutputs& out);
 
-  struct WordSignals {
-    BusWord data{};
-    std::uint64_t strobe = 0;
-    bool last = false;
-    bool operator==(const WordSignals&) const = default;
-  };
-
   static constexpr std::size_t kMost = 256;  // bursts of each direction in flight
   static constexpr unsigned kMostBeats = 16;
 
   HeldChannel<AddressSignals> held_read_{"AR"}, held_write_{"AW"};
-  HeldChannel<WordSignals> held_word_{"W"};
+  HeldChannel<WordSignals<BusWord>> held_word_{"W"};
   Clock clock_;
   std::uint32_t bus_;
   Forward forward_;

@@ -53,7 +53,7 @@ class Host::TlmDevice final : public Device {
     constexpr std::uint64_t kPause = 400;  // cycles
     for (const bool invert : {true, false}) {
       for (const spec::Register& r : spec::kRegisters) {
-        if (r.written == 0 || r.offset == spec::reg::kIrqEnable) continue;
+        if (!spec::latched(r)) continue;
         for (std::uint32_t i = 0; i < r.count; ++i) {
           const std::uint64_t address = kRegisterBase + r.offset + i * r.stride;
           std::uint32_t value = 0;

@@ -89,12 +89,7 @@ class AxiMemory {
   }
 
  private:
-  struct WordSignals {
-    std::array<std::byte, kBus> data{};
-    std::uint64_t strobe = 0;
-    bool last = false;
-    bool operator==(const WordSignals&) const = default;
-  };
+  using Word = std::array<std::byte, kBus>;
   void check_held(const Top& top) {
     held_read_.step(top.m_axi_arvalid_o, top.m_axi_arready_i, [&] {
       return AddressSignals{top.m_axi_araddr_o, top.m_axi_arid_o, top.m_axi_arlen_o,
@@ -105,7 +100,7 @@ class AxiMemory {
                             top.m_axi_awsize_o, top.m_axi_awburst_o};
     });
     held_word_.step(top.m_axi_wvalid_o, top.m_axi_wready_i, [&] {
-      WordSignals w;
+      WordSignals<Word> w;
       std::memcpy(w.data.data(), &top.m_axi_wdata_o, kBus);
       w.strobe = top.m_axi_wstrb_o;
       w.last = top.m_axi_wlast_o;
@@ -230,7 +225,7 @@ class AxiMemory {
     }
   }
   void store(Top& top, std::uint32_t address, std::uint64_t strobe) {
-    std::array<std::byte, kBus> word;
+    Word word;
     std::memcpy(word.data(), &top.m_axi_wdata_o, kBus);
     const auto low = static_cast<unsigned>(std::countr_zero(strobe));
     const auto high = static_cast<unsigned>(std::bit_width(strobe));
@@ -265,7 +260,7 @@ class AxiMemory {
   }
 
   HeldChannel<AddressSignals> held_read_{"AR"}, held_write_{"AW"};
-  HeldChannel<WordSignals> held_word_{"W"};
+  HeldChannel<WordSignals<Word>> held_word_{"W"};
   std::vector<std::byte> bytes_;
   MemoryOptions options_;
   std::uint64_t random_ = 1, cycle_ = 0;

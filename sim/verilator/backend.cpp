@@ -164,6 +164,13 @@ std::unique_ptr<Simulation> open_simulation(const BackendOptions& options) {
   return std::unique_ptr<Simulation>(reinterpret_cast<OpenSimulation>(symbol)(options.simulation));
 }
 
+MemoryOptions queue_memory(const BackendOptions& options, const Position& position, bool first) {
+  MemoryOptions memory = options.simulation.memory;
+  memory.seed = position.seed(memory.seed);
+  if (!first) memory.read_error = memory.write_error = memory.flip = memory.hang = 0;
+  return memory;
+}
+
 timing::MemoryTiming memory_timing(const BackendOptions& options) {
   return {.latency = options.simulation.memory.latency,
           .bytes_per_cycle = options.simulation.memory.bandwidth,

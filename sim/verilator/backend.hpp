@@ -20,9 +20,8 @@ namespace lastmile::sim {
 //   rand_reset, trace (a file), trace_from, trace_cycles: see SimulationOptions
 //   max_cycles    of one queue, after which the device gives up (default 10^9)
 //   checked       1: the build with assertions (which waveforms need anyway)
-//   busy_writes   lockstep: not 0: while a queue runs other values are written to the registers
-//   that
-//                 the host may set up for the next one; the seed of which and when
+//   busy_writes   lockstep: a seed, 0 for none: while a queue runs, other values are written to the
+//                 registers that the host may set up for the next one
 //   spans         1: the report says when each engine worked (cmodel/device/spans.hpp); slow
 // Error(usage) names what is unknown or out of range.
 struct BackendOptions {
@@ -55,6 +54,10 @@ class TraceRange {
 [[nodiscard]] double rate(std::uint64_t cycles, double seconds);
 // seconds, cpu_seconds, cycles_per_second, cycles_per_cpu_second of the queues.
 void report_speed(nlohmann::json& report, std::uint64_t cycles, const Stopwatch& queues);
+// The memory that the queue at `position` meets; `first`: with the faults of the options, which
+// only the first queue meets.
+[[nodiscard]] MemoryOptions queue_memory(const BackendOptions& options, const Position& position,
+                                         bool first);
 // What the cycle model is told of the memory; it knows nothing of the order of answers.
 [[nodiscard]] timing::MemoryTiming memory_timing(const BackendOptions& options);
 // Adds "cycles", "predicted_cycles", "prediction_error" (per cent of cycles), "macs",

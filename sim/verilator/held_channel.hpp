@@ -18,6 +18,15 @@ struct AddressSignals {
   bool operator==(const AddressSignals&) const = default;
 };
 
+// Signals of the channel W; Word: its data.
+template <class Word>
+struct WordSignals {
+  Word data{};
+  std::uint64_t strobe = 0;
+  bool last = false;
+  bool operator==(const WordSignals&) const = default;
+};
+
 template <class Signals>
 class HeldChannel {
  public:

@@ -31,7 +31,8 @@ class RtlDevice final : public Device {
   void write_register(std::uint32_t offset, std::uint32_t value) override {
     if (offset == reg::kCtrl && spec::starts(value) && !simulation_->busy()) begin_queue();
     // A memory that has stopped for good answers again.
-    if (offset == reg::kCtrl && spec::resets(value) && !first_) simulation_->restart(healthy());
+    if (offset == reg::kCtrl && spec::resets(value) && !first_)
+      simulation_->restart(queue_memory(options_, position_, false));
     if (offset == reg::kQueueAddr) next_queue_ = value;
     if (offset == reg::kQueueCount) next_count_ = value;
     if (offset != reg::kCtrl) predictor_.write_register(offset, value);
@@ -110,7 +111,7 @@ class RtlDevice final : public Device {
     position_.begin_queue();
     profile_.begin_queue();
     predictor_.begin_queue();
-    const MemoryOptions memory = first_ ? seeded() : healthy();
+    const MemoryOptions memory = queue_memory(options_, position_, first_);
     first_ = false;
     simulation_->restart(memory);
     simulation_->clear_written();
@@ -118,17 +119,6 @@ class RtlDevice final : public Device {
       spans_.begin_queue(simulation_->cycles());
       spans_.begin_command(spec::decode(descriptor(0)), 0);
     }
-  }
-  // The memory of this queue, and the same without the faults that only the first queue meets.
-  [[nodiscard]] MemoryOptions seeded() const {
-    MemoryOptions memory = options_.simulation.memory;
-    memory.seed = position_.seed(memory.seed);
-    return memory;
-  }
-  [[nodiscard]] MemoryOptions healthy() const {
-    MemoryOptions memory = seeded();
-    memory.read_error = memory.write_error = memory.flip = memory.hang = 0;
-    return memory;
   }
   [[nodiscard]] spec::DescriptorWords descriptor(std::uint32_t index) const {
     spec::DescriptorWords words{};

@@ -11,6 +11,7 @@
 
 #include "cmodel/command/control.hpp"
 #include "cmodel/command/validate.hpp"
+#include "cmodel/spec/registers.hpp"
 #include "tests/rtl/peri/bench.hpp"
 
 namespace spec = lastmile::spec;
@@ -373,7 +374,7 @@ void check_registers(const Case& c, const std::string& what) {
 // The host sets up another queue while this one runs: none of it may show.
 void scribble() {
   for (const spec::Register& r : spec::kRegisters) {
-    if (r.written == 0 || r.offset == reg::kIrqEnable || rnd->chance(50)) continue;
+    if (!spec::latched(r) || rnd->chance(50)) continue;
     write(r.offset, static_cast<std::uint32_t>(rnd->bits()));
   }
 }
