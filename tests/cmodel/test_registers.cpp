@@ -9,6 +9,7 @@
 
 #include "cmodel/device/model_device.hpp"
 #include "cmodel/spec/npu_identity.hpp"
+#include "cmodel/spec/registers.hpp"
 #include "tests/cmodel/bench.hpp"
 #include "tests/cmodel/random_command.hpp"
 
