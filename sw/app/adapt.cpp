@@ -111,6 +111,10 @@ void check_adapt_options(const Network& network, const AdaptOptions& o) {
   if (!(o.keep > 0 && o.keep <= 1))
     throw Error(ErrorKind::usage,
                 fmt::format("keep is {}, expected above 0 and at most 1", o.keep));
+  if (std::lround(spec::kKeepAll * o.keep) < 1)
+    throw Error(ErrorKind::usage,
+                fmt::format("keep is {}, expected at least half of 1/{}, the mask's smallest share",
+                            o.keep, spec::kKeepAll));
   for (const auto& [name, value] :
        {std::pair{"eps", o.eps}, std::pair{"step", o.step}, std::pair{"inner", o.inner}}) {
     if (!(value > 0 && std::isfinite(value)))

@@ -24,8 +24,9 @@ QuantizedNetwork base_network(CosimOptions& o, const Task& task, const Say& say,
   if (!o.journal.empty())
     throw Error(ErrorKind::usage, "--journal without --input: expected the network it starts from");
   if (o.run.pretrain.epochs == 0) o.run.pretrain.epochs = 1;  // any weights serve to compare bits
-  const Pretrained p = starting_point(task, load_source(o.run.network, shape_of(task)), {},
-                                      o.run.pretrain, o.run.task.threads, say, progress);
+  const Pretrained p = prepared(starting_point(task, load_source(o.run.network, shape_of(task)), {},
+                                               o.run.pretrain, o.run.task.threads, say, progress),
+                                task, o.run.quantize, o.run.task.threads, say);
   QuantizedNetwork q = integers_of(p, task, o.run.quantize, o.run.task.threads);
   o.input = o.out / "base.lmq";
   save_quantized(o.input, q);
@@ -134,6 +135,7 @@ CosimOutcome cosimulate(CosimOptions& o, const DeviceOpener& model, const OpenBa
                                               o.from, o.steps));
   make_folder(o.out);
   make_folder(o.report.parent_path());
+  use_stored(o.run.task, o.input, say);
   const Task task = load_task(o.run.task);
   const Dataset train = task.kind == TaskKind::audio
                             ? speaker_data(task, o.run.speaker.value_or(0)).adapt

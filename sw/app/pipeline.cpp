@@ -7,11 +7,24 @@
 #include <utility>
 
 #include "sw/base/error.hpp"
+#include "sw/base/io.hpp"
 #include "sw/base/stop.hpp"
+#include "sw/compiler/compile.hpp"
+#include "sw/golden/checkpoint.hpp"
 #include "sw/golden/golden.hpp"
 #include "sw/golden/npz.hpp"
+#include "sw/quantizer/file.hpp"
+#include "sw/quantizer/rewrite.hpp"
 
 namespace lastmile {
+namespace {
+
+// Networks without batch norm want smaller rates than those with it.
+constexpr int kPretrainAttempts = 4;
+constexpr double kRateCut = 4;
+constexpr std::uint64_t kCalibrationOrder = 0x63616c6962726174U;
+
+}  // namespace
 
 int default_epochs(const Task& task) {
   switch (task.kind) {
@@ -47,9 +60,21 @@ Pretrained pretrain(const Task& task, const Network& network, const PretrainOpti
   callbacks.on_epoch = [&](const EpochReport& r) {
     bar.note(fmt::format("loss {:.3f}, accuracy {:.1f} %", r.loss, 100 * r.accuracy));
   };
-  const auto reports =
-      train<float>(network, result.params, examples,
-                   memory_source<float>(task.pretrain.x, task.pretrain.y), o, callbacks);
+  std::vector<EpochReport> reports;
+  for (int attempt = 1;; ++attempt) {
+    try {
+      reports = train<float>(network, result.params, examples,
+                             memory_source<float>(task.pretrain.x, task.pretrain.y), o, callbacks);
+      break;
+    } catch (const Error& e) {
+      if (e.kind() != ErrorKind::diverged || attempt == kPretrainAttempts) throw;
+      o.learning_rate /= kRateCut;
+      if (say)
+        say(fmt::format("note: {}; pre-training begins again with a learning rate of {:g}",
+                        e.what(), o.learning_rate));
+      result.params = init_params<float>(network, options.seed);
+    }
+  }
   bar.finish();
   if (say && !reports.empty())
     say(fmt::format("pre-trained {} on {}: {} epochs, loss {:.3f}, accuracy {:.1f} %", network.name,
@@ -76,17 +101,102 @@ Pretrained starting_point(const Task& task, NetworkSource source,
   return {std::move(source.network), std::move(*source.params), std::move(source.integers), false};
 }
 
-QuantizedNetwork quantize_stage(const Pretrained& pretrained, const Task& task,
-                                const QuantizeStageOptions& options, int threads) {
+std::vector<float> calibration_sample(const Task& task, const QuantizeStageOptions& options) {
   if (options.calibration_examples < 1)
     throw Error(ErrorKind::usage, fmt::format("calibration examples is {}, expected at least 1",
                                               options.calibration_examples));
-  const std::size_t n =
-      std::min(task.pretrain.size(), static_cast<std::size_t>(options.calibration_examples));
-  const Dataset calibration = slice(task.pretrain, 0, n);
+  std::vector<float> x;
+  const auto take = [&](const Dataset& data) {
+    // Recordings come sorted by word, and files by class: a part of them must be a sample.
+    std::vector<std::size_t> order = shuffled_indices(data.size(), kCalibrationOrder);
+    order.resize(std::min(order.size(), static_cast<std::size_t>(options.calibration_examples)));
+    const Dataset part = select(data, order);
+    x.insert(x.end(), part.x.begin(), part.x.end());
+  };
+  if (options.calibrate_on != CalibrateOn::target) take(task.pretrain);
+  if (options.calibrate_on != CalibrateOn::source) take(task.adapt);
+  return x;
+}
+
+void use_stored(TaskOptions& task, const std::filesystem::path& file, const Say& say) {
+  std::string text;
+  if (file.extension() == ".lmc") {
+    text = describe_checkpoint(read_file(file), file.string()).preprocessing;
+  } else if (file.extension() == ".lmq") {
+    text = load_quantized(file).preprocessing;
+  } else {
+    return;
+  }
+  if (!text.empty()) {
+    task.stored = parse_preprocessing(text, file.string());
+    task.origin = file.string();
+  } else if (say) {
+    say(
+        fmt::format("note: {} does not say what data it was made for (an older file): "
+                    "normalization is fitted on these data, and class names are not checked",
+                    file.string()));
+  }
+}
+
+Pretrained prepared(Pretrained p, const Task& task, const QuantizeStageOptions& options,
+                    int threads, const Say& say) {
+  if (p.integers) return p;
+  // Batch norm goes, but what it says of the data stays.
+  p.statistics.resize(p.network.layers.size());
+  for (std::size_t i = 0; i < p.network.layers.size(); ++i) {
+    const Layer& l = p.network.layers[i];
+    if (l.batch_norm && static_cast<int>(i) != p.network.logits_layer())
+      p.statistics[i] = {p.params.layers[i].beta, trained_deviation(p.params.layers[i])};
+  }
+  const Network plain = fold_network(p.network);
+  p.params = depthwise_groups(plain, fold_params(p.network, p.params));
+  p.network = depthwise_groups(plain);
+  p.params = weighted_head(p.network, std::move(p.params));
+  p.network = weighted_head(p.network);
+  const EqualizeReport done =
+      equalize(p.network, p.params, calibration_sample(task, options),
+               {options.equalize, weight_limit(options.quantize.weight_type) * 1.0}, threads);
+  p.statistics.resize(p.network.layers.size());
+  for (std::size_t i = 0; i < p.statistics.size() && i < done.factors.size(); ++i)
+    for (std::size_t c = 0; c < p.statistics[i].mean.size(); ++c) {
+      p.statistics[i].mean[c] *= static_cast<float>(done.factors[i][c]);
+      p.statistics[i].deviation[c] *= static_cast<float>(done.factors[i][c]);
+    }
+  if (!say) return p;
+  for (const std::string& pair : done.pairs) say("note: channels equalized: " + pair);
+  for (const std::string& layer : done.dead)
+    say(fmt::format("note: channels that never fire brought down to the others' range: {}", layer));
+  return p;
+}
+
+void require_runnable(const Network& network, const Task& task, const QuantizeStageOptions& options,
+                      const spec::HardwareParams& hardware, int batch) {
+  Task few;
+  few.pretrain = slice(task.pretrain, 0, 1);
+  few.input_range = task.input_range;
+  QuantizeStageOptions how = options;
+  how.calibrate_on = CalibrateOn::source;
+  how.equalize = Equalization::off;
+  const Pretrained drawn = prepared({network, init_params<float>(network, 1)}, few, how, 1, {});
+  CompileOptions o;
+  o.batch = batch;
+  static_cast<void>(compile(quantize_stage(drawn, few, how, 1), hardware, o));
+}
+
+QuantizedNetwork quantize_stage(const Pretrained& pretrained, const Task& task,
+                                const QuantizeStageOptions& options, int threads) {
   const Golden<float> golden(pretrained.network, threads);
-  return quantize(pretrained.network, pretrained.params,
-                  calibrate(golden, pretrained.params, calibration.x), options.quantize);
+  QuantizeOptions how = options.quantize;
+  if (task.input_range) how.input_range = {task.input_range->low, task.input_range->high};
+  QuantizedNetwork q =
+      quantize(pretrained.network, pretrained.params,
+               calibrate(golden, pretrained.params, calibration_sample(task, options)), how);
+  for (std::size_t i = 0; i < pretrained.statistics.size(); ++i) {
+    q.layers[i].mean = pretrained.statistics[i].mean;
+    q.layers[i].deviation = pretrained.statistics[i].deviation;
+  }
+  if (!task.class_names.empty()) q.preprocessing = to_text(task.preprocessing);
+  return q;
 }
 
 QuantizedNetwork integers_of(const Pretrained& pretrained, const Task& task,

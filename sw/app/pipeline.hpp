@@ -10,12 +10,14 @@
 #include <string>
 #include <vector>
 
+#include "cmodel/spec/hardware.hpp"
 #include "sw/app/source.hpp"
 #include "sw/base/progress.hpp"
 #include "sw/data/task.hpp"
 #include "sw/golden/params.hpp"
 #include "sw/golden/trainer.hpp"
 #include "sw/graph/network.hpp"
+#include "sw/quantizer/equalize.hpp"
 #include "sw/quantizer/quantize.hpp"
 
 namespace lastmile {
@@ -40,7 +42,19 @@ struct Pretrained {
   FloatParams<float> params;
   std::optional<QuantizedNetwork> integers = {};  // of an int8 model: its own
   bool trained = true;                            // by this run
+  // Of a prepared network: what batch norm made of the outputs of each layer (QuantizedLayer::mean
+  // and deviation); empty before, and for layers without it.
+  struct Statistics {
+    std::vector<float> mean, deviation;
+  };
+  std::vector<Statistics> statistics = {};
 };
+
+// What the file of a network (.lmc, .lmq) says of its data goes into the task's options, so that
+// the data are prepared alike and checked. A file that says nothing gets a note of what it lacks;
+// other files and an empty path say nothing.
+void use_stored(TaskOptions& task, const std::filesystem::path& file, const Say& say);
+
 [[nodiscard]] Pretrained pretrain(const Task& task, const Network& network,
                                   const PretrainOptions& options, int threads, const Say& say,
                                   const ProgressOptions& progress);
@@ -52,11 +66,31 @@ struct Pretrained {
                                         const PretrainOptions& options, int threads, const Say& say,
                                         const ProgressOptions& progress);
 
-// Calibrates on the first `calibration_examples` of the pre-training data.
+// Whose examples the ranges come from: the pre-training data's, those of the domain that will be
+// met (the examples to adapt on; their labels are not looked at), or both.
+enum class CalibrateOn { source, target, both };
+
+// Calibrates on a sample of `calibration_examples`, of each domain that is asked.
 struct QuantizeStageOptions {
   QuantizeOptions quantize;
   int calibration_examples = 512;
+  CalibrateOn calibrate_on = CalibrateOn::both;
+  Equalization equalize = Equalization::automatic;
 };
+
+// The float network as the hardware runs and quantizes it best, which is what it is compared with
+// from here on: batch norm folded, layers rewritten (sw/quantizer/rewrite.hpp), channels equalized
+// (sw/quantizer/equalize.hpp). An int8 model stays as it is.
+[[nodiscard]] Pretrained prepared(Pretrained pretrained, const Task& task,
+                                  const QuantizeStageOptions& options, int threads, const Say& say);
+
+// Error(input), before any time is spent on training, for a network that the hardware does not
+// run: with weights as they are drawn, on a few of the data.
+void require_runnable(const Network& network, const Task& task, const QuantizeStageOptions& options,
+                      const spec::HardwareParams& hardware, int batch);
+
+[[nodiscard]] std::vector<float> calibration_sample(const Task& task,
+                                                    const QuantizeStageOptions& options);
 [[nodiscard]] QuantizedNetwork quantize_stage(const Pretrained& pretrained, const Task& task,
                                               const QuantizeStageOptions& options, int threads);
 

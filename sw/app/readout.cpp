@@ -456,7 +456,7 @@ class BackpropSearch {
       train<float>(golden_.network(), params, static_cast<std::int64_t>(train_.size()),
                    memory_source<float>(train_.x, train_.y), o, callbacks);
     } catch (const Error& e) {
-      if (e.kind() != ErrorKind::mismatch) throw;
+      if (e.kind() != ErrorKind::diverged) throw;
       best.diverged = true;
     }
     bar.finish();

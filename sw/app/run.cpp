@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "sw/app/apart.hpp"
+#include "sw/app/ranges.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/base/json_text.hpp"
@@ -63,12 +65,15 @@ json curve_json(const std::vector<CurvePoint>& curve) {
   return out;
 }
 
-// Accuracies of several domains weigh by their test examples.
-struct Sum {
-  std::int64_t correct = 0, examples = 0;
-  void add(const Accuracy& a) { correct += a.correct, examples += a.examples; }
-  [[nodiscard]] double percent() const { return Accuracy{correct, examples, 0}.percent(); }
-};
+// What was taken of the data.
+json data_json(const Task& task) {
+  json out = {{"split", task.split}};
+  for (const auto& [name, data] :
+       {std::pair{"pretrain", &task.pretrain}, std::pair{"source_test", &task.source_test},
+        std::pair{"adapt", &task.adapt}, std::pair{"shifted_test", &task.shifted_test}})
+    out[name] = {{"examples", data->size()}, {"per_class", class_counts(*data)}};
+  return out;
+}
 
 std::string percent(double v) { return fmt::format("{:.2f} %", v); }
 
@@ -258,7 +263,7 @@ Pretrained pretrained_of(const RunOptions& o, const RunState& state, const Task&
                           progress);
   Pretrained p = starting_point(task, std::move(described), o.checkpoint, o.pretrain,
                                 o.task.threads, say, progress);
-  if (p.trained) save_checkpoint(kept, p.network, p.params);
+  if (p.trained) save_checkpoint(kept, p.network, p.params, to_text(task.preprocessing));
   return p;
 }
 
@@ -271,6 +276,16 @@ QuantizedNetwork quantized_of(const RunOptions& o, const RunState& state,
   return q;
 }
 
+json near_json(const std::vector<FloatAgainstFixed>& near) {
+  json out = json::array();
+  for (const FloatAgainstFixed& a : near)
+    out.push_back({{"domain", a.domain},
+                   {"float", a.floating},
+                   {"fixed", a.fixed},
+                   {"examples", a.examples}});
+  return out;
+}
+
 // What the options said, as the report repeats it.
 json settings_json(const AdaptOptions& o) {
   return {{"layers", o.layers},
@@ -280,11 +295,17 @@ json settings_json(const AdaptOptions& o) {
           {"unit", o.unit == AmplitudeUnit::rms ? "rms" : "curvature"},
           {"eps", o.eps},
           {"step_size", o.step},
-          {"keep", o.keep},
+          {"keep", static_cast<double>(std::lround(spec::kKeepAll * o.keep)) / spec::kKeepAll},
           {"estimator", name_of(o.forward.estimator)},
           {"schedule", name_of(o.forward.schedule)},
           {"distribution", spec::to_string(o.fixed.distribution)},
           {"seed", o.forward.seed}};
+}
+
+Task task_of(const RunOptions& o, const Say& say) {
+  TaskOptions data = o.task;
+  use_stored(data, o.checkpoint, say);
+  return load_task(data);
 }
 
 // The networks and the methods of one run, domain by domain. A method leaves its accuracy under a
@@ -293,7 +314,7 @@ class Experiment {
  public:
   Experiment(const RunOptions& o, const DeviceOpener& open, const Say& say,
              const ProgressOptions& progress)
-      : o_(o), open_(open), say_(say), progress_(progress), task_(load_task(o.task)) {}
+      : o_(o), open_(open), say_(say), progress_(progress), task_(task_of(o, say)) {}
 
   json run() {
     const auto begin = std::chrono::steady_clock::now();
@@ -320,19 +341,38 @@ class Experiment {
     make_folder(o_.out);
     make_folder(o_.reports);
     check_before(o_, described.network, domains);
+    if (o_.checkpoint.empty() && !described.params)
+      require_runnable(described.network, task_, o_.quantize, o_.adapt.fixed.hardware,
+                       o_.adapt.fixed.batch);
     state_.emplace(o_, task_);
-    const Pretrained p = pretrained_of(o_, *state_, task_, std::move(described), say_, progress_);
+    const Pretrained given =
+        pretrained_of(o_, *state_, task_, std::move(described), say_, progress_);
+    const Pretrained p = prepared(given, task_, o_.quantize, o_.task.threads, say_);
+    weights_ = weight_count(given.network);
     network_ = p.network;
     source_ = quantized_of(o_, *state_, p, task_);
     source_params_ = fold_params(p.network, p.params);
-    const Golden<float> golden(p.network, o_.task.threads);
-    accuracy_["float_source"] = evaluate_float(golden, p.params, task_.source_test).percent();
-    accuracy_["source"] =
-        evaluate_fixed(source_, task_.source_test, open_, o_.adapt.fixed).percent();
+    compare_source(given);
+  }
+
+  // What quantization cost, before anything adapts.
+  void compare_source(const Pretrained& given) {
+    const Golden<float> golden(given.network, o_.task.threads);
+    sums_["float_source"] = evaluate_float(golden, given.params, task_.source_test);
+    sums_["source"] = evaluate_fixed(source_, task_.source_test, open_, o_.adapt.fixed);
     tell(fmt::format("source: float {}, fixed point {} ({} weights, {})",
-                     percent(accuracy_["float_source"].get<double>()),
-                     percent(accuracy_["source"].get<double>()), weight_count(network_),
-                     name_of(source_.weight_type)));
+                     percent(sums_["float_source"].percent()), percent(sums_["source"].percent()),
+                     weights_, name_of(source_.weight_type)));
+    const auto fit = [&](const Dataset& data, const char* name) {
+      const std::vector<TensorFit> fits = range_fit_of(source_, data, o_.task.threads);
+      tell(fit_text(fits, std::string(name) + " test", o_.saturation_warn));
+      range_fit_[name] = fit_json(fits);
+    };
+    fit(task_.source_test, "source");
+    fit(task_.shifted_test, "shifted");
+    near_ = float_against_fixed(given.network, given.params, source_, task_, open_, o_.adapt.fixed);
+    tell(text_of(near_));
+    require_near(near_, o_.apart_points);
   }
 
   // One domain, by every method that was asked for.
@@ -446,15 +486,23 @@ class Experiment {
   }
 
   json report() {
-    for (const auto& [key, sum] : sums_) accuracy_[key] = sum.percent();
+    json accuracy = json::object(), classes = {{"names", task_.class_names}};
+    for (const auto& [key, sum] : sums_) {
+      accuracy[key] = sum.percent();
+      if (!sum.confusion.empty()) classes[key] = confusion_json(sum);
+    }
     json r = {{"schema", 1},
               {"task", task_.name},
               {"shift", task_.shift},
               {"network", network_.name},
-              {"weights", weight_count(network_)},
+              {"weights", weights_},
               {"weight_type", name_of(source_.weight_type)},
               {"trained_weights", trained_},
-              {"accuracy", accuracy_},
+              {"accuracy", accuracy},
+              {"classes", classes},
+              {"data", data_json(task_)},
+              {"float_against_fixed", near_json(near_)},
+              {"range_fit", range_fit_},
               {"methods", methods_},
               {"forward_passes", forward_.forward_passes},
               {"peak_bytes", forward_.peak_bytes},
@@ -480,8 +528,10 @@ class Experiment {
   QuantizedNetwork source_;
   FloatParams<float> source_params_;  // folded
   // Of the whole run.
-  std::map<std::string, Sum> sums_;
-  json accuracy_ = json::object(), methods_ = json::object(), per_domain_ = json::array();
+  std::int64_t weights_ = 0;              // of the network as it was given
+  std::map<std::string, Accuracy> sums_;  // several domains weigh by their test examples
+  std::vector<FloatAgainstFixed> near_;
+  json range_fit_ = json::object(), methods_ = json::object(), per_domain_ = json::array();
   FixedResult forward_;  // of the first domain
   std::int64_t trained_ = 0;
   double fixed_seconds_ = 0;
@@ -497,6 +547,16 @@ class Experiment {
 
 }  // namespace
 
+nlohmann::json confusion_json(const Accuracy& a) {
+  const std::vector<double> recall = a.per_class();
+  json per_class = json::array(), rows = json::array();
+  for (std::size_t k = 0; k < recall.size(); ++k) {
+    per_class.push_back(std::isnan(recall[k]) ? json() : json(recall[k]));
+    rows.push_back(std::span(a.confusion).subspan(k * recall.size(), recall.size()));
+  }
+  return {{"balanced", a.balanced()}, {"per_class", per_class}, {"confusion", rows}};
+}
+
 RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const Say& say,
                           const ProgressOptions& progress) {
   json report = Experiment(o, open, say, progress).run();
@@ -506,6 +566,56 @@ RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const S
 }
 
 namespace {
+
+constexpr std::size_t kMostClassesInATable = 32;
+
+// Per class, and which classes are taken for which.
+void classes_section(html::Page& page, const json& classes) {
+  const auto names = classes.at("names").get<std::vector<std::string>>();
+  if (names.size() > kMostClassesInATable) return;
+  std::vector<std::string> head = {"class"};
+  std::vector<std::vector<std::string>> rows;
+  for (const std::string& name : names) rows.push_back({name});
+  for (const auto& [key, value] : classes.items()) {
+    if (key == "names") continue;
+    head.push_back(key);
+    for (std::size_t k = 0; k < rows.size(); ++k) {
+      const json& v = value.at("per_class").at(k);
+      rows[k].push_back(v.is_null() ? std::string("-") : fmt::format("{:.1f}", v.get<double>()));
+    }
+  }
+  page.heading("Per cent right of each class").table(head, rows);
+  for (const auto& [key, value] : classes.items()) {
+    if (key == "names" || key == "float_source" || key == "source") continue;
+    head = {"label \\ predicted"};
+    rows.clear();
+    for (std::size_t k = 0; k < names.size(); ++k) {
+      head.push_back(names[k]);
+      rows.push_back({names[k]});
+      for (const json& n : value.at("confusion").at(k))
+        rows[k].push_back(std::to_string(n.get<std::int64_t>()));
+    }
+    page.heading("Confusion: " + key).table(head, rows);
+  }
+}
+
+void ranges_section(html::Page& page, const json& fits) {
+  std::vector<std::vector<std::string>> rows;
+  for (std::size_t k = 0; k < fits.at("source").size(); ++k) {
+    const json &s = fits["source"][k], &t = fits["shifted"][k];
+    const auto share = [](const json& f) {
+      return fmt::format("{:.3f}", 100 * (f["below"].get<double>() + f["above"].get<double>()));
+    };
+    const auto interval = [](const json& v) {
+      return fmt::format("{:.3g} to {:.3g}", v[0].get<double>(), v[1].get<double>());
+    };
+    rows.push_back({s["tensor"].get<std::string>(), interval(s["range"]), interval(s["seen"]),
+                    share(s), interval(t["seen"]), share(t)});
+  }
+  page.heading("Ranges").table(
+      {"tensor", "stored range", "seen, source", "saturated %", "seen, shifted", "saturated %"},
+      rows);
+}
 
 // What each method cost, on the first domain; how the rates were found.
 void methods_section(html::Page& page, const json& methods) {
@@ -549,7 +659,11 @@ std::string run_page(const json& r) {
   const json& a = r.at("accuracy");
   std::vector<std::vector<std::string>> rows;
   const auto row = [&](const char* name, const char* key) {
-    if (a.contains(key)) rows.push_back({name, fmt::format("{:.2f}", a.at(key).get<double>())});
+    if (!a.contains(key)) return;
+    const json& c = r.at("classes");
+    rows.push_back({name, fmt::format("{:.2f}", a.at(key).get<double>()),
+                    c.contains(key) ? fmt::format("{:.2f}", c[key]["balanced"].get<double>())
+                                    : std::string("-")});
   };
   row("source domain, float", "float_source");
   row("source domain, fixed point", "source");
@@ -561,7 +675,9 @@ std::string run_page(const json& r) {
   row("adapted: float readouts, same batches", "readout_float");
   row("adapted: fixed-point readouts and inner layers", "both");
   row("adapted: float backpropagation", "backprop");
-  page.heading("Accuracy").table({"", "per cent"}, rows);
+  page.heading("Accuracy").table({"", "per cent", "balanced"}, rows);
+  classes_section(page, r.at("classes"));
+  ranges_section(page, r.at("range_fit"));
 
   methods_section(page, r.at("methods"));
   for (const json& d : r.at("domains")) {

@@ -25,13 +25,15 @@ struct RunOptions {
   ReadoutAdaptOptions readout;
   std::uint32_t inner_steps = 6000;  // of `readout`, where inner layers train, too
   BackpropSearchOptions backprop;
-  bool statistics = false;     // channel statistics first: every method starts from their result
-  bool with_forward = true;    // adapt by forward gradients
-  bool with_readout = true;    // adapt by readouts
-  bool with_both = false;      // adapt by readouts and inner layers
-  bool with_float = true;      // also in float, each of them
-  bool with_backprop = true;   // also adapt by backpropagation in float
-  std::optional<int> speaker;  // audio: only this held-out speaker (index); else each in turn
+  bool statistics = false;    // channel statistics first: every method starts from their result
+  bool with_forward = true;   // adapt by forward gradients
+  bool with_readout = true;   // adapt by readouts
+  bool with_both = false;     // adapt by readouts and inner layers
+  bool with_float = true;     // also in float, each of them
+  bool with_backprop = true;  // also adapt by backpropagation in float
+  double apart_points = 10;   // that fixed point may lose against float, or the run stops
+  double saturation_warn = 0.001;  // share of a tensor's values beyond which a warning says so
+  std::optional<int> speaker;      // audio: only this held-out speaker (index); else each in turn
   std::filesystem::path out = "build/run";          // checkpoint, quantized networks, journal
   std::filesystem::path reports = "build/reports";  // run.json, run.html
   // Go on with the run in `out`, if there is one: it must have been asked for in the same words.
@@ -47,6 +49,9 @@ struct RunOutcome {
 };
 [[nodiscard]] RunOutcome run_experiment(const RunOptions& options, const DeviceOpener& open,
                                         const Say& say, const ProgressOptions& progress);
+
+// Balanced accuracy, per cent per class (null: no example), and examples by label and prediction.
+[[nodiscard]] nlohmann::json confusion_json(const Accuracy& a);
 
 // run.html from run.json.
 [[nodiscard]] std::string run_page(const nlohmann::json& report);

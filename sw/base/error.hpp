@@ -10,11 +10,13 @@
 namespace lastmile {
 
 enum class ErrorKind : int {
-  usage = 2,     // options and arguments
-  input = 3,     // data sets, networks, vectors, tables: unreadable or malformed
-  device = 4,    // the NPU ended in its error state, or a backend could not be opened
-  journal = 5,   // journal corrupt or not of this run
-  mismatch = 6,  // a comparison that had to be exact was not, or a threshold was missed
+  usage = 2,        // options and arguments
+  input = 3,        // data sets, networks, vectors, tables: unreadable or malformed
+  device = 4,       // the NPU ended in its error state, or a backend could not be opened
+  journal = 5,      // journal corrupt or not of this run
+  mismatch = 6,     // a comparison that had to be exact was not, or a threshold was missed
+  unsupported = 7,  // right, but this hardware does not run it
+  diverged = 8,     // training ended in numbers that are none, whatever step was tried
 };
 
 class Error : public std::runtime_error {

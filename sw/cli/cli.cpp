@@ -83,8 +83,9 @@ int run_cli(int argc, char** argv, const DeviceOpener& model) {
   app.set_help_all_flag("--help-all", "help of all commands");
   app.footer(
       "Exit codes: 0 done, 1 unexpected failure, 2 usage, 3 bad input or output, 4 device, 5 "
-      "journal or folder of a run (damaged, in use, of another run), 6 mismatch, 128 + n signal "
-      "n.");
+      "journal or folder of a run (damaged, in use, of another run), 6 mismatch, 7 not supported "
+      "by "
+      "this hardware, 8 training diverged, 128 + n signal n.");
   const std::vector<Subcommand> commands = all_commands(app, model);
   const StopSignals signals;
   const int code = run(app, commands, std::span(argv, static_cast<std::size_t>(argc)));

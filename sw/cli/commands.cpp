@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -10,6 +11,8 @@
 #include <optional>
 #include <utility>
 
+#include "sw/app/apart.hpp"
+#include "sw/app/ranges.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/stop.hpp"
 #include "sw/cli/files.hpp"
@@ -37,19 +40,46 @@ struct State {
 };
 
 json accuracy_json(const Accuracy& a) {
-  return {{"accuracy", a.percent()},
-          {"correct", a.correct},
-          {"examples", a.examples},
-          {"loss", a.loss}};
+  json j = {{"accuracy", a.percent()},
+            {"correct", a.correct},
+            {"examples", a.examples},
+            {"loss", a.loss}};
+  if (!a.confusion.empty()) j.update(confusion_json(a));
+  return j;
+}
+
+// Balanced accuracy where the mix of classes hides something: it is more than this many points from
+// the accuracy.
+constexpr double kBalancedApart = 2;
+std::string accuracy_text(const Accuracy& a) {
+  if (std::abs(a.balanced() - a.percent()) <= kBalancedApart)
+    return fmt::format("{:.2f} %", a.percent());
+  return fmt::format("{:.2f} % (balanced {:.2f} %)", a.percent(), a.balanced());
+}
+
+void add_apart(CLI::App& app, RunOptions& o) {
+  app.add_option("--apart", o.apart_points,
+                 "points that fixed point may lose against float; beyond, the command stops")
+      ->check(CLI::Range(0.0, 100.0))
+      ->capture_default_str();
+}
+
+void add_saturation(CLI::App& app, RunOptions& o) {
+  app.add_option("--saturation-warn", o.saturation_warn,
+                 "share of a tensor's values outside its stored range, beyond which a line says so")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
 }
 
 // The result of `adapt`, by either method.
 template <class Result>
-void print_adapted(const State& s, const Result& r) {
+void print_adapted(const State& s, const Result& r, const Dataset& test) {
   if (!s.output.empty()) save_quantized(s.output, r.network);
+  const std::vector<TensorFit> fit = range_fit_of(r.network, test, s.common.thread_count());
   if (s.common.json) {
     json j = {{"before", accuracy_json(r.before)},
               {"after", accuracy_json(r.after)},
+              {"range_fit", fit_json(fit)},
               {"forward_passes", r.forward_passes},
               {"seconds", r.seconds},
               {"weights_hash", fmt::format("{:016x}", weights_hash(r.network))}};
@@ -58,8 +88,10 @@ void print_adapted(const State& s, const Result& r) {
       j["device"] = json::parse(r.device_report);
     print_json(j);
   } else {
-    print_out("shifted test: {:.2f} % before, {:.2f} % after {} forward passes; weights {:016x}\n",
-              r.before.percent(), r.after.percent(), r.forward_passes, weights_hash(r.network));
+    print_out("{}\n", fit_text(fit, "shifted test", s.run.saturation_warn));
+    print_out("shifted test: {} before, {} after {} forward passes; weights {:016x}\n",
+              accuracy_text(r.before), accuracy_text(r.after), r.forward_passes,
+              weights_hash(r.network));
   }
 }
 
@@ -93,8 +125,10 @@ struct AdaptationStart {
 AdaptationStart adaptation_start(const State& s, const Task& task) {
   if (!s.input.empty()) return {load_integers(s.input), false};
   NetworkSource source = load_source(s.run.network, shape_of(task));
-  const Pretrained p = starting_point(task, std::move(source), {}, {}, s.common.thread_count(),
-                                      s.common.say(), s.common.progress());
+  const Pretrained p =
+      prepared(starting_point(task, std::move(source), {}, {}, s.common.thread_count(),
+                              s.common.say(), s.common.progress()),
+               task, s.run.quantize, s.common.thread_count(), s.common.say());
   return {integers_of(p, task, s.run.quantize, s.common.thread_count()), !p.integers};
 }
 
@@ -115,11 +149,12 @@ SpeakerData adaptation_data(const Task& task, const RunOptions& o) {
 
 std::vector<Subcommand> all_commands(CLI::App& app, const DeviceOpener& model) {
   std::vector<Subcommand> all = {
-      run_command(app, model),     pretrain_command(app),       quantize_command(app),
+      run_command(app, model),     pretrain_command(app),       quantize_command(app, model),
       adapt_command(app, model),   replay_command(app, model),  eval_command(app, model),
       vectors_command(app, model), cosim_command(app, model),   validate_command(app, model),
       info_command(app),           profile_command(app, model), energy_command(app),
-      import_command(app),         infer_command(app, model),   audit_command(app, model)};
+      import_command(app),         infer_command(app, model),   rescale_command(app, model),
+      audit_command(app, model)};
   for (const Subcommand& c : all) strict_numbers(*c.app);
   return all;
 }
@@ -131,12 +166,14 @@ Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
   auto s = std::make_shared<State>();
   add_common(*sub, s->common);
   add_task(*sub, s->run);
+  add_saturation(*sub, s->run);
   add_pretrain(*sub, s->run);
   add_quantize(*sub, s->run);
   add_adapt(*sub, s->run);
   sub->add_option("--checkpoint", s->run.checkpoint,
                   "float weights to start from instead of pre-training");
   add_readout(*sub, s->run);
+  add_apart(*sub, s->run);
   s->method = "all";
   sub->add_option(
          "--method", s->method,
@@ -180,7 +217,14 @@ Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
             }
             const json& a = r.at("accuracy");
             const auto line = [&](const char* text, const char* key) {
-              if (a.contains(key)) print_out("{:<44} {:6.2f} %\n", text, a.at(key).get<double>());
+              if (!a.contains(key)) return;
+              const double all = a.at(key).get<double>();
+              const json& c = r.at("classes");
+              const double balanced = c.contains(key) ? c[key]["balanced"].get<double>() : all;
+              print_out("{:<44} {:6.2f} %{}\n", text, all,
+                        std::abs(balanced - all) > kBalancedApart
+                            ? fmt::format(", balanced {:6.2f} %", balanced)
+                            : "");
             };
             print_out("{} on {} ({}), {}, {} trained weights\n", r.at("network").get<std::string>(),
                       r.at("task").get<std::string>(), r.at("shift").get<std::string>(),
@@ -229,10 +273,12 @@ Subcommand pretrain_command(CLI::App& app) {
             if (const Say say = s->common.say(); say && source.params)
               say(fmt::format("note: {} gives its shape only: its weights are drawn anew",
                               source.name));
+            require_runnable(source.network, task, s->run.quantize, s->run.adapt.fixed.hardware,
+                             s->run.adapt.fixed.batch);
             const Pretrained p =
                 pretrain(task, source.network, s->run.pretrain, s->common.thread_count(),
                          s->common.say(), s->common.progress());
-            save_weights(s->output, p.network, p.params);
+            save_weights(s->output, p.network, p.params, to_text(task.preprocessing));
             const Golden<float> golden(p.network, s->common.thread_count());
             const Accuracy a = evaluate_float(golden, p.params, task.source_test);
             if (s->common.json) {
@@ -244,7 +290,7 @@ Subcommand pretrain_command(CLI::App& app) {
           }};
 }
 
-Subcommand quantize_command(CLI::App& app) {
+Subcommand quantize_command(CLI::App& app, const DeviceOpener& model) {
   auto* sub = app.add_subcommand("quantize", "fold batch norm, calibrate, quantize");
   auto s = std::make_shared<State>();
   add_common(*sub, s->common);
@@ -253,7 +299,8 @@ Subcommand quantize_command(CLI::App& app) {
   sub->add_option("--checkpoint", s->checkpoint,
                   "float weights of a network (default: those of a model that --network names)");
   sub->add_option("--output", s->output, "quantized network to write")->required();
-  return {sub, [s] {
+  add_apart(*sub, s->run);
+  return {sub, [s, model] {
             settle(s->run, s->common);
             Files files;
             reads_task(files, s->run);
@@ -261,20 +308,32 @@ Subcommand quantize_command(CLI::App& app) {
             files.writes("--output", s->output);
             files.claim();
             require_weights(s->checkpoint, "--checkpoint", s->run.network);
+            use_stored(s->run.task, s->checkpoint, s->common.say());
             const Task task = load_task(s->run.task);
             NetworkSource source = load_source(s->run.network, shape_of(task));
-            const Pretrained p =
+            const Pretrained given =
                 starting_point(task, std::move(source), s->checkpoint, s->run.pretrain,
                                s->common.thread_count(), s->common.say(), s->common.progress());
+            const Pretrained p =
+                prepared(given, task, s->run.quantize, s->common.thread_count(), s->common.say());
             const QuantizedNetwork q =
                 integers_of(p, task, s->run.quantize, s->common.thread_count());
+            const std::vector<FloatAgainstFixed> near =
+                float_against_fixed(given.network, given.params, q, task,
+                                    find_backend(s->common, model), s->run.adapt.fixed);
+            require_near(near, s->run.apart_points);
             save_quantized(s->output, q);
             if (s->common.json) {
-              print_json(
-                  {{"weights", weight_count(q.network)}, {"weight_type", name_of(q.weight_type)}});
+              json domains = json::object();
+              for (const FloatAgainstFixed& a : near)
+                domains[a.domain] = {
+                    {"float", a.floating}, {"fixed", a.fixed}, {"examples", a.examples}};
+              print_json({{"weights", weight_count(q.network)},
+                          {"weight_type", name_of(q.weight_type)},
+                          {"float_against_fixed", domains}});
             } else {
-              print_out("{}: {} weights as {}\n", s->output.string(), weight_count(q.network),
-                        name_of(q.weight_type));
+              print_out("{}\n{}: {} weights as {}\n", text_of(near), s->output.string(),
+                        weight_count(q.network), name_of(q.weight_type));
             }
             return 0;
           }};
@@ -288,6 +347,7 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
   auto s = std::make_shared<State>();
   add_common(*sub, s->common);
   add_task(*sub, s->run);
+  add_saturation(*sub, s->run);
   add_quantize(*sub, s->run);
   add_adapt(*sub, s->run);
   add_readout(*sub, s->run);
@@ -320,6 +380,7 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
             files.writes("--output", s->output);
             files.claim();
             require_weights(s->input, "--input", s->run.network);
+            use_stored(s->run.task, s->input, s->common.say());
             const DeviceOpener open = find_backend(s->common, model);
             const Task task = load_task(s->run.task);
             AdaptationStart from = adaptation_start(*s, task);
@@ -340,8 +401,10 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
                                       adapt.audit_every, s->method));
             if (s->method != "forward-gradient") {
               from.keep(*s);
-              print_adapted(*s, adapt_readout(start, data.adapt, data.test, s->run.readout, open,
-                                              journal, s->common.progress(), s->common.say()));
+              print_adapted(*s,
+                            adapt_readout(start, data.adapt, data.test, s->run.readout, open,
+                                          journal, s->common.progress(), s->common.say()),
+                            data.test);
               return 0;
             }
             adapt.limits.stop = [] { return stop_signal() != 0; };
@@ -353,7 +416,7 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
             if (r.end == RunEnd::stopped)
               throw Stopped(stop_signal(),
                             fmt::format("after step {} of {}", r.steps, adapt.forward.steps));
-            print_adapted(*s, r);
+            print_adapted(*s, r, data.test);
             return 0;
           },
           true};
@@ -427,41 +490,53 @@ Subcommand eval_command(CLI::App& app, const DeviceOpener& model) {
   auto s = std::make_shared<State>();
   add_common(*sub, s->common);
   add_task(*sub, s->run);
+  add_saturation(*sub, s->run);
   sub->add_option("--speaker", s->run.speaker,
                   "audio: the shifted test is this held-out speaker's");
   sub->add_option("--input", s->input,
                   "what to evaluate: .lmq, .lmc or .npz (weights of --network), .onnx or .tflite "
                   "(default: the model that --network names)");
-  return {sub, [s, model] {
-            settle(s->run, s->common);
-            Files files;
-            reads_task(files, s->run);
-            files.reads("--input", s->input);
-            files.claim();
-            require_weights(s->input, "--input", s->run.network);
-            const Task task = load_task(s->run.task);
-            const Dataset& shifted_all = task.shifted_test;
-            const Dataset shifted =
-                s->run.speaker ? adaptation_data(task, s->run).test : shifted_all;
-            Accuracy source, moved;
-            const Evaluated e = evaluated(*s, task);
-            if (!e.integers) {
-              const Golden<float> golden(e.network, s->common.thread_count());
-              source = evaluate_float(golden, e.params, task.source_test);
-              moved = evaluate_float(golden, e.params, shifted);
-            } else {
-              const QuantizedNetwork& q = *e.integers;
-              const DeviceOpener open = find_backend(s->common, model);
-              source = evaluate_fixed(q, task.source_test, open, s->run.adapt.fixed);
-              moved = evaluate_fixed(q, shifted, open, s->run.adapt.fixed);
-            }
-            if (s->common.json) {
-              print_json({{"source", accuracy_json(source)}, {"shifted", accuracy_json(moved)}});
-            } else {
-              print_out("source {:.2f} %, shifted {:.2f} %\n", source.percent(), moved.percent());
-            }
-            return 0;
-          }};
+  return {
+      sub, [s, model] {
+        settle(s->run, s->common);
+        Files files;
+        reads_task(files, s->run);
+        files.reads("--input", s->input);
+        files.claim();
+        require_weights(s->input, "--input", s->run.network);
+        use_stored(s->run.task, s->input, s->common.say());
+        const Task task = load_task(s->run.task);
+        const Dataset& shifted_all = task.shifted_test;
+        const Dataset shifted = s->run.speaker ? adaptation_data(task, s->run).test : shifted_all;
+        Accuracy source, moved;
+        std::vector<TensorFit> source_fit, shifted_fit;  // of integers
+        const Evaluated e = evaluated(*s, task);
+        if (!e.integers) {
+          const Golden<float> golden(e.network, s->common.thread_count());
+          source = evaluate_float(golden, e.params, task.source_test);
+          moved = evaluate_float(golden, e.params, shifted);
+        } else {
+          const QuantizedNetwork& q = *e.integers;
+          const DeviceOpener open = find_backend(s->common, model);
+          source = evaluate_fixed(q, task.source_test, open, s->run.adapt.fixed);
+          moved = evaluate_fixed(q, shifted, open, s->run.adapt.fixed);
+          source_fit = range_fit_of(q, task.source_test, s->common.thread_count());
+          shifted_fit = range_fit_of(q, shifted, s->common.thread_count());
+        }
+        if (s->common.json) {
+          json j = {{"source", accuracy_json(source)}, {"shifted", accuracy_json(moved)}};
+          if (e.integers)
+            j["range_fit"] = {{"source", fit_json(source_fit)}, {"shifted", fit_json(shifted_fit)}};
+          print_json(j);
+        } else {
+          if (e.integers) {
+            print_out("{}\n", fit_text(source_fit, "source test", s->run.saturation_warn));
+            print_out("{}\n", fit_text(shifted_fit, "shifted test", s->run.saturation_warn));
+          }
+          print_out("source {}, shifted {}\n", accuracy_text(source), accuracy_text(moved));
+        }
+        return 0;
+      }};
 }
 
 }  // namespace lastmile

@@ -23,7 +23,7 @@ struct Subcommand {
 // commands.cpp
 Subcommand run_command(CLI::App& app, const DeviceOpener& model);
 Subcommand pretrain_command(CLI::App& app);
-Subcommand quantize_command(CLI::App& app);
+Subcommand quantize_command(CLI::App& app, const DeviceOpener& model);
 Subcommand adapt_command(CLI::App& app, const DeviceOpener& model);
 Subcommand replay_command(CLI::App& app, const DeviceOpener& model);
 Subcommand eval_command(CLI::App& app, const DeviceOpener& model);
@@ -35,6 +35,7 @@ Subcommand info_command(CLI::App& app);                                 // info_
 Subcommand profile_command(CLI::App& app, const DeviceOpener& model);   // profile_command.cpp
 Subcommand energy_command(CLI::App& app);                               // energy_command.cpp
 Subcommand import_command(CLI::App& app);                               // import_command.cpp
+Subcommand rescale_command(CLI::App& app, const DeviceOpener& model);   // rescale_command.cpp
 Subcommand infer_command(CLI::App& app, const DeviceOpener& model);     // infer_command.cpp
 Subcommand audit_command(CLI::App& app, const DeviceOpener& model);     // audit_command.cpp
 

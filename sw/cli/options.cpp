@@ -104,9 +104,17 @@ void add_task(CLI::App& app, RunOptions& o) {
       ->capture_default_str();
   app.add_option("--adapt-examples", o.task.adapt, "examples to adapt on (images)")
       ->capture_default_str();
-  choice<FeatureKind>(app, "--features", o.task.features.kind,
-                      {{"logmel", FeatureKind::log_mel}, {"mfcc", FeatureKind::mfcc}},
-                      "audio front end");
+  app.add_flag("--balance", o.task.balance,
+               "repeat examples of rare classes, so that training meets every class equally often");
+  app.add_option_function<std::string>(
+         "--features",
+         [&o](const std::string& name) {
+           o.task.features.kind = name == "mfcc" ? FeatureKind::mfcc : FeatureKind::log_mel;
+           o.task.features_given = true;
+         },
+         "audio front end (default: that of the network's file)")
+      ->check(CLI::IsMember({"logmel", "mfcc"}))
+      ->default_str("logmel");
   app.add_option(
          "--network", o.network,
          "a trained .onnx or .tflite model; or a network to train: small-cnn, resnet8, ds-cnn or a "
@@ -143,7 +151,21 @@ void add_quantize(CLI::App& app, RunOptions& o) {
   app.add_flag("!--per-tensor", q.per_channel,
                "one scale per tensor instead of one per output channel");
   app.add_option("--calibration-examples", o.quantize.calibration_examples,
-                 "of the pre-training data")
+                 "sample of each domain that ranges come from")
+      ->capture_default_str();
+  choice<CalibrateOn>(app, "--calibrate-on", o.quantize.calibrate_on,
+                      {{"source", CalibrateOn::source},
+                       {"target", CalibrateOn::target},
+                       {"both", CalibrateOn::both}},
+                      "whose ranges of activations: the pre-training data's, those of the examples "
+                      "to adapt on (without their labels), or both");
+  choice<Equalization>(
+      app, "--equalize", o.quantize.equalize,
+      {{"off", Equalization::off}, {"auto", Equalization::automatic}, {"on", Equalization::on}},
+      "balance channels across layers (the same float function): never, where "
+      "rounding errors fall much, or wherever it is possible");
+  app.add_option("--range-headroom", q.range_headroom,
+                 "ranges of activations over those that calibration saw")
       ->capture_default_str();
 }
 

@@ -22,7 +22,7 @@ Subcommand validate_command(CLI::App& app, const DeviceOpener& model) {
       "validate",
       "compare the fixed-point network with the float one layer by layer, measure its training "
       "signal, sweep widths; the exit status says what failed: 32 + 1 wrong setting, 2 accuracy, 4 "
-      "saturation, 8 range, 16 device or golden model broken");
+      "saturation, 8 range, 16 device or golden model broken, 64 a part that could not be judged");
   auto s = std::make_shared<State>();
   add_common(*sub, s->common);
   add_task(*sub, s->o.run);

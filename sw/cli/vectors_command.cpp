@@ -30,52 +30,66 @@ Subcommand vectors_command(CLI::App& app, const DeviceOpener& model) {
   sub->add_option(
       "--emit", s->emit,
       "write scalar vectors of the numeric contract (for RTL benches) to this folder instead");
-  return {sub, [s, model] {
-            Files files;
-            for (const auto& file : s->files) files.reads("file", file);
-            if (!s->emit.empty()) {
-              files.writes_into("--emit", s->emit);
-              files.claim();
-              for (const std::string& name : emit_vectors(s->emit))
-                print_out("{}\n", (s->emit / name).string());
-              return 0;
-            }
-            if (s->files.empty())
-              throw Error(ErrorKind::usage, "no files: expected JSON vectors, or --emit FOLDER");
-            const DeviceOpener open = find_backend(s->common, model);
-            DeviceOptions options;
-            options.hardware = parse_hardware(s->common.hardware);
-            options.threads = s->common.thread_count();
-            int passed = 0, failed = 0;
-            nlohmann::json results = nlohmann::json::array();
-            for (const auto& file : s->files) {
-              const std::unique_ptr<Device> device = open(options);
-              VectorResult r;
-              try {
-                r = run_vector_file(*device, file);
-              } catch (const Error& e) {
-                // A file that cannot be run is a failure of that file, not of those after it.
-                r.name = file.stem().string();
-                r.difference = e.what();
-              }
-              ++(r.passed ? passed : failed);
-              if (!s->common.json)
-                print_out("{} {}{}\n", r.passed ? "ok  " : "FAIL", file.string(),
-                          r.passed ? "" : ": " + r.difference);
-              results.push_back({{"file", file.string()},
-                                 {"name", r.name},
-                                 {"op", r.op},
-                                 {"passed", r.passed},
-                                 {"compared", r.compared},
-                                 {"difference", r.difference}});
-            }
-            if (s->common.json) {
-              print_json({{"passed", passed}, {"failed", failed}, {"results", results}});
-            } else {
-              print_out("{} passed, {} failed\n", passed, failed);
-            }
-            return failed == 0 ? 0 : static_cast<int>(ErrorKind::mismatch);
-          }};
+  return {
+      sub, [s, model] {
+        Files files;
+        for (const auto& file : s->files) files.reads("file", file);
+        if (!s->emit.empty()) {
+          files.writes_into("--emit", s->emit);
+          files.claim();
+          for (const std::string& name : emit_vectors(s->emit))
+            print_out("{}\n", (s->emit / name).string());
+          return 0;
+        }
+        if (s->files.empty())
+          throw Error(ErrorKind::usage, "no files: expected JSON vectors, or --emit FOLDER");
+        const DeviceOpener open = find_backend(s->common, model);
+        DeviceOptions options;
+        options.hardware = parse_hardware(s->common.hardware);
+        options.threads = s->common.thread_count();
+        int passed = 0, failed = 0, skipped = 0;
+        nlohmann::json results = nlohmann::json::array();
+        for (const auto& file : s->files) {
+          const std::unique_ptr<Device> device = open(options);
+          VectorResult r;
+          bool unsupported = false;
+          try {
+            r = run_vector_file(*device, file);
+          } catch (const Unsupported& e) {
+            // Neither right nor wrong: this hardware does not run it.
+            r.name = file.stem().string();
+            r.difference = e.what();
+            unsupported = true;
+          } catch (const Error& e) {
+            // A file that cannot be run is a failure of that file, not of those after it.
+            r.name = file.stem().string();
+            r.difference = e.what();
+          }
+          ++(r.passed ? passed : unsupported ? skipped : failed);
+          if (!s->common.json)
+            print_out("{} {}{}\n",
+                      r.passed      ? "ok  "
+                      : unsupported ? "skipped:"
+                                    : "FAIL",
+                      file.string(), r.passed ? "" : ": " + r.difference);
+          results.push_back({{"file", file.string()},
+                             {"name", r.name},
+                             {"op", r.op},
+                             {"passed", r.passed},
+                             {"skipped", unsupported},
+                             {"compared", r.compared},
+                             {"difference", r.difference}});
+        }
+        if (s->common.json) {
+          print_json(
+              {{"passed", passed}, {"failed", failed}, {"skipped", skipped}, {"results", results}});
+        } else {
+          print_out("{} passed, {} failed{}\n", passed, failed,
+                    skipped == 0 ? "" : fmt::format(", {} skipped", skipped));
+        }
+        if (failed != 0) return static_cast<int>(ErrorKind::mismatch);
+        return static_cast<int>(skipped == 0 ? ErrorKind{} : ErrorKind::unsupported);
+      }};
 }
 
 }  // namespace lastmile

@@ -79,6 +79,12 @@ std::uint32_t little_u32(std::span<const std::uint8_t> b) {
          (std::uint32_t{b[3]} << 24);
 }
 
+constexpr std::size_t kStreamed = 0xffffffff;
+
+void set_little_u32(std::vector<std::uint8_t>& b, std::size_t at, std::size_t value) {
+  for (std::size_t i = 0; i < 4; ++i) b[at + i] = static_cast<std::uint8_t>(value >> (8 * i));
+}
+
 bool tag(std::span<const std::uint8_t> bytes, std::size_t at, std::string_view text) {
   return bytes.size() >= at + text.size() &&
          std::memcmp(bytes.data() + at, text.data(), text.size()) == 0;
@@ -86,14 +92,24 @@ bool tag(std::span<const std::uint8_t> bytes, std::size_t at, std::string_view t
 
 // libsndfile reads a WAV whose data chunk is cut short as if it were shorter: look at the chunk
 // headers ourselves.
-void check_wav_length(std::span<const std::uint8_t> bytes, const std::string& name) {
+// A program that writes into a pipe cannot go back to the sizes: they are all ones, and the data
+// are the rest. Then the bytes with the sizes that they have, which the decoder wants, are
+// returned.
+std::vector<std::uint8_t> check_wav_length(std::span<const std::uint8_t> bytes,
+                                           const std::string& name) {
   for (std::size_t at = 12; at + 8 <= bytes.size();) {
     const std::size_t size = little_u32(bytes.subspan(at + 4));
     const std::size_t left = bytes.size() - at - 8;
     if (tag(bytes, at, "data")) {
+      if (size == kStreamed) {
+        std::vector<std::uint8_t> sized(bytes.begin(), bytes.end());
+        set_little_u32(sized, 4, bytes.size() - 8);
+        set_little_u32(sized, at + 4, left);
+        return sized;
+      }
       if (size > left)
         fail(name, fmt::format("data chunk: {} bytes, expected {}: truncated", left, size));
-      return;
+      return {};
     }
     if (size >= left) break;
     at += 8 + size + (size & 1);
@@ -117,7 +133,9 @@ std::vector<std::int16_t> decode_audio(std::span<const std::uint8_t> bytes, cons
   const bool wav = tag(bytes, 0, "RIFF") && tag(bytes, 8, "WAVE");
   if (!wav && !tag(bytes, 0, "fLaC"))
     fail(name, "no WAV or FLAC header, expected a 16-bit mono WAV or FLAC file");
-  if (wav) check_wav_length(bytes, name);
+  std::vector<std::uint8_t> sized;
+  if (wav) sized = check_wav_length(bytes, name);
+  if (!sized.empty()) bytes = sized;
   Memory memory;
   memory.input = bytes;
   SF_VIRTUAL_IO io = memory_io();

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <numeric>
 
 #include "sw/base/error.hpp"
@@ -111,6 +112,59 @@ Dataset select(const Dataset& data, std::span<const std::size_t> indices) {
   return out;
 }
 
+ImageSet select(const ImageSet& images, std::span<const std::size_t> indices) {
+  const auto elements = static_cast<std::size_t>(images.h) * static_cast<std::size_t>(images.w) *
+                        static_cast<std::size_t>(images.c);
+  ImageSet out = {
+      static_cast<int>(indices.size()), images.h, images.w, images.c, {}, {}, images.classes};
+  out.pixels.reserve(indices.size() * elements);
+  for (const std::size_t i : indices) {
+    check_range(i, 1, images.labels.size());
+    const auto first = images.pixels.begin() + static_cast<std::ptrdiff_t>(i * elements);
+    out.pixels.insert(out.pixels.end(), first, first + static_cast<std::ptrdiff_t>(elements));
+    out.labels.push_back(images.labels[i]);
+  }
+  return out;
+}
+
+std::vector<std::size_t> stratified_indices(std::span<const std::uint8_t> labels, std::size_t count,
+                                            std::uint64_t seed) {
+  check_range(0, count, labels.size());
+  std::array<std::vector<std::size_t>, kMaxClasses> of_class;
+  for (std::size_t i = 0; i < labels.size(); ++i) of_class[labels[i]].push_back(i);
+  // Whole examples of each class's share, then one more for the largest remainders. Products stay
+  // exact: both factors are far below 2^32.
+  std::array<std::size_t, kMaxClasses> take{}, rest{}, order{};
+  std::size_t left = count;
+  for (std::size_t k = 0; k < order.size(); ++k) {
+    order[k] = k;
+    if (labels.empty()) continue;
+    take[k] = of_class[k].size() * count / labels.size();
+    rest[k] = of_class[k].size() * count % labels.size();
+    left -= take[k];
+  }
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return rest[a] > rest[b]; });
+  for (std::size_t k = 0; k < left; ++k) ++take[order[k]];
+  std::vector<std::size_t> out;
+  for (std::size_t k = 0; k < of_class.size(); ++k) {
+    Rng(seed, k).shuffle(std::span(of_class[k]));
+    out.insert(out.end(), of_class[k].begin(),
+               of_class[k].begin() + static_cast<std::ptrdiff_t>(take[k]));
+  }
+  Rng(seed, kMaxClasses).shuffle(std::span(out));
+  return out;
+}
+
+std::vector<std::size_t> remaining_indices(std::size_t n, std::span<const std::size_t> taken) {
+  std::vector<bool> gone(n, false);
+  for (const std::size_t i : taken) gone[i] = true;
+  std::vector<std::size_t> out;
+  for (std::size_t i = 0; i < n; ++i)
+    if (!gone[i]) out.push_back(i);
+  return out;
+}
+
 std::vector<std::size_t> shuffled_indices(std::size_t n, std::uint64_t seed) {
   std::vector<std::size_t> indices(n);
   std::iota(indices.begin(), indices.end(), std::size_t{0});
@@ -126,6 +180,21 @@ Dataset of_group(const Dataset& data, int group) {
   std::vector<std::size_t> indices;
   for (std::size_t i = 0; i < data.group.size(); ++i)
     if (data.group[i] == group) indices.push_back(i);
+  return select(data, indices);
+}
+
+Dataset balanced(const Dataset& data, std::uint64_t seed) {
+  std::map<int, std::map<int, std::vector<std::size_t>>> cells;  // by group, then class
+  for (std::size_t i = 0; i < data.size(); ++i)
+    cells[data.group.empty() ? 0 : data.group[i]][data.y[i]].push_back(i);
+  std::vector<std::size_t> indices;
+  for (const auto& [group, classes] : cells) {
+    std::size_t most = 0;
+    for (const auto& [label, examples] : classes) most = std::max(most, examples.size());
+    for (const auto& [label, examples] : classes)
+      for (std::size_t i = 0; i < most; ++i) indices.push_back(examples[i % examples.size()]);
+  }
+  Rng(seed).shuffle(std::span(indices));
   return select(data, indices);
 }
 

@@ -55,13 +55,26 @@ void check(const Dataset& data, const std::string& name);
 
 // The examples at `indices`, in that order.
 [[nodiscard]] Dataset select(const Dataset& data, std::span<const std::size_t> indices);
+[[nodiscard]] ImageSet select(const ImageSet& images, std::span<const std::size_t> indices);
 
 // 0 .. n-1 in an order that depends on the seed alone.
 [[nodiscard]] std::vector<std::size_t> shuffled_indices(std::size_t n, std::uint64_t seed);
 [[nodiscard]] Dataset shuffled(const Dataset& data, std::uint64_t seed);
 
+// `count` of the examples, in random order: of every class the same share, to within one example.
+// Which ones depends on the labels and the seed alone. Error (input) if there are fewer.
+[[nodiscard]] std::vector<std::size_t> stratified_indices(std::span<const std::uint8_t> labels,
+                                                          std::size_t count, std::uint64_t seed);
+// Those of 0 .. n-1 that are not in `taken`, in order.
+[[nodiscard]] std::vector<std::size_t> remaining_indices(std::size_t n,
+                                                         std::span<const std::size_t> taken);
+
 // The examples whose group is `group`, in order.
 [[nodiscard]] Dataset of_group(const Dataset& data, int group);
+
+// Examples of rarer classes repeated until every class that has some has as many (of each group, if
+// there are any), in random order.
+[[nodiscard]] Dataset balanced(const Dataset& data, std::uint64_t seed);
 
 // Examples per class (classes entries).
 [[nodiscard]] std::vector<std::size_t> class_counts(const Dataset& data);

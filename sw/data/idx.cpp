@@ -175,14 +175,22 @@ std::optional<IdxFolder> find_idx_folder(const fs::path& folder) {
   const auto find = [&](std::initializer_list<std::string_view> parts,
                         std::initializer_list<std::string_view> types) -> fs::path {
     std::error_code ignored;
+    fs::path first;
     for (const std::string_view part : parts)
       for (const std::string_view type : types)
         for (const std::string_view sep : {"-", "."})
           for (const std::string_view gz : {"", ".gz"}) {
             auto path = folder / fmt::format("{}{}{}-ubyte{}", part, sep, type, gz);
-            if (fs::is_regular_file(path, ignored)) return path;
+            if (!fs::is_regular_file(path, ignored)) continue;
+            if (first.empty()) {
+              first = std::move(path);
+            } else if (read_file_maybe_gzip(first) != read_file_maybe_gzip(path)) {
+              fail(path.string(), fmt::format("its content differs from {}'s, expected one of the "
+                                              "two, or the same in both",
+                                              first.string()));
+            }
           }
-    return {};
+    return first;
   };
   IdxFolder out;
   out.train_images = find({"train-images"}, {"idx3", "idx4"});

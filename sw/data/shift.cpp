@@ -25,10 +25,11 @@ struct Field {
   std::string_view unit;
 };
 
-constexpr std::array<Field, 5> kFields{{
+constexpr std::array<Field, 6> kFields{{
     {"rotate", &Shift::rotate, -360, 360, "degrees"},
     {"blur", &Shift::blur, 0, 10, "pixels"},
     {"contrast", &Shift::contrast, 0, 10, "a factor"},
+    {"gain", &Shift::gain, 0, 10, "a factor"},
     {"brightness", &Shift::brightness, -1, 1, "of the range black to white"},
     {"noise", &Shift::noise, 0, 10, "of the range black to white"},
 }};
@@ -70,6 +71,8 @@ class Shifter {
       blur(x, false);
     }
     if (shift_.contrast != 1) contrast(x);
+    if (shift_.gain != 1)
+      for (auto& v : x) v = static_cast<float>(static_cast<double>(v) * shift_.gain);
     if (shift_.brightness != 0)
       for (auto& v : x) v = static_cast<float>(v + shift_.brightness);
     if (shift_.noise > 0) {
@@ -165,8 +168,8 @@ Shift parse_shift(std::string_view spec) {
     const auto field = std::find_if(kFields.begin(), kFields.end(),
                                     [&](const Field& f) { return f.name == name; });
     if (field == kFields.end())
-      fail(fmt::format("'{}' in '{}', expected rotate, blur, contrast, brightness or noise", name,
-                       item));
+      fail(fmt::format("'{}' in '{}', expected rotate, blur, contrast, gain, brightness or noise",
+                       name, item));
     if (equals == std::string_view::npos)
       fail(fmt::format("'{}' has no value, expected {}=NUMBER", item, name));
     if (std::exchange(seen[static_cast<std::size_t>(field - kFields.begin())], true))

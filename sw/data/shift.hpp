@@ -19,6 +19,7 @@ struct Shift {
       0;  // degrees, counter-clockwise, about the centre; bilinear, 0 outside; -360 to 360
   double blur = 0;        // standard deviation of a Gaussian in pixels, edges replicated; 0 to 10
   double contrast = 1;    // factor on the distance from the image's own mean (per channel); 0 to 10
+  double gain = 1;        // factor on every value; 0 to 10
   double brightness = 0;  // added; -1 to 1
   double noise = 0;       // standard deviation of Gaussian noise, added; 0 to 10
   friend bool operator==(const Shift&, const Shift&) = default;

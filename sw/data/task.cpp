@@ -26,9 +26,13 @@ constexpr std::uint64_t kGlyphTrainSeed = 0x676c797068730001U;
 constexpr std::uint64_t kGlyphTestSeed = 0x676c797068730002U;
 constexpr std::uint64_t kGlyphAdaptSeed = 0x676c797068730003U;
 constexpr std::uint64_t kTestShiftSeed = 0x7368696674000001U;
+constexpr std::uint64_t kSplitSeed = 0x73706c6974000001U;
+constexpr std::uint64_t kTestOrderSeed = 0x73706c6974000002U;
+constexpr std::uint64_t kBalanceSeed = 0x73706c6974000003U;
 constexpr std::uint64_t kChooseStream = 1;
 constexpr std::uint64_t kAdaptShiftStream = 2;
 constexpr std::uint64_t kSpeakerStream = 3;
+constexpr std::uint64_t kBalanceStream = 4;
 
 constexpr int kGlyphTrain = 10000;
 constexpr int kGlyphTest = 4000;
@@ -43,6 +47,9 @@ Shift task_shift(const TaskOptions& options, const char* usual) {
 // The last steps of both image tasks: the two shifted sets.
 void finish_images(Task& task, Dataset adapt, const Shift& shift, const TaskOptions& options) {
   task.shift = to_string(shift);
+  task.preprocessing = {false, task.pretrain.shape, task.class_names, {}, {}};
+  if (options.stored) require_same(*options.stored, task.preprocessing, options.origin);
+  task.input_range = ValueRange{0, 1};
   task.adapt = std::move(adapt);
   apply_shift(task.adapt, shift, sub_seed(options.seed, kAdaptShiftStream), options.threads);
   task.shifted_test = task.source_test;
@@ -53,6 +60,7 @@ Task load_glyphs(const TaskOptions& options) {
   Task task;
   task.kind = TaskKind::glyphs;
   task.name = "glyphs";
+  task.split = "drawn apart";
   const Shift shift = task_shift(options, "rotate=35,contrast=0.6,noise=0.1");
   const auto make = [&](int n, std::uint64_t seed) {
     return to_dataset(make_glyphs(n, seed, options.threads), options.threads);
@@ -67,22 +75,28 @@ Task load_glyphs(const TaskOptions& options) {
 Task load_idx(const TaskOptions& options, const IdxFolder& files) {
   Task task;
   task.kind = TaskKind::images;
+  task.split = "stratified by class";
   const Shift shift = task_shift(options, "rotate=25");
   IdxTask sets = read_idx_folder(files);
   const std::size_t n = sets.train.labels.size();
   const std::size_t train = std::min(kIdxTrain, n * 5 / 6);
   if (static_cast<std::size_t>(options.adapt) > n - train)
     usage(fmt::format(
-        "adapt: {} images, expected 1 to {} ({} has {}, the first {} are for pre-training)",
+        "adapt: {} images, expected 1 to {} ({} has {}, {} of them are for pre-training)",
         options.adapt, n - train, files.train_images.string(), n, train));
-  task.pretrain = to_dataset(slice(sets.train, 0, train), options.threads);
-  const Dataset rest = to_dataset(slice(sets.train, train, n - train), options.threads);
+  // Files may come sorted, by class or by who drew: every part is a sample of every class.
+  const std::vector<std::size_t> chosen = stratified_indices(sets.train.labels, train, kSplitSeed);
+  const ImageSet rest = select(sets.train, remaining_indices(n, chosen));
+  task.pretrain = to_dataset(select(sets.train, chosen), options.threads);
   sets.train = {};
-  task.source_test = to_dataset(sets.test, options.threads);
-  const auto order = shuffled_indices(rest.size(), sub_seed(options.seed, kChooseStream));
+  task.source_test =
+      to_dataset(select(sets.test, shuffled_indices(sets.test.labels.size(), kTestOrderSeed)),
+                 options.threads);
+  const ImageSet adapt =
+      select(rest, stratified_indices(rest.labels, static_cast<std::size_t>(options.adapt),
+                                      sub_seed(options.seed, kChooseStream)));
   for (int k = 0; k < task.pretrain.classes; ++k) task.class_names.push_back(std::to_string(k));
-  finish_images(task, select(rest, std::span(order).first(static_cast<std::size_t>(options.adapt))),
-                shift, options);
+  finish_images(task, to_dataset(adapt, options.threads), shift, options);
   return task;
 }
 
@@ -103,7 +117,10 @@ std::vector<bool> choose_adaptation(const std::vector<Cut>& cuts, const TaskOpti
   return chosen;
 }
 
-Task load_audio(const TaskOptions& options, const fs::path& index) {
+Task load_audio(const TaskOptions& given, const fs::path& index) {
+  TaskOptions options = given;
+  if (given.stored && given.stored->audio && !given.features_given)
+    options.features = given.stored->features;
   if (options.shift != "default" && !parse_shift(options.shift).none())
     usage(fmt::format(
         "shift: '{}' for the audio data of {}, expected none (its held-out speakers are the shift)",
@@ -121,6 +138,7 @@ Task load_audio(const TaskOptions& options, const fs::path& index) {
   Task task;
   task.kind = TaskKind::audio;
   task.shift = "speakers";
+  task.split = "index.csv; of each held-out speaker a part of every class";
   task.class_names = clips.list.class_names;
   std::set<std::string> held_out;
   for (const Cut& cut : cuts)
@@ -166,7 +184,11 @@ Task load_audio(const TaskOptions& options, const fs::path& index) {
   });
   task.pretrain.group.clear();
   task.source_test.group.clear();
-  const auto normalization = fit_normalization(task.pretrain);
+  task.preprocessing = {true, all.shape, task.class_names, options.features, {}};
+  if (options.stored) require_same(*options.stored, task.preprocessing, options.origin);
+  const Normalization normalization =
+      options.stored ? options.stored->normalization : fit_normalization(task.pretrain);
+  task.preprocessing.normalization = normalization;
   for (Dataset* d : {&task.pretrain, &task.source_test, &task.adapt, &task.shifted_test})
     normalize(*d, normalization);
   return task;
@@ -177,7 +199,11 @@ Task load_audio(const TaskOptions& options, const fs::path& index) {
 Task load_task(const TaskOptions& options) {
   if (options.adapt < 1 || options.adapt > 10'000'000)
     usage(fmt::format("adapt: {} examples, expected 1 to 10000000", options.adapt));
-  if (options.data.empty()) return load_glyphs(options);
+  if (options.data.empty()) {
+    Task task = load_glyphs(options);
+    task.preprocessing.seen = options.stored ? options.stored->seen : seen_of(task.pretrain.x);
+    return task;
+  }
   const std::string folder = options.data.string();
   std::error_code ec;
   if (!fs::exists(options.data, ec))
@@ -202,6 +228,12 @@ Task load_task(const TaskOptions& options) {
   Task task = idx ? load_idx(options, *idx) : load_audio(options, index);
   const fs::path clean = fs::absolute(options.data).lexically_normal();
   task.name = (clean.has_filename() ? clean : clean.parent_path()).filename().string();
+  task.preprocessing.seen = options.stored ? options.stored->seen : seen_of(task.pretrain.x);
+  if (options.balance) {
+    task.pretrain = balanced(task.pretrain, kBalanceSeed);
+    task.adapt = balanced(task.adapt, sub_seed(options.seed, kBalanceStream));
+    task.split += "; rare classes repeated";
+  }
   return task;
 }
 

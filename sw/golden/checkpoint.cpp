@@ -94,7 +94,7 @@ std::string shape_text(const std::vector<std::uint32_t>& shape) {
 }
 
 // Mark, version and checksum; what follows is the network's name.
-void read_prefix(Reader& in, std::span<const std::uint8_t> bytes) {
+std::uint32_t read_prefix(Reader& in, std::span<const std::uint8_t> bytes) {
   if (bytes.size() < kShortest || std::memcmp(bytes.data(), kMagic, sizeof kMagic) != 0) {
     in.fail(fmt::format("{} bytes without the mark LMFLOAT, expected a checkpoint of float weights",
                         bytes.size()));
@@ -102,8 +102,9 @@ void read_prefix(Reader& in, std::span<const std::uint8_t> bytes) {
   char magic[sizeof kMagic];
   in.raw(magic, sizeof magic, "mark");
   const auto version = in.value<std::uint32_t>("version");
-  if (version != kCheckpointVersion) {
-    in.fail(fmt::format("version is {}, expected {}", version, kCheckpointVersion));
+  if (version != kCheckpointVersion && version != kPreprocessedCheckpointVersion) {
+    in.fail(fmt::format("version is {}, expected {} or {}", version, kCheckpointVersion,
+                        kPreprocessedCheckpointVersion));
   }
   std::uint64_t stored = 0;
   std::memcpy(&stored, bytes.data() + bytes.size() - sizeof stored, sizeof stored);
@@ -112,6 +113,14 @@ void read_prefix(Reader& in, std::span<const std::uint8_t> bytes) {
     in.fail(fmt::format("checksum is {:016x}, expected {:016x}: the file is damaged or cut short",
                         stored, sum));
   }
+  return version;
+}
+
+std::string read_preprocessing(Reader& in, std::uint32_t version) {
+  if (version < kPreprocessedCheckpointVersion) return {};
+  std::string text = in.text("preprocessing");
+  if (text.empty()) in.fail("preprocessing is empty, expected some text in version 2");
+  return text;
 }
 
 void read_end(const Reader& in) {
@@ -159,15 +168,17 @@ std::vector<NamedTensor> named_tensors(const Network& network, FloatParams<float
 }
 
 std::vector<std::uint8_t> encode_checkpoint(const Network& network,
-                                            const FloatParams<float>& params) {
+                                            const FloatParams<float>& params,
+                                            const std::string& preprocessing) {
   check_params(network, params, fmt::format("weights of '{}'", network.name));
   FloatParams<float> copy = params;
   const std::vector<NamedTensor> slots = named_tensors(network, copy);
   Writer out;
   out.raw(kMagic, sizeof kMagic);
-  out.value(kCheckpointVersion);
+  out.value(preprocessing.empty() ? kCheckpointVersion : kPreprocessedCheckpointVersion);
   out.text(network.name);
   out.value(fingerprint(network));
+  if (!preprocessing.empty()) out.text(preprocessing);
   out.value(static_cast<std::uint32_t>(slots.size()));
   for (const NamedTensor& slot : slots) {
     out.text(slot.name);
@@ -182,7 +193,7 @@ std::vector<std::uint8_t> encode_checkpoint(const Network& network,
 FloatParams<float> decode_checkpoint(std::span<const std::uint8_t> bytes, const std::string& name,
                                      const Network& network) {
   Reader in(bytes, name);
-  read_prefix(in, bytes);
+  const std::uint32_t version = read_prefix(in, bytes);
   const std::string network_name = in.text("network name");
   if (network_name != network.name) {
     in.fail(fmt::format("weights of network '{}', expected '{}'", network_name, network.name));
@@ -195,6 +206,7 @@ FloatParams<float> decode_checkpoint(std::span<const std::uint8_t> bytes, const 
                     "number of classes or version of the network",
                     network_name, print, fingerprint(network)));
   }
+  static_cast<void>(read_preprocessing(in, version));
   FloatParams<float> params = zero_params<float>(network);
   const std::vector<NamedTensor> slots = named_tensors(network, params);
   const auto count = in.value<std::uint32_t>("number of tensors");
@@ -208,10 +220,11 @@ FloatParams<float> decode_checkpoint(std::span<const std::uint8_t> bytes, const 
 CheckpointContents describe_checkpoint(std::span<const std::uint8_t> bytes,
                                        const std::string& name) {
   Reader in(bytes, name);
-  read_prefix(in, bytes);
+  const std::uint32_t version = read_prefix(in, bytes);
   CheckpointContents out;
   out.network = in.text("network name");
   out.fingerprint = in.value<std::uint64_t>("fingerprint");
+  out.preprocessing = read_preprocessing(in, version);
   const auto count = in.value<std::uint32_t>("number of tensors");
   for (std::uint32_t i = 0; i < count; ++i) {
     CheckpointContents::Tensor t{in.text("tensor name"), {}};
@@ -235,8 +248,8 @@ CheckpointContents describe_checkpoint(std::span<const std::uint8_t> bytes,
 }
 
 void save_checkpoint(const std::filesystem::path& path, const Network& network,
-                     const FloatParams<float>& params) {
-  write_file_atomic(path, encode_checkpoint(network, params));
+                     const FloatParams<float>& params, const std::string& preprocessing) {
+  write_file_atomic(path, encode_checkpoint(network, params, preprocessing));
 }
 
 FloatParams<float> load_checkpoint(const std::filesystem::path& path, const Network& network) {

@@ -2,10 +2,13 @@
 // Float weights in a file. Little-endian, version 1:
 //
 //   8 bytes   "LMFLOAT" 0
-//   u32       version, 1
+//   u32       version, 1 or 2
 //   string    network name (u32 length, bytes)
 //   u64       fingerprint(network) of sw/graph/reader.hpp: shapes, wiring and batch norm must be
-//   the same on loading u32       number of tensors; then for each, in the order of layers and of
+//   the same on loading
+//   string    version 2 alone: what the network's input has to go through
+//             (sw/data/preprocessing.hpp)
+//   u32       number of tensors; then for each, in the order of layers and of
 //   LayerParams' members:
 //     string    "layer/tensor", such as "conv1/weights"
 //     u32       number of dimensions, then each as u32, in the layouts of sw/graph/network.hpp
@@ -25,7 +28,7 @@
 
 namespace lastmile {
 
-inline constexpr std::uint32_t kCheckpointVersion = 1;
+inline constexpr std::uint32_t kCheckpointVersion = 1, kPreprocessedCheckpointVersion = 2;
 
 // The tensors that a network has, in the file's order, and where they live in its parameters.
 struct NamedTensor {
@@ -38,8 +41,9 @@ struct NamedTensor {
 
 // Atomic and durable. Refuses (Error(input)) what check_params refuses, so that a file never holds
 // what cannot be loaded.
+// `preprocessing`: text that is kept; empty: none, as version 1.
 void save_checkpoint(const std::filesystem::path& path, const Network& network,
-                     const FloatParams<float>& params);
+                     const FloatParams<float>& params, const std::string& preprocessing = {});
 
 // Error(input) naming the file and what is wrong: magic, version, length, checksum, network,
 // tensor, shape, or an element that is not finite.
@@ -48,7 +52,8 @@ void save_checkpoint(const std::filesystem::path& path, const Network& network,
 
 // The same to and from bytes; `name` is what errors call them.
 [[nodiscard]] std::vector<std::uint8_t> encode_checkpoint(const Network& network,
-                                                          const FloatParams<float>& params);
+                                                          const FloatParams<float>& params,
+                                                          const std::string& preprocessing = {});
 [[nodiscard]] FloatParams<float> decode_checkpoint(std::span<const std::uint8_t> bytes,
                                                    const std::string& name, const Network& network);
 
@@ -61,6 +66,7 @@ struct CheckpointContents {
   };
   std::string network;
   std::uint64_t fingerprint = 0;
+  std::string preprocessing;  // empty: the file has none
   std::vector<Tensor> tensors;
 };
 [[nodiscard]] CheckpointContents describe_checkpoint(std::span<const std::uint8_t> bytes,

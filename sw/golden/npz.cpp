@@ -322,11 +322,11 @@ FloatParams<float> decode_weights(Bytes bytes, const std::string& name, const Ne
 }
 
 void save_weights(const std::filesystem::path& path, const Network& network,
-                  const FloatParams<float>& params) {
+                  const FloatParams<float>& params, const std::string& preprocessing) {
   if (path.extension() == ".npz")
     write_file_atomic(path, encode_weights(network, params));
   else
-    save_checkpoint(path, network, params);
+    save_checkpoint(path, network, params, preprocessing);
 }
 
 FloatParams<float> load_weights(const std::filesystem::path& path, const Network& network) {

@@ -39,8 +39,9 @@ struct NpyArray {
                                                 const std::string& name, const Network& network);
 
 // Weights in a file: .npz, or a checkpoint (sw/golden/checkpoint.hpp) under any other name.
+// `preprocessing`: kept in a checkpoint alone.
 void save_weights(const std::filesystem::path& path, const Network& network,
-                  const FloatParams<float>& params);
+                  const FloatParams<float>& params, const std::string& preprocessing = {});
 [[nodiscard]] FloatParams<float> load_weights(const std::filesystem::path& path,
                                               const Network& network);
 

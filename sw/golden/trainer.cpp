@@ -130,7 +130,7 @@ void BackpropTrainer<T>::update(FloatParams<T>& params, double rate) {
     // The sum of finite numbers may overflow, but then training has diverged too.
     const T sum = std::accumulate(ref.values.begin(), ref.values.end(), T{0});
     if (!std::isfinite(sum)) {
-      throw Error(ErrorKind::mismatch,
+      throw Error(ErrorKind::diverged,
                   fmt::format("training diverged at step {}: {} of layer '{}' are not finite; try "
                               "a smaller learning "
                               "rate than {}",
@@ -159,7 +159,7 @@ BatchLoss BackpropTrainer<T>::step(FloatParams<T>& params, std::span<const T> x,
   const double guess = std::log(static_cast<double>(backprop_.network().classes));
   if (!std::isfinite(loss.mean) || loss.mean > kDivergence * guess) {
     throw Error(
-        ErrorKind::mismatch,
+        ErrorKind::diverged,
         fmt::format(
             "training diverged at step {}: the loss is {}, expected at most {:.0f} (guessing costs "
             "{:.2f}); try a smaller learning rate than {}",

@@ -50,7 +50,7 @@ class BackpropTrainer {
  public:
   BackpropTrainer(const Network& network, const BackpropOptions& options, std::int64_t steps);
 
-  // One step on one batch. The loss returned was measured before the step. Error(mismatch) naming
+  // One step on one batch. The loss returned was measured before the step. Error(diverged) naming
   // the step when the loss or a weight is not finite any more or the loss exceeds 100 times that of
   // guessing: training has diverged.
   BatchLoss step(FloatParams<T>& params, std::span<const T> x,

@@ -45,6 +45,23 @@ void check_pad(const std::string& origin, const Layer& layer, const char* field,
               std::min<std::int64_t>(std::int64_t{kernel - 1} * dilation, kMaxDimension));
 }
 
+// Taps that are apart may all fall into padding although the window does not: such a pool would
+// have nothing to pool.
+void check_taps(const std::string& origin, const Layer& layer, const char* axis, int in, int out,
+                int kernel, int stride, int dilation, int before) {
+  if (dilation == 1) return;
+  for (int o = 0; o < out; ++o) {
+    const std::int64_t first = std::int64_t{o} * stride - before;
+    // The first tap inside, if one is: taps are at first, first + dilation, ...
+    const std::int64_t skip = first >= 0 ? 0 : (-first + dilation - 1) / dilation;
+    if (skip >= kernel || first + skip * dilation >= in)
+      fail(origin, layer,
+           fmt::format("{} {} of the output has no element inside the input: kernel {}, dilation "
+                       "{}, padding {}, expected less padding or dilation",
+                       axis, o, kernel, dilation, before));
+  }
+}
+
 void check_name(const std::string& origin, const Layer& layer, std::size_t index,
                 std::set<std::string>& names) {
   const auto fail_name = [&](const std::string& text) {
@@ -160,7 +177,7 @@ Shape output_shape(const Layer& l, const std::string& origin) {
                                      {"dilation width", l.dilation_w}}) {
     check_range(origin, l, field, value, 1, traits(l.op).window ? kMaxDimension : 1);
   }
-  if (!conv && (l.dilation_h != 1 || l.dilation_w != 1)) {
+  if ((!traits(l.op).window || traits(l.op).whole) && (l.dilation_h != 1 || l.dilation_w != 1)) {
     fail(origin, l,
          fmt::format("dilation is [{}, {}], expected [1, 1]", l.dilation_h, l.dilation_w));
   }
@@ -185,6 +202,11 @@ Shape output_shape(const Layer& l, const std::string& origin) {
                           l.pad_top, l.pad_bottom);
     out.w = window_output(origin, l, "width", l.in.w, l.kernel_w, l.stride_w, l.dilation_w,
                           l.pad_left, l.pad_right);
+    if (!conv) {
+      check_taps(origin, l, "row", l.in.h, out.h, l.kernel_h, l.stride_h, l.dilation_h, l.pad_top);
+      check_taps(origin, l, "column", l.in.w, out.w, l.kernel_w, l.stride_w, l.dilation_w,
+                 l.pad_left);
+    }
   }
   if (l.op == Op::conv2d) {
     check_range(origin, l, "groups", l.groups, 1, kMaxDimension);

@@ -296,6 +296,30 @@ void read_weights(Table& table, Layer& layer, int classes) {
   layer.bias = table.flag("bias", true);
 }
 
+// Padding behind the input that makes the last window, which begins inside, a whole one.
+int ceil_padding(int in, int kernel, int stride, int dilation, int before, int after) {
+  const std::int64_t reach = std::int64_t{kernel - 1} * dilation + 1;
+  const std::int64_t room = std::int64_t{in} + before + after - reach;
+  if (room < 0) return after;  // output_shape says what is wrong
+  std::int64_t last = (room + stride - 1) / stride;
+  if (last * stride >= std::int64_t{in} + before) --last;
+  return static_cast<int>(std::max<std::int64_t>(after, last * stride + reach - in - before));
+}
+
+void read_pool(Table& table, Layer& layer) {
+  if (table.flag("ceil_mode", false)) {
+    layer.pad_bottom = ceil_padding(layer.in.h, layer.kernel_h, layer.stride_h, layer.dilation_h,
+                                    layer.pad_top, layer.pad_bottom);
+    layer.pad_right = ceil_padding(layer.in.w, layer.kernel_w, layer.stride_w, layer.dilation_w,
+                                   layer.pad_left, layer.pad_right);
+  }
+  const bool padded = layer.pad_top + layer.pad_bottom + layer.pad_left + layer.pad_right != 0;
+  if (table.flag("count_include_pad", false) && layer.op == Op::average_pool2d && padded)
+    table.wrong("count_include_pad",
+                "false: the mean is over the elements inside the input; with padding in it, write "
+                "a depthwise_conv2d with weights of 1 / window");
+}
+
 void read_window(Table& table, Layer& layer) {
   const auto kernel = table.pair("kernel", kPairText);
   layer.kernel_h = kernel[0];
@@ -306,13 +330,14 @@ void read_window(Table& table, Layer& layer) {
   table.find("stride");
   layer.stride_h = stride[0];
   layer.stride_w = stride[1];
-  if (!pool && table.has("dilation")) {
+  if (table.has("dilation")) {
     const auto dilation = table.pair("dilation", kPairText);
     layer.dilation_h = dilation[0];
     layer.dilation_w = dilation[1];
   }
-  if (!pool) table.find("dilation");
+  table.find("dilation");
   read_padding(table, layer);
+  if (pool) read_pool(table, layer);
 }
 
 Layer read_layer(const toml::value& value, const std::string& file, const Network& network) {
@@ -477,7 +502,8 @@ std::string to_toml(const Network& network) {
     if (traits(l.op).window && !traits(l.op).whole) {
       text += fmt::format("kernel = [{}, {}]\nstride = [{}, {}]\n", l.kernel_h, l.kernel_w,
                           l.stride_h, l.stride_w);
-      if (conv) text += fmt::format("dilation = [{}, {}]\n", l.dilation_h, l.dilation_w);
+      if (conv || l.dilation_h != 1 || l.dilation_w != 1)
+        text += fmt::format("dilation = [{}, {}]\n", l.dilation_h, l.dilation_w);
       text += fmt::format("padding = [{}, {}, {}, {}]\n", l.pad_top, l.pad_bottom, l.pad_left,
                           l.pad_right);
     }

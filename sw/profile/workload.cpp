@@ -11,6 +11,7 @@
 #include "sw/golden/golden.hpp"
 #include "sw/import/model.hpp"
 #include "sw/quantizer/quantize.hpp"
+#include "sw/quantizer/rewrite.hpp"
 #include "sw/trainer/targets.hpp"
 
 namespace lastmile::profile {
@@ -90,15 +91,19 @@ QuantizedNetwork make_network(const Workload& w, WeightType type, std::uint64_t 
   const NetworkSource source = load_source(w.network, TaskShape{w.input, w.classes, false});
   const Network& network = source.network;
   if (source.integers) return *source.integers;
-  if (w.shapes_only) return shapes_only(network, type);
-  const FloatParams<float> params =
+  const Network folded = fold_network(network), plain = depthwise_groups(folded);
+  if (w.shapes_only) return shapes_only(weighted_head(plain), type);
+  const FloatParams<float> given =
       source.params ? *source.params : init_params<float>(network, seed);
+  const FloatParams<float> params =
+      weighted_head(plain, depthwise_groups(folded, fold_params(network, given)));
   std::vector<float> x(static_cast<std::size_t>(network.input.elements()) * kCalibrationExamples);
   Rng rng(seed);
   for (float& v : x) v = static_cast<float>(rng.uniform());
   QuantizeOptions options;
   options.weight_type = type;
-  return quantize(network, params, calibrate(Golden<float>(network, threads), params, x), options);
+  const Network headed = weighted_head(plain);
+  return quantize(headed, params, calibrate(Golden<float>(headed, threads), params, x), options);
 }
 
 const char* name_of(Variant variant) {

@@ -24,7 +24,8 @@ static_assert(std::endian::native == std::endian::little,
               "the file is written as it lies in memory");
 
 constexpr std::string_view kMagic = "LMQUANT\n";
-constexpr std::uint32_t kVersion = 1, kMixedVersion = 2, kStatisticsVersion = 3;
+constexpr std::uint32_t kVersion = 1, kMixedVersion = 2, kStatisticsVersion = 3,
+                        kPreprocessedVersion = 4;
 constexpr std::size_t kPrefix = 24;
 constexpr std::uint32_t kLargestHeader = 1U << 24;
 
@@ -73,6 +74,7 @@ json layer_json(const Layer& layer, const QuantizedLayer& q) {
 
 // The oldest version that has what the file needs.
 std::uint32_t version_of(const QuantizedNetwork& net) {
+  if (!net.preprocessing.empty()) return kPreprocessedVersion;
   std::uint32_t version = kVersion;
   for (std::size_t i = 0; i < net.layers.size(); ++i) {
     if (!net.layers[i].mean.empty()) return kStatisticsVersion;
@@ -135,6 +137,7 @@ class Reader {
     QuantizedNetwork net;
     const std::string toml = text(header, "network", "header");
     net.network = parse_network(toml, origin_ + ": header.network");
+    if (preprocessed_) net.preprocessing = text(header, "preprocessing", "header");
     net.weight_type = width(header, "header");
     net.input = quant(member(header, "input", "header"), "header.input");
     const json& layers = member(header, "layers", "header");
@@ -164,11 +167,12 @@ class Reader {
     if (std::memcmp(bytes_.data(), kMagic.data(), kMagic.size()) != 0)
       fail("magic", "something else", "LMQUANT, the mark of a quantized network");
     const auto version = value<std::uint32_t>(8);
-    if (version < kVersion || version > kStatisticsVersion)
+    if (version < kVersion || version > kPreprocessedVersion)
       fail("version", std::to_string(version),
-           fmt::format("{} to {}", kVersion, kStatisticsVersion));
+           fmt::format("{} to {}", kVersion, kPreprocessedVersion));
     mixed_ = version >= kMixedVersion;
-    statistics_ = version == kStatisticsVersion;
+    statistics_ = version >= kStatisticsVersion;
+    preprocessed_ = version >= kPreprocessedVersion;
     const auto size = value<std::uint32_t>(12);
     if (size > kLargestHeader || size > bytes_.size() - kPrefix)
       fail("header size", std::to_string(size),
@@ -357,7 +361,7 @@ class Reader {
   std::span<const std::uint8_t> bytes_;
   const std::string& origin_;
   std::size_t at_ = 0;
-  bool mixed_ = false, statistics_ = false;
+  bool mixed_ = false, statistics_ = false, preprocessed_ = false;
   json arrays_;
   std::size_t next_array_ = 0;
 };
@@ -373,16 +377,17 @@ std::vector<std::uint8_t> serialize(const QuantizedNetwork& net) {
   for (const Blob& b : blobs)
     arrays.push_back(
         {{"name", b.name}, {"count", b.count}, {"xxh64", fmt::format("{:016x}", xxh64(b.bytes))}});
-  const json header = {{"network", to_toml(net.network)},
-                       {"weight_type", name_of(net.weight_type)},
-                       {"input", quant_json(net.input)},
-                       {"layers", layers},
-                       {"logits",
-                        {{"scale", static_cast<double>(net.logits.scale)},
-                         {"clamp", {net.logits.act_min, net.logits.act_max}},
-                         {"loss_multiplier", net.logits.loss_multiplier},
-                         {"loss_shift", net.logits.loss_shift}}},
-                       {"arrays", arrays}};
+  json header = {{"network", to_toml(net.network)},
+                 {"weight_type", name_of(net.weight_type)},
+                 {"input", quant_json(net.input)},
+                 {"layers", layers},
+                 {"logits",
+                  {{"scale", static_cast<double>(net.logits.scale)},
+                   {"clamp", {net.logits.act_min, net.logits.act_max}},
+                   {"loss_multiplier", net.logits.loss_multiplier},
+                   {"loss_shift", net.logits.loss_shift}}},
+                 {"arrays", arrays}};
+  if (!net.preprocessing.empty()) header["preprocessing"] = net.preprocessing;
   const std::string text = header.dump();
   if (text.size() > kLargestHeader) {
     throw Error(ErrorKind::input,

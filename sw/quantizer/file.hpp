@@ -2,7 +2,7 @@
 // A quantized network as one file, written atomically.
 //
 //     bytes 0..7    "LMQUANT\n"
-//     bytes 8..11   version (1 to 3)         little-endian, as everything below
+//     bytes 8..11   version (1 to 4)         little-endian, as everything below
 //     bytes 12..15  bytes of the header
 //     bytes 16..23  XXH64 of the header
 //     header        JSON: the network as TOML, widths, scales, clamps, and for each array its
@@ -12,8 +12,9 @@
 //                   logits' requantization. Nothing follows.
 //
 // Version 2 has, in the header's layers, `weight_type` where it is not the network's, and
-// `constants` for a concat; version 3 also `statistics` (QuantizedLayer::mean). A network is
-// written as the oldest version that has all of it.
+// `constants` for a concat; version 3 also `statistics` (QuantizedLayer::mean); version 4 also
+// `preprocessing`, what the input has to go through. A network is written as the oldest version
+// that has all of it.
 #pragma once
 
 #include <cstdint>

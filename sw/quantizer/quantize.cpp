@@ -51,6 +51,7 @@ void check_options(const QuantizeOptions& o) {
   check("percentile", o.percentile, 50, 100);
   check("weight headroom", o.weight_headroom, 1, 1000);
   check("logit headroom", o.logit_headroom, 1, 1000);
+  check("range headroom", o.range_headroom, 1, 1000);
   if (o.channel_floor) check("channel floor", *o.channel_floor, 0, 1);
 }
 
@@ -124,6 +125,14 @@ std::vector<Requant> requant_table(const Layer& layer, std::span<const float> we
 }
 
 }  // namespace
+
+std::vector<float> trained_deviation(const LayerParams<float>& p) {
+  std::vector<float> out;
+  for (std::size_t c = 0; c < p.gamma.size(); ++c)
+    out.push_back(static_cast<float>(
+        std::abs(p.gamma[c]) * std::sqrt(p.variance[c] / (p.variance[c] + kBatchNormEpsilon))));
+  return out;
+}
 
 void TensorRange::widen(double magnitude) {
   if (bins_.empty()) {
@@ -353,9 +362,10 @@ QuantizedNetwork quantize(const Network& network, const FloatParams<float>& para
   out.weight_type = o.weight_type;
   const auto quant_of_range = [&](const TensorRange& r) {
     const TensorRange::Interval i = r.interval(o.method, o.percentile);
-    return choose_quant(i.low, i.high);
+    return choose_quant(i.low * o.range_headroom, i.high * o.range_headroom);
   };
-  out.input = quant_of_range(ranges.input);
+  out.input = o.input_range ? choose_quant(o.input_range->low, o.input_range->high)
+                            : quant_of_range(ranges.input);
   out.layers.resize(network.layers.size());
   choose_widths(o, out);
   for (std::size_t i = 0; i < out.layers.size(); ++i) {
@@ -380,11 +390,8 @@ QuantizedNetwork quantize(const Network& network, const FloatParams<float>& para
     q.requant = requant_table(layer, q.weight_scale, in.scale, q.out.scale);
     if (network.layers[i].batch_norm && static_cast<int>(i) != out.network.logits_layer()) {
       // What the batch norm made of the data that it was trained on.
-      const LayerParams<float>& p = params.layers[i];
-      q.mean = p.beta;
-      for (std::size_t c = 0; c < p.gamma.size(); ++c)
-        q.deviation.push_back(static_cast<float>(
-            std::abs(p.gamma[c]) * std::sqrt(p.variance[c] / (p.variance[c] + kBatchNormEpsilon))));
+      q.mean = params.layers[i].beta;
+      q.deviation = trained_deviation(params.layers[i]);
     }
   }
   const auto head = static_cast<std::size_t>(out.network.logits_layer());

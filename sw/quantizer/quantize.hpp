@@ -17,6 +17,8 @@ namespace lastmile {
 
 template <class T>
 class Golden;  // sw/golden/golden.hpp
+template <class T>
+struct LayerParams;  // sw/golden/params.hpp
 
 enum class CalibrationMethod {
   min_max,     // the extremes seen
@@ -70,6 +72,12 @@ struct QuantizeOptions {
   // Room for weights that will move: a channel's range is its largest weight times this.
   double weight_headroom = 1.25;
   double logit_headroom = 2.0;
+  // Room for activations that calibration has not seen: both ends of every range but that of an
+  // input whose type has one.
+  double range_headroom = 1.0;
+  // What the type of the network's input can hold, whatever calibration saw: bytes of a darker
+  // sample would else clip when it gets brighter.
+  std::optional<TensorRange::Interval> input_range;
   bool per_channel = true;  // false: one scale for all channels of a tensor, as in the seed paper
   // Smallest range of a channel as a fraction of the widest channel's range, so that channels that
   // start near zero can grow. Without a value: 1/8 (w16), 1/64 (w8).
@@ -82,6 +90,9 @@ struct QuantizeOptions {
 [[nodiscard]] QuantizedNetwork quantize(const Network& network, const FloatParams<float>& params,
                                         const CalibrationRanges& ranges,
                                         const QuantizeOptions& options = {});
+
+// Deviation of a layer's outputs, by channel, that batch norm made on the data it was trained on.
+[[nodiscard]] std::vector<float> trained_deviation(const LayerParams<float>& params);
 
 // factor > 0 as a normalized multiplier. Factors below 2^-41 become 2^-41: no accumulator makes
 // them 1. Error(input) naming `what` for a factor that is not finite and positive, or at least

@@ -95,6 +95,8 @@ struct QuantizedNetwork {
   WeightType weight_type = WeightType::w16;  // of the layers that do not state their own
   TensorQuant input;
   std::vector<QuantizedLayer> layers;  // one per layer of the network
+  // What the input has to go through (sw/data/preprocessing.hpp), as text; empty: not known.
+  std::string preprocessing = {};
   LogitQuant logits;  // requant empty: the network has no int16 logits (then it can be compiled
                       // without loss only)
 

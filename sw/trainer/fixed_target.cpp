@@ -2,6 +2,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
 #include <utility>
 
 #include "sw/base/error.hpp"
@@ -58,6 +61,38 @@ int frozen_prefix(const Network& network, std::span<const TensorTraining> traini
   return kNetworkInput;
 }
 
+std::vector<double> Accuracy::per_class() const {
+  const auto classes = static_cast<std::size_t>(std::lround(std::sqrt(confusion.size())));
+  std::vector<double> out(classes);
+  for (std::size_t k = 0; k < classes; ++k) {
+    const auto row = std::span(confusion).subspan(k * classes, classes);
+    const auto all = std::accumulate(row.begin(), row.end(), std::int64_t{0});
+    out[k] = all == 0 ? std::numeric_limits<double>::quiet_NaN()
+                      : 100.0 * static_cast<double>(row[k]) / static_cast<double>(all);
+  }
+  return out;
+}
+
+double Accuracy::balanced() const {
+  double sum = 0;
+  int seen = 0;
+  for (const double recall : per_class())
+    if (!std::isnan(recall)) sum += recall, ++seen;
+  return seen == 0 ? percent() : sum / seen;
+}
+
+void Accuracy::add(const Accuracy& other) {
+  const std::int64_t all = examples + other.examples;
+  if (all != 0)
+    loss =
+        (loss * static_cast<double>(examples) + other.loss * static_cast<double>(other.examples)) /
+        static_cast<double>(all);
+  correct += other.correct;
+  examples = all;
+  confusion.resize(std::max(confusion.size(), other.confusion.size()));
+  for (std::size_t i = 0; i < other.confusion.size(); ++i) confusion[i] += other.confusion[i];
+}
+
 Accuracy evaluate_fixed(const QuantizedNetwork& network, const Dataset& data,
                         const DeviceOpener& open, const FixedOptions& options) {
   const QuantizedData q = quantize_data(network, data);
@@ -65,7 +100,9 @@ Accuracy evaluate_fixed(const QuantizedNetwork& network, const Dataset& data,
   compile_options.batch = batch_for(options, q.size());
   const Session session =
       open_session(compile(network, options.hardware, compile_options), open, options.threads);
+  const auto classes = static_cast<std::size_t>(network.network.classes);
   Accuracy result;
+  result.confusion.resize(classes * classes);
   double loss = 0;
   const auto batch = static_cast<std::size_t>(compile_options.batch);
   for (std::size_t first = 0; first < q.size(); first += batch) {
@@ -78,6 +115,12 @@ Accuracy evaluate_fixed(const QuantizedNetwork& network, const Dataset& data,
     result.correct += r.correct;
     result.examples += r.examples;
     loss += r.mean_nats() * r.examples;
+    const std::vector<std::int16_t> logits = session->logits();
+    for (std::size_t i = 0; i < n; ++i) {
+      const auto row = logits.begin() + static_cast<std::ptrdiff_t>(i * classes);
+      const auto best = std::max_element(row, row + static_cast<std::ptrdiff_t>(classes));
+      ++result.confusion[q.y[first + i] * classes + static_cast<std::size_t>(best - row)];
+    }
   }
   if (result.examples != 0) result.loss = loss / static_cast<double>(result.examples);
   return result;

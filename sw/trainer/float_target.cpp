@@ -14,8 +14,18 @@ namespace lastmile {
 
 Accuracy evaluate_float(const Golden<float>& golden, const FloatParams<float>& params,
                         const Dataset& data) {
-  const BatchLoss r = golden.loss(params, data.x, data.y);
-  return {r.correct, static_cast<std::int64_t>(data.size()), r.mean};
+  const auto classes = static_cast<std::size_t>(golden.network().classes);
+  std::vector<float> logits(data.size() * classes);
+  golden.forward(params, data.x, logits);
+  const BatchLoss r = cross_entropy<float>(logits, data.y);
+  Accuracy a{r.correct, static_cast<std::int64_t>(data.size()), r.mean};
+  a.confusion.resize(classes * classes);
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    const auto first = logits.begin() + static_cast<std::ptrdiff_t>(i * classes);
+    const auto best = std::max_element(first, first + static_cast<std::ptrdiff_t>(classes));
+    ++a.confusion[data.y[i] * classes + static_cast<std::size_t>(best - first)];
+  }
+  return a;
 }
 
 std::int64_t loss_sum_of(double mean_nats, std::size_t examples) {

@@ -36,9 +36,17 @@ struct FixedOptions {
 struct Accuracy {
   std::int64_t correct = 0, examples = 0;
   double loss = 0;  // mean, nats
+  // Examples by label and prediction, classes x classes; empty where nobody counted.
+  std::vector<std::int64_t> confusion = {};
   [[nodiscard]] double percent() const {
     return examples == 0 ? 0 : 100.0 * static_cast<double>(correct) / static_cast<double>(examples);
   }
+  // Per cent of each class's examples that are right; NaN for a class without any.
+  [[nodiscard]] std::vector<double> per_class() const;
+  // Mean of that over the classes with examples: chance is 100 / classes whatever the mix is.
+  [[nodiscard]] double balanced() const;
+  // Both together; the loss weighs by examples.
+  void add(const Accuracy& other);
 };
 
 // Forward passes of a quantized network on a device; batches of any data set of its input shape.

@@ -381,6 +381,7 @@ Subject subject_of(const std::string& check) {
   if (one_of({"saturation"})) return Subject::saturation;
   if (one_of({"rmse over scale", "headroom", "stuck channels", "logit width"}))
     return Subject::range;
+  if (one_of({"not judged"})) return Subject::unjudged;
   if (one_of({"contract", "golden float32", "saturation counters"})) return Subject::agreement;
   return Subject::setting;
 }
@@ -390,6 +391,17 @@ int failure_status(const std::vector<Finding>& findings, bool strict) {
   for (const Finding& f : findings)
     if (f.level == Level::failure || strict) bits |= static_cast<int>(subject_of(f.check));
   return bits == 0 ? 0 : kFailureStatus + bits;
+}
+
+std::vector<Finding> judge_input(const TensorFit& input, const Thresholds& t) {
+  const double share = input.outside();
+  if (share <= t.saturation_warn) return {};
+  const bool fails = share > t.saturation_fail;
+  return {{fails ? Level::failure : Level::warning, "input", "saturation",
+           fmt::format("{:.2f} % of the values are outside of {:.4g} to {:.4g} (seen: {:.4g} to "
+                       "{:.4g}), expected at most {:.2f} %",
+                       100 * share, input.low, input.high, input.seen_low, input.seen_high,
+                       100 * (fails ? t.saturation_fail : t.saturation_warn))}};
 }
 
 std::vector<Finding> judge(const Network& folded, const FloatParams<float>& params,

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "sw/quantizer/fit.hpp"
 #include "sw/validate/layers.hpp"
 
 namespace lastmile {
@@ -40,11 +41,16 @@ enum class Subject {
   saturation = 4,  // "saturation"
   range = 8,       // "rmse over scale", "headroom", "stuck channels", "logit width"
   agreement = 16,  // "contract", "golden float32", "saturation counters": something is broken
+  unjudged = 64,   // "not judged": a part gave up, and the text says why
 };
 inline constexpr int kFailureStatus = 32;
 [[nodiscard]] Subject subject_of(const std::string& check);
 // 0 if nothing failed. strict: warnings count.
 [[nodiscard]] int failure_status(const std::vector<Finding>& findings, bool strict);
+
+// The network's input, which is no layer: at most one finding.
+[[nodiscard]] std::vector<Finding> judge_input(const TensorFit& input,
+                                               const Thresholds& thresholds);
 
 // Failures first, then worst first within a level.
 [[nodiscard]] std::vector<Finding> judge(const Network& folded, const FloatParams<float>& params,

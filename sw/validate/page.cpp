@@ -491,6 +491,10 @@ std::string validate_summary(const json& r) {
       r.at("examples").get<int>(), number(r.at("accuracy"), "float"),
       number(r.at("accuracy"), "fixed"), number(r.at("loss"), "float"),
       number(r.at("loss"), "fixed"));
+  if (r.contains("shifted"))
+    out += fmt::format("shifted domain: float {:.2f} %, fixed point {:.2f} %\n",
+                       number(r.at("shifted").at("accuracy"), "float"),
+                       number(r.at("shifted").at("accuracy"), "fixed"));
   out += finding_lines(r) + layer_lines(r);
   if (r.contains("signal")) out += signal_lines(r.at("signal"));
   if (r.contains("sweep")) out += sweep_lines(r.at("sweep"));
@@ -510,6 +514,10 @@ std::string validate_page(const json& r) {
                   text(r, "weight_type"), r.at("examples").get<int>(),
                   number(r.at("accuracy"), "float"), number(r.at("loss"), "float"),
                   number(r.at("accuracy"), "fixed"), number(r.at("loss"), "fixed")));
+  if (r.contains("shifted"))
+    page.paragraph(fmt::format("On the shifted test: float64 {:.2f} %, fixed point {:.2f} %.",
+                               number(r.at("shifted").at("accuracy"), "float"),
+                               number(r.at("shifted").at("accuracy"), "fixed")));
   std::vector<std::vector<std::string>> rows;
   for (const json& f : r.at("findings"))
     rows.push_back({text(f, "level"), text(f, "layer"), text(f, "check"), text(f, "text")});

@@ -7,13 +7,16 @@
 #include <chrono>
 #include <cmath>
 #include <ctime>
+#include <optional>
 #include <utility>
 
+#include "sw/app/ranges.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/base/json_text.hpp"
 #include "sw/golden/checkpoint.hpp"
 #include "sw/quantizer/file.hpp"
+#include "sw/validate/deployment.hpp"
 
 namespace lastmile {
 namespace {
@@ -193,6 +196,32 @@ json sweep_json(const SweepReport& r, const SweepOptions& o) {
 
 constexpr std::uint64_t kOrder = 0x6f72646572;
 
+// What a range must hold is what either domain shows.
+void share_ranges(LayerAnalysis& a, LayerAnalysis& b) {
+  for (std::size_t i = 0; i < a.golden_low.size(); ++i) {
+    a.golden_low[i] = b.golden_low[i] = std::min(a.golden_low[i], b.golden_low[i]);
+    a.golden_high[i] = b.golden_high[i] = std::max(a.golden_high[i], b.golden_high[i]);
+  }
+}
+
+// Findings of another domain, but those that were made before. Failures stay in front.
+void add_findings(std::vector<Finding>& to, const std::vector<Finding>& more,
+                  const std::string& domain) {
+  for (const Finding& f : more) {
+    const auto same = [&](const Finding& g) {
+      return g.layer == f.layer && g.check == f.check && g.level >= f.level;
+    };
+    if (std::any_of(to.begin(), to.end(), same)) continue;
+    Finding named = f;
+    if (!domain.empty()) named.text = domain + ": " + f.text;
+    const auto at = f.level == Level::failure
+                        ? std::find_if(to.begin(), to.end(),
+                                       [](const Finding& g) { return g.level != Level::failure; })
+                        : to.end();
+    to.insert(at, std::move(named));
+  }
+}
+
 // Large networks get fewer probes, so that time stays in bounds; the report has the numbers.
 void scale_effort(ValidateOptions& o, const Network& network) {
   const double cost = static_cast<double>(macs(network)) / 1e6;
@@ -240,11 +269,16 @@ Candidate load_candidate(const ValidateOptions& o, const Say& say,
                          const ProgressOptions& progress) {
   const RunOptions& run = o.run;
   Candidate s;
-  s.task = load_task(run.task);
+  TaskOptions given = run.task;
+  use_stored(given, run.checkpoint, say);
+  if (!o.quantized.empty()) use_stored(given, o.quantized, say);
+  s.task = load_task(given);
   // Recordings come sorted by word: a part of them must be a sample.
   for (Dataset* data : {&s.task.source_test, &s.task.shifted_test}) *data = shuffled(*data, kOrder);
-  s.pretrained = starting_point(s.task, load_source(run.network, shape_of(s.task)), run.checkpoint,
-                                run.pretrain, run.task.threads, say, progress);
+  s.pretrained =
+      prepared(starting_point(s.task, load_source(run.network, shape_of(s.task)), run.checkpoint,
+                              run.pretrain, run.task.threads, say, progress),
+               s.task, run.quantize, run.task.threads, say);
   const Network& network = s.pretrained.network;
   s.quantized = o.quantized.empty()
                     ? integers_of(s.pretrained, s.task, run.quantize, run.task.threads)
@@ -278,6 +312,47 @@ json finding_json(const Finding& f) {
           {"text", f.text}};
 }
 
+// Layers on the source and, where there is a shift, on the data that will be met; how the ranges
+// fit both; what is to be said of it.
+struct Comparison {
+  LayerAnalysis source;
+  std::optional<LayerAnalysis> met;
+  std::vector<TensorFit> source_fit, shifted_fit;
+  std::vector<Finding> findings;
+};
+
+Comparison compare_layers(const Candidate& s, const ValidateOptions& o, const DeviceOpener& open,
+                          const Say& say) {
+  const RunOptions& run = o.run;
+  const auto analyse = [&](const Dataset& data, const LayerOptions& options) {
+    return analyse_layers(s.folded, s.params, s.quantized, s.quantized, data, open, run.adapt.fixed,
+                          options);
+  };
+  const auto judged = [&](const LayerAnalysis& a) {
+    return judge(s.folded, s.params, s.quantized, a, o.thresholds);
+  };
+  Comparison c;
+  if (say) say("comparing layers");
+  c.source = analyse(s.task.source_test, o.layers);
+  if (s.task.shift != "none") {
+    if (say) say("comparing layers on the shifted domain");
+    LayerOptions shifted = o.layers;
+    shifted.sensitivity = false;
+    c.met = analyse(s.task.shifted_test, shifted);
+    share_ranges(c.source, *c.met);
+  }
+  c.findings = judged(c.source);
+  if (c.met) add_findings(c.findings, judged(*c.met), "shifted domain");
+  c.source_fit = range_fit_of(s.quantized, s.task.source_test, run.task.threads);
+  c.shifted_fit = range_fit_of(s.quantized, s.task.shifted_test, run.task.threads);
+  const Accuracy float_source =
+      evaluate_float(Golden<float>(s.folded, run.task.threads), s.params, s.task.source_test);
+  add_findings(c.findings, judge_data(s.task, float_source), "");
+  add_findings(c.findings, judge_input(c.source_fit.front(), o.thresholds), "");
+  add_findings(c.findings, judge_input(c.shifted_fit.front(), o.thresholds), "shifted domain");
+  return c;
+}
+
 // Findings that fail the validation, by name.
 json failed_json(const std::vector<Finding>& findings, bool strict) {
   json failed = json::array();
@@ -298,34 +373,40 @@ json worst_first_json(const LayerAnalysis& analysis) {
   return list_json(worst, [](const LayerReport* r) { return json(r->name); });
 }
 
-// The report without its parts on signal and widths.
-json analysis_json(const Candidate& s, const ValidateOptions& o, const LayerAnalysis& layers,
-                   const std::vector<Finding>& findings) {
-  return {{"schema", 1},
-          {"task", s.task.name},
-          {"shift", s.task.shift},
-          {"network", s.pretrained.network.name},
-          {"weight_type", name_of(s.quantized.weight_type)},
-          {"examples", layers.examples},
-          {"seed", o.run.adapt.forward.seed},
-          {"quick", o.quick},
-          {"strict", o.strict},
-          {"thresholds", thresholds_json(o.thresholds)},
-          {"accuracy",
-           {{"float", layers.float_accuracy},
-            {"fixed", layers.fixed_accuracy},
-            {"simulated", layers.simulated_accuracy}}},
-          {"loss",
-           {{"float", layers.float_loss},
-            {"fixed", layers.fixed_loss},
-            {"simulated", layers.simulated_loss}}},
-          {"saturation_counters",
-           {{"device", {layers.device_sat_low, layers.device_sat_high}},
-            {"counted", {layers.counted_sat_low, layers.counted_sat_high}}}},
-          {"findings", list_json(findings, finding_json)},
-          {"failed", failed_json(findings, o.strict)},
-          {"layers", list_json(layers.layers, layer_json)},
-          {"worst_first", worst_first_json(layers)}};
+// The report without its parts on signal and widths, and without its verdict.
+json analysis_json(const Candidate& s, const ValidateOptions& o, const Comparison& c) {
+  const LayerAnalysis& layers = c.source;
+  json r = {
+      {"schema", 1},
+      {"task", s.task.name},
+      {"shift", s.task.shift},
+      {"network", s.pretrained.network.name},
+      {"weight_type", name_of(s.quantized.weight_type)},
+      {"examples", layers.examples},
+      {"seed", o.run.adapt.forward.seed},
+      {"quick", o.quick},
+      {"strict", o.strict},
+      {"thresholds", thresholds_json(o.thresholds)},
+      {"accuracy",
+       {{"float", layers.float_accuracy},
+        {"fixed", layers.fixed_accuracy},
+        {"simulated", layers.simulated_accuracy}}},
+      {"loss",
+       {{"float", layers.float_loss},
+        {"fixed", layers.fixed_loss},
+        {"simulated", layers.simulated_loss}}},
+      {"saturation_counters",
+       {{"device", {layers.device_sat_low, layers.device_sat_high}},
+        {"counted", {layers.counted_sat_low, layers.counted_sat_high}}}},
+      {"range_fit", {{"source", fit_json(c.source_fit)}, {"shifted", fit_json(c.shifted_fit)}}},
+      {"layers", list_json(layers.layers, layer_json)},
+      {"worst_first", worst_first_json(layers)}};
+  if (c.met)
+    r["shifted"] = {
+        {"accuracy", {{"float", c.met->float_accuracy}, {"fixed", c.met->fixed_accuracy}}},
+        {"loss", {{"float", c.met->float_loss}, {"fixed", c.met->fixed_loss}}},
+        {"layers", list_json(c.met->layers, layer_json)}};
+  return r;
 }
 
 // The sweep starts from 16-bit weights, whatever the network has.
@@ -353,21 +434,28 @@ ValidateOutcome validate_network(const ValidateOptions& options, const DeviceOpe
   scale_effort(o, s.folded);
   const RunOptions& run = o.run;
 
-  if (say) say("comparing layers");
-  const LayerAnalysis layers = analyse_layers(s.folded, s.params, s.quantized, s.quantized,
-                                              s.task.source_test, open, run.adapt.fixed, o.layers);
-  const std::vector<Finding> findings =
-      judge(s.folded, s.params, s.quantized, layers, o.thresholds);
+  Comparison c = compare_layers(s, o, open, say);
+  std::vector<Finding>& findings = c.findings;
   ValidateOutcome out;
-  out.report = analysis_json(s, o, layers, findings);
+  out.report = analysis_json(s, o, c);
+  // A part that cannot be judged is a finding; what was found before it stays.
+  const auto part = [&](const char* name, const auto& make) {
+    try {
+      out.report[name] = make();
+    } catch (const Error& e) {
+      findings.push_back({Level::failure, "", "not judged", fmt::format("{}: {}", name, e.what())});
+    }
+  };
+  if (o.with_signal)
+    part("signal", [&] {
+      return signal_json(measure_signal(s.folded, s.params, s.quantized, s.task.adapt,
+                                        s.task.shifted_test, run.adapt, o.signal, open, say));
+    });
+  if (o.with_sweep) part("sweep", [&] { return swept_widths(s, o, say); });
+  out.report["findings"] = list_json(findings, finding_json);
+  out.report["failed"] = failed_json(findings, o.strict);
   out.status = failure_status(findings, o.strict);
   out.report["exit_status"] = out.status;
-
-  if (o.with_signal)
-    out.report["signal"] =
-        signal_json(measure_signal(s.folded, s.params, s.quantized, s.task.adapt,
-                                   s.task.shifted_test, run.adapt, o.signal, open, say));
-  if (o.with_sweep) out.report["sweep"] = swept_widths(s, o, say);
   // Of this process, all threads: what a busy machine does not change.
   out.report["cpu_seconds"] = static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
   out.report["seconds"] =

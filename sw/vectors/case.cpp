@@ -114,6 +114,57 @@ std::vector<std::int32_t> int32_tensor(const Node& tensor, std::int64_t low, std
   return {values.begin(), values.end()};
 }
 
+using Names = std::vector<std::string_view>;
+
+// A field that this reader does not know would be a field that it does not obey.
+void check_names(const Node& node, std::string_view prefix, const Names& known) {
+  for (const auto& [key, value] : node.at.items()) {
+    if (std::ranges::find(known, key) != known.end()) continue;
+    std::string expected;
+    if (key.ends_with("_offset"))
+      expected =
+          "zero points (input_zero_point is -input_offset, output_zero_point is "
+          "output_offset)";
+    for (const std::string_view name : known) {
+      if (key.ends_with("_offset")) break;
+      expected += fmt::format("{}{}", expected.empty() ? "one of: " : ", ", name);
+    }
+    node.fail(fmt::format("{}{}", prefix, key), Node::shown(value),
+              "no field of this name, but " + expected);
+  }
+}
+
+void append(Names& to, std::initializer_list<std::string_view> names) {
+  to.insert(to.end(), names.begin(), names.end());
+}
+
+// What `params` of an operator may hold.
+Names parameters_of(Op op) {
+  Names out = {"act_min", "act_max"};
+  const bool matrix = traits(op).weights;
+  if (matrix)
+    append(out, {"input_zero_point", "output_zero_point", "weight_zero_point", "weights_zero_point",
+                 "filter_zero_point", "kernel_zero_point", "multiplier", "output_multiplier",
+                 "shift", "output_shift", "groups"});
+  if (matrix || traits(op).window)
+    append(out, {"kernel_h", "kernel_w", "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h",
+                 "dilation_w", "out_h", "out_w"});
+  if (op == Op::add)
+    append(out, {"input1_multiplier", "input2_multiplier", "output_multiplier", "input1_shift",
+                 "input2_shift", "output_shift", "left_shift", "input1_zero_point",
+                 "input2_zero_point", "output_zero_point"});
+  if (op == Op::softmax) append(out, {"input_multiplier", "input_left_shift", "diff_min"});
+  return out;
+}
+
+// What describes a file and a layer beside its parameters.
+Names fields() {
+  return {"name",    "op",       "kind",   "requant", "weights_layout", "params",
+          "tensors", "input",    "input1", "input2",  "inputs",         "output",
+          "layers",  "expected", "source", "case",    "generator",      "licence",
+          "license", "defines",  "arrays", "comment"};
+}
+
 class Reader {
  public:
   Reader(const json& root, std::string file) : root_{root, std::move(file)} {}
@@ -293,6 +344,16 @@ class Reader {
     check_weight_zero_point(node);
     if (node.has("params") && !node.at.at("params").is_object())
       node.fail("params", Node::shown(node.at.at("params")), "an object");
+
+    Names own = fields();
+    const Names parameters = parameters_of(out.op);
+    own.insert(own.end(), parameters.begin(), parameters.end());
+    check_names(node, "", own);
+    if (node.has("params")) check_names(node.child("params"), "", parameters);
+    if (const auto given = tensors_of(node))
+      check_names(
+          *given, "",
+          {"input", "input1", "input2", "weights", "bias", "multiplier", "shift", "expected"});
 
     const bool matrix = traits(out.op).weights;
     out.inputs.push_back(operand(node, out.op == Op::add ? "input1" : "input", 0, index, so_far));

@@ -6,10 +6,17 @@
 #include <filesystem>
 #include <string>
 
+#include "sw/base/error.hpp"
 #include "sw/device/device.hpp"
 #include "sw/vectors/case.hpp"
 
 namespace lastmile {
+
+// A case that is in order, but beyond what this hardware runs: neither right nor wrong.
+class Unsupported : public Error {
+ public:
+  explicit Unsupported(const std::string& what) : Error(ErrorKind::unsupported, what) {}
+};
 
 struct VectorResult {
   std::string name;

@@ -309,9 +309,9 @@ class Suite:
             weights(f"{name}, old checksum", patched, "checksum")
             weights(f"{name}, right checksum", signed(patched), "conv1", "weight", "2", "nan" if name == "NaN"
                     else "inf")
-        weights("of a later version", signed(good[:8] + b"\2" + good[9:]), "version is 2, expected 1")
+        weights("of a later version", signed(good[:8] + b"\3" + good[9:]), "version is 3, expected 1 or 2")
         weights("of another network", self.read("other.lmc"), "'other', expected 'tiny'")
-        weights("of another input shape", self.read("snd.lmc"), "fingerprint")
+        weights("of another input shape", self.read("snd.lmc"), "audio", "images")
         self.bad("checkpoint: a folder", INPUT, ["img"], "quantize", *DATA, "--adapt-examples", 32, "--checkpoint",
                  "img", "--output", "x.lmq")
 
@@ -350,7 +350,7 @@ class Suite:
                               ("network", {"network": "name = 3"})):
             refused(f"header with a wrong {field}",
                     with_header(json.dumps({**parsed, **change}, separators=(",", ":")).encode()), field)
-        self.bad("quantized: of another input", INPUT, ["16x16x1|28x28x1", "12x12x1", "tiny"], "eval", "--network",
+        self.bad("quantized: of another input", INPUT, ["16 x 16 x 1", "12 x 12 x 1", "q.lmq"], "eval", "--network",
                  "tiny.toml", "--input", "q.lmq")
 
     def journals(self):
@@ -711,11 +711,46 @@ class Suite:
                            "rep/run.json"], new
         self.checks.case("run", experiment)
 
+    def deployment(self):
+        """Networks that meet other data than they were made for; hardware that does not run them."""
+        index = (self.dir / "snd/index.csv").read_text()
+        renumbered = "\n".join(line.replace(",0,no,", ",9,no,").replace(",1,yes,", ",0,yes,")
+                               .replace(",9,no,", ",1,no,")
+                               for line in index.splitlines()) + "\n"
+        for command in (["eval", "--input", "snd.lmc"], ["eval", "--input", "snd.lmq"],
+                        ["quantize", "--checkpoint", "snd.lmc", "--output", "new.lmq"]):
+            self.bad_file(f"renumbered classes: {' '.join(command[::2])}", "snd/index.csv", renumbered.encode(), INPUT,
+                          ["snd.lm", "class 0 'no'", "'yes'"], *command, "--network", "tiny.toml", "--data", "snd")
+            self.bad(f"other features: {' '.join(command[::2])}", INPUT, ["snd.lm", "logmel", "mfcc"], *command,
+                     "--network", "tiny.toml", "--data", "snd", "--features", "mfcc")
+        # What the hardware does not run is refused before an epoch of these would take hours.
+        (self.dir / "wide-window.toml").write_text(
+            TINY.replace("filters = 4", "filters = 600", 1).replace("kernel = 3", "kernel = 5", 2))
+        self.bad("network too wide for its scratchpad", INPUT, ["conv2", "ACT_BYTES is 4096"], "pretrain", "--data",
+                 "img", "--network", "wide-window.toml", "--adapt-examples", 32, "--epochs", 100000, "--hardware",
+                 "act_bytes=4096", "--output", "new.lmc", "--quiet")
+
+        def balanced():
+            found = self.p.json("eval", *DATA, "--adapt-examples", 32, "--input", "q.lmq", cwd=self.dir)["source"]
+            rows = [sum(row) for row in found["confusion"]]
+            assert sum(rows) == found["examples"], found
+            assert sum(row[i] for i, row in enumerate(found["confusion"])) == found["correct"], found
+            recalls = [v for v in found["per_class"] if v is not None]
+            assert abs(sum(recalls) / len(recalls) - found["balanced"]) < 1e-9, found
+        self.checks.case("eval: per class", balanced)
+
+        def rescaled():
+            r = self.p.ok("rescale", *DATA, "--adapt-examples", 32, "--input", "q.lmq", "--output", "wide.lmq",
+                          cwd=self.dir)
+            assert "wide.lmq" in r, r
+            self.p.ok("eval", *DATA, "--adapt-examples", 32, "--input", "wide.lmq", "--quiet", cwd=self.dir)
+        self.checks.case("rescale", rescaled)
+
     def all(self):
         self.prepare()
         for group in (self.usage, self.data_sets, self.networks, self.checkpoints, self.quantized, self.journals,
                       self.writing, self.vectors,
-                      self.output):
+                      self.output, self.deployment):
             group()
         self.checks.finish()
 

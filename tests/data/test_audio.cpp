@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doctest/doctest.h>
 
+#include <cstring>
 #include <string>
 
 #include "sw/base/io.hpp"
@@ -227,4 +228,16 @@ TEST_CASE("data: clips are cut out, short ones centred, and cuts beyond a file r
   CHECK(read().find("line 2: samples 9000000000000 to") != std::string::npos);
   list("c.wav,91,10,0,no,x,train\nb.flac,3,6,1,yes,y,test\n");
   CHECK(read().find("c.wav: cannot open") != std::string::npos);
+}
+
+TEST_CASE("data: a WAV from a stream, whose sizes nobody knew, is whole") {
+  const lastmile::testing::TempDir dir;
+  std::vector<std::int16_t> samples;
+  for (int i = 0; i < 300; ++i) samples.push_back(static_cast<std::int16_t>(97 * i));
+  lastmile::write_audio(dir / "a.wav", samples);
+  std::vector<std::uint8_t> bytes = lastmile::read_file(dir / "a.wav");
+  std::size_t data = 12;
+  while (std::memcmp(bytes.data() + data, "data", 4) != 0) ++data;
+  for (std::size_t i = 0; i < 4; ++i) bytes[4 + i] = bytes[data + 4 + i] = 0xff;
+  CHECK(lastmile::decode_audio(bytes, "a.wav", 16000) == samples);
 }

@@ -78,6 +78,24 @@ TEST_CASE("data: slices, selections, groups and shuffles keep examples whole") {
   CHECK(part.labels == std::vector<std::uint8_t>{1, 0});
 }
 
+TEST_CASE("data: balancing repeats rare classes, group by group, and loses no example") {
+  Dataset d;
+  d.shape = {1, 1, 1};
+  d.classes = 3;
+  // Group 0: five of class 0, one of class 1; group 1: two of class 2.
+  for (const auto& [y, group] :
+       {std::pair{0, 0}, {0, 0}, {1, 0}, {0, 0}, {0, 0}, {0, 0}, {2, 1}, {2, 1}}) {
+    d.x.push_back(static_cast<float>(d.y.size()));
+    d.y.push_back(static_cast<std::uint8_t>(y));
+    d.group.push_back(group);
+  }
+  const Dataset b = lastmile::balanced(d, 1);
+  CHECK(lastmile::class_counts(b) == std::vector<std::size_t>{5, 5, 2});
+  CHECK(lastmile::class_counts(lastmile::of_group(b, 1)) == std::vector<std::size_t>{0, 0, 2});
+  for (const float v : d.x) CHECK(std::count(b.x.begin(), b.x.end(), v) > 0);
+  lastmile::check(b, "balanced");
+}
+
 TEST_CASE("data: a data set that contradicts itself is named") {
   const auto broken = [](auto change) {
     auto d = numbered(6);

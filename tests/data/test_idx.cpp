@@ -182,3 +182,17 @@ TEST_CASE("data: Fashion-MNIST is read as published") {
   for (const auto y : test.labels) ++counts[y];
   for (const int count : counts) CHECK(count == 1000);
 }
+
+TEST_CASE("data: a raw file and a compressed one of other content are not chosen between") {
+  const TempDir dir;
+  for (const char* part : {"train", "t10k"}) {
+    lastmile::write_idx_images(dir / (std::string(part) + "-images-idx3-ubyte"), small_set(4));
+    lastmile::write_idx_labels(dir / (std::string(part) + "-labels-idx1-ubyte"),
+                               small_set(4).labels);
+  }
+  lastmile::write_idx_images(dir / "train-images-idx3-ubyte.gz", small_set(4));
+  CHECK(lastmile::find_idx_folder(dir.path())->train_images == dir / "train-images-idx3-ubyte");
+  lastmile::write_idx_images(dir / "train-images-idx3-ubyte.gz", small_set(6));
+  const std::string text = error_of([&] { (void)lastmile::find_idx_folder(dir.path()); });
+  CHECK(text.find("train-images-idx3-ubyte.gz: its content differs from") != std::string::npos);
+}

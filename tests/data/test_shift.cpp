@@ -44,7 +44,7 @@ std::string shift_error(const char* spec) {
 
 TEST_CASE("data: a shift is read from its text and written back") {
   const Shift s = lastmile::parse_shift(" rotate=25, contrast = 0.6 ,noise=0.1,blur=1.0");
-  CHECK(s == Shift{25, 1, 0.6, 0, 0.1});
+  CHECK(s == Shift{25, 1, 0.6, 1, 0, 0.1});
   CHECK(lastmile::to_string(s) == "rotate=25,blur=1,contrast=0.6,noise=0.1");
   CHECK(lastmile::parse_shift(lastmile::to_string(s)) == s);
   CHECK(lastmile::parse_shift("").none());
@@ -55,7 +55,7 @@ TEST_CASE("data: a shift is read from its text and written back") {
 
 TEST_CASE("data: a wrong shift says which item, what is wrong and what was expected") {
   CHECK(shift_error("rotat=3") ==
-        "shift: 'rotat' in 'rotat=3', expected rotate, blur, contrast, brightness or noise");
+        "shift: 'rotat' in 'rotat=3', expected rotate, blur, contrast, gain, brightness or noise");
   CHECK(shift_error("rotate") == "shift: 'rotate' has no value, expected rotate=NUMBER");
   CHECK(shift_error("rotate=") == "shift: rotate = '', expected a number");
   CHECK(shift_error("rotate=2x") == "shift: rotate = '2x', expected a number");

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
+#include <set>
 #include <string>
 
 #include "sw/base/io.hpp"
@@ -62,10 +64,13 @@ void write_audio_set(const TempDir& dir) {
   lastmile::write_file_atomic(dir / "index.csv", std::string_view(index));
 }
 
-void write_image_set(const TempDir& dir) {
+// 60 images, no two alike, of two classes that alternate or come one after the other.
+void write_image_set(const TempDir& dir, bool sorted = false) {
   lastmile::ImageSet set{60, 4, 4, 1, {}, {}, 2};
-  for (int i = 0; i < 60 * 16; ++i) set.pixels.push_back(static_cast<std::uint8_t>(i));
-  for (int i = 0; i < 60; ++i) set.labels.push_back(static_cast<std::uint8_t>(i % 2));
+  for (int i = 0; i < 60 * 16; ++i)
+    set.pixels.push_back(static_cast<std::uint8_t>(i % 16 == 0 ? i / 16 : i));
+  for (int i = 0; i < 60; ++i)
+    set.labels.push_back(static_cast<std::uint8_t>(sorted ? i / 30 : i % 2));
   lastmile::write_idx_images(dir / "train-images-idx3-ubyte.gz", set);
   lastmile::write_idx_labels(dir / "train-labels-idx1-ubyte.gz", set.labels);
   lastmile::write_idx_images(dir / "t10k-images-idx3-ubyte", set);
@@ -120,21 +125,63 @@ TEST_CASE("data: an image folder is split into pre-training, adaptation and test
   CHECK(t.source_test.size() == 60);
   CHECK(t.adapt.size() == 6);
   CHECK(t.class_names == std::vector<std::string>{"0", "1"});
-  // Pre-training images are the first 50; adaptation images are different ones of the last 10.
-  CHECK(t.pretrain.example(49)[0] == static_cast<float>(49 * 16 % 256) / 255.0F);
-  std::vector<float> firsts;
-  for (std::size_t i = 0; i < 6; ++i) {
-    const float first = t.adapt.example(i)[0];
-    bool found = false;
-    for (int k = 50; k < 60; ++k) found |= first == static_cast<float>(k * 16 % 256) / 255.0F;
-    CHECK(found);
-    CHECK(std::count(firsts.begin(), firsts.end(), first) == 0);
-    firsts.push_back(first);
-  }
+  // The same share of both classes everywhere, and no image on both sides.
+  CHECK(lastmile::class_counts(t.pretrain) == std::vector<std::size_t>{25, 25});
+  CHECK(lastmile::class_counts(t.adapt) == std::vector<std::size_t>{3, 3});
+  for (std::size_t i = 0; i < t.adapt.size(); ++i)
+    for (std::size_t k = 0; k < t.pretrain.size(); ++k)
+      CHECK_FALSE(std::ranges::equal(t.adapt.example(i), t.pretrain.example(k)));
+  // Another seed: other images to adapt on, the same ones to pre-train on.
+  o.seed = 2;
+  CHECK(load_task(o).adapt.x != t.adapt.x);
+  CHECK(load_task(o).pretrain.x == t.pretrain.x);
+  o.seed = 1;
   o.shift = "default";
   CHECK(load_task(o).shift == "rotate=25");
   o.adapt = 11;
   CHECK(task_error(o).find("adapt: 11 images, expected 1 to 10 (") == 0);
+}
+
+TEST_CASE("data: a file sorted by class is split into samples of every class") {
+  const TempDir dir;
+  write_image_set(dir, true);
+  TaskOptions o;
+  o.data = dir.path();
+  o.adapt = 4;
+  o.shift = "none";
+  const Task t = load_task(o);
+  CHECK(lastmile::class_counts(t.pretrain) == std::vector<std::size_t>{25, 25});
+  CHECK(lastmile::class_counts(t.adapt) == std::vector<std::size_t>{2, 2});
+  // A part of the test is a sample too: curves look at its first examples only.
+  const auto head = lastmile::class_counts(lastmile::slice(t.source_test, 0, 20));
+  CHECK(head[0] > 3);
+  CHECK(head[1] > 3);
+}
+
+TEST_CASE("data: a stratified choice has every class in its share, to one example") {
+  const char* text = std::getenv("LASTMILE_SEED");
+  const std::uint64_t seed = text != nullptr ? std::strtoull(text, nullptr, 10) : 20260418;
+  MESSAGE("LASTMILE_SEED=" << seed);
+  lastmile::Rng rng(seed);
+  for (int round = 0; round < 200; ++round) {
+    CAPTURE(round);
+    std::vector<std::uint8_t> labels(1 + rng.below(300));
+    const std::uint64_t classes = 1 + rng.below(9);
+    for (auto& y : labels) y = static_cast<std::uint8_t>(rng.below(classes) * rng.below(2));
+    const std::size_t count = rng.below(labels.size() + 1);
+    const auto chosen = lastmile::stratified_indices(labels, count, rng.next());
+    CHECK(chosen.size() == count);
+    CHECK(std::set(chosen.begin(), chosen.end()).size() == count);
+    for (std::size_t k = 0; k < classes; ++k) {
+      const auto is = [&](std::size_t i) { return labels[i] == k; };
+      const auto all = std::count(labels.begin(), labels.end(), k);
+      const double share = static_cast<double>(all) * static_cast<double>(count) /
+                           static_cast<double>(labels.size());
+      CHECK(std::abs(static_cast<double>(std::ranges::count_if(chosen, is)) - share) < 1);
+    }
+    const auto rest = lastmile::remaining_indices(labels.size(), chosen);
+    CHECK(rest.size() + count == labels.size());
+  }
 }
 
 TEST_CASE("data: an audio folder gives features and held-out speakers") {
@@ -191,6 +238,37 @@ TEST_CASE("data: an audio folder gives features and held-out speakers") {
   o.features.rate = 8000;
   o.features.high_hz = 4000;
   CHECK(task_error(o).find("a.flac: sample rate: 16000 Hz, expected 8000") != std::string::npos);
+}
+
+TEST_CASE("data: a network's normalization is used, whatever clips the folder has to train on") {
+  const TempDir dir;
+  write_audio_set(dir);
+  TaskOptions o;
+  o.data = dir.path();
+  const Task first = load_task(o);
+  // Without ann's clips the folder would be normalized otherwise.
+  auto text = lastmile::read_text_file(dir / "index.csv");
+  for (auto at = text.find("ann,train"); at != std::string::npos; at = text.find("ann,train", at)) {
+    const auto begin = text.rfind('\n', at) + 1;
+    text.erase(begin, text.find('\n', at) + 1 - begin);
+    at = begin;
+  }
+  lastmile::write_file_atomic(dir / "index.csv", std::string_view(text));
+  CHECK(load_task(o).source_test.x != first.source_test.x);
+  o.stored = first.preprocessing;
+  o.origin = "q.lmq";
+  CHECK(load_task(o).source_test.x == first.source_test.x);
+  // The stored features are taken, unless others are asked for.
+  o.features.hop = 100;
+  CHECK(load_task(o).source_test.x == first.source_test.x);
+  o.features_given = true;
+  CHECK(task_error(o).find("q.lmq: it was made for feature setting hop 320") == 0);
+  o.features_given = false;
+  // Renumbered classes.
+  for (std::size_t at = 0; (at = text.find(",1600,", at)) != std::string::npos; at += 6)
+    text[at + 6] = text[at + 6] == '0' ? '1' : '0';
+  lastmile::write_file_atomic(dir / "index.csv", std::string_view(text));
+  CHECK(task_error(o).find("q.lmq: it was made for class 0 'low', but the data have 'high'") == 0);
 }
 
 TEST_CASE("data: a speaker who is held out may not be trained on") {

@@ -97,3 +97,20 @@ TEST_CASE("golden: a checkpoint names what does not fit") {
   CHECK_THROWS_WITH_AS((void)encode_checkpoint(net, params),
                        doctest::Contains("layer 'conv': gamma[0] is inf"), Error);
 }
+
+TEST_CASE("golden: a checkpoint keeps what its data have to go through, and old ones lack it") {
+  const Network net = operator_cases().front();
+  const auto params = random_params<float>(net, 1);
+  const auto old = encode_checkpoint(net, params);
+  const auto with = encode_checkpoint(net, params, "{\"kind\":\"images\"}");
+  CHECK(old[8] == 1);
+  CHECK(with[8] == 2);
+  CHECK(describe_checkpoint(old, "t").preprocessing.empty());
+  CHECK(describe_checkpoint(with, "t").preprocessing == "{\"kind\":\"images\"}");
+  CHECK(decode_checkpoint(with, "t", net).layers.front().weights ==
+        decode_checkpoint(old, "t", net).layers.front().weights);
+  // Version 2 says so for a reason.
+  std::vector<std::uint8_t> bad = old;
+  bad[8] = 2;
+  CHECK(!refusal(sealed(bad), net).empty());
+}

@@ -258,3 +258,40 @@ TEST_CASE(
   CHECK_THROWS_WITH_AS(check_network(n, "made"),
                        doctest::Contains("input 5 is not an earlier layer"), Error);
 }
+
+TEST_CASE("graph: pools have dilation and ceil_mode, and say what they do not have") {
+  const auto pool = [](const std::string& op, const std::string& fields) {
+    return kHead + "[[layer]]\nname = \"p\"\nop = \"" + op + "\"\n" + fields + kTail;
+  };
+  const auto layer = [&](const std::string& fields) {
+    const Network n = parse_network(pool("max_pool2d", fields), "n");
+    CHECK(parse_network(to_toml(n), "again") == n);
+    return n.layers[0];
+  };
+  const auto refused = [&](const std::string& op, const std::string& fields) {
+    try {
+      static_cast<void>(parse_network(pool(op, fields), "n"));
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  // The input is 8 x 8.
+  CHECK(layer("kernel = 2\nstride = 1\ndilation = 3\n").out.h == 5);
+  CHECK(layer("kernel = 3\nstride = 2\n").out.h == 3);
+  const Layer up = layer("kernel = 3\nstride = 2\nceil_mode = true\n");
+  CHECK(up.out.h == 4);
+  CHECK(up.pad_bottom == 1);
+  // No window begins behind the input: 8 = 2 * 3 + 2.
+  CHECK(layer("kernel = 2\nstride = 3\nceil_mode = true\n").pad_bottom == 0);
+  CHECK(layer("kernel = 1\nstride = 7\nceil_mode = true\n").out.h == 2);
+  CHECK(layer("kernel = 1\nstride = 9\nceil_mode = true\n").out.h == 1);
+  CHECK(layer("kernel = 2\ncount_include_pad = true\n").out.h == 4);
+  CHECK(refused("average_pool2d", "kernel = 3\npadding = \"same\"\ncount_include_pad = true\n")
+            .find("depthwise_conv2d") != std::string::npos);
+  // Taps at -7 and 8: both outside.
+  CHECK(refused("max_pool2d",
+                "kernel = [2, 1]\nstride = 1\ndilation = [15, 1]\npadding = [7, 8, 0, 0]\n")
+            .find("no element inside the input") != std::string::npos);
+  CHECK(refused("global_average_pool", "dilation = 2\n").find("dilation") != std::string::npos);
+}

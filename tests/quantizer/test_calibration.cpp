@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "sw/quantizer/fit.hpp"
 #include "tests/quantizer/cases.hpp"
 
 using namespace lastmile;
@@ -100,4 +101,61 @@ TEST_CASE("quantizer: calibration refuses what is not finite and names the tenso
   const std::vector<float> short_input(7);
   CHECK(mentions(error_of([&] { (void)calibrate(Golden<float>(net), params, short_input); }),
                  {"7", "60"}));
+}
+
+TEST_CASE("quantizer: an input whose type has a range keeps it, whatever calibration saw") {
+  const Network net = operator_cases().front();
+  const auto params = random_params<float>(net, test_seed());
+  std::vector<float> dark = random_values<float>(net, 8, test_seed() + 1);
+  for (float& v : dark) v = std::abs(v) / 100;
+  const CalibrationRanges ranges = calibrate(Golden<float>(net), params, dark);
+  QuantizeOptions o;
+  const QuantizedNetwork seen = quantize(net, params, ranges, o);
+  o.input_range = {0, 1};
+  const QuantizedNetwork whole = quantize(net, params, ranges, o);
+  CHECK(whole.input == TensorQuant{1.0F / 255, -128});
+  CHECK(seen.input.scale < whole.input.scale);
+  // Bytes come through as they are.
+  for (int b = 0; b < 256; ++b) {
+    const std::vector<float> x = {static_cast<float>(b) / 255.0F};
+    std::vector<std::int8_t> q(1);
+    quantize_activations(x, whole.input, q);
+    CHECK(q[0] == b - 128);
+  }
+  // A brighter example is outside of what was seen, and inside of the type.
+  std::vector<float> bright(static_cast<std::size_t>(net.input.elements()), 1.0F);
+  CHECK(range_fit(seen, bright).front().above == 1);
+  CHECK(range_fit(whole, bright).front().above == 0);
+}
+
+TEST_CASE("quantizer: ranges have the headroom asked for, and what is outside of them is counted") {
+  const Network net = operator_cases().front();
+  const auto params = random_params<float>(net, test_seed());
+  const auto x = random_values<float>(net, 16, test_seed() + 1);
+  const CalibrationRanges ranges = calibrate(Golden<float>(net), params, x);
+  QuantizeOptions o;
+  const QuantizedNetwork tight = quantize(net, params, ranges, o);
+  o.range_headroom = 2;
+  const QuantizedNetwork wide = quantize(net, params, ranges, o);
+  CHECK(wide.layers[0].out.scale == doctest::Approx(2 * tight.layers[0].out.scale));
+  // Inputs three times as large leave the tight range; the share is that of the values.
+  std::vector<float> large = x;
+  for (float& v : large) v *= 3;
+  const TensorFit fit = range_fit(tight, large).front();
+  std::size_t outside = 0;
+  for (const float v : large) {
+    std::vector<std::int8_t> q(1);
+    quantize_activations(std::span(&v, 1), tight.input, q);
+    const double back = static_cast<double>(tight.input.scale) * (q[0] - tight.input.zero_point);
+    outside +=
+        std::abs(back - static_cast<double>(v)) > 0.5001 * static_cast<double>(tight.input.scale)
+            ? 1
+            : 0;
+  }
+  CHECK(outside > 0);
+  CHECK(fit.outside() ==
+        doctest::Approx(static_cast<double>(outside) / static_cast<double>(large.size())));
+  for (const TensorFit& f : range_fit(wide, x)) CHECK(f.outside() == 0);
+  o.range_headroom = 0.5;
+  CHECK(mentions(error_of([&] { (void)quantize(net, params, ranges, o); }), {"range headroom"}));
 }

@@ -64,9 +64,9 @@ TEST_CASE("quantizer: errors of a file name the field") {
   bad[0] = 'X';
   CHECK(mentions(error_of([&] { (void)parse_quantized(bad, "q"); }), {"magic"}));
   bad = bytes;
-  bad[8] = 4;
+  bad[8] = 5;
   CHECK(mentions(error_of([&] { (void)parse_quantized(bad, "q"); }),
-                 {"version is 4", "expected 1 to 3"}));
+                 {"version is 5", "expected 1 to 4"}));
   bad = bytes;
   bad.back() ^= 1;
   CHECK(
@@ -134,4 +134,15 @@ TEST_CASE("quantizer: a concat of inputs whose scales do not fit is refused by n
       layer_text("c", "concat", "inputs = [\"a\", \"b\"]");
   CHECK(mentions(error_of([&] { (void)quantize_random(make_network("n", "[2, 2, 2]", text), 3); }),
                  {"layer 'c'", "gain * scale of input 1"}));
+}
+
+TEST_CASE("quantizer: a file keeps what its data have to go through, and old ones lack it") {
+  QuantizedNetwork q = quantize_random(operator_cases().front(), test_seed());
+  const auto old = serialize(q);
+  CHECK(old[8] == 1);
+  CHECK(parse_quantized(old, "t").preprocessing.empty());
+  q.preprocessing = "{\"kind\":\"images\"}";
+  const auto with = serialize(q);
+  CHECK(with[8] == 4);
+  CHECK(parse_quantized(with, "t") == q);
 }

@@ -267,4 +267,21 @@ TEST_CASE("validate: thresholds decide between silence, warning and failure") {
                        [](const Finding& a, const Finding& b) { return a.level > b.level; }));
 }
 
+TEST_CASE("validate: values outside of the input's range are a finding, by how many they are") {
+  TensorFit fit{.name = "input", .low = 0, .high = 1, .seen_high = 3};
+  const Thresholds t;
+  CHECK(judge_input(fit, t).empty());
+  fit.above = 0.005;
+  CHECK(judge_input(fit, t).at(0).level == Level::warning);
+  fit.below = 0.01;
+  CHECK(judge_input(fit, t).at(0).level == Level::failure);
+  CHECK(failure_status(judge_input(fit, t), false) == 36);
+}
+
+TEST_CASE("validate: a part that cannot be judged leaves the other verdicts as they are") {
+  const std::vector<Finding> all = {{Level::failure, "", "accuracy", ""},
+                                    {Level::failure, "", "not judged", "signal: why"}};
+  CHECK(failure_status(all, false) == 32 + 2 + 64);
+}
+
 }  // namespace lastmile

@@ -203,7 +203,14 @@ TEST_CASE("vectors: what cannot be run is refused by file, layer and field") {
   CHECK(mentions(changed(conv, "/params/stride_h", 0), {"stride_h", "0", "1..255"}));
   CHECK(mentions(changed(conv, "/params/groups", 2), {"weights shape"}));
   CHECK(mentions(changed(conv, "/params/act_max", -129), {"act_max"}));
-  CHECK(mentions(changed(conv, "/tensors/expected/shape", {3, 1, 3, 3}), {"passed"}));
+  CHECK(mentions(changed(conv, "/tensors/expected/shape", {3, 1, 3, 3}),
+                 {"expected", "[3, 1, 3, 3]", "[1, 3, 3, 3]"}));
+  CHECK(mentions(changed(conv, "/tensors/expected/shape", {3, 3, 3}), {"passed"}));
+  CHECK(mentions(changed(conv, "/tensors/expected/shape", {9, 3}), {"expected", "[9, 3]"}));
+  CHECK(mentions(changed(conv, "/params/nonsense", 3), {"nonsense", "stride_h"}));
+  CHECK(mentions(changed(conv, "/params/input_offset", 128), {"input_offset", "zero_point"}));
+  CHECK(mentions(changed(conv, "/tensors/filter", 128), {"filter", "weights"}));
+  CHECK(mentions(changed(conv, "/paramz", 128), {"paramz"}));
   CHECK(mentions(changed(conv, "/params/out_h", 2), {"expected", "27 elements", "18"}));
   json no_output = conv;
   no_output["tensors"].erase("expected");
@@ -229,6 +236,39 @@ TEST_CASE("vectors: what cannot be run is refused by file, layer and field") {
   } catch (const Error& e) {
     CHECK(mentions(e.what(), {"case.json", "memory", "256"}));
   }
+}
+
+TEST_CASE("vectors: what this hardware cannot run is not supported, rather than wrong") {
+  const auto kind = [](const json& text, const spec::HardwareParams& hw) {
+    const auto device =
+        open_model({.hardware = hw, .memory_bytes = 1 << 24, .threads = 1, .extra = {}});
+    try {
+      static_cast<void>(
+          run_vector_case(*device, parse_vector_case(text.dump(), "c.json"), "c.json"));
+    } catch (const Error& e) {
+      CHECK(mentions(e.what(), {"c.json"}));
+      return e.kind();
+    }
+    return ErrorKind{};
+  };
+  const auto zeros = [](std::vector<std::int64_t> shape) {
+    std::int64_t n = 1;
+    for (const std::int64_t e : shape) n *= e;
+    return json{{"dtype", "int8"},
+                {"shape", shape},
+                {"data", std::vector<int>(static_cast<std::size_t>(n))}};
+  };
+  json softmax = {
+      {"op", "softmax"},
+      {"params", {{"input_multiplier", 1 << 30}, {"input_left_shift", 20}, {"diff_min", -100}}},
+      {"tensors", {{"input", zeros({1, 4096})}, {"expected", zeros({1, 4096})}}}};
+  CHECK(kind(softmax, {}) == ErrorKind::unsupported);
+  // A window that no scratchpad holds.
+  json pool = {
+      {"op", "average_pool2d"},
+      {"params", {{"kernel_h", 17}, {"kernel_w", 17}}},
+      {"tensors", {{"input", zeros({1, 17, 17, 512})}, {"expected", zeros({1, 1, 1, 512})}}}};
+  CHECK(kind(pool, {}) == ErrorKind::unsupported);
 }
 
 TEST_CASE("vectors: emitted scalar vectors follow the formulas and are the same every time") {
