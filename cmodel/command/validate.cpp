@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cmodel/command/validate.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace lastmile::npu {
@@ -64,6 +65,21 @@ bool pack_ok(const Descriptor& d, const spec::HardwareParams& hw, Opcode op) {
   return U{d.row_pitch} * d.dilation_h % rows == U{d.kernel_w} * d.in_c % rows;
 }
 
+// Elements of one row of the tensor at w_addr; 0: the command has none.
+U weight_row_elements(const Descriptor& d) {
+  const U k = U{d.kernel_h} * d.kernel_w * d.cin_group;
+  switch (d.op()) {
+    case Opcode::conv2d_:
+      return d.has(spec::kFlagWTransposed) ? d.out_c : k;
+    case Opcode::depthwise_:
+      return d.out_c;
+    case Opcode::update_:
+      return d.in_c;
+    default:
+      return 0;
+  }
+}
+
 Fault check_shape(const Descriptor& d, const spec::HardwareParams& hw, Opcode op) {
   const U taps = U{d.kernel_h} * d.kernel_w;
   if (op == Opcode::conv2d_ &&
@@ -72,15 +88,11 @@ Fault check_shape(const Descriptor& d, const spec::HardwareParams& hw, Opcode op
     return shape_fault(ShapeRule::groups_);
   if (op == Opcode::depthwise_ && U{d.in_c} * d.cout_group != d.out_c)
     return shape_fault(ShapeRule::groups_);
-  U row_elements = 0;
   switch (op) {
     case Opcode::conv2d_:
-      row_elements = taps * d.cin_group;
-      if (row_elements > spec::kMaxK) return shape_fault(ShapeRule::k_);
-      if (d.has(spec::kFlagWTransposed)) row_elements = d.out_c;
+      if (taps * d.cin_group > spec::kMaxK) return shape_fault(ShapeRule::k_);
       break;
     case Opcode::depthwise_:
-      row_elements = d.out_c;
       if (taps > spec::kMaxK) return shape_fault(ShapeRule::k_);
       break;
     case Opcode::pool_:
@@ -89,12 +101,10 @@ Fault check_shape(const Descriptor& d, const spec::HardwareParams& hw, Opcode op
     case Opcode::softmax_:
       if (d.in_c > spec::kSoftmaxClasses) return shape_fault(ShapeRule::k_);
       break;
-    case Opcode::update_:
-      row_elements = d.in_c;
-      break;
     default:
       break;
   }
+  const U row_elements = weight_row_elements(d);
   if (row_elements * weight_bytes(d) > d.w_pitch && row_elements != 0)
     return shape_fault(ShapeRule::pitch_);
   if (uses_tiles(op) && d.out_pitch != 0 &&
@@ -124,6 +134,37 @@ Fault check_tiles(const Descriptor& d, const spec::HardwareParams& hw, Opcode op
       Wide{d.tile_n} * rows * d.row_pitch > static_cast<U>(hw.act_bytes))
     return {Error::tile_, static_cast<std::uint32_t>(spec::TileRule::bytes_)};
   return {};
+}
+
+// One behind the last row (column) of the image that a tile reads; 0: all of them lie in the
+// padding. outputs, tile: positions along the axis, of the command and of a tile.
+U end_of_axis(U outputs, U tile, U stride, U kernel, U dilation, U pad, U extent) {
+  for (U first = (outputs - 1) / tile * tile;; first -= tile) {
+    const U count = std::min(tile, outputs - first);
+    const auto begin = static_cast<std::int64_t>(first * stride) - static_cast<std::int64_t>(pad);
+    const std::int64_t end =
+        std::min(begin + static_cast<std::int64_t>(region_extent(count, stride, kernel, dilation)),
+                 static_cast<std::int64_t>(extent));
+    if (std::max<std::int64_t>(begin, 0) < end) return static_cast<U>(end);
+    if (first == 0) return 0;
+  }
+}
+
+// Bytes of a region up to the last one that the command touches: rows and columns that only the
+// padding covers or that no window reaches are not read, nor is the pitch behind the last row.
+Wide reach(const Descriptor& d, const Region& r) {
+  if (r.field == Field::in_addr && uses_tiles(d.op())) {
+    const U rows =
+        end_of_axis(d.out_h, d.tile_h, d.stride_h, d.kernel_h, d.dilation_h, d.pad_top, d.in_h);
+    const U columns =
+        end_of_axis(d.out_w, d.tile_w, d.stride_w, d.kernel_w, d.dilation_w, d.pad_left, d.in_w);
+    if (rows == 0 || columns == 0) return 0;
+    const Wide row = (Wide{d.n} - 1) * d.in_h + rows - 1;
+    return (row * d.in_w + columns) * d.in_c;
+  }
+  if (r.field == Field::w_addr)
+    return r.bytes - d.w_pitch + weight_row_elements(d) * weight_bytes(d);
+  return r.bytes;
 }
 
 }  // namespace
@@ -277,7 +318,9 @@ Fault validate_command(const Descriptor& d, const RegisterFile& regs,
 
 Fault check_memory(const Descriptor& resolved, std::uint64_t memory_bytes) {
   for (const Region& r : regions(resolved)) {
-    if (r.used && r.address + r.bytes > memory_bytes) {
+    if (!r.used || r.address + r.bytes <= memory_bytes) continue;
+    const Wide touched = reach(resolved, r);
+    if (touched != 0 && r.address + touched > memory_bytes) {
       return {r.write ? Error::bus_write_ : Error::bus_read_, static_cast<std::uint32_t>(r.engine)};
     }
   }

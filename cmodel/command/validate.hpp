@@ -19,8 +19,9 @@ namespace lastmile::npu {
 [[nodiscard]] Fault validate_command(const spec::Descriptor& d, const RegisterFile& regs,
                                      const spec::HardwareParams& hw, spec::Descriptor& resolved);
 
-// What the bus answers to a valid command whose regions do not exist in a memory of `memory_bytes`:
-// BUS_READ or BUS_WRITE with the engine. The model tells before anything is touched.
+// What the bus answers to a valid command that touches bytes which a memory of `memory_bytes` does
+// not have: BUS_READ or BUS_WRITE with the engine. The model tells before anything is touched. What
+// a region holds and no tile reads need not exist.
 [[nodiscard]] Fault check_memory(const spec::Descriptor& resolved, std::uint64_t memory_bytes);
 
 // One byte range a command uses.

@@ -93,11 +93,13 @@ void Depthwise::spread(const Memory& memory, const spec::Descriptor& d, const Bl
         inside ? (block.image * d.in_h + static_cast<std::uint64_t>(y)) * d.in_w +
                      static_cast<std::uint64_t>(left + first)
                : 0;
-    kernels_.spread_row(format_, memory.int8(d.in_addr + pixel * d.in_c + panel.first), d.in_c,
-                        panel.count, static_cast<std::size_t>(columns),
-                        inside ? static_cast<std::size_t>(first) : 0,
-                        inside ? static_cast<std::size_t>(last) : 0, d.dilation_w, d.in_zp,
-                        part.scratch.data(), to);
+    const std::uint64_t address = d.in_addr + pixel * d.in_c;
+    const std::uint64_t count =
+        inside ? memory.existing(address, d.in_c, static_cast<std::uint64_t>(last - first)) : 0;
+    const auto begin = static_cast<std::size_t>(count != 0 ? first : 0);
+    kernels_.spread_row(format_, memory.int8(address + panel.first), d.in_c, panel.count,
+                        static_cast<std::size_t>(columns), begin, begin + count, d.dilation_w,
+                        d.in_zp, part.scratch.data(), to);
   }
 }
 

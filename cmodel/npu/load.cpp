@@ -40,11 +40,13 @@ void load_region(const Memory& memory, const spec::Descriptor& d, const BlockPla
       }
       const std::uint64_t pixel = (image * d.in_h + static_cast<std::uint64_t>(y)) * d.in_w +
                                   static_cast<std::uint64_t>(left + first);
-      const std::int8_t* from = memory.int8(d.in_addr + pixel * d.in_c);
-      const auto inside = static_cast<std::uint64_t>(last - first);
+      const std::uint64_t address = d.in_addr + pixel * d.in_c;
+      const std::uint64_t inside =
+          memory.existing(address, d.in_c, static_cast<std::uint64_t>(last - first));
+      const std::int64_t behind = first + static_cast<std::int64_t>(inside);
       std::fill_n(to, first * channels, padding);
-      convert(from, to + first * channels, inside * d.in_c);
-      std::fill_n(to + last * channels, (columns - last) * channels, padding);
+      if (inside != 0) convert(memory.int8(address), to + first * channels, inside * d.in_c);
+      std::fill_n(to + behind * channels, (columns - behind) * channels, padding);
     }
   }
   std::fill_n(to, kReadBehind, padding);

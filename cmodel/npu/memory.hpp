@@ -4,6 +4,7 @@
 // do not check again.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -26,6 +27,12 @@ class Memory {
   }
   [[nodiscard]] std::int8_t* int8(std::uint64_t address) {
     return reinterpret_cast<std::int8_t*>(bytes_.data() + address);
+  }
+  // How many of `count` records of `bytes` bytes that follow each other from `address` on exist.
+  // A command may name rows of its input that no tile reads; those need not exist.
+  [[nodiscard]] std::uint64_t existing(std::uint64_t address, std::uint64_t bytes,
+                                       std::uint64_t count) const {
+    return address >= size() ? 0 : std::min(count, (size() - address) / bytes);
   }
   template <class T>
   [[nodiscard]] T load(std::uint64_t address) const {

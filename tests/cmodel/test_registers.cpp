@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <stdexcept>
@@ -265,6 +266,64 @@ TEST_CASE(
   std::memcpy(m.memory.data() + kMemory - 192, words.data(), 192);
   CHECK(bench::run(m.npu) ==
         Outcome{Error::bus_read_, static_cast<std::uint32_t>(spec::Engine::fetch_), 1});
+}
+
+TEST_CASE("cmodel: only what a command reads has to exist") {
+  const auto engine = [](spec::Engine e) { return static_cast<std::uint32_t>(e); };
+  for (const Opcode op : {Opcode::conv2d_, Opcode::depthwise_, Opcode::pool_}) {
+    CAPTURE(static_cast<int>(op));
+    // Windows of one row and column at 0 and 3 of a 5 x 5 image: row and column 4 are not reached
+    // by tiles of one position.
+    Descriptor d = valid(op);
+    d.n = 1;
+    d.in_h = d.in_w = 5, d.out_h = d.out_w = 2;
+    d.kernel_h = d.kernel_w = 1, d.stride_h = d.stride_w = 3;
+    d.pad_top = d.pad_left = 0;
+    d.tile_h = d.tile_w = 1, d.row_pitch = 16;
+    const std::uint32_t reach = ((3 * 5) + 4) * 8;  // bytes up to pixel 3, 3
+    const auto result = [&](std::uint32_t in_addr, Outcome expected) {
+      Machine m;
+      m.npu.write_register(reg::kMemLimit, 0xffffffff);
+      std::fill(m.memory.begin(), m.memory.end(), std::byte{0});
+      for (std::uint32_t i = 0; i < reach && in_addr + i < kMemory; ++i)
+        m.memory[in_addr + i] = static_cast<std::byte>(i % 100);
+      for (std::uint32_t i = 0; i < 8 * 64; ++i)
+        m.memory[d.w_addr + i] = static_cast<std::byte>(i % 5);
+      for (std::uint32_t i = 0; i < 8 * 8; i += 8) m.memory[d.rq_addr + i + 3] = std::byte{0x40};
+      Descriptor at = d;
+      at.in_addr = in_addr;
+      CHECK(m({at}) == expected);
+      const auto first = m.memory.begin() + d.out_addr;
+      return std::vector<std::byte>(first, first + 4 * 8);
+    };
+    const Outcome good{Error::none_, 0, 0};
+    const Outcome missing{Error::bus_read_,
+                          engine(op == Opcode::pool_ ? spec::traits(op).load : spec::Engine::load_),
+                          0};
+    const auto inside = result(0x1000, good);
+    CHECK(std::ranges::count(inside, inside.front()) < 32);
+    CHECK(result(kMemory - reach, good) == inside);
+    result(kMemory - reach + 1, missing);
+    // A third row and column of windows lies in the padding: it reads nothing more.
+    d.out_h = d.out_w = 3;
+    const auto padded = result(0x1000, good);
+    CHECK(result(kMemory - reach, good) == padded);
+    // One tile reads all between its first and its last window, as far as the image goes.
+    d.tile_h = d.tile_w = 3, d.row_pitch = 64;
+    result(kMemory - reach, missing);
+    CHECK(result(kMemory - 5 * 5 * 8, good) == padded);
+    // Nothing but padding: the image may be anywhere.
+    d.out_h = d.out_w = d.tile_h = d.tile_w = 1, d.row_pitch = 16, d.pad_left = 1;
+    result(0x10000000, good);
+  }
+  Machine m;
+  m.npu.write_register(reg::kMemLimit, 0xffffffff);
+  Descriptor update = valid(Opcode::update_);
+  update.w_pitch = 192;
+  update.w_addr = kMemory - 7 * 192 - 64;
+  CHECK(m({update}).code == Error::none_);
+  update.w_addr += 64;
+  CHECK(m({update}) == Outcome{Error::bus_read_, engine(spec::Engine::update_), 0});
 }
 
 TEST_CASE("cmodel: queues end at their count, at END, at the first error") {

@@ -105,14 +105,19 @@ struct Queue {
   std::vector<spec::Descriptor> commands;
   reference::Registers regs;
   std::uint32_t address = 0;
+  // Bytes of memory with the commands behind it.
+  [[nodiscard]] std::uint32_t size_sealed() const {
+    return static_cast<std::uint32_t>(memory.size() + commands.size() * spec::kDescBytes + 64);
+  }
   void seal() {
+    const std::uint32_t size = size_sealed();
     address = static_cast<std::uint32_t>(memory.size());
     for (const auto& d : commands) {
       const auto words = spec::encode(d);
       const auto* bytes = reinterpret_cast<const std::byte*>(words.data());
       memory.insert(memory.end(), bytes, bytes + sizeof words);
     }
-    memory.resize(memory.size() + 64);
+    memory.resize(size);
   }
 };
 
@@ -232,14 +237,23 @@ int main(int argc, char** argv) {
       if (used) run_equal(rtl, q, size, true, "malformed");
     } else if (kind == 1) {  // an address the memory does not have
       spec::Descriptor& d = q.commands.back();
-      const std::uint32_t far = 0x10000000;
       const std::uint32_t which = g.in(0, 5);
-      (which == 0   ? d.in_addr
-       : which == 1 ? d.in2_addr
-       : which == 2 ? d.out_addr
-       : which == 3 ? d.w_addr
-       : which == 4 ? d.bias_addr
-                    : d.rq_addr) += far;
+      std::uint32_t& address = which == 0   ? d.in_addr
+                               : which == 1 ? d.in2_addr
+                               : which == 2 ? d.out_addr
+                               : which == 3 ? d.w_addr
+                               : which == 4 ? d.bias_addr
+                                            : d.rq_addr;
+      // Far away, or across the end of memory, where only what is read has to exist. What is
+      // written would meet the queue there.
+      const npu::Region region = npu::regions(d)[which];
+      const bool writes = region.write || (which == 3 && d.op() == Opcode::update_);
+      if (writes || g.coin()) {
+        address += 0x10000000;
+      } else {
+        const auto lines = static_cast<std::uint32_t>((region.bytes + 63) / 64);
+        address = q.size_sealed() - std::min(g.in(1, lines + 1), q.size_sealed() / 64) * 64;
+      }
       d.flags &= ~(std::uint32_t{spec::kFlagInBatch} | spec::kFlagIn2Label | spec::kFlagOutBatch);
       q.seal();
       run_equal(rtl, q, 0xffffffff, false, "outside");
