@@ -26,13 +26,14 @@ namespace lastmile::sim {
 template <class Top, int kBus>
 class AxiMemory {
  public:
-  explicit AxiMemory(std::uint64_t bytes) : bytes_(bytes) {}
+  explicit AxiMemory(std::uint64_t bytes) : bytes_(bytes), existing_(bytes) {}
 
   std::span<std::byte> bytes() { return bytes_; }
-  // Other contents from address 0 on. The memory grows if it has to and never shrinks: bursts of
-  // before may still be on their way.
+  // Other contents from address 0 on, and the size of the memory for the bursts to come; those of
+  // before may still be on their way, so their bytes stay.
   void load(std::span<const std::byte> bytes) {
     if (bytes.size() > bytes_.size()) bytes_.resize(bytes.size());
+    existing_ = bytes.size();
     std::ranges::copy(bytes, bytes_.begin());
   }
   // Takes nothing and answers nothing more, or goes on.
@@ -157,7 +158,7 @@ class AxiMemory {
     b.address = address;
     b.beats = static_cast<std::uint8_t>(length + 1);
     b.ready = cycle_ + options_.latency;
-    if (std::uint64_t{address} + (length + 1) * kBus > bytes_.size()) b.response = 3;
+    if (std::uint64_t{address} + (length + 1) * kBus > existing_) b.response = 3;
     monitor_.highest = std::max(monitor_.highest, std::uint64_t{address} + (length + 1) * kBus);
     if (++bursts_ == options_.hang) silent_ = true;
     return b;
@@ -262,6 +263,7 @@ class AxiMemory {
   HeldChannel<AddressSignals> held_read_{"AR"}, held_write_{"AW"};
   HeldChannel<WordSignals<Word>> held_word_{"W"};
   std::vector<std::byte> bytes_;
+  std::uint64_t existing_;  // bytes that a burst may reach
   MemoryOptions options_;
   std::uint64_t random_ = 1, cycle_ = 0;
   std::uint64_t bursts_ = 0, reads_taken_ = 0, writes_taken_ = 0, words_ = 0, written_bytes_ = 0;

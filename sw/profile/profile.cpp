@@ -95,8 +95,20 @@ class Profiler {
         throw Error(ErrorKind::input,
                     fmt::format("{}: is not a profile.json", o_.against.string()));
     }
+    std::vector<Workload> workloads;
+    for (const std::string& name : o_.networks) {
+      workloads.push_back(find_workload(name));
+      const std::string& called = workloads.back().name;
+      for (std::size_t i = 0; i + 1 < workloads.size(); ++i)
+        if (workloads[i].name == called)
+          throw Error(
+              ErrorKind::usage,
+              fmt::format("--networks: \"{}\" and \"{}\" would write the same reports ({}-*.json), "
+                          "expected files of different names",
+                          o_.networks[i], name, called));
+    }
     json networks = json::array();
-    for (const std::string& name : o_.networks) networks.push_back(network(find_workload(name)));
+    for (const Workload& w : workloads) networks.push_back(network(w));
     ProfileOutcome out;
     json& r = out.report;
     r = {{"schema", 1},
@@ -109,8 +121,8 @@ class Profiler {
          {"clock_mhz", table_.clock_mhz},
          {"networks", networks}};
     if (o_.sweep && !o_.networks.empty())
-      r["sweep"] = sweep(find_workload(o_.networks.front()), o_, table_, count_only_, progress);
-    if (!o_.trace.empty() && !o_.networks.empty()) trace(find_workload(o_.networks.front()));
+      r["sweep"] = sweep(workloads.front(), o_, table_, count_only_, progress);
+    if (!o_.trace.empty() && !o_.networks.empty()) trace(workloads.front());
     if (old.is_object()) r["differences"] = profile_differences(r, old);
     write_file_atomic(o_.reports / "profile.json", json_text(r, 1) + "\n", false);
     write_file_atomic(o_.reports / "profile-layers.csv", layers_csv_, false);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "sw/app/source.hpp"
 #include "sw/base/error.hpp"
@@ -78,8 +79,9 @@ Workload find_workload(const std::string& name) {
   const auto at =
       std::find_if(all.begin(), all.end(), [&](const Workload& w) { return w.name == name; });
   if (at != all.end()) return *at;
+  // Reports are files named after the network, so its name is that of the file without its folder.
   if (name.ends_with(".toml") || is_model_file(name))
-    return {name, name, {32, 32, 3}, 10, 64, false};
+    return {std::filesystem::path(name).stem().string(), name, {32, 32, 3}, 10, 64, false};
   std::string known;
   for (const Workload& w : all) known += (known.empty() ? "" : ", ") + w.name;
   throw Error(ErrorKind::usage,

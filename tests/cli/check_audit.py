@@ -21,6 +21,9 @@ ADAPT = ["adapt", *DATA, "--input", "q.lmq", "--batch", 8, "--pairs", PAIRS, "--
 AUDIT = ["audit", *DATA, "--base", "q.lmq"]
 
 
+COEF_MAX = 127
+
+
 def number(value, size):
     return (value % 2 ** (8 * size)).to_bytes(size, "little")
 
@@ -42,7 +45,10 @@ class Forger:
     def add(self, record, field, value):
         at, size = self.FIELDS[field]
         r = self.records[record]
-        r[at:at + size] = number(int.from_bytes(r[at:at + size], "little") + value, size)
+        before = int.from_bytes(r[at:at + size], "little")
+        if field == "coefficient" and before == COEF_MAX:
+            value = -value  # beyond the largest coefficient the reader would refuse the file
+        r[at:at + size] = number(before + value, size)
 
     def remove(self, record):
         del self.records[record]

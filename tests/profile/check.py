@@ -18,6 +18,14 @@ from checks import ROOT, Checks, decode_trace, have_protoc
 BASELINE = ROOT / "tests" / "profile" / "baseline.json"
 TASKS = ["small-cnn", "resnet8", "ds-cnn"]
 DRIFT = 0.02
+NETWORK = """name = "mine"
+input = [8, 8, 4]
+classes = 3
+[[layer]]
+name = "fc"
+op = "fully_connected"
+units = 3
+"""
 check = Checks()
 
 
@@ -139,6 +147,15 @@ def main():
         trace(small / "step.pftrace")
         check("unknown network", "expected one of" in run("profile", "--networks", "resnet9", "--reports", folder,
                                                           code=2))
+        mine = folder / "mine" / "net.toml"
+        mine.parent.mkdir()
+        mine.write_text(NETWORK)
+        run("profile", "--quiet", "--predict", "--no-compare", "--networks", mine, "--reports", folder / "own")
+        check("a network file in a folder: reports are named after the file and lie in their folder",
+              (folder / "own" / "profile" / "net-full.json").exists() and list(mine.parent.iterdir()) == [mine])
+        check("two networks of one name", "would write the same reports" in run(
+            "profile", "--predict", "--networks", f"{mine},{mine.parent}/../mine/net.toml", "--reports",
+            folder / "own", code=2))
     check.finish()
 
 
