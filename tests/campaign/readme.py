@@ -296,9 +296,10 @@ def formal_table(r):
         of = [p for p in x["properties"] if p["method"] != "cover"]
         held = sorted(p["depth"] for p in of if p["result"] == "holds")
         covers = [p for p in x["properties"] if p["method"] == "cover"]
+        reached = sum(p["result"] == "reached" for p in covers)
         failed = [p["property"] for p in x["properties"] if p["result"] not in ("proved", "holds", "reached")]
         summary.append([x["what"], len(of), sum(p["result"] == "proved" for p in of), len(held),
-                        f"{held[0]} to {held[-1]}" if held else "", f"{len(covers)}", f"{x['seconds']:.0f}",
+                        f"{held[0]} to {held[-1]}" if held else "", f"{reached} of {len(covers)}", f"{x['seconds']:.0f}",
                         ", ".join(f"**{f}**" for f in failed) or "none"])
     text = table(["block", "properties", "proved by induction", "hold to a depth", "cycles", "situations reached",
                   "seconds", "failed or not reached"], summary)
