@@ -299,8 +299,8 @@ def formal_table(r):
         reached = sum(p["result"] == "reached" for p in covers)
         failed = [p["property"] for p in x["properties"] if p["result"] not in ("proved", "holds", "reached")]
         summary.append([x["what"], len(of), sum(p["result"] == "proved" for p in of), len(held),
-                        f"{held[0]} to {held[-1]}" if held else "", f"{reached} of {len(covers)}", f"{x['seconds']:.0f}",
-                        ", ".join(f"**{f}**" for f in failed) or "none"])
+                        f"{held[0]} to {held[-1]}" if held else "", f"{reached} of {len(covers)}",
+                        f"{x['seconds']:.0f}", ", ".join(f"**{f}**" for f in failed) or "none"])
     text = table(["block", "properties", "proved by induction", "hold to a depth", "cycles", "situations reached",
                   "seconds", "failed or not reached"], summary)
     for x in r["proofs"]:
