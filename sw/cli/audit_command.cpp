@@ -31,7 +31,7 @@ json to_json(const AuditOutcome& o) {
 
 }  // namespace
 
-Subcommand audit_command(CLI::App& app, const DeviceOpener& model) {
+Subcommand audit_command(CLI::App& app, const Backends& backends) {
   struct State {
     CommonOptions common;
     RunOptions run;
@@ -53,7 +53,7 @@ Subcommand audit_command(CLI::App& app, const DeviceOpener& model) {
   sub->add_option("--digest", s->audit.digest,
                   "the digest that `info` showed of the journal, from a source that you trust");
   sub->add_option("--result", s->result, "network that the run is said to have ended in");
-  return {sub, [s, model] {
+  return {sub, [s, backends] {
             settle(s->run, s->common);
             Files files;
             reads_task(files, s->run);
@@ -61,7 +61,7 @@ Subcommand audit_command(CLI::App& app, const DeviceOpener& model) {
             files.reads("--base", s->base);
             files.reads("--result", s->result);
             files.claim();
-            const DeviceOpener open = find_backend(s->common, model);
+            const DeviceOpener open = find_backend(s->common, backends);
             use_stored(s->run.task, s->base, s->common.say());
             const QuantizedNetwork base = load_integers(s->base);
             if (!s->result.empty()) s->audit.result = load_quantized(s->result);

@@ -86,9 +86,12 @@ int run_cli(int argc, char** argv, const DeviceOpener& model) {
       "journal or folder of a run (damaged, in use, of another run), 6 mismatch, 7 not supported "
       "by "
       "this hardware, 8 training diverged, 128 + n signal n.");
-  const std::vector<Subcommand> commands = all_commands(app, model);
+  const Backends backends(model);
+  const std::vector<Subcommand> commands = all_commands(app, backends);
   const StopSignals signals;
   const int code = run(app, commands, std::span(argv, static_cast<std::size_t>(argc)));
+  if (code == 0 && !backends.waveform->empty())
+    return failed(backends.waveform->c_str(), static_cast<int>(ErrorKind::usage));
   // What failed counts more than that it could not be told.
   if (results_lost() && code == 0) return failed("the output cannot be written to stdout", 1);
   return code;

@@ -147,19 +147,28 @@ SpeakerData adaptation_data(const Task& task, const RunOptions& o) {
   return speaker_data(task, *o.speaker);
 }
 
-std::vector<Subcommand> all_commands(CLI::App& app, const DeviceOpener& model) {
-  std::vector<Subcommand> all = {
-      run_command(app, model),     pretrain_command(app),       quantize_command(app, model),
-      adapt_command(app, model),   replay_command(app, model),  eval_command(app, model),
-      vectors_command(app, model), cosim_command(app, model),   validate_command(app, model),
-      info_command(app),           profile_command(app, model), energy_command(app),
-      import_command(app),         infer_command(app, model),   rescale_command(app, model),
-      audit_command(app, model)};
+std::vector<Subcommand> all_commands(CLI::App& app, const Backends& backends) {
+  std::vector<Subcommand> all = {run_command(app, backends),
+                                 pretrain_command(app),
+                                 quantize_command(app, backends),
+                                 adapt_command(app, backends),
+                                 replay_command(app, backends),
+                                 eval_command(app, backends),
+                                 vectors_command(app, backends),
+                                 cosim_command(app, backends),
+                                 validate_command(app, backends),
+                                 info_command(app),
+                                 profile_command(app, backends),
+                                 energy_command(app),
+                                 import_command(app),
+                                 infer_command(app, backends),
+                                 rescale_command(app, backends),
+                                 audit_command(app, backends)};
   for (const Subcommand& c : all) strict_numbers(*c.app);
   return all;
 }
 
-Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
+Subcommand run_command(CLI::App& app, const Backends& backends) {
   auto* sub = app.add_subcommand("run",
                                  "the main job: pre-train, quantize, meet another domain, adapt "
                                  "with forward passes, compare, report");
@@ -190,7 +199,7 @@ Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
   add_audit(*sub, s->run);
   add_existing(*sub, s->run.resume, s->overwrite, "the run in --out");
   return {sub,
-          [s, sub, model] {
+          [s, sub, backends] {
             audio_defaults(*sub, s->run);
             settle(s->run, s->common);
             s->run.settings = given_options(*sub);
@@ -208,7 +217,7 @@ Subcommand run_command(CLI::App& app, const DeviceOpener& model) {
             s->run.with_forward = wanted("forward-gradient");
             s->run.with_readout = wanted("readout");
             s->run.with_both = s->method == "both";
-            const RunOutcome outcome = run_experiment(s->run, find_backend(s->common, model),
+            const RunOutcome outcome = run_experiment(s->run, find_backend(s->common, backends),
                                                       s->common.say(), s->common.progress());
             const json& r = outcome.report;
             if (s->common.json) {
@@ -290,7 +299,7 @@ Subcommand pretrain_command(CLI::App& app) {
           }};
 }
 
-Subcommand quantize_command(CLI::App& app, const DeviceOpener& model) {
+Subcommand quantize_command(CLI::App& app, const Backends& backends) {
   auto* sub = app.add_subcommand("quantize", "fold batch norm, calibrate, quantize");
   auto s = std::make_shared<State>();
   add_common(*sub, s->common);
@@ -300,7 +309,7 @@ Subcommand quantize_command(CLI::App& app, const DeviceOpener& model) {
                   "float weights of a network (default: those of a model that --network names)");
   sub->add_option("--output", s->output, "quantized network to write")->required();
   add_apart(*sub, s->run);
-  return {sub, [s, model] {
+  return {sub, [s, backends] {
             settle(s->run, s->common);
             Files files;
             reads_task(files, s->run);
@@ -320,7 +329,7 @@ Subcommand quantize_command(CLI::App& app, const DeviceOpener& model) {
                 integers_of(p, task, s->run.quantize, s->common.thread_count());
             const std::vector<FloatAgainstFixed> near =
                 float_against_fixed(given.network, given.params, q, task,
-                                    find_backend(s->common, model), s->run.adapt.fixed);
+                                    find_backend(s->common, backends), s->run.adapt.fixed);
             require_near(near, s->run.apart_points);
             save_quantized(s->output, q);
             if (s->common.json) {
@@ -339,7 +348,7 @@ Subcommand quantize_command(CLI::App& app, const DeviceOpener& model) {
           }};
 }
 
-Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
+Subcommand adapt_command(CLI::App& app, const Backends& backends) {
   auto* sub = app.add_subcommand("adapt",
                                  "adapt a quantized network by forward gradients, readouts or "
                                  "both, with a journal that survives "
@@ -368,7 +377,7 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
   add_existing(*sub, s->resume, s->overwrite, "the journal");
   add_salvage(*sub, s->salvage);
   return {sub,
-          [s, sub, model] {
+          [s, sub, backends] {
             audio_defaults(*sub, s->run);
             settle(s->run, s->common);
             Files files;
@@ -381,7 +390,7 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
             files.claim();
             require_weights(s->input, "--input", s->run.network);
             use_stored(s->run.task, s->input, s->common.say());
-            const DeviceOpener open = find_backend(s->common, model);
+            const DeviceOpener open = find_backend(s->common, backends);
             const Task task = load_task(s->run.task);
             AdaptationStart from = adaptation_start(*s, task);
             SpeakerData data = adaptation_data(task, s->run);
@@ -422,7 +431,7 @@ Subcommand adapt_command(CLI::App& app, const DeviceOpener& model) {
           true};
 }
 
-Subcommand replay_command(CLI::App& app, const DeviceOpener& model) {
+Subcommand replay_command(CLI::App& app, const Backends& backends) {
   auto* sub = app.add_subcommand(
       "replay", "rebuild the adapted network from the base network and its journal, bit for bit");
   auto s = std::make_shared<State>();
@@ -433,7 +442,7 @@ Subcommand replay_command(CLI::App& app, const DeviceOpener& model) {
   sub->add_option("--steps", s->steps, "stop after so many steps (default: all)");
   sub->add_option("--output", s->output, "network to write");
   add_salvage(*sub, s->salvage);
-  return {sub, [s, model] {
+  return {sub, [s, backends] {
             settle(s->run, s->common);
             Files files;
             files.reads("--base", s->input);
@@ -445,7 +454,7 @@ Subcommand replay_command(CLI::App& app, const DeviceOpener& model) {
                 is_readout_journal(s->journal)
                     ? replay_readout_journal(base, s->journal, s->steps, s->salvage)
                     : replay_journal(base, s->journal, s->steps, s->salvage,
-                                     find_backend(s->common, model), s->run.adapt.fixed,
+                                     find_backend(s->common, backends), s->run.adapt.fixed,
                                      s->common.progress());
             if (!s->output.empty()) save_quantized(s->output, q);
             const std::string hash = fmt::format("{:016x}", weights_hash(q));
@@ -482,7 +491,7 @@ Evaluated evaluated(const State& s, const Task& task) {
 
 }  // namespace
 
-Subcommand eval_command(CLI::App& app, const DeviceOpener& model) {
+Subcommand eval_command(CLI::App& app, const Backends& backends) {
   auto* sub = app.add_subcommand("eval",
                                  "accuracy of a quantized network (.lmq), of float weights "
                                  "(.lmc, .npz) or of a model (.onnx, .tflite) on both domains of a "
@@ -497,7 +506,7 @@ Subcommand eval_command(CLI::App& app, const DeviceOpener& model) {
                   "what to evaluate: .lmq, .lmc or .npz (weights of --network), .onnx or .tflite "
                   "(default: the model that --network names)");
   return {
-      sub, [s, model] {
+      sub, [s, backends] {
         settle(s->run, s->common);
         Files files;
         reads_task(files, s->run);
@@ -517,7 +526,7 @@ Subcommand eval_command(CLI::App& app, const DeviceOpener& model) {
           moved = evaluate_float(golden, e.params, shifted);
         } else {
           const QuantizedNetwork& q = *e.integers;
-          const DeviceOpener open = find_backend(s->common, model);
+          const DeviceOpener open = find_backend(s->common, backends);
           source = evaluate_fixed(q, task.source_test, open, s->run.adapt.fixed);
           moved = evaluate_fixed(q, shifted, open, s->run.adapt.fixed);
           source_fit = range_fit_of(q, task.source_test, s->common.thread_count());

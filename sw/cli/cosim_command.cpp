@@ -54,7 +54,7 @@ void print_summary(const json& report, const std::filesystem::path& file) {
 
 }  // namespace
 
-Subcommand cosim_command(CLI::App& app, const DeviceOpener& model) {
+Subcommand cosim_command(CLI::App& app, const Backends& backends) {
   struct State {
     CommonOptions common;
     CosimOptions o;
@@ -86,7 +86,7 @@ Subcommand cosim_command(CLI::App& app, const DeviceOpener& model) {
       ->capture_default_str();
   sub->add_flag("--overwrite", s->overwrite, "replace network and journal in --out");
   sub->add_option("--report", s->o.report, "report to write")->capture_default_str();
-  return {sub, [s, model] {
+  return {sub, [s, backends] {
             settle(s->o.run, s->common);
             Files files;
             reads_task(files, s->o.run);
@@ -106,11 +106,11 @@ Subcommand cosim_command(CLI::App& app, const DeviceOpener& model) {
             const OpenBackend open = [&](const std::string& backend_options) {
               CommonOptions with = s->common;
               with.backend_options = backend_options;
-              return find_backend(with, model);
+              return find_backend(with, backends);
             };
-            static_cast<void>(find_backend(s->common, model));
+            static_cast<void>(find_backend(s->common, backends));
             const CosimOutcome outcome = cosimulate(
-                s->o, model, open,
+                s->o, backends.model, open,
                 [&](const CosimOptions& o, std::uint32_t step) {
                   return replay_line(s->common, o, step);
                 },

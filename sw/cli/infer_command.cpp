@@ -51,7 +51,7 @@ std::vector<std::int8_t> load_inputs(const State& s, const QuantizedNetwork& q) 
 
 }  // namespace
 
-Subcommand infer_command(CLI::App& app, const DeviceOpener& model) {
+Subcommand infer_command(CLI::App& app, const Backends& backends) {
   auto* sub = app.add_subcommand(
       "infer", "inputs through a quantized network: its outputs, and their hash to compare with");
   auto s = std::make_shared<State>();
@@ -66,7 +66,7 @@ Subcommand infer_command(CLI::App& app, const DeviceOpener& model) {
       ->capture_default_str();
   sub->add_option("--output", s->output, ".npy array to write: examples x outputs, real numbers");
   return {
-      sub, [s, model] {
+      sub, [s, backends] {
         Files files;
         files.reads("--network", s->network);
         files.reads("--input", s->input);
@@ -83,7 +83,7 @@ Subcommand infer_command(CLI::App& app, const DeviceOpener& model) {
         o.output_layer = static_cast<int>(q.network.layers.size()) - 1;
         o.memory_bytes = std::uint64_t{1} << 30;
         Session session = open_session(compile(q, parse_hardware(s->common.hardware), o),
-                                       find_backend(s->common, model), s->common.thread_count());
+                                       find_backend(s->common, backends), s->common.thread_count());
         std::vector<std::int8_t> y;
         const auto batch = static_cast<std::size_t>(o.batch);
         for (std::size_t at = 0; at < examples; at += batch) {

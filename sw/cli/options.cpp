@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sw/cli/options.hpp"
 
-#include <dlfcn.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -20,7 +19,6 @@
 #include "sw/base/io.hpp"
 #include "sw/base/number.hpp"
 #include "sw/base/parallel.hpp"
-#include "sw/base/shared_object.hpp"
 #include "sw/base/streams.hpp"
 #include "sw/base/text.hpp"
 
@@ -368,61 +366,6 @@ spec::HardwareParams parse_hardware(const std::string& text) {
         fmt::format("--hardware \"{}\": {} is not one of the values in cmodel/spec/REFERENCE.md",
                     text, bad));
   return p;
-}
-
-namespace {
-
-// The backend's options without the waveform, of which there is only one: the real run's.
-std::string probe_options(const CommonOptions& common) {
-  if (common.backend == "cmodel") return common.backend_options;
-  std::string out;
-  for (const spec::Setting& s : spec::split_settings(common.backend_options)) {
-    const bool trace = s.name == "trace";
-    if (trace) require_writable(s.value);
-    if (s.name.rfind("trace", 0) == 0 && !trace) continue;
-    out += (out.empty() ? "" : ",") + (trace ? "checked=1" : s.text);
-  }
-  return out;
-}
-
-}  // namespace
-
-DeviceOpener find_backend(const CommonOptions& common, const DeviceOpener& model) {
-  DeviceOpener open = model;
-  if (common.backend != "cmodel") {
-    namespace fs = std::filesystem;
-    const std::string file = "liblastmile_" + common.backend + ".so";
-    const fs::path path = fs::read_symlink("/proc/self/exe").parent_path() / file;
-    void* handle = load_shared_object(
-        path, fmt::format("backend is \"{}\", expected cmodel, or a backend that was built (rtl: "
-                          "`make rtl`)",
-                          common.backend));
-    void* symbol = ::dlsym(handle, kOpenDeviceSymbol);
-    if (symbol == nullptr)
-      throw Error(ErrorKind::device, fmt::format("backend \"{}\": {} has no {}", common.backend,
-                                                 path.string(), kOpenDeviceSymbol));
-    const auto entry = reinterpret_cast<OpenDevice>(symbol);
-    open = [entry](const DeviceOptions& options) {
-      return std::unique_ptr<Device>(entry(options));
-    };
-  }
-  const auto with = [&](const std::string& extra) -> DeviceOpener {
-    return [open, name = common.backend, extra](const DeviceOptions& options) {
-      DeviceOptions all = options;
-      all.extra = extra;
-      try {
-        return open(all);
-      } catch (const std::invalid_argument& e) {
-        throw Error(ErrorKind::usage, fmt::format("backend \"{}\": {}", name, e.what()));
-      }
-    };
-  };
-  // One that was built for other parameters is known now, not after the work before its first use.
-  DeviceOptions probe;
-  probe.hardware = parse_hardware(common.hardware);
-  probe.memory_bytes = std::uint64_t{1} << 16;
-  static_cast<void>(with(probe_options(common))(probe));
-  return with(common.backend_options);
 }
 
 }  // namespace lastmile

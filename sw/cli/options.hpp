@@ -54,8 +54,4 @@ void settle(RunOptions& o, const CommonOptions& common);
 // allowed.
 [[nodiscard]] spec::HardwareParams parse_hardware(const std::string& text);
 
-// The backend's opener: `model` for "cmodel", else from the shared object liblastmile_<name>.so
-// beside the program. Error(device) says what to build.
-[[nodiscard]] DeviceOpener find_backend(const CommonOptions& common, const DeviceOpener& model);
-
 }  // namespace lastmile

@@ -11,7 +11,7 @@
 
 namespace lastmile {
 
-Subcommand profile_command(CLI::App& app, const DeviceOpener& model) {
+Subcommand profile_command(CLI::App& app, const Backends& backends) {
   struct State {
     CommonOptions common;
     profile::ProfileOptions o;
@@ -60,7 +60,7 @@ Subcommand profile_command(CLI::App& app, const DeviceOpener& model) {
                   "Perfetto trace of a step of the first network to write (open in "
                   "ui.perfetto.dev)");
   sub->add_option("--against", s->o.against, "earlier profile.json to compare with");
-  return {sub, [s, model] {
+  return {sub, [s, backends] {
             profile::ProfileOptions& o = s->o;
             o.variants.clear();
             for (const std::string& v : s->variants)
@@ -78,7 +78,7 @@ Subcommand profile_command(CLI::App& app, const DeviceOpener& model) {
               CommonOptions with = s->common;
               with.backend_options = extra;
               if (use_model) with.backend = "cmodel";
-              return find_backend(with, model);
+              return find_backend(with, backends);
             };
             Files files;
             for (const std::string& network : o.networks)

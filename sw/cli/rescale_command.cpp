@@ -14,7 +14,7 @@
 
 namespace lastmile {
 
-Subcommand rescale_command(CLI::App& app, const DeviceOpener& model) {
+Subcommand rescale_command(CLI::App& app, const Backends& backends) {
   struct State {
     CommonOptions common;
     RunOptions run;
@@ -38,7 +38,7 @@ Subcommand rescale_command(CLI::App& app, const DeviceOpener& model) {
   sub->add_option("--share", s->share, "of a tensor's outputs that may reach the end of its range")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  return {sub, [s, model] {
+  return {sub, [s, backends] {
             settle(s->run, s->common);
             Files files;
             reads_task(files, s->run);
@@ -52,7 +52,7 @@ Subcommand rescale_command(CLI::App& app, const DeviceOpener& model) {
                 s->run.speaker ? speaker_data(task, *s->run.speaker).adapt : task.adapt;
             const RescaleResult r =
                 rescale_on_device(q, slice(data, 0, std::min(data.size(), s->examples)),
-                                  find_backend(s->common, model), s->run.adapt.fixed, s->share);
+                                  find_backend(s->common, backends), s->run.adapt.fixed, s->share);
             save_quantized(s->output, r.network);
             if (s->common.json) {
               print_json({{"widened", r.widened}});

@@ -12,7 +12,7 @@
 
 namespace lastmile {
 
-Subcommand validate_command(CLI::App& app, const DeviceOpener& model) {
+Subcommand validate_command(CLI::App& app, const Backends& backends) {
   struct State {
     CommonOptions common;
     ValidateOptions o;
@@ -69,7 +69,7 @@ Subcommand validate_command(CLI::App& app, const DeviceOpener& model) {
       "--peer", s->peer,
       "write the float network with inputs, outputs and gradients into this folder, for "
       "tests/validate/peer_torch.py, and stop");
-  return {sub, [s, sub, model] {
+  return {sub, [s, sub, backends] {
             audio_defaults(*sub, s->o.run);
             settle(s->o.run, s->common);
             Files files;
@@ -87,8 +87,8 @@ Subcommand validate_command(CLI::App& app, const DeviceOpener& model) {
               print_out("{}\n", (s->peer / "peer.json").string());
               return 0;
             }
-            const ValidateOutcome outcome = validate_network(s->o, find_backend(s->common, model),
-                                                             s->common.say(), s->common.progress());
+            const ValidateOutcome outcome = validate_network(
+                s->o, find_backend(s->common, backends), s->common.say(), s->common.progress());
             if (s->common.json) {
               print_json(outcome.report);
             } else {

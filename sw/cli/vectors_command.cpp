@@ -15,7 +15,7 @@
 
 namespace lastmile {
 
-Subcommand vectors_command(CLI::App& app, const DeviceOpener& model) {
+Subcommand vectors_command(CLI::App& app, const Backends& backends) {
   struct State {
     CommonOptions common;
     std::vector<std::filesystem::path> files;
@@ -31,7 +31,7 @@ Subcommand vectors_command(CLI::App& app, const DeviceOpener& model) {
       "--emit", s->emit,
       "write scalar vectors of the numeric contract (for RTL benches) to this folder instead");
   return {
-      sub, [s, model] {
+      sub, [s, backends] {
         Files files;
         for (const auto& file : s->files) files.reads("file", file);
         if (!s->emit.empty()) {
@@ -43,7 +43,7 @@ Subcommand vectors_command(CLI::App& app, const DeviceOpener& model) {
         }
         if (s->files.empty())
           throw Error(ErrorKind::usage, "no files: expected JSON vectors, or --emit FOLDER");
-        const DeviceOpener open = find_backend(s->common, model);
+        const DeviceOpener open = find_backend(s->common, backends);
         DeviceOptions options;
         options.hardware = parse_hardware(s->common.hardware);
         options.threads = s->common.thread_count();

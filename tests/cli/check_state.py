@@ -22,8 +22,8 @@ import sys
 import time
 import zlib
 
-from harness import (INPUT, JOURNAL, MISMATCH, TIMEOUT, TINY, USAGE, Checks, Program, Workspace, error_line, idx_bytes,
-                     matches, state, write_audio_folder, write_idx_folder)
+from harness import (DEVICE, INPUT, JOURNAL, MISMATCH, TIMEOUT, TINY, USAGE, Checks, Program, Workspace, error_line,
+                     idx_bytes, matches, state, write_audio_folder, write_idx_folder)
 
 DATA = ["--network", "tiny.toml", "--data", "img", "--adapt-examples", 32, "--threads", 1]
 TRAIN = [*DATA, "--input", "q.lmq", "--batch", 8, "--pairs", 1, "--estimator", "sign", "--evaluations", 0]
@@ -120,6 +120,25 @@ class Suite:
             self.ok(*ADAPT, "--journal", "j.lmj", "--overwrite")
             assert self.read("j.lmj") == self.journal
         self.case("a journal is not replaced without being told to", existing)
+
+        def waveform():
+            small = ["--hardware", "rows=4,cols=4,bus_bytes=8,act_bytes=4096,acc_depth=64,rq_lanes=4"]
+            eval_ = ["eval", *DATA, "--input", "q.lmq", *small, "--backend", "rtl", "--backend-options"]
+            adapt = ["adapt", *TRAIN, "--steps", 2, "--journal", "w.lmj", "--overwrite", *small, "--backend", "rtl",
+                     "--backend-options"]
+            whole = "trace=w.fst,trace_from=10,trace_cycles=50"
+            beyond = "trace=w.fst,trace_from=900000000,trace_cycles=50"
+            if self.p.run(*eval_, whole, cwd=self.dir).returncode == DEVICE:
+                print("SKIPPED: waveforms of the RTL: `make rtl ROWS=4 COLS=4 BUS_BYTES=8 ACT_BYTES=4096 ACC_DEPTH=64 "
+                      "RQ_LANES=4 CHECKED=1` builds the backend")
+                return
+            for command in (eval_, adapt):
+                self.ok(*command, whole)
+                assert (self.dir / "w.fst").stat().st_size > 0
+                (self.dir / "w.fst").unlink()
+                self.fails(USAGE, [r"w\.fst: no waveform: .* beyond the [0-9]+ cycles of a step"], *command, beyond,
+                           stdout=None)
+        self.case("a waveform beyond the end is an error and leaves no file", waveform)
 
         def two_writers():
             with self.running(*LONG, "--journal", "two.lmj", until="two.lmj") as first:

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sw/cli/backend.hpp"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <stdexcept>
+#include <system_error>
+
+#include "cmodel/spec/settings.hpp"
+#include "sw/base/error.hpp"
+#include "sw/base/io.hpp"
+#include "sw/base/shared_object.hpp"
+#include "sw/device/device.hpp"
+
+namespace lastmile {
+namespace {
+
+// The backend's options without the waveform, of which there is only one: the real run's.
+std::string probe_options(const CommonOptions& common) {
+  if (common.backend == "cmodel") return common.backend_options;
+  std::string out;
+  for (const spec::Setting& s : spec::split_settings(common.backend_options)) {
+    const bool trace = s.name == "trace";
+    if (trace) require_writable(s.value);
+    if (s.name.rfind("trace", 0) == 0 && !trace) continue;
+    out += (out.empty() ? "" : ",") + (trace ? "checked=1" : s.text);
+  }
+  return out;
+}
+
+// A device whose backend writes a waveform.
+class TracedDevice final : public Device {
+ public:
+  TracedDevice(std::unique_ptr<Device> device, std::shared_ptr<std::string> wrong)
+      : device_(std::move(device)), wrong_(std::move(wrong)) {}
+  TracedDevice(const TracedDevice&) = delete;
+  TracedDevice& operator=(const TracedDevice&) = delete;
+  // What ends in an error or by a signal keeps what there is of its waveform.
+  ~TracedDevice() override {
+    try {
+      const auto measured = nlohmann::json::parse(device_->report(), nullptr, false);
+      device_.reset();  // closes the file
+      if (std::uncaught_exceptions() > unwinding_ || !measured.is_object()) return;
+      wrong_->clear();
+      const auto trace = measured.find("trace");
+      if (trace == measured.end() || trace->at("complete").get<bool>()) return;
+      const std::string file = trace->at("file").get<std::string>();
+      std::error_code none;
+      std::filesystem::remove(file, none);
+      *wrong_ = fmt::format(
+          "{}: no waveform: trace_from and trace_cycles reach beyond the {} "
+          "cycles of a step",
+          file, trace->at("cycles").get<std::uint64_t>());
+    } catch (const std::exception& e) {
+      wrong_->assign(e.what());
+    }
+  }
+  std::uint32_t read_register(std::uint32_t offset) override {
+    return device_->read_register(offset);
+  }
+  void write_register(std::uint32_t offset, std::uint32_t value) override {
+    device_->write_register(offset, value);
+  }
+  void read_memory(std::uint32_t address, std::span<std::byte> to) override {
+    device_->read_memory(address, to);
+  }
+  void write_memory(std::uint32_t address, std::span<const std::byte> from) override {
+    device_->write_memory(address, from);
+  }
+  [[nodiscard]] std::uint64_t memory_size() const override { return device_->memory_size(); }
+  [[nodiscard]] bool wait_interrupt() override { return device_->wait_interrupt(); }
+  void annotate(const std::string& what) override { device_->annotate(what); }
+  [[nodiscard]] std::string report() const override { return device_->report(); }
+
+ private:
+  std::unique_ptr<Device> device_;
+  std::shared_ptr<std::string> wrong_;
+  int unwinding_ = std::uncaught_exceptions();
+};
+
+}  // namespace
+
+DeviceOpener find_backend(const CommonOptions& common, const Backends& backends) {
+  DeviceOpener open = backends.model;
+  if (common.backend != "cmodel") {
+    namespace fs = std::filesystem;
+    const std::string file = "liblastmile_" + common.backend + ".so";
+    const fs::path path = fs::read_symlink("/proc/self/exe").parent_path() / file;
+    void* handle = load_shared_object(
+        path, fmt::format("backend is \"{}\", expected cmodel, or a backend that was built (rtl: "
+                          "`make rtl`)",
+                          common.backend));
+    void* symbol = ::dlsym(handle, kOpenDeviceSymbol);
+    if (symbol == nullptr)
+      throw Error(ErrorKind::device, fmt::format("backend \"{}\": {} has no {}", common.backend,
+                                                 path.string(), kOpenDeviceSymbol));
+    const auto entry = reinterpret_cast<OpenDevice>(symbol);
+    open = [entry](const DeviceOptions& options) {
+      return std::unique_ptr<Device>(entry(options));
+    };
+  }
+  const auto with = [&](const std::string& extra) -> DeviceOpener {
+    return [open, name = common.backend, extra](const DeviceOptions& options) {
+      DeviceOptions all = options;
+      all.extra = extra;
+      try {
+        return open(all);
+      } catch (const std::invalid_argument& e) {
+        throw Error(ErrorKind::usage, fmt::format("backend \"{}\": {}", name, e.what()));
+      }
+    };
+  };
+  // One that was built for other parameters is known now, not after the work before its first use.
+  DeviceOptions probe;
+  probe.hardware = parse_hardware(common.hardware);
+  probe.memory_bytes = std::uint64_t{1} << 16;
+  static_cast<void>(with(probe_options(common))(probe));
+  bool traced = false;
+  for (const spec::Setting& s : spec::split_settings(common.backend_options))
+    traced = traced || (common.backend != "cmodel" && s.name == "trace");
+  if (!traced) return with(common.backend_options);
+  return [open = with(common.backend_options),
+          wrong = backends.waveform](const DeviceOptions& options) -> std::unique_ptr<Device> {
+    return std::make_unique<TracedDevice>(open(options), wrong);
+  };
+}
+
+}  // namespace lastmile
