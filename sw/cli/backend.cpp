@@ -11,7 +11,6 @@
 #include <nlohmann/json.hpp>
 #include <span>
 #include <stdexcept>
-#include <system_error>
 
 #include "cmodel/spec/settings.hpp"
 #include "sw/base/error.hpp"
@@ -38,8 +37,8 @@ std::string probe_options(const CommonOptions& common) {
 // A device whose backend writes a waveform.
 class TracedDevice final : public Device {
  public:
-  TracedDevice(std::unique_ptr<Device> device, std::shared_ptr<std::string> wrong)
-      : device_(std::move(device)), wrong_(std::move(wrong)) {}
+  TracedDevice(std::unique_ptr<Device> device, std::shared_ptr<Waveform> waveform)
+      : device_(std::move(device)), waveform_(std::move(waveform)) {}
   TracedDevice(const TracedDevice&) = delete;
   TracedDevice& operator=(const TracedDevice&) = delete;
   // What ends in an error or by a signal keeps what there is of its waveform.
@@ -48,18 +47,16 @@ class TracedDevice final : public Device {
       const auto measured = nlohmann::json::parse(device_->report(), nullptr, false);
       device_.reset();  // closes the file
       if (std::uncaught_exceptions() > unwinding_ || !measured.is_object()) return;
-      wrong_->clear();
+      *waveform_ = {};
       const auto trace = measured.find("trace");
       if (trace == measured.end() || trace->at("complete").get<bool>()) return;
-      const std::string file = trace->at("file").get<std::string>();
-      std::error_code none;
-      std::filesystem::remove(file, none);
-      *wrong_ = fmt::format(
+      waveform_->file = trace->at("file").get<std::string>();
+      waveform_->wrong = fmt::format(
           "{}: no waveform: trace_from and trace_cycles reach beyond the {} "
           "cycles of a step",
-          file, trace->at("cycles").get<std::uint64_t>());
+          waveform_->file, trace->at("cycles").get<std::uint64_t>());
     } catch (const std::exception& e) {
-      wrong_->assign(e.what());
+      waveform_->wrong = e.what();
     }
   }
   std::uint32_t read_register(std::uint32_t offset) override {
@@ -81,7 +78,7 @@ class TracedDevice final : public Device {
 
  private:
   std::unique_ptr<Device> device_;
-  std::shared_ptr<std::string> wrong_;
+  std::shared_ptr<Waveform> waveform_;
   int unwinding_ = std::uncaught_exceptions();
 };
 
@@ -127,8 +124,8 @@ DeviceOpener find_backend(const CommonOptions& common, const Backends& backends)
     traced = traced || (common.backend != "cmodel" && s.name == "trace");
   if (!traced) return with(common.backend_options);
   return [open = with(common.backend_options),
-          wrong = backends.waveform](const DeviceOptions& options) -> std::unique_ptr<Device> {
-    return std::make_unique<TracedDevice>(open(options), wrong);
+          waveform = backends.waveform](const DeviceOptions& options) -> std::unique_ptr<Device> {
+    return std::make_unique<TracedDevice>(open(options), waveform);
   };
 }
 

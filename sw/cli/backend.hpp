@@ -11,16 +11,21 @@
 
 namespace lastmile {
 
+// The waveform of the device that was closed last.
+struct Waveform {
+  std::string file;
+  std::string wrong;  // why it is incomplete; empty: it is whole, or there is none
+};
+
 struct Backends {
   explicit Backends(DeviceOpener m) : model(std::move(m)) {}
   DeviceOpener model;  // the C++ model, which is linked in
-  // What is wrong with the waveform of the device that was closed last; empty: nothing.
-  std::shared_ptr<std::string> waveform = std::make_shared<std::string>();
+  std::shared_ptr<Waveform> waveform = std::make_shared<Waveform>();
 };
 
 // The backend's opener: the model for "cmodel", else from the shared object liblastmile_<name>.so
-// beside the program. Error(device) says what to build. A waveform that its device leaves
-// incomplete is removed, since half of one would mislead, and backends.waveform says why.
+// beside the program. Error(device) says what to build. A device that leaves its waveform
+// incomplete says so in backends.waveform.
 [[nodiscard]] DeviceOpener find_backend(const CommonOptions& common, const Backends& backends);
 
 }  // namespace lastmile

@@ -9,6 +9,7 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "sw/base/error_list.hpp"
@@ -90,8 +91,12 @@ int run_cli(int argc, char** argv, const DeviceOpener& model) {
   const std::vector<Subcommand> commands = all_commands(app, backends);
   const StopSignals signals;
   const int code = run(app, commands, std::span(argv, static_cast<std::size_t>(argc)));
-  if (code == 0 && !backends.waveform->empty())
-    return failed(backends.waveform->c_str(), static_cast<int>(ErrorKind::usage));
+  // Half a waveform would mislead, and is removed; that of a run which failed is kept to look at.
+  if (const Waveform& w = *backends.waveform; code == 0 && !w.wrong.empty()) {
+    std::error_code none;
+    std::filesystem::remove(w.file, none);
+    return failed(w.wrong.c_str(), static_cast<int>(ErrorKind::usage));
+  }
   // What failed counts more than that it could not be told.
   if (results_lost() && code == 0) return failed("the output cannot be written to stdout", 1);
   return code;
