@@ -2,12 +2,17 @@
 #include "sw/app/audit.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <bit>
+#include <nlohmann/json.hpp>
 
+#include "sw/app/readout_header.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/stop.hpp"
 #include "sw/trainer/fixed_training.hpp"
+#include "sw/trainer/header_fields.hpp"
 #include "sw/trainer/readout_journal.hpp"
 
 namespace lastmile {
@@ -45,6 +50,163 @@ void open_training(std::optional<FixedTraining>& training, const std::string& na
   }
 }
 
+// What is left to say once every step is confirmed.
+void judge_end(AuditOutcome& out, const AuditOptions& options, const QuantizedNetwork& network) {
+  out.weights_hash = weights_hash(network);
+  if (!options.digest.empty() && options.digest != out.digest) {
+    out.why = fmt::format(
+        "its {} steps are those of the run, but it ends in SHA-256 {}, expected "
+        "{}: steps are missing or were added",
+        out.steps, out.digest, options.digest);
+  } else if (options.result && network_digest(*options.result) != network_digest(network)) {
+    out.why = fmt::format("the result has weights {:016x}, expected {:016x}",
+                          weights_hash(*options.result), out.weights_hash);
+  }
+  out.confirmed = out.why.empty();
+}
+
+void require_steps(const AuditOptions& options, std::uint32_t count) {
+  if (options.steps && count < *options.steps)
+    throw Error(ErrorKind::usage, fmt::format("steps is {}, but {} has {}", *options.steps,
+                                              options.journal.string(), count));
+}
+
+// Bit for bit: NaN is equal to itself.
+bool same(double a, double b) {
+  return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b);
+}
+
+std::string difference(const ReadoutSnapshot& found, const ReadoutSnapshot& expected) {
+  if (found.step != expected.step)
+    return fmt::format("the snapshot is of step {}, expected {}", found.step, expected.step);
+  if (found.weights.size() != expected.weights.size())
+    return fmt::format("{} weights, expected {}", found.weights.size(), expected.weights.size());
+  for (std::size_t i = 0; i < found.weights.size(); ++i)
+    if (found.weights[i] != expected.weights[i])
+      return fmt::format("weight {} is {}, expected {}", i, found.weights[i], expected.weights[i]);
+  if (!same(found.loss, expected.loss))
+    return fmt::format("loss is {}, expected {}", found.loss, expected.loss);
+  if (!same(found.held_loss, expected.held_loss))
+    return fmt::format("held-out loss is {}, expected {}", found.held_loss, expected.held_loss);
+  if (found.held_correct != expected.held_correct)
+    return fmt::format("held-out correct answers are {}, expected {}", found.held_correct,
+                       expected.held_correct);
+  return {};
+}
+
+std::string difference(const ReadoutChoice& found, const ReadoutChoice& expected) {
+  if (found.rate != expected.rate)
+    return fmt::format("the chosen rate is number {}, expected {}", found.rate, expected.rate);
+  if (!std::equal(found.losses.begin(), found.losses.end(), expected.losses.begin(),
+                  expected.losses.end(), same))
+    return fmt::format("losses of the rates are {}, expected {}", found.losses, expected.losses);
+  return {};
+}
+
+// The run of a journal of readouts, from its search of the rate on, beside what the journal has.
+class ReadoutAudit {
+ public:
+  ReadoutAudit(const QuantizedNetwork& base, const Dataset& train, const AuditOptions& options,
+               const DeviceOpener& open, const FixedOptions& how)
+      : base_(base),
+        train_(train),
+        options_(options),
+        open_(open),
+        how_(how),
+        name_(options.journal.string()),
+        journal_(read_readout_journal(options.journal)),
+        run_(parse_readout_header(journal_.header, name_)) {}
+
+  AuditOutcome run(const ProgressOptions& progress) {
+    warn_of_damage(name_, journal_.damage, journal_.file_bytes, journal_.valid_bytes);
+    if (!options_.digest.empty() && options_.steps)
+      throw Error(ErrorKind::usage, "a digest is given, expected all steps with it");
+    require_steps(options_, journal_.snapshots.empty() ? 0 : journal_.snapshots.back().step);
+    const ReadoutRunOptions& r = run_.options.run;
+    out_.of = r.all_steps();
+    out_.digest = journal_.digest;
+    const nlohmann::json start =
+        readout_header(base_, train_, run_.options, run_.largest_rate, run_.inner);
+    out_.why = header_difference(journal_.header, start);
+    if (!out_.why.empty()) return out_;
+
+    const ReadoutSplit split = split_records(train_.y, r.seed);
+    std::optional<FixedReadout> target;
+    try {
+      check_options(r, split.train);
+      FixedOptions fixed = how_;
+      fixed.batch = r.batch;
+      fixed.distribution = run_.options.fixed.distribution;
+      target.emplace(make_readout_network(base_, run_.options.readout).network, train_, split,
+                     run_.largest_rate, open_, fixed, run_.options.memory_bytes, run_.inner);
+    } catch (const Error& e) {
+      if (e.kind() != ErrorKind::input && e.kind() != ErrorKind::usage) throw;
+      fail_journal(name_, fmt::format("header: {}", e.what()));
+    }
+    follow(*target, split, progress);
+    if (out_.why.empty()) judge_end(out_, options_, target->network());
+    return out_;
+  }
+
+ private:
+  struct Enough {};  // the rest is not in the journal, not asked for, or wrong already
+
+  void follow(FixedReadout& target, const ReadoutSplit& split, const ProgressOptions& progress) {
+    const std::uint32_t last = last_step();
+    Progress bar("auditing", std::int64_t{last} + kSearchShare, progress);
+    ReadoutCallbacks callbacks;
+    callbacks.on_step = [&](const ReadoutReport&) {
+      stop_if_asked();
+      bar.add();
+    };
+    callbacks.on_choice = [&](const ReadoutChoice& choice) {
+      if (!journal_.choice) throw Enough();
+      out_.why = difference(*journal_.choice, choice);
+      if (!out_.why.empty() || journal_.snapshots.empty()) throw Enough();
+    };
+    std::size_t at = 0;
+    callbacks.on_snapshot = [&](const ReadoutSnapshot& s) {
+      const ReadoutSnapshot& found = journal_.snapshots[at];
+      out_.why = difference(found, s);
+      if (!out_.why.empty()) {
+        out_.step = s.step;
+        throw Enough();
+      }
+      out_.steps = s.step;
+      ++out_.weights_checked;
+      ++at;
+      const bool whole = journal_.end && !options_.steps && s.step == out_.of;
+      if (!whole && (at == journal_.snapshots.size() || journal_.snapshots[at].step > last))
+        throw Enough();
+    };
+    try {
+      const ReadoutOutcome done =
+          train_readout(target, split, run_.options.run, nullptr, {}, callbacks);
+      if (*journal_.end != done.best_step)
+        out_.why = fmt::format("its result is that of step {}, expected {}", *journal_.end,
+                               done.best_step);
+    } catch (const Enough&) {
+    }
+    bar.finish();
+  }
+
+  // No snapshot after this step is looked at.
+  [[nodiscard]] std::uint32_t last_step() const {
+    if (options_.steps) return *options_.steps;
+    return journal_.snapshots.empty() ? 0 : journal_.snapshots.back().step;
+  }
+
+  const QuantizedNetwork& base_;
+  const Dataset& train_;
+  const AuditOptions& options_;
+  const DeviceOpener& open_;
+  const FixedOptions& how_;
+  std::string name_;
+  ReadoutJournal journal_;
+  ReadoutRun run_;
+  AuditOutcome out_;
+};
+
 }  // namespace
 
 AuditOutcome audit_journal(const QuantizedNetwork& base, const Dataset& train,
@@ -52,11 +214,7 @@ AuditOutcome audit_journal(const QuantizedNetwork& base, const Dataset& train,
                            const FixedOptions& how, const ProgressOptions& progress) {
   const std::string name = options.journal.string();
   if (is_readout_journal(options.journal))
-    throw Error(
-        ErrorKind::usage,
-        fmt::format("{}: a journal of readouts, expected one of forward gradients (readouts "
-                    "are confirmed by the same command again: it writes the same bytes)",
-                    name));
+    return ReadoutAudit(base, train, options, open, how).run(progress);
   const Journal journal =
       read_journal(options.journal, {.records = options.steps.value_or(UINT32_MAX)});
   require_current_rule(journal, name);
@@ -68,9 +226,7 @@ AuditOutcome audit_journal(const QuantizedNetwork& base, const Dataset& train,
                             options.steps ? "all steps with it"
                                           : name + " to have been written with --audit-every"));
   const auto count = static_cast<std::uint32_t>(journal.records.size());
-  if (options.steps && count < *options.steps)
-    throw Error(ErrorKind::usage,
-                fmt::format("steps is {}, but {} has {}", *options.steps, name, count));
+  require_steps(options, count);
 
   AuditOutcome out;
   out.of = config.steps();
@@ -95,17 +251,7 @@ AuditOutcome audit_journal(const QuantizedNetwork& base, const Dataset& train,
   }
   bar.finish();
   const QuantizedNetwork network = training->target().network();
-  out.weights_hash = weights_hash(network);
-  if (!options.digest.empty() && options.digest != journal.digest) {
-    out.why = fmt::format(
-        "its {} steps are those of the run, but it ends in SHA-256 {}, expected "
-        "{}: steps are missing or were added",
-        count, journal.digest, options.digest);
-  } else if (options.result && network_digest(*options.result) != network_digest(network)) {
-    out.why = fmt::format("the result has weights {:016x}, expected {:016x}",
-                          weights_hash(*options.result), out.weights_hash);
-  }
-  out.confirmed = out.why.empty();
+  judge_end(out, options, network);
   return out;
 }
 

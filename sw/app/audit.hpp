@@ -27,13 +27,14 @@ struct AuditOutcome {
   std::optional<std::uint32_t> step;  // the first that differs; none: before or after all steps
   std::uint32_t steps = 0;            // that were confirmed
   std::uint32_t of = 0;               // that the run was to have
-  std::uint32_t weights_checked = 0;  // digests of weights among them
+  std::uint32_t weights_checked = 0;  // weights, or their digests, among them
   std::string digest;                 // of the journal; empty: its records are not chained
   std::uint64_t weights_hash = 0;     // after those steps
 };
 
-// Error(journal) if the file itself is damaged, its chain included. Error(usage) for a journal of
-// readouts.
+// Error(journal) if the file itself is damaged, its chain included. A journal of readouts has the
+// weights of some steps (snapshots) instead of a record of each: `step` is that of the first
+// snapshot that differs, so the steps since the one before are in doubt.
 [[nodiscard]] AuditOutcome audit_journal(const QuantizedNetwork& base, const Dataset& train,
                                          const AuditOptions& options, const DeviceOpener& open,
                                          const FixedOptions& how, const ProgressOptions& progress);

@@ -9,6 +9,7 @@
 #include <limits>
 #include <utility>
 
+#include "sw/app/readout_header.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/base/stop.hpp"
@@ -26,34 +27,6 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 Dataset head_of(const Dataset& data, int examples) {
   return slice(data, 0, std::min(data.size(), static_cast<std::size_t>(std::max(examples, 1))));
-}
-
-nlohmann::json header_of(const QuantizedNetwork& base, const Dataset& train,
-                         const ReadoutAdaptOptions& o, double rate,
-                         std::span<const TensorTraining> inner) {
-  const ReadoutRunOptions& r = o.run;
-  nlohmann::json h = {{"version", 1},
-                      {"base_digest", network_digest(base)},
-                      {"data_digest", data_digest(train)},
-                      {"taps", o.readout.taps},
-                      {"record_bytes", o.readout.record_bytes},
-                      {"weight_range", o.readout.weight_range},
-                      {"logit_headroom", o.readout.logit_headroom},
-                      {"steps", r.steps},
-                      {"batch", r.batch},
-                      {"seed", r.seed},
-                      {"rates", r.rates},
-                      {"largest_rate", rate},
-                      {"snapshots", r.snapshots},
-                      {"final_factor", r.final_factor}};
-  if (r.inner_steps == 0) return h;
-  h["inner_steps"] = r.inner_steps;
-  h["pairs"] = r.pairs;
-  if (r.seed_rule == SeedRule::hashed) h["seed_rule"] = "hashed";
-  h["distribution"] = spec::to_string(o.fixed.distribution);
-  for (const TensorTraining& t : inner)
-    h["inner"].push_back({{"tensor", t.tensor}, {"eps_lsb", t.eps_lsb}, {"step_lsb", t.step_lsb}});
-  return h;
 }
 
 // Layers below the head that are to train by forward gradients, and how far each moves.
@@ -86,13 +59,9 @@ std::vector<TensorTraining> inner_plan(const QuantizedNetwork& network, const Da
 // The journal to continue must be of this run; the error names the first field that differs.
 void require_same_run(const std::string& name, const nlohmann::json& found,
                       const nlohmann::json& expected) {
-  for (const auto& [key, value] : expected.items()) {
-    const std::string text = found.contains(key) ? found.at(key).dump() : "missing";
-    if (text != value.dump())
-      throw Error(ErrorKind::journal,
-                  fmt::format("{}: it is the journal of another run: {} is {}, expected {}", name,
-                              key, text, value.dump()));
-  }
+  if (const std::string what = header_difference(found, expected); !what.empty())
+    throw Error(ErrorKind::journal,
+                fmt::format("{}: it is the journal of another run: {}", name, what));
 }
 
 // Weights of a snapshot: those of the last layer, then the inner tensors.
@@ -258,7 +227,8 @@ ReadoutResult adapt_readout(const QuantizedNetwork& base, const Dataset& train, 
                       inner);
   if (say)
     for (const std::string& note : target.driver().program().notes) say("note: " + note);
-  OpenJournal journal = open_journal(file, header_of(base, train, options, largest, inner), say);
+  OpenJournal journal =
+      open_journal(file, readout_header(base, train, options, largest, inner), say);
 
   const Dataset curve_test = head_of(test, o.evaluation_examples);
   SnapshotCurve curve(options, network, target.passes());

@@ -30,6 +30,7 @@ struct ReadoutAdaptOptions {
   double eps = 3, step = 0.2 / kInnerStepPart;
   int evaluations = 5;             // points of the accuracy curve beside its two ends
   int evaluation_examples = 2000;  // test examples of the curve; before and after use all
+  bool audit = false;              // the journal begins with SHA-256 of base and data
 };
 
 // What an adaptation cost, whatever its method.

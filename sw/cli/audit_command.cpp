@@ -79,7 +79,7 @@ Subcommand audit_command(CLI::App& app, const Backends& backends) {
               return static_cast<int>(ErrorKind::mismatch);
             }
             if (!s->common.json)
-              print_out("confirmed: {} of {} steps, {} digests of weights{}; weights {:016x}\n",
+              print_out("confirmed: {} of {} steps, weights compared {} times{}; weights {:016x}\n",
                         o.steps, o.of, o.weights_checked,
                         o.digest.empty() ? ", records are not chained" : "", o.weights_hash);
             return 0;

@@ -404,10 +404,6 @@ Subcommand adapt_command(CLI::App& app, const Backends& backends) {
             const QuantizedNetwork& start = from.network;
             const JournalFile journal{s->journal, s->resume, s->salvage};
             if (s->method == "both") s->run.readout.run.inner_steps = s->run.inner_steps;
-            if (s->method != "forward-gradient" && adapt.audit_every != 0)
-              throw Error(ErrorKind::usage,
-                          fmt::format("--audit-every {}: --method is {}, expected forward-gradient",
-                                      adapt.audit_every, s->method));
             if (s->method != "forward-gradient") {
               from.keep(*s);
               print_adapted(*s,

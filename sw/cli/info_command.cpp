@@ -70,6 +70,7 @@ json describe(const State& s) {
       return {{"snapshots", steps},
               {"torn", r.torn},
               {"bytes", r.valid_bytes},
+              {"digest", r.digest},
               {"damage", r.damage.empty() ? json() : json(r.damage)},
               {"rate", r.choice ? json(r.choice->rate) : json()},
               {"end", r.end ? json(*r.end) : json()},

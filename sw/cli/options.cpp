@@ -251,8 +251,8 @@ void add_existing(CLI::App& app, bool& resume, bool& overwrite, const std::strin
 
 void add_audit(CLI::App& app, RunOptions& o) {
   app.add_option("--audit-every", o.adapt.audit_every,
-                 "forward gradients: chain the journal's records by SHA-256, with a digest of all "
-                 "weights every so many steps, for `audit` (0: neither)")
+                 "chain the journal's records by SHA-256, with a digest of all weights every so "
+                 "many steps, for `audit` (0: neither; readouts: their snapshots hold the weights)")
       ->capture_default_str();
 }
 void add_salvage(CLI::App& app, bool& salvage) {
@@ -342,6 +342,7 @@ void settle(RunOptions& o, const CommonOptions& c) {
   o.readout.step = o.adapt.step / kInnerStepPart;
   if (o.adapt.layers != std::vector<std::string>{"head"}) o.readout.inner_layers = o.adapt.layers;
   o.readout.fixed = o.adapt.fixed;
+  o.readout.audit = o.adapt.audit_every != 0;
 }
 
 spec::HardwareParams parse_hardware(const std::string& text) {

@@ -44,6 +44,7 @@ class Training {
     const ReadoutWeights base = target_.weights();
     out_.choice = from.choice ? *from.choice : search(base);
     if (!from.choice && journal_ != nullptr) journal_->append(out_.choice);
+    if (callbacks_.on_choice) callbacks_.on_choice(out_.choice);
     std::uint32_t step = 0;
     target_.set_weights(base);
     for (const ReadoutSnapshot& s : from.snapshots) {

@@ -122,6 +122,7 @@ struct ReadoutReport {
 };
 struct ReadoutCallbacks {
   std::function<void(const ReadoutReport&)> on_step = {};  // of search and run
+  std::function<void(const ReadoutChoice&)> on_choice = {};
   // After a snapshot of the run (also one that a journal brought): the target has its weights.
   std::function<void(const ReadoutSnapshot&)> on_snapshot = {};
 };

@@ -11,6 +11,7 @@
 #include "sw/base/append_file.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
+#include "sw/base/sha256.hpp"
 
 namespace lastmile {
 namespace {
@@ -52,6 +53,7 @@ class Parser {
       journal_.damage = std::string(e.what()).substr(name_.size() + 2);
     }
     journal_.valid_bytes = at_;
+    journal_.digest = hex(Sha256().update(bytes_.first(at_)).digest());
     journal_.file_bytes = bytes_.size();
     journal_.torn = journal_.damage.empty() && at_ != bytes_.size();
     return std::move(journal_);

@@ -49,6 +49,7 @@ struct ReadoutJournal {
   std::optional<ReadoutChoice> choice;
   std::vector<ReadoutSnapshot> snapshots;
   std::optional<std::uint32_t> end;  // step of the snapshot that is the result
+  std::string digest;                // SHA-256 of all that is whole, hexadecimal
   std::uint64_t valid_bytes = 0;
   std::uint64_t file_bytes = 0;  // of the file as it was read
   bool torn = false;             // an incomplete record followed

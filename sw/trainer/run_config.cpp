@@ -4,9 +4,6 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <cmath>
-#include <concepts>
-#include <initializer_list>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <span>
@@ -16,103 +13,24 @@
 #include "sw/base/io.hpp"
 #include "sw/base/sha256.hpp"
 #include "sw/quantizer/file.hpp"
+#include "sw/trainer/header_fields.hpp"
 
 namespace lastmile {
 namespace {
 
 using nlohmann::json;
 
-constexpr const char* kHashed = "hashed";
-
-[[noreturn]] void fail(const std::string& name, const std::string& what) {
-  throw Error(ErrorKind::journal, fmt::format("{}: {}", name, what));
-}
-
-// The fields of one JSON object; errors carry the whole path of a field.
-class Fields {
- public:
-  Fields(const json& object, std::string path, const std::string& name,
-         std::initializer_list<const char*> known)
-      : object_(object), path_(std::move(path)), name_(name) {
-    if (!object.is_object())
-      fail(name, fmt::format("header: {} is {}, expected an object",
-                             path_.empty() ? "the whole" : path_, object.dump()));
-    for (const auto& item : object.items()) {
-      bool found = false;
-      for (const char* k : known) found = found || item.key() == k;
-      if (!found)
-        fail(name, fmt::format("header: {} is {}, a field this program does not know",
-                               this->path(item.key().c_str()), item.value().dump()));
-    }
-  }
-
-  [[nodiscard]] const json& at(const char* field) const {
-    const auto found = object_.find(field);
-    if (found == object_.end()) fail(name_, fmt::format("header: {} is missing", path(field)));
-    return *found;
-  }
-  template <std::unsigned_integral T>
-  [[nodiscard]] T integer(const char* field, T least = 0,
-                          T most = std::numeric_limits<T>::max()) const {
-    const json& value = at(field);
-    if (!value.is_number_unsigned() || value.get<std::uint64_t>() < least ||
-        value.get<std::uint64_t>() > most)
-      wrong(field, fmt::format("{}..{}", least, most));
-    return value.get<T>();
-  }
-  [[nodiscard]] int small(const char* field, int least, int most) const {
-    return static_cast<int>(
-        integer(field, static_cast<unsigned>(least), static_cast<unsigned>(most)));
-  }
-  [[nodiscard]] double number(const char* field, double most) const {
-    const json& value = at(field);
-    if (!value.is_number() || !(value.get<double>() >= 0 && value.get<double>() <= most))
-      wrong(field, most == 1 ? "0..1" : "a finite number of at least 0");
-    return value.get<double>();
-  }
-  // One of `values`, by the name that `name_of` gives it.
-  template <class T, class NameOf>
-  [[nodiscard]] T choice(const char* field, std::initializer_list<T> values,
-                         const NameOf& name_of) const {
-    const json& value = at(field);
-    std::string names;
-    for (const T v : values) {
-      if (value == json(name_of(v))) return v;
-      names += fmt::format("{}{}", names.empty() ? "" : " or ", name_of(v));
-    }
-    wrong(field, names);
-  }
-  [[nodiscard]] std::string path(const char* field) const {
-    return path_.empty() ? field : fmt::format("{}.{}", path_, field);
-  }
-  [[noreturn]] void wrong(const char* field, const std::string& expected) const {
-    fail(name_,
-         fmt::format("header: {} is {}, expected {}", path(field), at(field).dump(), expected));
-  }
-
- private:
-  const json& object_;
-  std::string path_;
-  const std::string& name_;
-};
-
 TensorTraining tensor_of(const json& j, const std::string& path, const std::string& name) {
   constexpr double kMost = std::numeric_limits<double>::max();
-  const Fields f(j, path, name, {"tensor", "eps", "step", "keep"});
+  const HeaderFields f(j, path, name, {"tensor", "eps", "step", "keep"});
   return {f.integer<std::uint32_t>("tensor"), f.number("eps", kMost), f.number("step", kMost),
           f.small("keep", 0, spec::kKeepAll)};
 }
 
 AuditConfig audit_of(const json& j, const std::string& name) {
-  const Fields f(j, "audit", name, {"weights_every", "data_sha256", "base_sha256"});
-  const auto digest = [&](const char* field) {
-    const json& value = f.at(field);
-    if (!value.is_string() || value.get<std::string>().size() != 2 * sizeof(Sha256Digest))
-      f.wrong(field, "64 hexadecimal digits");
-    return value.get<std::string>();
-  };
-  return {f.integer<std::uint32_t>("weights_every", 1), digest("data_sha256"),
-          digest("base_sha256")};
+  const HeaderFields f(j, "audit", name, {"weights_every", "data_sha256", "base_sha256"});
+  return {f.integer<std::uint32_t>("weights_every", 1), f.sha256("data_sha256"),
+          f.sha256("base_sha256")};
 }
 
 std::string distribution_name(spec::Distribution d) { return std::string(spec::to_string(d)); }
@@ -171,7 +89,7 @@ json to_json(const RunConfig& c) {
               {"data_digest", c.data_digest},
               {"tensors", tensors}}}};
   // Journals of before there was a choice keep their text.
-  if (c.forward.seed_rule == SeedRule::hashed) j["seed_rule"] = kHashed;
+  if (c.forward.seed_rule == SeedRule::hashed) j["seed_rule"] = kHashedSeeds;
   if (c.audit.every != 0)
     j["audit"] = {{"weights_every", c.audit.every},
                   {"data_sha256", c.audit.data},
@@ -190,22 +108,22 @@ RunConfig parse_run_config(std::string_view text, const std::string& name) {
   try {
     whole = json::parse(text);
   } catch (const json::exception& e) {
-    fail(name, fmt::format("header: {}", e.what()));
+    fail_journal(name, fmt::format("header: {}", e.what()));
   }
-  const Fields top(whole, "", name,
-                   {"seed", "pairs", "base_digest", "config", "seed_rule", "audit"});
+  const HeaderFields top(whole, "", name,
+                         {"seed", "pairs", "base_digest", "config", "seed_rule", "audit"});
   RunConfig c;
   if (whole.contains("audit")) c.audit = audit_of(top.at("audit"), name);
   c.forward.seed_rule = SeedRule::counting;
   if (whole.contains("seed_rule"))
     c.forward.seed_rule =
-        top.choice("seed_rule", {SeedRule::hashed}, [](SeedRule) { return kHashed; });
+        top.choice("seed_rule", {SeedRule::hashed}, [](SeedRule) { return kHashedSeeds; });
   c.forward.seed = top.integer<std::uint64_t>("seed");
   c.forward.pairs = top.small("pairs", 1, spec::kMaxPairs);
   c.base_digest = top.integer<std::uint64_t>("base_digest");
-  const Fields f(top.at("config"), "config", name,
-                 {"steps", "batch", "estimator", "schedule", "final_factor", "distribution",
-                  "mask_seed", "data_digest", "tensors"});
+  const HeaderFields f(top.at("config"), "config", name,
+                       {"steps", "batch", "estimator", "schedule", "final_factor", "distribution",
+                        "mask_seed", "data_digest", "tensors"});
   c.forward.steps = f.integer<std::uint32_t>("steps");
   c.forward.batch = f.small("batch", 1, std::numeric_limits<int>::max());
   c.forward.estimator = f.choice("estimator", {Estimator::sign, Estimator::scaled},
@@ -234,9 +152,9 @@ void require_same_run(const std::string& name, const RunConfig& found, const Run
   const auto compare = [&](const json& have, const json& want) {
     if (have == want) return;
     const std::string at = json::diff(have, want).at(0).at("path").get<std::string>();
-    fail(name,
-         fmt::format("it is the journal of another run: {} is {}, expected {}",
-                     at.empty() ? "config" : at.substr(1), value_at(have, at), value_at(want, at)));
+    fail_journal(name, fmt::format("it is the journal of another run: {} is {}, expected {}",
+                                   at.empty() ? "config" : at.substr(1), value_at(have, at),
+                                   value_at(want, at)));
   };
   compare(a, b);
   compare(a_config, b_config);
@@ -245,16 +163,17 @@ void require_same_run(const std::string& name, const RunConfig& found, const Run
 void require_same_base(const std::string& name, const RunConfig& found,
                        const QuantizedNetwork& base) {
   if (const std::uint64_t given = network_digest(base); found.base_digest != given)
-    fail(name,
-         fmt::format("it starts from the network with digest {:016x}, the given one has {:016x}",
-                     found.base_digest, given));
+    fail_journal(
+        name,
+        fmt::format("it starts from the network with digest {:016x}, the given one has {:016x}",
+                    found.base_digest, given));
 }
 
 void require_same_data(const std::string& name, const RunConfig& found, const Dataset& data) {
   if (const std::uint64_t given = data_digest(data); found.data_digest != given)
-    fail(name,
-         fmt::format("it trained on the data with digest {:016x}, the given ones have {:016x}",
-                     found.data_digest, given));
+    fail_journal(
+        name, fmt::format("it trained on the data with digest {:016x}, the given ones have {:016x}",
+                          found.data_digest, given));
 }
 
 }  // namespace lastmile

@@ -19,8 +19,6 @@ DATA = ["--network", "tiny.toml", "--data", "img", "--adapt-examples", 32, "--th
 STEPS, EVERY, PAIRS = 40, 10, 2
 ADAPT = ["adapt", *DATA, "--input", "q.lmq", "--batch", 8, "--pairs", PAIRS, "--evaluations", 0, "--steps", STEPS]
 AUDIT = ["audit", *DATA, "--base", "q.lmq"]
-
-
 COEF_MAX = 127
 
 
@@ -69,6 +67,43 @@ class Forger:
                 check = zlib.crc32(r[:-4], check)
                 r[-4:] = number(check, 4)
             out += r
+        return bytes(out)
+
+
+class ReadoutForger:
+    """The same for a journal of readouts."""
+
+    CHOICE, SNAPSHOT, END = 1, 2, 3
+
+    def __init__(self, content):
+        size = int.from_bytes(content[8:12], "little")
+        self.magic, self.header = content[:8], json.loads(content[12:12 + size])
+        self.records, at = [], 16 + size
+        while at < len(content):
+            kind, step, size = (int.from_bytes(content[at + i:at + i + 4], "little") for i in (0, 4, 8))
+            self.records.append([kind, step, bytearray(content[at + 12:at + 12 + size])])
+            at += 16 + size
+
+    def snapshots(self):
+        return [i for i, r in enumerate(self.records) if r[0] == self.SNAPSHOT]
+
+    def flip(self, record, byte):
+        self.records[record][2][byte] ^= 1
+
+    def replace(self, record, old, new):
+        before = bytes(self.records[record][2])
+        assert old in before, before
+        self.records[record][2] = bytearray(before.replace(old, new, 1))
+
+    def written(self):
+        text = json.dumps(self.header, separators=(",", ":"), sort_keys=True).encode()
+        out = bytearray(self.magic + number(len(text), 4) + text)
+        check = zlib.crc32(out)
+        out += number(check, 4)
+        for kind, step, payload in self.records:
+            r = number(kind, 4) + number(step, 4) + number(len(payload), 4) + payload
+            check = zlib.crc32(r, check)
+            out += r + number(check, 4)
         return bytes(out)
 
 
@@ -152,13 +187,9 @@ class Suite:
             (self.dir / "r.lmj").unlink()
         self.checks.case("a run that was cut ends in the same digests", resumed)
 
-        def readouts():
-            self.p.ok(*ADAPT[:-2], "--method", "readout", "--readout-steps", 40, "--journal", "ro.lmj", cwd=self.dir)
-            self.audited(USAGE, ["readouts"], journal="ro.lmj")
-            r = self.p.run(*ADAPT[:-2], "--method", "readout", "--audit-every", 5, "--journal", "x.lmj", cwd=self.dir)
-            assert r.returncode == USAGE, r.returncode
+        def nowhere():
             self.audited(INPUT, ["nowhere"], journal="nowhere.lmj")
-        self.checks.case("journals that cannot be audited", readouts)
+        self.checks.case("no journal", nowhere)
 
         def rtl():
             if self.p.run(*AUDIT, "j.lmj", "--steps", 1, "--backend", "rtl", cwd=self.dir).returncode == 4:
@@ -243,10 +274,95 @@ class Suite:
         matches(error_line(r), [f"refuted: {where}: "])
         (self.dir / "f.lmj").unlink()
 
+    def readouts(self):
+        steps = {"readout": 48, "both": 48 + 6}
+        for method, of in steps.items():
+            adapt = [*ADAPT[:-2], "--method", method, "--readout-steps", 48, "--inner-steps", 6, "--layers", "all"]
+            name = f"{method}.lmj"
+
+            def whole(adapt=adapt, name=name, of=of, method=method):
+                self.p.ok(*adapt, "--audit-every", 1, "--journal", name, "--output", f"{method}.lmq", cwd=self.dir)
+                self.p.ok(*adapt, "--journal", "x.lmj", "--overwrite", "--output", "x.lmq", cwd=self.dir)
+                assert self.read(f"{method}.lmq") == self.read("x.lmq"), "an audit's digests changed the run"
+                assert self.audited(0, [], journal="x.lmj")["confirmed"]
+                good = self.read(name)
+                assert ReadoutForger(good).written() == good, "the journal is not that of the description"
+                info = self.p.json("info", name, cwd=self.dir)
+                assert info["digest"] == hashlib.sha256(good).hexdigest()
+                found = self.audited(0, [], "--digest", info["digest"], "--result", f"{method}.lmq", journal=name)
+                assert found["steps"] == found["of"] == of, found
+                assert found["weights_checked"] == len(info["snapshots"]), found
+                part = self.audited(0, [], "--steps", 20, journal=name)
+                assert 0 < part["steps"] <= 20, part
+                self.audited(USAGE, ["steps is 1000"], "--steps", 1000, journal=name)
+                r = self.p.run(*adapt, "--journal", name, "--resume", cwd=self.dir)
+                assert r.returncode == JOURNAL, r.returncode
+                matches(error_line(r), ["another run: audit"])
+            self.checks.case(f"{method}: a true run, its digest and its result", whole)
+
+            good = self.read(name)
+            snaps = ReadoutForger(good).snapshots()
+            at = [ReadoutForger(good).records[i][1] for i in snaps]
+
+            def forged(says, change, step=None, args=(), code=MISMATCH, good=good):
+                f = ReadoutForger(good)
+                change(f)
+                content = f.written()
+                assert content != good, "nothing was forged"
+                (self.dir / "f.lmj").write_bytes(content)
+                before = state(self.dir)
+                r = self.p.run(*AUDIT, "f.lmj", "--quiet", "--json", *args, cwd=self.dir)
+                assert r.returncode == code, f"exit code {r.returncode}, expected {code}: {error_line(r)!r}"
+                assert state(self.dir) == before, "an audit changed a file"
+                matches(error_line(r), [r"f\.lmj", *says])
+                if code == MISMATCH:
+                    found = json.loads(r.stdout)
+                    assert not found["confirmed"] and found["step"] == step, found
+                    assert step is None or found["steps"] == at[max(0, at.index(step) - 1)], found
+                (self.dir / "f.lmj").unlink()
+
+            def case(text, *args, forged=forged, **kw):
+                self.checks.case(f"{method}: {text}", forged, *args, **kw)
+
+            for k in (0, 5, len(snaps) - 1):
+                case(f"a weight of snapshot {k}", ["weight 0 is"], lambda f, k=k: f.flip(snaps[k], 24), at[k])
+            case("the loss of a snapshot", [r"loss is"], lambda f: f.flip(snaps[3], 0), at[3])
+            case("the held-out loss of a snapshot", ["held-out loss"], lambda f: f.flip(snaps[4], 8), at[4])
+            case("the answers of a snapshot", ["held-out correct"], lambda f: f.flip(snaps[4], 16), at[4])
+            case("the choice of the rate", ["chosen rate|losses of the rates"],
+                 lambda f: f.replace(0, b'"rate":', b'"rate":1'))
+            case("the seed", ["losses of the rates|chosen rate|weight"],
+                 lambda f: f.header.update(seed=f.header["seed"] + 1), None)
+            case("the data's digest", ["before step 0: data_digest"], lambda f: f.header.update(data_digest=1))
+            case("the SHA-256 of the base", ["before step 0: audit"],
+                 lambda f: f.header["audit"].update(base_sha256="0" * 64))
+            case("a batch that the data do not have", ["header: batch"], lambda f: f.header.update(batch=1000),
+                 code=JOURNAL)
+            case("a field of the wrong kind", ["header: steps is"], lambda f: f.header.update(steps="1"), code=JOURNAL)
+            case("an unknown field", ["header: what is"], lambda f: f.header.update(what=1), code=JOURNAL)
+            case("a snapshot removed", ["snapshot is of step"], lambda f: f.records.pop(snaps[6]), at[6])
+
+            def result(f):
+                other = next(x for x in at if x != f.records[-1][1])
+                f.records[-1] = [f.END, other, bytearray(b'{"step":%d}' % other)]
+            case("the result is another snapshot", ["its result is that of step"], result)
+
+            def ends_early(good=good, name=name):
+                f = ReadoutForger(good)
+                digest = hashlib.sha256(good).hexdigest()
+                del f.records[snaps[-2]:]
+                (self.dir / "f.lmj").write_bytes(f.written())
+                found = self.audited(0, [], journal="f.lmj")
+                assert found["steps"] == at[-3], found
+                self.audited(MISMATCH, ["steps are missing"], "--digest", digest, journal="f.lmj")
+                (self.dir / "f.lmj").unlink()
+            self.checks.case(f"{method}: a journal that ends early", ends_early)
+
     def all(self):
         self.prepare()
         self.confirmed()
         self.refuted()
+        self.readouts()
         self.checks.finish()
 
 

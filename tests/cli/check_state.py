@@ -34,6 +34,15 @@ RUN = ["run", *DATA, "--epochs", 2, "--steps", 400, "--batch", 8, "--readout-ste
        "--backprop-epochs", 1, "--no-float", "--out", "out", "--reports", "rep"]
 
 
+def opens(path):
+    """An FST file that was closed: its blocks fill it, the geometry and the hierarchy among them."""
+    content, at, kinds = path.read_bytes(), 0, set()
+    while at < len(content):
+        kinds.add(content[at])
+        at += 1 + int.from_bytes(content[at + 1:at + 9], "big")
+    assert at == len(content) and 0 in kinds and 3 in kinds and kinds & {4, 6, 7}, (at, len(content), kinds)
+
+
 class Suite:
     def __init__(self, program, folder, seed):
         self.p, self.dir, self.checks, self.random = program, folder, Checks(), random.Random(seed)
@@ -121,25 +130,6 @@ class Suite:
             assert self.read("j.lmj") == self.journal
         self.case("a journal is not replaced without being told to", existing)
 
-        def waveform():
-            small = ["--hardware", "rows=4,cols=4,bus_bytes=8,act_bytes=4096,acc_depth=64,rq_lanes=4"]
-            eval_ = ["eval", *DATA, "--input", "q.lmq", *small, "--backend", "rtl", "--backend-options"]
-            adapt = ["adapt", *TRAIN, "--steps", 2, "--journal", "w.lmj", "--overwrite", *small, "--backend", "rtl",
-                     "--backend-options"]
-            whole = "trace=w.fst,trace_from=10,trace_cycles=50"
-            beyond = "trace=w.fst,trace_from=900000000,trace_cycles=50"
-            if self.p.run(*eval_, whole, cwd=self.dir).returncode == DEVICE:
-                print("SKIPPED: waveforms of the RTL: `make rtl ROWS=4 COLS=4 BUS_BYTES=8 ACT_BYTES=4096 ACC_DEPTH=64 "
-                      "RQ_LANES=4 CHECKED=1` builds the backend")
-                return
-            for command in (eval_, adapt):
-                self.ok(*command, whole)
-                assert (self.dir / "w.fst").stat().st_size > 0
-                (self.dir / "w.fst").unlink()
-                self.fails(USAGE, [r"w\.fst: no waveform: .* beyond the [0-9]+ cycles of a step"], *command, beyond,
-                           stdout=None)
-        self.case("a waveform beyond the end is an error and leaves no file", waveform)
-
         def two_writers():
             with self.running(*LONG, "--journal", "two.lmj", until="two.lmj") as first:
                 (self.dir / "link.lmj").symlink_to("two.lmj")
@@ -187,6 +177,37 @@ class Suite:
                 matches(said, ["signal 15", "to go on: .* --resume"])
             assert not (self.dir / "busy/.lastmile.lock").exists()
         self.case("two runs in one folder: the second is refused", folders)
+
+    def waveforms(self):
+        small = ["--hardware", "rows=4,cols=4,bus_bytes=8,act_bytes=4096,acc_depth=64,rq_lanes=4", "--backend", "rtl",
+                 "--backend-options"]
+        eval_ = ["eval", *DATA, "--input", "q.lmq", *small]
+        adapt = ["adapt", *TRAIN, "--test-examples", 2, "--journal", "w.lmj", "--overwrite", "--steps"]
+        if self.p.run(*eval_, "trace=w.fst,trace_cycles=50", cwd=self.dir).returncode == DEVICE:
+            print("SKIPPED: waveforms of the RTL: `make rtl ROWS=4 COLS=4 BUS_BYTES=8 ACT_BYTES=4096 ACC_DEPTH=64 "
+                  "RQ_LANES=4 CHECKED=1` builds the backend")
+            return
+        (self.dir / "w.fst").unlink()
+
+        def whole(*command):
+            self.ok(*command, "trace=w.fst,trace_from=10,trace_cycles=50")
+            opens(self.dir / "w.fst")
+            (self.dir / "w.fst").unlink()
+            self.fails(USAGE, [r"w\.fst: no waveform: .* beyond the [0-9]+ cycles of a step"], *command,
+                       "trace=w.fst,trace_from=900000000,trace_cycles=50", stdout=None)
+
+        def stopped(number):
+            with self.running(*adapt, 1000000, *small, "trace=w.fst", until="w.lmj") as child:
+                time.sleep(0.5)
+                child.send_signal(number)
+                assert child.wait(TIMEOUT) == 128 + number, child.returncode
+            opens(self.dir / "w.fst")
+
+        for name, command in (("eval", [*eval_]), ("adapt", [*adapt, 2, *small])):
+            self.case(f"{name}: a waveform of some cycles; one beyond the end is an error and leaves no file", whole,
+                      *command)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self.case(f"a waveform opens after {number.name}", stopped, number)
 
     def runs(self):
         def whole():
@@ -593,9 +614,8 @@ class Suite:
 
     def all(self):
         self.prepare()
-        for group in (self.ownership, self.runs, self.signals, self.streams, self.outputs, self.tails, self.readouts,
-                      self.numbers,
-                      self.names):
+        for group in (self.ownership, self.waveforms, self.runs, self.signals, self.streams, self.outputs, self.tails,
+                      self.readouts, self.numbers, self.names):
             group()
         self.checks.finish()
 
