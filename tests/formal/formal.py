@@ -36,10 +36,13 @@ FIFO = ["rtl/fifo/npu_fifo.sv"]
 class Proof:
     """name; what it is about; top module; sources beside the packages; parameters of the top module; seconds for
     induction of one property; depth of the search; least depth that counts; joint: induct over so many cycles with
-    all properties together first."""
-    def __init__(self, name, what, top, sources, values=None, induct=20, depth=40, least=8, joint=0, quick=False):
+    all properties together first; guided: covers too deep for a search of everything, sought with the checker's
+    parameter GUIDED."""
+    def __init__(self, name, what, top, sources, values=None, induct=20, depth=40, least=8, joint=0, guided=(),
+                 quick=False):
         self.name, self.what, self.top, self.sources, self.values = name, what, top, sources, values or {}
         self.induct, self.depth, self.least, self.joint, self.quick = induct, depth, least, joint, quick
+        self.guided = guided
 
 
 PROOFS = [
@@ -50,7 +53,8 @@ PROOFS = [
           ["rtl/bus/npu_axi_read.sv", HERE + "arbiter_client.sv"], quick=True),
     Proof("sequencer", "`npu_sequencer`", "formal_sequencer", ["rtl/control/npu_sequencer.sv"]),
     Proof("registers", "`npu_regs`, AXI4-Lite slave", "formal_regs", ["rtl/control/npu_regs.sv"], joint=2),
-    Proof("axi-write", "`npu_axi_write`, 8-byte bus", "formal_axi_write", WRITE, induct=5, depth=40),
+    Proof("axi-write", "`npu_axi_write`, 8-byte bus", "formal_axi_write", WRITE, induct=5, depth=40,
+          guided=("full_burst",)),
     Proof("axi-read", "`npu_axi_read` with clients and buffers of 16 words", "formal_axi_read", READ, induct=5,
           depth=40, least=6),
     Proof("axi-read-wild", "the same, memory that sends any beat at any time", "formal_axi_read", READ, {"LEGAL": 0},
@@ -81,7 +85,8 @@ module cover_as_assert (input A, input EN);
   \\$assert _TECHMAP_REPLACE_ (.A(!A), .EN(EN));
 endmodule
 """
-KINDS = {"all": "techmap -map build/formal/cover.v t:$cover", "assert": "chformal -cover -remove"}
+AS_ASSERT = "techmap -map build/formal/cover.v t:$cover"
+KINDS = {"all": AS_ASSERT, "assert": "chformal -cover -remove", "guided": "chformal -assert -remove; " + AS_ASSERT}
 
 
 class FormalError(Exception):
@@ -94,7 +99,8 @@ def elaborate(proof, kind, folder, replaced=None):
     folder.mkdir(parents=True, exist_ok=True)
     (OUT / "cover.v").write_text(COVER)
     out = folder / f"{proof.name}-{kind}"
-    values = " ".join(f"-set {k} {v}" for k, v in proof.values.items())
+    values = {**proof.values, "GUIDED": 1} if kind == "guided" else proof.values
+    values = " ".join(f"-set {k} {v}" for k, v in values.items())
     out.with_suffix(".ys").write_text(YOSYS.format(
         sources=" ".join((replaced or {}).get(s, s) for s in proof.sources), here=HERE, top=proof.top,
         kind=KINDS[kind], out=out.relative_to(ROOT), values=f"chparam {values} {proof.top}" if values else ""))
@@ -142,7 +148,11 @@ def prove(proof, circuit, name, index, seconds):
 
 def reach(proof, circuit, name, index, seconds):
     begun = time.monotonic()
-    frame, depth = search(circuit, index, proof.depth, seconds)
+    depth = proof.depth
+    if name in proof.guided:
+        names, _, circuit = elaborate(proof, "guided", OUT)
+        index, depth = names.index(name), 2 * depth
+    frame, depth = search(circuit, index, depth, seconds)
     return {"property": name, "method": "cover", "depth": depth, "seconds": round(time.monotonic() - begun, 1),
             "result": "reached" if frame is not None else "NOT REACHED"}
 
@@ -163,7 +173,7 @@ def good(result):
     return result["result"] in ("proved", "holds", "reached")
 
 
-def run_proofs(proofs, args):
+def run_proofs(proofs, args, known):
     report = []
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for proof in proofs:
@@ -178,6 +188,8 @@ def run_proofs(proofs, args):
                     print(f"FAIL {proof.name}: {r['property']}: {r['result']}", flush=True)
             report.append({"name": proof.name, "what": proof.what, "properties": results,
                            "seconds": round(time.monotonic() - begun, 1)})
+            if not args.quick:
+                save("proofs", report[-1:], known)
             proved = sum(r["result"] == "proved" for r in results)
             held = sorted(r["depth"] for r in results if r["result"] == "holds")
             reached = sum(r["result"] == "reached" for r in results)
@@ -251,9 +263,7 @@ def main():
         if args.quick:
             for x in chosen:
                 x.induct = min(x.induct, 5)
-        report = run_proofs(chosen, args)
-        if not args.quick:
-            save("proofs", report, known)
+        report = run_proofs(chosen, args, known)
         results = [r for x in report for r in x["properties"]]
         bad = sum(not good(r) for r in results)
     else:

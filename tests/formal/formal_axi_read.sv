@@ -275,7 +275,7 @@ module formal_axi_read #(
         room: assert (32'(flying_q) + 32'(kept_q) <= DEPTH);
         full_burst: cover (chosen_q && pop && last && give_own_q == 12'd1 && give_before_q == '0 && ask_own_q == '0 &&
                            kept_q == 6'd16);
-        clear_then_more: cover (drained_q == 2'd2 && bus_q == '0 && pop && last && chosen_q && old_seen_q);
+        clear_then_more: cover (drained_q == 2'd3 && bus_q == '0 && pop && last && chosen_q && old_seen_q);
         clear_with_two: cover (old_q == 8'd2 && !status.quiet && arvalid && !arready_i);
         all_six: cover (waits_all);
       end

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // npu_axi_write with few bursts in flight and little patience; a memory that obeys AXI4.
+// GUIDED = 1 narrows what the outside does, so that a situation deep in time is found: for covers alone.
 module formal_axi_write #(
   parameter int unsigned BUS_BYTES = 8,
   parameter int unsigned DEPTH = 32,
   parameter int unsigned BURSTS = 2,
-  parameter int unsigned PATIENCE = 2
+  parameter int unsigned PATIENCE = 2,
+  parameter int unsigned GUIDED = 0
 ) (
   input logic                     clk_i,
   input logic                     rst_ni,
@@ -70,6 +72,16 @@ module formal_axi_write #(
         assume (wr_data_i[c*DATA +: DATA] == held_data_q[c*DATA +: DATA]);
         assume (wr_strb_i[c*BUS_BYTES +: BUS_BYTES] == held_strb_q[c*BUS_BYTES +: BUS_BYTES]);
       end
+    end
+  end
+
+  // ---- Guided: one client with word after word, a memory that takes everything at once, no clear.
+  if (GUIDED != 0) begin : gen_guided
+    logic [9:0] word_q;
+    always_ff @(posedge clk_i) word_q <= rst_ni ? word_q + 10'(wr_ready[0]) : '0;
+    always_comb begin
+      assume (rst_ni == begun_q && !clear_i && !flush_i && awready_i && wready_i);
+      assume (wr_valid_i == 2'b01 && wr_addr_i[WB +: 10] == word_q && wr_strb_i[0 +: BUS_BYTES] == '1);
     end
   end
 
