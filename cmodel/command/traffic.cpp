@@ -80,9 +80,11 @@ class Traffic {
     const U lanes = conv ? array_cols_ : std::min(array_rows_, array_cols_);
     const U groups = conv ? d_.groups : 1;
     const U per_group = conv ? d_.cout_group : op_ == Opcode::depthwise_ ? d_.out_c : d_.in_c;
+    // no block crosses a chunk, but of CONV2D, which needs all chunks for an output
+    const U part = conv ? per_group : output_chunk(d_);
     for (U g = 0; g < groups; ++g) {
-      for (U o = 0; o < per_group; o += lanes)
-        blocks.push_back({g * per_group + o, std::min(lanes, per_group - o)});
+      for (U c = 0; c < per_group; c += part)
+        cut(blocks, g * per_group + c, std::min(part, per_group - c), lanes);
     }
     return blocks;
   }
@@ -106,31 +108,54 @@ class Traffic {
     return runs;
   }
 
-  // Words of input rows of one tile: images, output rows and columns of it.
-  [[nodiscard]] U input_words(const Run& images, const Run& rows, const Run& columns) const {
+  // One tile's input: what of it lies inside the image, and how large it is with its padding.
+  struct Region {
+    std::int64_t x0, x1, y0, y1;
+    U width, height;
+    [[nodiscard]] U columns_inside() const { return x1 > x0 ? static_cast<U>(x1 - x0) : 0; }
+    [[nodiscard]] U rows_inside() const { return y1 > y0 ? static_cast<U>(y1 - y0) : 0; }
+  };
+  [[nodiscard]] Region region(const Run& rows, const Run& columns) const {
     const auto left = static_cast<std::int64_t>(columns.first * d_.stride_w) - d_.pad_left;
     const auto top = static_cast<std::int64_t>(rows.first * d_.stride_h) - d_.pad_top;
-    const auto width = static_cast<std::int64_t>(
-        region_extent(columns.count, d_.stride_w, d_.kernel_w, d_.dilation_w));
-    const auto height = static_cast<std::int64_t>(
-        region_extent(rows.count, d_.stride_h, d_.kernel_h, d_.dilation_h));
-    const std::int64_t x0 = std::max<std::int64_t>(left, 0),
-                       x1 = std::min<std::int64_t>(left + width, d_.in_w);
-    const std::int64_t y0 = std::max<std::int64_t>(top, 0),
-                       y1 = std::min<std::int64_t>(top + height, d_.in_h);
-    if (x0 >= x1) return 0;
+    const U width = region_extent(columns.count, d_.stride_w, d_.kernel_w, d_.dilation_w);
+    const U height = region_extent(rows.count, d_.stride_h, d_.kernel_h, d_.dilation_h);
+    return {std::max<std::int64_t>(left, 0),
+            std::min<std::int64_t>(left + static_cast<std::int64_t>(width), d_.in_w),
+            std::max<std::int64_t>(top, 0),
+            std::min<std::int64_t>(top + static_cast<std::int64_t>(height), d_.in_h),
+            width,
+            height};
+  }
+
+  // Words of input rows of one tile.
+  [[nodiscard]] U input_words(const Run& images, const Region& r) const {
+    if (r.x0 >= r.x1) return 0;
     U sum = 0;
     for (U image = images.first; image < images.first + images.count; ++image) {
-      for (std::int64_t y = y0; y < y1; ++y) {
-        const U pixel = (image * d_.in_h + static_cast<U>(y)) * d_.in_w + static_cast<U>(x0);
-        for (U c = 0; c < d_.in_c; c += d_.tile_c) {
-          const U run = d_.tile_c < d_.in_c ? std::min<U>(d_.tile_c, d_.in_c - c)
-                                            : static_cast<U>(x1 - x0) * d_.in_c;
-          sum += words(d_.in_addr + pixel * d_.in_c + c, run);
+      for (std::int64_t y = r.y0; y < r.y1; ++y) {
+        const U line = (image * d_.in_h + static_cast<U>(y)) * d_.in_w + static_cast<U>(r.x0);
+        const U first = d_.in_addr + line * d_.in_c;
+        if (d_.tile_c == d_.in_c) {
+          sum += words(first, r.columns_inside() * d_.in_c);
+          continue;
+        }
+        for (U x = 0; x < r.columns_inside(); ++x) {
+          for (U c = 0; c < d_.in_c; c += d_.tile_c)
+            sum += words(first + x * d_.in_c + c, std::min<U>(d_.tile_c, d_.in_c - c));
         }
       }
     }
     return sum;
+  }
+
+  // Bytes written into the scratchpad for one image of a tile. A last chunk of fewer channels keeps
+  // the distance of columns, so its fill is as wide as that of the others.
+  [[nodiscard]] U region_bytes(const Region& r) const {
+    const U chunks = (d_.in_c + d_.tile_c - 1) / d_.tile_c;
+    const U missing = chunks * d_.tile_c - d_.in_c;
+    return r.width * r.height * chunks * d_.tile_c -
+           r.columns_inside() * r.rows_inside() * missing;
   }
 
   // Words that the channel runs of all output positions of CONV2D, DEPTHWISE and POOL touch.
@@ -163,7 +188,8 @@ class Traffic {
     const U positions = U{d_.n} * d_.out_h * d_.out_w;
     const U taps = U{d_.kernel_h} * d_.kernel_w;
     const U channels = uses_weights(op_) ? d_.out_c : d_.in_c;
-    const U reloads = d_.tile_c < d_.in_c ? blocks.size() : 1;
+    const bool again = op_ == Opcode::conv2d_ && d_.tile_c < d_.in_c;
+    const U reloads = again ? blocks.size() : 1;
     U tiles = 0;
     for (U n = 0; n < d_.n; n += d_.tile_n) {
       for (U h = 0; h < d_.out_h; h += d_.tile_h) {
@@ -172,11 +198,9 @@ class Traffic {
           const Run rows{h, std::min<U>(d_.tile_h, d_.out_h - h)};
           const Run columns{w, std::min<U>(d_.tile_w, d_.out_w - w)};
           ++tiles;
-          c_[Counter::act_read_bytes_] += reloads * input_words(images, rows, columns) * bus_;
-          c_[Counter::sram_writes_] +=
-              reloads * images.count *
-              region_extent(rows.count, d_.stride_h, d_.kernel_h, d_.dilation_h) *
-              region_extent(columns.count, d_.stride_w, d_.kernel_w, d_.dilation_w) * d_.in_c;
+          const Region r = region(rows, columns);
+          c_[Counter::act_read_bytes_] += reloads * input_words(images, r) * bus_;
+          c_[Counter::sram_writes_] += reloads * images.count * region_bytes(r);
         }
       }
     }

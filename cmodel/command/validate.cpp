@@ -113,10 +113,10 @@ Fault check_shape(const Descriptor& d, const spec::HardwareParams& hw, Opcode op
     return shape_fault(ShapeRule::pitch_);
   if (!range_ok(d, op)) return shape_fault(ShapeRule::range_);
   if (!pack_ok(d, hw, op)) return shape_fault(ShapeRule::pack_);
-  if (uses_tiles(op) && d.tile_c < d.in_c) {
+  if (op == Opcode::conv2d_ && d.tile_c < d.in_c) {
     const bool point =
         taps == 1 && d.in_h == 1 && d.in_w == 1 && d.out_h == 1 && d.out_w == 1 && d.groups == 1;
-    if (op != Opcode::conv2d_ || !point) return shape_fault(ShapeRule::chunk_);
+    if (!point) return shape_fault(ShapeRule::chunk_);
   }
   return {};
 }

@@ -7,6 +7,6 @@
 namespace lastmile::spec {
 
 inline constexpr std::uint32_t kMagic = 0x4c4d4e50;
-inline constexpr std::uint32_t kSpecHash = 0x4eddba8e;
+inline constexpr std::uint32_t kSpecHash = 0xb587e4bd;
 
 }  // namespace lastmile::spec

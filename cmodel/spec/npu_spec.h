@@ -4,7 +4,7 @@
 #define LASTMILE_NPU_SPEC_H
 
 #define LM_MAGIC 0x4c4d4e50u
-#define LM_SPEC_HASH 0x4eddba8eu
+#define LM_SPEC_HASH 0xb587e4bdu
 #define LM_DESC_BYTES 192
 #define LM_ALIGN 64
 #define LM_MAX_PAIRS 8

@@ -428,7 +428,7 @@ enum class ShapeRule : std::uint32_t {
   pitch_ = 3,  // w_pitch holds a weight row
   range_ = 4,  // act_min <= act_max, add_act_min <= add_act_max, inside the output type
   pack_ = 5,  // flag PACKED with groups, DEPTHWISE, dilation_w > 1, or a bank conflict (CONTRACT.md, Scratchpad)
-  chunk_ = 6,  // tile_c < in_c on anything but a 1 x 1 kernel on a 1 x 1 image with one group
+  chunk_ = 6,  // CONV2D: tile_c < in_c with anything but a 1 x 1 kernel on a 1 x 1 image and one group
   flags_ = 7,  // flags that exclude each other
 };
 [[nodiscard]] constexpr std::string_view to_string(ShapeRule v) {
@@ -726,7 +726,7 @@ struct Descriptor {
   std::int32_t act_max = 0;
   std::uint32_t tile_h = 0;  // output rows per tile
   std::uint32_t tile_w = 0;  // output columns per tile
-  std::uint32_t tile_c = 0;  // input channels per chunk; in_c unless the input tile of a fully connected layer exceeds the scratchpad
+  std::uint32_t tile_c = 0;  // input channels per chunk; in_c unless the input tile exceeds the scratchpad (CONV2D: of a fully connected layer only)
   std::uint32_t w_tensor = 0;  // tensor id of the weights in the hash (UPDATE: of the tensor)
   std::uint32_t b_tensor = 0;  // tensor id of the bias in the hash
   std::uint32_t w_eps = 0;  // perturbation mantissa of the weights

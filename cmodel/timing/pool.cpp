@@ -18,15 +18,20 @@ U pool_time(Context& c) {
   const U segment = static_cast<U>(c.hw.rq_lanes) * 2;
   Load load(c);
   U next = 0, end = 0;
-  for (const Tile& tile : tiles_of(c.d)) {
+  const std::vector<Tile> tiles = tiles_of(c.d);
+  const U chunks = divide_up(c.d.in_c, c.d.tile_c);
+  for (U part = 0; part < tiles.size() * chunks; ++part) {  // a chunk is a tile of its own
+    const Tile& tile = tiles[part / chunks];
+    const U chunk = part % chunks;
     const U positions = tile.positions();
-    load.start(tile, 0);
+    load.start(tile, chunk);
     const U full = load.finish();
     TileTime times;
     times.load = load.last();
     const U start = std::max({full, load.announced() + 1, next}) + 1;
     U at = start;
     for (const Run& block : blocks) {
+      if (block.first / c.d.tile_c != chunk) continue;
       const OutputRuns out = output_runs(c, block, c.d.in_c, positions, segment);
       const U pieces = divide_up(out.pieces, positions);
       // a window leaves when the one before is through division and combiner

@@ -31,9 +31,13 @@ std::vector<Run> blocks_of(const Context& c) {
   const U groups = conv ? d.groups : 1;
   const U per_group = conv ? d.cout_group : c.op == Opcode::depthwise_ ? d.out_c : d.in_c;
   std::vector<Run> blocks;
+  const U part = conv ? per_group : npu::output_chunk(d);  // no block crosses a chunk
   for (U g = 0; g < groups; ++g) {
-    for (U o = 0; o < per_group; o += lanes)
-      blocks.push_back({g * per_group + o, std::min(lanes, per_group - o)});
+    for (U first = 0; first < per_group; first += part) {
+      const U end = std::min(first + part, per_group);
+      for (U o = first; o < end; o += lanes)
+        blocks.push_back({g * per_group + o, std::min(lanes, end - o)});
+    }
   }
   return blocks;
 }
@@ -42,14 +46,19 @@ std::vector<KTile> k_tiles_of(const Context& c, const std::vector<Run>& blocks) 
   const Descriptor& d = c.d;
   const U bytes = d.has(spec::kFlagW8) ? 1 : 2;
   const U taps = U{d.kernel_h} * d.kernel_w;
-  const bool chunked = c.op == Opcode::conv2d_ && d.tile_c < d.in_c;
+  const bool chunked = d.tile_c < d.in_c;
   std::vector<KTile> all;
   for (std::size_t b = 0; b < blocks.size(); ++b) {
     const std::size_t begin = all.size();
     if (c.op == Opcode::depthwise_) {
-      for (U t = 0; t < taps; ++t)
-        all.push_back(
-            {b, 0, 1, c.words(blocks[b].first * bytes, blocks[b].count * bytes), blocks[b].count});
+      const U part = npu::output_chunk(d), chunk = blocks[b].first / part;
+      for (U t = 0; t < taps; ++t) {
+        all.push_back({b, chunk, 1, c.words(blocks[b].first * bytes, blocks[b].count * bytes),
+                       blocks[b].count});
+      }
+      all[begin].load = chunked && blocks[b].first % part == 0;
+      all.back().unload =
+          chunked && (b + 1 == blocks.size() || blocks[b + 1].first % part == 0);
     } else {
       const bool transposed = d.has(spec::kFlagWTransposed);
       const auto cut = [&](U first, U count, U chunk) {

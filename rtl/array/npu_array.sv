@@ -25,6 +25,7 @@ module npu_array #(
   input  logic                   rst_ni,
   input  logic                   clear_i,
   input  logic                   run_i,          // a CONV2D or DEPTHWISE is being executed
+  input  logic [AW-1:0]          step_x_i,
   input  logic [AW-1:0]          step_y_i,
   // Tiles: the geometry of the next one, popped with the tile's first k-tile.
   input  logic                   tile_valid_i,
@@ -33,7 +34,6 @@ module npu_array #(
   // Halves of the scratchpad: full_i says which ones hold a loaded region; release_o gives one back
   // for the next region. rd_base_o is the position's place, rd_off_o the offset of each lane.
   input  logic [1:0]             full_i,
-  input  logic [2*AW-1:0]        step_x_i,
   output logic [1:0]             release_o,
   output logic                   rd_valid_o,
   output logic                   rd_half_o,
@@ -96,7 +96,7 @@ module npu_array #(
   logic [LR:0] lanes_q;
   logic [MB-1:0] weights_q;
   logic [15:0] tn_q, th_q, tw_q, n_q, y_q, x_q;
-  logic [AW-1:0] pitch_q, px_q, p_q, py_q, pn_q;
+  logic [AW-1:0] pitch_q, p_q, py_q, pn_q;
   logic [PW-1:0] pos_q;
 
   logic last_x, last_y, last_pos, k_done, take, ready_half, ready_acc;
@@ -162,10 +162,7 @@ module npu_array #(
       off_q <= kt_off_i;
       lanes_q <= kt_lanes_i;
       weights_q <= kt_weights_i;
-      if (kt_marks_i.load) begin
-        sp_half_q <= load_half_q;
-        px_q <= step_x_i[load_half_q*AW +: AW];
-      end
+      if (kt_marks_i.load) sp_half_q <= load_half_q;
       if (kt_marks_i.first) half_q <= acc_half_q;
       tn_q <= tn;
       th_q <= th;
@@ -174,12 +171,11 @@ module npu_array #(
     end
   end
   // The walk over its positions: columns, rows, images. What is read by others is written after
-  // them: a simulator then needs no second copy of it. A step to the next column adds the column
-  // step of the region, which depends on its channels; at the end of a row or image the walk goes
-  // back to that row's or image's start and adds the larger step from there.
+  // them: a simulator then needs no second copy of it. At the end of a row or image the walk goes back
+  // to that row's or image's start and adds the larger step from there.
   always_ff @(posedge clk_i) begin
     if (active_q && !take) begin
-      p_q <= !last_x ? p_q + px_q : !last_y ? py_q + step_y_i : pn_q + pitch_q;
+      p_q <= !last_x ? p_q + step_x_i : !last_y ? py_q + step_y_i : pn_q + pitch_q;
       if (last_x) py_q <= !last_y ? py_q + step_y_i : pn_q + pitch_q;
       if (last_x && last_y) begin
         pn_q <= pn_q + pitch_q;

@@ -458,9 +458,9 @@ module npu_validate #(
       pack_bad = flags.packed_ && matrix &&
                  (depthwise || (groups != 16'd1) || (dilation_w != 8'd1) ||
                   (((pack_left ^ pack_right) & 5'(ROWS - 1)) != '0));
-      // Chunks are for fully connected layers that exceed the scratchpad: all extents are 1.
-      chunk_bad = tiled && (tile_c < in_c) &&
-                  !(conv && (taps_q == 25'd1) && (in_h == 16'd1) && (in_w == 16'd1) &&
+      // Chunks of CONV2D are for fully connected layers that exceed the scratchpad: all extents are 1.
+      chunk_bad = conv && (tile_c < in_c) &&
+                  !((taps_q == 25'd1) && (in_h == 16'd1) && (in_w == 16'd1) &&
                     (out_h == 16'd1) && (out_w == 16'd1) && (groups == 16'd1));
     end
     // A tile may not be larger than its tensor. Its positions must fit the accumulators; pooling

@@ -21,7 +21,9 @@ module npu_params #(
   input  logic                          dist_i,
   input  logic [63:0]                   seed_i,
   input  logic [63:0]                   mask_seed_i,
-  // Tiles: one token each, which starts the walk over its blocks.
+  input  logic [31:0]                   chunk_out_i,   // see npu_load
+  // Tiles: one token each, which starts the walk over its blocks. A chunk of channels of DEPTHWISE
+  // is a tile here: its blocks follow those of the chunk before.
   input  logic                          tile_valid_i,
   output logic                          tile_ready_o,
   input  logic                          tile_last_i,
@@ -80,23 +82,28 @@ module npu_params #(
   } state_t;
   state_t state_q;
   logic first_tile_q, last_tile_q;
-  logic [16:0] o_q, ob_q;  // first channel of the block: of all, in its group
+  logic [16:0] o_q, ob_q;  // first channel of the block: of all, in its group or chunk
+  logic [16:0] chunk_end_q, chunk_start;  // DEPTHWISE: the chunk's output channels
+  logic within_q;          // DEPTHWISE: the next tile is the next chunk of this one
   logic [15:0] group_q;
   logic [LC:0] nc_q, nc;
   logic [16:0] left;
-  logic block_last_in_group, block_last;
+  logic block_last_in_group, block_last, tile_end;
   always_comb begin
     left = '0;
     nc = '0;
     block_last_in_group = 1'b0;
     block_last = 1'b0;
+    tile_end = 1'b0;
     if (state_q == T_BLOCK || state_q == T_DONE) begin
-      left = per_group - ob_q;
+      left = depthwise ? chunk_end_q - o_q : per_group - ob_q;
       nc = (left > limit) ? limit[LC:0] : left[LC:0];
       block_last_in_group = (left == 17'(nc_q));
       block_last = block_last_in_group && (group_q + 16'd1 == groups);
+      tile_end = block_last && (!depthwise || (chunk_end_q == per_group));
     end
   end
+  assign chunk_start = within_q ? o_q : '0;
 
   // Two buffers: one is written while the drain uses the other. valid_q says which ones hold a
   // complete block; wr_buf_q and rd_buf_q alternate, so blocks leave in the order in which they
@@ -174,6 +181,7 @@ module npu_params #(
     if (!rst_ni) begin
       state_q <= T_TILE;
       first_tile_q <= 1'b1;
+      within_q <= 1'b0;
       wr_buf_q <= 1'b0;
       rd_buf_q <= 1'b0;
       valid_q <= '0;
@@ -182,6 +190,7 @@ module npu_params #(
     end else if (clear_i) begin
       state_q <= T_TILE;
       first_tile_q <= 1'b1;
+      within_q <= 1'b0;
       wr_buf_q <= 1'b0;
       rd_buf_q <= 1'b0;
       valid_q <= '0;
@@ -209,7 +218,8 @@ module npu_params #(
           valid_q[wr_buf_q] <= 1'b1;
           wr_buf_q <= !wr_buf_q;
           state_q <= block_last ? T_TILE : T_BLOCK;
-          if (block_last) first_tile_q <= last_tile_q;
+          if (tile_end) first_tile_q <= last_tile_q;
+          if (block_last) within_q <= !tile_end;
         end
       endcase
     end
@@ -263,7 +273,9 @@ module npu_params #(
       if (block_last_in_group) group_q <= group_q + 16'd1;
     end else if (state_q == T_TILE && tile_valid_i) begin
       last_tile_q <= tile_last_i;
-      o_q <= '0;
+      if (!within_q) o_q <= '0;
+      chunk_end_q <= (32'(per_group) - 32'(chunk_start) > chunk_out_i)
+                     ? chunk_start + chunk_out_i[16:0] : per_group;
       ob_q <= '0;
       group_q <= '0;
     end

@@ -21,12 +21,15 @@ module npu_load #(
   output logic                          busy_o,
   // Products that the other engines need, worked out once per command; valid with the first tile
   // token. The scratchpad's are in bytes, the output's in elements.
-  output logic [AW-1:0]                 step_y_o,    // scratchpad bytes between output rows
+  output logic [AW-1:0]                 step_x_o,    // scratchpad bytes between output columns
+  output logic [AW-1:0]                 step_y_o,    // ... between output rows
   output logic [AW-1:0]                 tap_x_o,     // ... between taps
   output logic [AW-1:0]                 tap_y_o,
   // kernel_w * in_c: a kernel row of a packed dot product
   output logic [31:0]                   run_bytes_o,
   output logic [31:0]                   packed_k_o,  // kernel_h * kernel_w * in_c
+  // DEPTHWISE: output channels of a chunk of input channels
+  output logic [31:0]                   chunk_out_o,
   output logic [31:0]                   out_row_o,   // output elements in a row, an image
   output logic [31:0]                   out_img_o,
   // One token per tile, to all that work on tiles at once. It may come before the tile's region is
@@ -36,8 +39,6 @@ module npu_load #(
   output npu_types::tile_t              tile_o,
   // Halves of the scratchpad: full_o once a region is complete, until its reader sends release_i.
   output logic [1:0]                    full_o,
-  // of each half: scratchpad bytes between output columns
-  output logic [2*AW-1:0]               step_x_o,
   input  logic [1:0]                    release_i,
   // memory
   output logic                          rd_req_valid_o,
@@ -68,7 +69,7 @@ module npu_load #(
   // Fields.
   logic [15:0] n, in_h, in_w, out_h, out_w, tile_n, tile_h, tile_w, kernel_h, kernel_w;
   logic [31:0] in_c, out_c, tile_c;
-  logic chunked;
+  logic conv, chunked;
   assign n = desc_i.n;
   assign in_h = desc_i.in_h;
   assign in_w = desc_i.in_w;
@@ -82,6 +83,7 @@ module npu_load #(
   assign in_c = desc_i.in_c;
   assign tile_c = desc_i.tile_c;
   assign out_c = (desc_i.opcode == npu_pkg::OPCODE_POOL) ? in_c : desc_i.out_c;
+  assign conv = (desc_i.opcode == npu_pkg::OPCODE_CONV2D);
   assign chunked = tile_c < in_c;
   // Images of the output at a pitch: a multiple of the element's bytes, so elements can count it.
   // Rows inside an image always lie without a gap (CONTRACT.md, Images apart).
@@ -112,7 +114,9 @@ module npu_load #(
     M_TAP_X = 5'd7,       // scratchpad bytes between taps of a row
     M_TAP_Y = 5'd8,       // scratchpad bytes between taps of a column
     M_RUN = 5'd9,         // bytes of a kernel row
+    M_CHUNK_OUT = 5'd10,  // output channels of a chunk
     M_PACKED_K = 5'd11,   // bytes of a kernel
+    M_STEP_X = 5'd12,     // scratchpad bytes between output columns
     M_COMMAND = 5'd14,    // the last step of a command
     // once per part of a tile
     M_IY0 = 5'd15,        // first input row, may lie above the image
@@ -128,7 +132,6 @@ module npu_load #(
     M_OUT_N = 5'd25,      // first output element of the tile: first image,
     M_IN_X = 5'd26,       // ... first column of the address
     M_OUT_Y = 5'd27,      // ... first row of the element
-    M_STEP_X = 5'd28,     // scratchpad bytes between output columns
     M_OUT_X = 5'd29,      // ... first column of the element
     M_TILE = 5'd31        // the last step of a tile
   } step_t;
@@ -139,7 +142,8 @@ module npu_load #(
 
   // Where we are: first image, row and column of the tile and how many of each; first channel of
   // the block of outputs and of the chunk of inputs. A tile whose channels do not fit is loaded in
-  // chunks, once for every block of outputs.
+  // chunks: of CONV2D, where an output needs all of them, once for every block of outputs; of the
+  // others, whose outputs need one channel each, once, and to the other engines a chunk is a tile.
   logic [15:0] n0_q, y0_q, x0_q, tn_q, th_q, tw_q;
   logic [31:0] o_q, c0_q, cc_q;  // first output channel; first input channel, number of them
   logic half_q;
@@ -160,7 +164,7 @@ module npu_load #(
       x_end = 17'(x0_q) + 17'(tile_w);
       last_tile = (n_end >= 17'(n)) && (y_end >= 17'(out_h)) && (x_end >= 17'(out_w));
       last_chunk = (c0_q + cc_q >= in_c);
-      last_block = !chunked || (o_q + 32'(COLS) >= out_c);
+      last_block = !chunked || !conv || (o_q + 32'(COLS) >= out_c);
     end
   end
 
@@ -174,7 +178,7 @@ module npu_load #(
   logic signed [CW-1:0] iy0_q, ix0_q;
   logic [CW-1:0] rows_q, cols_q, left_q, mid_q;
   logic [15:0] ya_q, xa_q;
-  logic [AW-1:0] img_pitch_q, px_q;
+  logic [AW-1:0] img_pitch_q;
   logic [31:0] mul_a, mul_b, mul_a_q, mul_b_q, product;
   assign product = mul_a_q * mul_b_q;
 
@@ -193,24 +197,25 @@ module npu_load #(
       M_OUT_ROW: begin mul_a = 32'(out_w); mul_b = out_c; end
       M_STEP_Y: begin mul_a = 32'(desc_i.stride_h); mul_b = desc_i.row_pitch; end
       M_OUT_IMG: begin mul_a = out_row_o; mul_b = 32'(out_h); end
-      M_TAP_X: begin mul_a = 32'(desc_i.dilation_w); mul_b = in_c; end
+      M_TAP_X: begin mul_a = 32'(desc_i.dilation_w); mul_b = tile_c; end
       M_TAP_Y: begin mul_a = 32'(desc_i.dilation_h); mul_b = desc_i.row_pitch; end
       M_RUN: begin mul_a = 32'(kernel_w); mul_b = in_c; end
+      M_CHUNK_OUT: begin mul_a = tile_c; mul_b = desc_i.cout_group; end
       M_PACKED_K: begin mul_a = run_bytes_o; mul_b = 32'(kernel_h); end
+      M_STEP_X: begin mul_a = 32'(desc_i.stride_w); mul_b = tile_c; end
       M_IY0: begin mul_a = 32'(y0_q); mul_b = 32'(desc_i.stride_h); end
       M_IX0: begin mul_a = 32'(x0_q); mul_b = 32'(desc_i.stride_w); end
       M_ROWS: begin mul_a = 32'(th_q) - 32'd1; mul_b = 32'(desc_i.stride_h); end
       M_COLS: begin mul_a = 32'(tw_q) - 32'd1; mul_b = 32'(desc_i.stride_w); end
       M_IMG_PITCH: begin mul_a = 32'(rows_q); mul_b = desc_i.row_pitch; end
       M_IN_N: begin mul_a = 32'(n0_q); mul_b = in_img_q; end
-      M_ROW_BYTES: begin mul_a = 32'(cols_q); mul_b = cc_q; end
-      M_LEFT: begin mul_a = 32'(left_q); mul_b = cc_q; end
-      M_MID: begin mul_a = 32'(mid_q); mul_b = cc_q; end
+      M_ROW_BYTES: begin mul_a = 32'(cols_q); mul_b = tile_c; end
+      M_LEFT: begin mul_a = 32'(left_q); mul_b = tile_c; end
+      M_MID: begin mul_a = 32'(mid_q); mul_b = tile_c; end
       M_IN_Y: begin mul_a = 32'(ya_q); mul_b = in_row_q; end
       M_OUT_N: begin mul_a = 32'(n0_q); mul_b = out_img_o; end
       M_IN_X: begin mul_a = 32'(xa_q); mul_b = in_c; end
       M_OUT_Y: begin mul_a = 32'(y0_q); mul_b = out_row_o; end
-      M_STEP_X: begin mul_a = 32'(desc_i.stride_w); mul_b = cc_q; end
       M_OUT_X: begin mul_a = 32'(x0_q); mul_b = out_c; end
       default: begin end
     endcase
@@ -258,6 +263,7 @@ module npu_load #(
         M_TAP_X: tap_x_o <= product[AW-1:0];
         M_TAP_Y: tap_y_o <= product[AW-1:0];
         M_RUN: run_bytes_o <= product;
+        M_CHUNK_OUT: chunk_out_o <= product;
         M_PACKED_K: packed_k_o <= product;
         M_IY0: iy0_q <= $signed(product[CW-1:0]) - $signed(CW'(desc_i.pad_top));
         M_IX0: ix0_q <= $signed(product[CW-1:0]) - $signed(CW'(desc_i.pad_left));
@@ -270,7 +276,7 @@ module npu_load #(
           mid_bytes_q <= product;
           right_bytes_q <= row_bytes_q - left_bytes_q - product;
         end
-        M_STEP_X: px_q <= product[AW-1:0];
+        M_STEP_X: step_x_o <= product[AW-1:0];
         default: begin end
       endcase
     end
@@ -280,7 +286,7 @@ module npu_load #(
   // tile's outputs begin, where its first tap lies in the image, and the sizes of a tile that may
   // be cut at the end of the tensor.
   assign tile_valid_o = (state_q == PUSH) && need_push_q;
-  assign tile_o.last = last_tile;
+  assign tile_o.last = last_tile && (conv || last_chunk);
   assign tile_o.out_base = out_base_q;
   assign tile_o.ix0 = ix0_q;
   assign tile_o.iy0 = iy0_q;
@@ -294,14 +300,14 @@ module npu_load #(
   // Sequence of tiles, blocks, chunks.
   logic start_move, moved;
   logic need_push_q;
-  // first_part: first chunk and block of the tile, which announces it; pc_command, pc_end: the last
-  // product of the command, of the tile.
+  // first_part: first chunk and block of the tile, which announces it; every chunk where it is a
+  // tile to the others. pc_command, pc_end: the last product of the command, of the tile.
   logic first_part, pc_command, pc_end;
   always_comb begin
     first_part = 1'b0;
     pc_command = 1'b0;
     pc_end = 1'b0;
-    if (state_q == SETUP) first_part = (c0_q == '0) && (o_q == '0);
+    if (state_q == SETUP) first_part = !conv || ((c0_q == '0) && (o_q == '0));
     if (state_q == MULTIPLY) begin
       pc_command = (pc_q == M_COMMAND);
       pc_end = (pc_q == M_TILE);
@@ -367,28 +373,31 @@ module npu_load #(
   end
 
   // Requests: one per row of the tile that has columns inside the image, row by row and image by
-  // image, as fast as the bus takes them; the bus buffers what comes back. Rows above and below the
-  // image cost a cycle each and no request. The address moves only past rows inside the image, for
+  // image, as fast as the bus takes them; the bus buffers what comes back. A chunk's channels lie
+  // apart in memory, so there each column of the row is a request. Rows above and below the image
+  // cost a cycle each and no request. The address moves only past rows inside the image, for
   // in_base_q is that of the first of these. A step never meets the start of the next region: MOVE
   // ends with the placement, which is always behind the requests.
-  logic rq_active_q, rq_inside, rq_last, rq_end, rq_next;
+  logic rq_active_q, rq_inside, rq_last_x, rq_last, rq_end, rq_next;
   logic [15:0] rq_n_q;
-  logic [CW-1:0] rq_r_q;
+  logic [CW-1:0] rq_r_q, rq_x_q;  // rq_x_q: columns inside the image that were asked for
   logic signed [CW-1:0] rq_iy_q;
-  logic [31:0] rq_addr_q, rq_img_q;
+  logic [31:0] rq_addr_q, rq_row_q, rq_img_q;
   always_comb begin
     rq_inside = 1'b0;
+    rq_last_x = 1'b0;
     rq_last = 1'b0;
     rq_end = 1'b0;
     if (rq_active_q) begin
       rq_inside = (mid_q != '0) && !rq_iy_q[CW-1] && (rq_iy_q < $signed(CW'(in_h)));
+      rq_last_x = !rq_inside || !chunked || (rq_x_q + CW'(1) == mid_q);
       rq_last = (rq_r_q + CW'(1) == rows_q);
-      rq_end = rq_last && (rq_n_q + 16'd1 == tn_q);
+      rq_end = rq_last_x && rq_last && (rq_n_q + 16'd1 == tn_q);
     end
   end
   assign rd_req_valid_o = rq_active_q && rq_inside;
   assign rd_req_addr_o = rq_addr_q;
-  assign rd_req_bytes_o = mid_bytes_q[23:0];
+  assign rd_req_bytes_o = chunked ? cc_q[23:0] : mid_bytes_q[23:0];
   assign rq_next = rq_active_q && (!rq_inside || rd_req_ready_i);
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) rq_active_q <= 1'b0;
@@ -400,13 +409,20 @@ module npu_load #(
   // its own first row.
   always_ff @(posedge clk_i) begin
     if (rq_next) begin
-      if (!rq_last) begin
+      rq_x_q <= rq_last_x ? '0 : rq_x_q + CW'(1);
+      if (!rq_last_x) begin
+        rq_addr_q <= rq_addr_q + in_c;
+      end else if (!rq_last) begin
         rq_r_q <= rq_r_q + CW'(1);
         rq_iy_q <= rq_iy_q + CW'(1);
-        if (rq_inside) rq_addr_q <= rq_addr_q + in_row_q;
+        if (rq_inside) begin
+          rq_addr_q <= rq_row_q + in_row_q;
+          rq_row_q <= rq_row_q + in_row_q;
+        end
       end else begin
         rq_n_q <= rq_n_q + 16'd1;
         rq_addr_q <= rq_img_q + in_img_q;
+        rq_row_q <= rq_img_q + in_img_q;
         rq_img_q <= rq_img_q + in_img_q;
         rq_r_q <= '0;
         rq_iy_q <= iy0_q;
@@ -414,8 +430,10 @@ module npu_load #(
     end else if (start_move) begin
       rq_n_q <= '0;
       rq_r_q <= '0;
+      rq_x_q <= '0;
       rq_iy_q <= iy0_q;
       rq_addr_q <= in_base_q;
+      rq_row_q <= in_base_q;
       rq_img_q <= in_base_q;
     end
   end
@@ -423,7 +441,8 @@ module npu_load #(
   // Placement. The other half of MOVE: for each row of each image what is left of the image (fill),
   // inside (data) and right of it (fill); a row above or below the image is one fill. P_ROW begins
   // a row. The fill is the input zero point: the array reads it as zero, so padding contributes
-  // nothing (CONTRACT.md, Accumulation); npu_pool leaves such taps out.
+  // nothing (CONTRACT.md, Accumulation); npu_pool leaves such taps out. The data of a chunk is a
+  // run for each column; the columns lie tile_c apart, the last chunk may have fewer channels.
   typedef enum logic [1:0] {
     P_OFF = 2'd0, P_ROW = 2'd1, P_FILL = 2'd2, P_DATA = 2'd3
   } place_t;
@@ -435,12 +454,15 @@ module npu_load #(
   logic [15:0] pl_n_q;
   logic [CW-1:0] pl_r_q;
   logic signed [CW-1:0] pl_iy_q;
-  logic [AW-1:0] pl_row_q, pl_img_q, pl_at_q;
-  logic [LB-1:0] pl_low_q, pl_img_low_q;  // memory address of the row, within a bus word
+  logic [CW-1:0] pl_x_q;                  // columns inside the image that were placed
+  logic [AW-1:0] pl_row_q, pl_img_q, pl_at_q, gap;
+  // memory address of the row, image, column, within a bus word
+  logic [LB-1:0] pl_low_q, pl_img_low_q, pl_col_low_q;
   logic [31:0] len_q;                 // bytes left of a fill or of the data
   logic [LB-1:0] skip_q;              // bytes of the word before the data
   logic [SB-1:0] sub_q;
-  logic pl_inside, row_done, row_last, fire, data_fire, word_done, advance, run_done;
+  logic pl_inside, pl_last_x, data_done, row_done, row_last, fire, data_fire, word_done, advance,
+      run_done;
   // data_hi is the end of the run, counted from the word's first byte; step is how many bytes of
   // the run this cycle takes.
   logic [31:0] data_hi, step;
@@ -483,16 +505,22 @@ module npu_load #(
   end
   // Ends of the run, of the row, of the tile. In a row without padding on the right the data ends
   // the row, else the fill behind it does.
+  assign gap = AW'(tile_c) - AW'(cc_q);  // 0 but in a last chunk that is smaller
   always_comb begin
     pl_inside = 1'b0;
     row_last = 1'b0;
     run_done = 1'b0;
+    pl_last_x = 1'b0;
+    data_done = 1'b0;
     row_done = 1'b0;
     if (place_q != P_OFF) begin
       pl_inside = (mid_q != '0) && !pl_iy_q[CW-1] && (pl_iy_q < $signed(CW'(in_h)));
       row_last = (pl_r_q + CW'(1) == rows_q);
       run_done = advance && (step == len_q);
-      row_done = run_done && ((place_q == P_FILL) ? !fill_then_data_q : (right_bytes_q == '0));
+      pl_last_x = !chunked || (pl_x_q + CW'(1) == mid_q);
+      data_done = run_done && (place_q == P_DATA) && pl_last_x;
+      row_done = (place_q == P_FILL) ? run_done && !fill_then_data_q
+                                     : data_done && (right_bytes_q == '0);
     end
   end
   assign moved = row_done && row_last && (pl_n_q + 16'd1 == tn_q);
@@ -507,7 +535,7 @@ module npu_load #(
       case (place_q)
         P_ROW: place_q <= (pl_inside && left_bytes_q == '0) ? P_DATA : P_FILL;
         P_FILL: if (run_done) place_q <= fill_then_data_q ? P_DATA : moved ? P_OFF : P_ROW;
-        P_DATA: if (run_done) place_q <= (right_bytes_q != '0) ? P_FILL : moved ? P_OFF : P_ROW;
+        P_DATA: if (data_done) place_q <= (right_bytes_q != '0) ? P_FILL : moved ? P_OFF : P_ROW;
         default: begin end
       endcase
     end
@@ -539,26 +567,34 @@ module npu_load #(
   end
 
   // Where the next byte goes and how many follow in this run. A run is one of the row's up to three
-  // pieces; at its end the length of the piece that follows is taken over.
+  // pieces, or a column of the middle one; at its end the length of what follows is taken over.
+  logic [31:0] data_bytes;
+  assign data_bytes = chunked ? cc_q : mid_bytes_q;
   always_ff @(posedge clk_i) begin
     if (advance) begin
-      pl_at_q <= pl_at_q + AW'(step);
-      len_q <= !run_done ? len_q - step : (place_q == P_FILL) ? mid_bytes_q : right_bytes_q;
+      pl_at_q <= pl_at_q + AW'(step) + ((run_done && place_q == P_DATA) ? gap : '0);
+      len_q <= !run_done ? len_q - step : data_done ? right_bytes_q : data_bytes;
     end else if (place_q == P_ROW) begin
       pl_at_q <= pl_row_q;
-      len_q <= !pl_inside ? row_bytes_q : (left_bytes_q != '0) ? left_bytes_q : mid_bytes_q;
+      len_q <= !pl_inside ? row_bytes_q : (left_bytes_q != '0) ? left_bytes_q : data_bytes;
     end
   end
-  // Where in the bus word we are. Only the first word of a row begins before its data. All words
+  // Where in the bus word we are. Only the first word of a run begins before its data. All words
   // after it are used from their first byte on.
   always_ff @(posedge clk_i) begin
     if (data_fire) begin
       sub_q <= !word_done ? sub_q + SB'(1) : '0;
-      if (word_done) skip_q <= '0;
-      if (run_done) fill_then_data_q <= 1'b0;
+      if (word_done) skip_q <= run_done ? pl_col_low_q + in_c[LB-1:0] : '0;
+      if (run_done) begin
+        fill_then_data_q <= 1'b0;
+        pl_col_low_q <= pl_col_low_q + in_c[LB-1:0];
+        pl_x_q <= pl_x_q + CW'(1);
+      end
     end else if (place_q == P_ROW) begin
       sub_q <= '0;
       skip_q <= pl_low_q;
+      pl_col_low_q <= pl_low_q;
+      pl_x_q <= '0;
       fill_then_data_q <= pl_inside;
     end
   end
@@ -606,12 +642,10 @@ module npu_load #(
   end
 
   // On to the next chunk of channels, block of outputs, tile: columns before rows before images.
-  // Blocks are a loop here only for a tile whose channels come in chunks: the chunks have to be
-  // loaded again for every block. step_x_o belongs to the half: the reader of the other half may
-  // still need the value of a chunk of another size.
+  // Blocks are a loop here only for a CONV2D whose channels come in chunks: the chunks have to be
+  // loaded again for every block.
   always_ff @(posedge clk_i) begin
     if (state_q == NEXT) begin
-      step_x_o[half_q*AW +: AW] <= px_q;
       if (last_chunk) o_q <= last_block ? '0 : o_q + 32'(COLS);
       c0_q <= last_chunk ? '0 : c0_q + cc_q;
       if (last_chunk && last_block) begin

@@ -3,7 +3,7 @@
 package npu_pkg;
 
   localparam logic [31:0] MAGIC = 32'h4c4d4e50;
-  localparam logic [31:0] SPEC_HASH = 32'h4eddba8e;
+  localparam logic [31:0] SPEC_HASH = 32'hb587e4bd;
 
   // Defaults of the hardware parameters; modules take parameters of the same name.
   // array rows: input lanes (elements of K) multiplied per cycle and column
@@ -166,7 +166,7 @@ package npu_pkg;
     // flag PACKED with groups, DEPTHWISE, dilation_w > 1, or a bank conflict (CONTRACT.md,
     // Scratchpad)
     SHAPE_RULE_PACK = 8'd5,
-    // tile_c < in_c on anything but a 1 x 1 kernel on a 1 x 1 image with one group
+    // CONV2D: tile_c < in_c with anything but a 1 x 1 kernel on a 1 x 1 image and one group
     SHAPE_RULE_CHUNK = 8'd6,
     SHAPE_RULE_FLAGS = 8'd7  // flags that exclude each other
   } shape_rule_t;
@@ -267,8 +267,8 @@ package npu_pkg;
     logic [15:0] w_eps;  // perturbation mantissa of the weights
     logic [15:0] b_tensor;  // tensor id of the bias in the hash
     logic [15:0] w_tensor;  // tensor id of the weights in the hash (UPDATE: of the tensor)
-    // input channels per chunk; in_c unless the input tile of a fully connected layer exceeds the
-    // scratchpad
+    // input channels per chunk; in_c unless the input tile exceeds the scratchpad (CONV2D: of a
+    // fully connected layer only)
     logic [31:0] tile_c;
     logic [15:0] tile_w;  // output columns per tile
     logic [15:0] tile_h;  // output rows per tile

@@ -20,6 +20,7 @@ module npu_pool #(
   input  logic                          clear_i,
   input  logic                          start_i,
   input  npu_pkg::desc_t                desc_i,
+  input  logic [AW-1:0]                 step_x_i,
   input  logic [AW-1:0]                 step_y_i,
   input  logic [AW-1:0]                 tap_x_i,
   input  logic [AW-1:0]                 tap_y_i,
@@ -32,7 +33,6 @@ module npu_pool #(
   // Scratchpad: a read per tap, of the block's channels as neighbouring lanes. rd_base_o is the
   // position's place, rd_off_o the tap's distance from it.
   input  logic [1:0]                    full_i,
-  input  logic [2*AW-1:0]               step_x_i,
   output logic [1:0]                    release_o,
   output logic                          rd_valid_o,
   output logic                          rd_half_o,
@@ -58,13 +58,14 @@ module npu_pool #(
   localparam int unsigned CW = 26;
 
   logic maximum;
-  logic [16:0] channels;
+  logic [16:0] channels, tile_c;
   logic [15:0] kernel_h, kernel_w, in_h, in_w;
   logic [CW-1:0] stride_h, stride_w, dil_h, dil_w;
   // in_c is the number of output channels as well. Kernel and dilation are those of a convolution,
   // so npu_load's steps between taps serve here too.
   assign maximum = desc_i.flags.max;
   assign channels = desc_i.in_c[16:0];
+  assign tile_c = desc_i.tile_c[16:0];
   assign kernel_h = desc_i.kernel_h;
   assign kernel_w = desc_i.kernel_w;
   assign in_h = desc_i.in_h;
@@ -82,21 +83,22 @@ module npu_pool #(
   } state_t;
   state_t state_q;
   logic half_q;
-  logic [16:0] o_q, left;
+  logic [16:0] chunk_q, o_q, left, rest_channels;  // first channel of the chunk; block in it
   logic [LR:0] nc_q;
   // What is left: images, rows and columns of the tile, rows and columns of the window.
   logic [15:0] n_q, y_q, x_q, ky_q, kx_q;
   // Scratchpad: of the position, of its row's and its image's first position; of the tap, of its
   // row's first tap. Image: of the position's first tap, of this tap.
-  logic [AW-1:0] px, p_q, py_q, pn_q, tap_q, tap_row_q;
+  logic [AW-1:0] p_q, py_q, pn_q, tap_q, tap_row_q;
   logic signed [CW-1:0] iy_pos_q, ix_pos_q, iy_q, ix_q;
-  logic first_tap, last_kx, last_tap, last_x, last_y, last_pos, last_block, issue, in_image, slot,
+  logic chunk_end, first_tap, last_kx, last_tap, last_x, last_y, last_pos, last_block, issue, in_image, slot,
       block_end, out_done;
   // All counters run down, so their ends compare with 1. in_image says whether the tap lies inside
   // the image: coordinates are signed, and padding is what lies below 0 or behind the last row or
   // column.
-  assign px = step_x_i[half_q*AW +: AW];
-  assign left = channels - o_q;
+  assign rest_channels = channels - chunk_q;
+  assign chunk_end = (rest_channels <= tile_c);
+  assign left = (chunk_end ? rest_channels : tile_c) - o_q;
   assign last_block = (left == 17'(nc_q));
   assign last_kx = (kx_q == 16'd1);
   assign last_tap = last_kx && (ky_q == 16'd1);
@@ -150,7 +152,7 @@ module npu_pool #(
                 : !last_y ? iy_pos_q + $signed(stride_h) : tile_i.iy0;
       end
       if (last_tap) begin
-        p_q <= !last_x ? p_q + px : !last_y ? py_q + step_y_i : pn_q + tile_i.img_pitch[AW-1:0];
+        p_q <= !last_x ? p_q + step_x_i : !last_y ? py_q + step_y_i : pn_q + tile_i.img_pitch[AW-1:0];
         ix_pos_q <= !last_x ? ix_pos_q + $signed(stride_w) : tile_i.ix0;
       end
       if (last_tap && last_x) begin
@@ -182,12 +184,15 @@ module npu_pool #(
       ix_q <= tile_i.ix0;
     end
   end
-  // First channel of the block, and how many it has.
+  // First channel of the block in its chunk, and how many it has. Each chunk of channels comes as a
+  // tile of its own (npu_load); after a tile's last one the next tile begins.
   always_ff @(posedge clk_i) begin
     if (state_q == P_DRAIN) begin
       if (out_done) o_q <= o_q + 17'(nc_q);
+      if (out_done && last_block) chunk_q <= chunk_end ? '0 : chunk_q + tile_c;
     end else if (state_q == P_WAIT) begin
       o_q <= '0;
+      if (start_i) chunk_q <= '0;
     end
   end
   always_ff @(posedge clk_i) begin
@@ -362,8 +367,8 @@ module npu_pool #(
     else if (seg_take) done_q <= seg_last_o ? '0 : done_q + (LR + 1)'(SEG);
   end
   npu_walk u_out (
-    .clk_i, .load_i(state_q == P_BLOCK), .base_i(tile_i.out_base + 32'(o_q)), .tn_i(tile_i.tn),
-    .th_i(tile_i.th), .tw_i(tile_i.tw), .step_i(res_free), .col_i(desc_i.in_c), .row_i(out_row_i),
+    .clk_i, .load_i(state_q == P_BLOCK), .base_i(tile_i.out_base + 32'(chunk_q) + 32'(o_q)),
+    .tn_i(tile_i.tn), .th_i(tile_i.th), .tw_i(tile_i.tw), .step_i(res_free), .col_i(desc_i.in_c), .row_i(out_row_i),
     .img_i(out_img_i), .at_o(at), .last_o(walk_last)
   );
 

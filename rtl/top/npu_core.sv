@@ -149,19 +149,18 @@ module npu_core #(
   // halves to and fro. Only one of array and pool runs in a command, so their releases are joined
   // by OR and they share the scratchpad's read port.
   logic load_busy;
-  logic [AW-1:0] step_y, tap_x, tap_y;
-  logic [31:0] run_bytes, packed_k, out_row, out_img;
+  logic [AW-1:0] step_x, step_y, tap_x, tap_y;
+  logic [31:0] run_bytes, packed_k, chunk_out, out_row, out_img;
   logic [1:0] full, release_array, release_pool;
-  logic [2*AW-1:0] step_x;
   logic wr_valid, wr_half;
   logic [AW-1:0] wr_addr;
   logic [ROWS-1:0] wr_mask;
   logic [ROWS*8-1:0] wr_data;
   npu_load #(.ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .ACT_BYTES(ACT_BYTES)) u_load (
     .clk_i, .rst_ni, .clear_i, .start_i, .desc_i, .busy_o(load_busy),
-    .step_y_o(step_y), .tap_x_o(tap_x), .tap_y_o(tap_y), .run_bytes_o(run_bytes),
-    .packed_k_o(packed_k), .out_row_o(out_row), .out_img_o(out_img), .tile_valid_o(tile_valid),
-    .tile_ready_i(tile_ready), .tile_o(tile), .full_o(full), .step_x_o(step_x),
+    .step_x_o(step_x), .step_y_o(step_y), .tap_x_o(tap_x), .tap_y_o(tap_y),
+    .run_bytes_o(run_bytes), .packed_k_o(packed_k), .chunk_out_o(chunk_out), .out_row_o(out_row),
+    .out_img_o(out_img), .tile_valid_o(tile_valid), .tile_ready_i(tile_ready), .tile_o(tile), .full_o(full),
     .release_i(release_array | release_pool), .rd_req_valid_o(rd_req_valid_o[0]),
     .rd_req_ready_i(rd_req_ready_i[0]), .rd_req_addr_o(rd_req_addr_o[31:0]),
     .rd_req_bytes_o(rd_req_bytes_o[23:0]), .rd_rsp_valid_i(rd_rsp_valid_i[0]),
@@ -203,7 +202,8 @@ module npu_core #(
       .TRAINING(TRAINING)) u_weight (
     .clk_i, .rst_ni, .clear_i, .desc_i, .polarity_i, .dist_i, .seed_i, .mask_seed_i,
     .tap_x_i(tap_x), .tap_y_i(tap_y), .run_bytes_i(run_bytes), .packed_k_i(packed_k),
-    .tile_valid_i(w_tile_valid), .tile_ready_o(w_tile_ready), .tile_last_i(w_tile_last),
+    .chunk_out_i(chunk_out), .tile_valid_i(w_tile_valid), .tile_ready_o(w_tile_ready),
+    .tile_last_i(w_tile_last),
     .busy_o(weight_busy), .rd_req_valid_o(rd_req_valid_o[1]), .rd_req_ready_i(rd_req_ready_i[1]),
     .rd_req_addr_o(rd_req_addr_o[63:32]), .rd_req_bytes_o(rd_req_bytes_o[47:24]),
     .rd_rsp_valid_i(rd_rsp_valid_i[1]), .rd_rsp_ready_o(rd_rsp_ready_o[1]),
@@ -226,9 +226,9 @@ module npu_core #(
   logic [RQ_LANES*64-1:0] dr_acc;
   npu_array #(.ROWS(ROWS), .COLS(COLS), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH),
       .RQ_LANES(RQ_LANES)) u_array (
-    .clk_i, .rst_ni, .clear_i, .run_i(run_q && !pool), .step_y_i(step_y),
+    .clk_i, .rst_ni, .clear_i, .run_i(run_q && !pool), .step_x_i(step_x), .step_y_i(step_y),
     .tile_valid_i(a_tile_valid), .tile_ready_o(a_tile_ready), .tile_i(a_tile),
-    .full_i(full), .step_x_i(step_x), .release_o(release_array),
+    .full_i(full), .release_o(release_array),
     .rd_valid_o(a_rd_valid), .rd_half_o(a_rd_half), .rd_base_o(a_rd_base), .rd_off_o(a_rd_off),
     .rd_lanes_o(a_rd_lanes), .act_i(act), .kt_valid_i(kt_valid), .kt_ready_o(kt_ready),
     .kt_off_i(kt_off), .kt_lanes_i(kt_lanes), .kt_weights_i(kt_weights), .kt_marks_i(kt_marks),
@@ -261,7 +261,8 @@ module npu_core #(
   npu_params #(.ROWS(ROWS), .COLS(COLS), .BUS_BYTES(BUS_BYTES), .RQ_LANES(RQ_LANES),
       .TRAINING(TRAINING)) u_params (
     .clk_i, .rst_ni, .clear_i, .desc_i, .polarity_i, .dist_i, .seed_i, .mask_seed_i,
-    .tile_valid_i(p_tile_valid), .tile_ready_o(p_tile_ready), .tile_last_i(p_tile_last),
+    .chunk_out_i(chunk_out), .tile_valid_i(p_tile_valid), .tile_ready_o(p_tile_ready),
+    .tile_last_i(p_tile_last),
     .busy_o(params_busy), .rd_req_valid_o(rd_req_valid_o[2]), .rd_req_ready_i(rd_req_ready_i[2]),
     .rd_req_addr_o(rd_req_addr_o[95:64]), .rd_req_bytes_o(rd_req_bytes_o[71:48]),
     .rd_rsp_valid_i(rd_rsp_valid_i[2]), .rd_rsp_ready_o(rd_rsp_ready_o[2]),
@@ -296,9 +297,10 @@ module npu_core #(
   // weights nor parameters.
   logic pool_busy;
   npu_pool #(.ROWS(ROWS), .COLS(COLS), .ACT_BYTES(ACT_BYTES), .RQ_LANES(RQ_LANES)) u_pool (
-    .clk_i, .rst_ni, .clear_i, .start_i, .desc_i, .step_y_i(step_y), .tap_x_i(tap_x),
+    .clk_i, .rst_ni, .clear_i, .start_i, .desc_i, .step_x_i(step_x), .step_y_i(step_y),
+    .tap_x_i(tap_x),
     .tap_y_i(tap_y), .out_row_i(out_row), .out_img_i(out_img), .tile_valid_i(q_tile_valid),
-    .tile_ready_o(q_tile_ready), .tile_i(q_tile), .full_i(full), .step_x_i(step_x),
+    .tile_ready_o(q_tile_ready), .tile_i(q_tile), .full_i(full),
     .release_o(release_pool), .rd_valid_o(q_rd_valid), .rd_half_o(q_rd_half), .rd_base_o(q_rd_base),
     .rd_off_o(q_rd_off), .rd_lanes_o(q_rd_lanes), .act_i(act), .seg_valid_o(q_seg_valid),
     .seg_ready_i(q_seg_ready), .seg_addr_o(q_seg_addr), .seg_bytes_o(q_seg_bytes),

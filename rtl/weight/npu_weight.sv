@@ -32,8 +32,10 @@ module npu_weight #(
   input  logic [AW-1:0]                 tap_y_i,
   input  logic [31:0]                   run_bytes_i,
   input  logic [31:0]                   packed_k_i,
+  input  logic [31:0]                   chunk_out_i,
   // Tiles: one token each; all that matters of it here is whether it is the last. The geometry of
-  // the lanes (tap_x_i to packed_k_i) is npu_load's and valid with the first token.
+  // the lanes (tap_x_i to chunk_out_i) is npu_load's and valid with the first token. A chunk of
+  // channels of DEPTHWISE is a tile here: its blocks follow those of the chunk before.
   input  logic                          tile_valid_i,
   output logic                          tile_ready_o,
   input  logic                          tile_last_i,
@@ -103,7 +105,10 @@ module npu_weight #(
   // during the first tile.
   logic first_tile_q, last_tile_q, tile_start_q;
   logic [15:0] group_q;
-  logic [16:0] o_q, ob_q;           // first channel of the block: of all, in its group
+  logic [16:0] o_q, ob_q;           // first channel of the block: of all, in its group or chunk
+  logic [16:0] chunk_start, chunk_end_q;  // DEPTHWISE: output channels of the chunk
+  logic within_q;                   // DEPTHWISE: the next tile is the next chunk of this one
+  assign chunk_start = within_q ? o_q : '0;
   logic [16:0] k_q, c_q, c_end_q;   // weight column, channel within its tap, end of the chunk
   logic [16:0] c_base_q;            // first channel of the chunk
   logic [15:0] ky_q, kx_q;
@@ -127,8 +132,8 @@ module npu_weight #(
   logic [LC:0] nc;
   logic [LR:0] run;
   logic [31:0] lim;
-  logic tap_end, last_kx, last_ky, k_end, chunk_end, block_last_in_group, block_last, unload,
-      kt_push_ready, first_k;
+  logic tap_end, last_kx, last_ky, k_end, chunk_end, block_last_in_group, block_last, tile_end,
+      unload, kt_push_ready, first_k;
   always_comb begin
     block_left = '0;
     nc = '0;
@@ -142,9 +147,10 @@ module npu_weight #(
     k_end = 1'b0;
     block_last_in_group = 1'b0;
     block_last = 1'b0;
+    tile_end = 1'b0;
     unload = 1'b0;
     if (state_q != R_TILE) begin
-      block_left = depthwise ? out_c - ob_q : cout_group - ob_q;
+      block_left = depthwise ? chunk_end_q - o_q : cout_group - ob_q;
       nc = (block_left > (depthwise ? 17'(DW_CH) : 17'(COLS)))
            ? (depthwise ? (LC + 1)'(DW_CH) : (LC + 1)'(COLS)) : block_left[LC:0];
       lim = packed_k ? packed_k_i : 32'(c_end_q);
@@ -157,6 +163,7 @@ module npu_weight #(
       k_end = packed_k ? chunk_end : tap_end && last_kx && last_ky;
       block_last_in_group = (block_left == 17'(nc_q));
       block_last = block_last_in_group && (group_q + 16'd1 == groups);
+      tile_end = block_last && (!depthwise || (chunk_end_q == out_c));
       unload = chunked ? chunk_end : k_end && block_last;
     end
   end
@@ -259,7 +266,7 @@ module npu_weight #(
         R_KT: if (kt_push_ready) state_q <= R_ROWS;
         R_ROWS: if (row_fire && row_last) begin
           state_q <= !k_end ? R_KT : block_last ? R_TILE : R_BLOCK;
-          if (k_end && block_last) first_tile_q <= last_tile_q;
+          if (k_end && tile_end) first_tile_q <= last_tile_q;
         end
         default: state_q <= R_TILE;
       endcase
@@ -345,13 +352,20 @@ module npu_weight #(
     end else if (state_q == R_TILE && tile_valid_i) begin
       last_tile_q <= tile_last_i;
       group_q <= '0;
-      o_q <= '0;
+      if (!within_q) o_q <= '0;
+      chunk_end_q <= (32'(out_c) - 32'(chunk_start) > chunk_out_i)
+                     ? chunk_start + chunk_out_i[16:0] : out_c;
       ob_q <= '0;
       group_off_q <= '0;
       block_addr_q <= desc_i.w_addr;
       mod_q <= '0;
       c0_q <= '0;
     end
+  end
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) within_q <= 1'b0;
+    else if (clear_i) within_q <= 1'b0;
+    else if (block_step && block_last) within_q <= !tile_end;
   end
   // Lanes of a DEPTHWISE block, counted an output channel per cycle: cout_group outputs share an
   // input channel, and the first of them may belong to the block before. The lane of channel o_q +

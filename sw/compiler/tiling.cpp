@@ -97,13 +97,21 @@ class Chooser {
   }
 
  private:
-  // Channel chunks are only for fully connected layers whose single input does not fit.
+  // Channel chunks are only for inputs of one output position that do not fit, of CONV2D only for
+  // those of fully connected layers.
   [[nodiscard]] std::vector<U> chunks() const {
     const bool point = d_.kernel_h == 1 && d_.kernel_w == 1 && d_.in_h == 1 && d_.in_w == 1 &&
-                       d_.out_h == 1 && d_.out_w == 1;
-    if (op_ != Opcode::conv2d_ || !point || d_.groups != 1 || d_.in_c <= act_) return {d_.in_c};
+                       d_.out_h == 1 && d_.out_w == 1 && d_.groups == 1;
+    if (op_ == Opcode::conv2d_ && !point) return {d_.in_c};
+    const U columns = region(1, d_.stride_w, d_.kernel_w, d_.dilation_w);
+    const U pixels = columns * region(1, d_.stride_h, d_.kernel_h, d_.dilation_h);
+    if (pixels * d_.in_c <= act_) return {d_.in_c};
+    // Whole blocks of lanes; fewer channels only where not even one block fits.
+    const U lanes = static_cast<U>(point ? hw_.rows : std::min(hw_.rows, hw_.cols));
+    const U most = act_ / pixels;
+    if (most < lanes) return most == 0 ? std::vector<U>{} : std::vector<U>{most};
     std::vector<U> sizes;
-    for (U c = act_; c >= static_cast<U>(hw_.rows); c /= 2) sizes.push_back(c);
+    for (U c = most; c >= lanes; c /= 2) sizes.push_back(c / lanes * lanes);
     return sizes;
   }
 
@@ -120,8 +128,11 @@ class Chooser {
     const U out_c = op_ == Opcode::pool_ ? d_.in_c : d_.out_c;
     const U lanes = static_cast<U>(conv ? hw_.cols : std::min(hw_.rows, hw_.cols));
     const U blocks = conv ? U{d_.groups} * ceil_div(d_.cout_group, lanes) : ceil_div(out_c, lanes);
-    const U reloads = c < d_.in_c ? blocks : 1;
-    const U input = reloads * n * rows * ceil_div(cols * d_.in_c, bus);
+    const U chunk_count = ceil_div(d_.in_c, c);
+    const U reloads = conv && c < d_.in_c ? blocks : 1;
+    const U row_reads = c < d_.in_c ? cols * chunk_count * ceil_div(c, bus)
+                                    : ceil_div(cols * d_.in_c, bus);
+    const U input = reloads * n * rows * row_reads;
     const U row_words = ceil_div(cols * c, std::min(bus, bank_rows));
     const U load = n * rows * (row_words + kLoadRow) + kLoadTile;
     const U taps = k_tiles(c, packed);
@@ -138,7 +149,7 @@ class Chooser {
                                                (d_.has(spec::kFlagResAdd) ? kResidualBlock : 0);
     const U work = blocks * (op_ == Opcode::pool_ ? array + drain : std::max(array, drain));
     const U reads = input + blocks * taps * weights;
-    const U chunks = reloads * ceil_div(d_.in_c, c);
+    const U chunks = reloads * chunk_count;
     return 16 * (load + tiles * std::max({work, chunks * load, reads}) + drain) + tiles * reads;
   }
 

@@ -330,8 +330,6 @@ inline std::vector<Limit> packed_limits() {
        LIMIT_CHANGE(d.groups = 2; d.cin_group = d.cout_group = 4), shape, id(F::pack_)},
       {"packed channels", kDepthwise, same, LIMIT_CHANGE(d.flags |= spec::kFlagPacked), shape,
        id(F::pack_)},
-      {"packed pool", kPool, LIMIT_CHANGE(d.flags |= spec::kFlagPacked), LIMIT_CHANGE(d.tile_c = 7),
-       shape, id(F::chunk_)},
   };
 }
 
@@ -352,8 +350,6 @@ inline std::vector<Limit> chunk_limits() {
        LIMIT_CHANGE(d.out_w = 2), shape, id(F::chunk_)},
       {"chunk of groups", kConv, LIMIT_CHANGE(single(d); channels(d, 8); d.tile_c = 4),
        LIMIT_CHANGE(d.groups = 2; d.cin_group = 4; d.out_c = 2), shape, id(F::chunk_)},
-      {"chunk of channels", kDepthwise | kPool, LIMIT_CHANGE(single(d); channels(d, 8)),
-       LIMIT_CHANGE(d.tile_c = 7), shape, id(F::chunk_)},
   };
 }
 
@@ -400,9 +396,14 @@ inline std::vector<Limit> tile_limits() {
       {"row with stride and dilation", kTiled,
        LIMIT_CHANGE(d.tile_w = 3; d.stride_w = 2; d.dilation_w = 3; d.row_pitch = (4 + 6 + 1) * 8),
        LIMIT_CHANGE(d.row_pitch -= 1), tile, 2},
-      {"row of a chunk", kConv,
+      {"row of a chunk", kTiled,
        LIMIT_CHANGE(single(d); channels(d, 8); d.tile_c = 3; d.row_pitch = 3),
        LIMIT_CHANGE(d.row_pitch = 2), tile, 2},
+      {"columns of a chunk", kDepthwise | kPool,
+       LIMIT_CHANGE(channels(d, 8); d.tile_c = 3; d.row_pitch = 6 * 3),
+       LIMIT_CHANGE(d.row_pitch -= 1), tile, 2},
+      {"packed pool", kPool, LIMIT_CHANGE(d.flags |= spec::kFlagPacked),
+       LIMIT_CHANGE(d.row_pitch = 47), tile, 2},
       {"bytes of a tile", kTiled,
        [act](Command& c, const HardwareParams& hw) {
          c.d.tile_n = 2, c.d.kernel_h = 1, c.d.row_pitch = act(hw) / 8;

@@ -335,7 +335,8 @@ class Generator {
       if (*t != 0) *t = in(1, *t);
     const bool point = d.opcode == static_cast<std::uint32_t>(Opcode::conv2d_) && d.groups == 1 &&
                        d.kernel_h * d.kernel_w * d.in_h * d.in_w * d.out_h * d.out_w == 1;
-    if (point) d.tile_c = coin() ? in(1, d.tile_c) : (d.tile_c + 1) / 2;
+    const bool channelwise = d.op() == Opcode::depthwise_ || d.op() == Opcode::pool_;
+    if (point || channelwise) d.tile_c = coin() ? in(1, d.tile_c) : (d.tile_c + 1) / 2;
   }
 
   Rng rng_;

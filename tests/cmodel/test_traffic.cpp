@@ -141,15 +141,23 @@ class Walk {
       for (std::int64_t row = first_row; row <= last_row; ++row) {
         std::int64_t from = -1, to = -1;
         for (std::int64_t col = first_col; col <= last_col; ++col) {
-          c_[Counter::sram_writes_] += c1 - c0;
-          if (row < 0 || row >= d_.in_h || col < 0 || col >= d_.in_w) continue;
+          const bool inside = row >= 0 && row < d_.in_h && col >= 0 && col < d_.in_w;
+          c_[Counter::sram_writes_] += inside ? c1 - c0 : d_.tile_c;
+          if (!inside) continue;
           if (from < 0) from = col;
           to = col;
         }
         if (from < 0) continue;
-        const U pixel = (n * d_.in_h + static_cast<U>(row)) * d_.in_w + static_cast<U>(from);
-        const U bytes = c1 - c0 == d_.in_c ? static_cast<U>(to - from + 1) * d_.in_c : c1 - c0;
-        read(Counter::act_read_bytes_, d_.in_addr + pixel * d_.in_c + c0, bytes);
+        const U line = (n * d_.in_h + static_cast<U>(row)) * d_.in_w;
+        const auto address = [&](std::int64_t col) {
+          return d_.in_addr + (line + static_cast<U>(col)) * d_.in_c + c0;
+        };
+        if (c1 - c0 == d_.in_c) {
+          read(Counter::act_read_bytes_, address(from), static_cast<U>(to - from + 1) * d_.in_c);
+        } else {
+          for (std::int64_t col = from; col <= to; ++col)
+            read(Counter::act_read_bytes_, address(col), c1 - c0);
+        }
       }
     }
   }
@@ -158,17 +166,20 @@ class Walk {
     const auto op = static_cast<Opcode>(d_.opcode);
     const bool chunked = d_.tile_c < d_.in_c;
     const U positions = (n1 - n0) * (y1 - y0) * (x1 - x0);
-    if (!chunked) load(n0, n1, y0, y1, x0, x1, 0, d_.in_c);
     const bool conv = op == Opcode::conv2d_;
+    for (U c = 0; (!chunked || !conv) && c < d_.in_c; c += d_.tile_c)
+      load(n0, n1, y0, y1, x0, x1, c, std::min<U>(d_.in_c, c + d_.tile_c));
     const U channels = op == Opcode::pool_ ? d_.in_c : d_.out_c;
     const U groups = conv ? d_.groups : 1;
     const U lanes = static_cast<U>(conv ? hw_.cols : std::min(hw_.rows, hw_.cols));
     for (U g = 0; g < groups; ++g) {
       const U end = (g + 1) * (channels / groups);
-      for (U first = g * (channels / groups); first < end; first += lanes) {
-        const U last = std::min(end, first + lanes);
+      for (U first = g * (channels / groups), last = 0; first < end; first = last) {
+        last = std::min(end, first + lanes);
+        const U outputs = op == Opcode::depthwise_ ? d_.cout_group : 1;  // of an input channel
+        if (!conv) last = std::min(last, (first / outputs / d_.tile_c + 1) * d_.tile_c * outputs);
         block(op, first, last, positions);
-        for (U c = 0; chunked && c < d_.in_c; c += d_.tile_c)
+        for (U c = 0; chunked && conv && c < d_.in_c; c += d_.tile_c)
           load(n0, n1, y0, y1, x0, x1, c, std::min<U>(d_.in_c, c + d_.tile_c));
         for (U n = n0; n < n1; ++n) {
           for (U y = y0; y < y1; ++y) {

@@ -54,6 +54,38 @@ TEST_CASE("compiler: a window that does not fit the scratchpad names layer and b
   CHECK(s->logits() == reference::run(wide, x).logits);
 }
 
+TEST_CASE("compiler: pools and depthwise convolutions are cut along their channels") {
+  // Name, input, layer, ACT_BYTES.
+  struct Cut {
+    std::string input, op, fields;
+    int act_bytes;
+  };
+  for (const Cut& cut :
+       {Cut{"[7, 7, 2048]", "global_average_pool", "", 65536},
+        Cut{"[7, 7, 100]", "global_average_pool", "", 4096},
+        Cut{"[6, 6, 530]", "max_pool2d", "kernel = 3\nstride = 2\npadding = \"same\"", 4096},
+        Cut{"[6, 5, 999]", "average_pool2d", "kernel = [3, 2]", 4096},
+        Cut{"[5, 6, 470]", "depthwise_conv2d", "kernel = 3\npadding = \"same\"", 4096},
+        Cut{"[5, 5, 601]", "depthwise_conv2d", "kernel = 3\nmultiplier = 2\ndilation = 2", 4096}}) {
+    CAPTURE(cut.input);
+    spec::HardwareParams hw;
+    hw.act_bytes = cut.act_bytes;
+    const QuantizedNetwork q = quantize_random(
+        make_network("cut", cut.input, layer_text("c", cut.op, cut.fields)), 1);
+    CompileOptions o;
+    o.batch = 2;
+    const Program p = compile(q, hw, o);
+    const spec::Descriptor& d = p.forward[0].descriptor;
+    CHECK(d.tile_c < d.in_c);
+    CHECK(d.tile_c % 16 == 0);
+    const Session s = open(p);
+    const auto x = quantized_input(q, 2, 3);
+    s->load_batch(x, random_labels(q, 2, 3));
+    (void)s->forward();
+    CHECK(s->logits() == reference::run(q, x).logits);
+  }
+}
+
 TEST_CASE("compiler: logits must come from a layer with weights") {
   const Network net = parse_network("name = \"gap\"\ninput = [4, 4, 2]\nclasses = 3\n" +
                                         layer_text("c", "conv2d", "filters = 3\nkernel = 1") +

@@ -44,7 +44,7 @@ class Bins {
     define("groups", {"one", "several", "multiplier 1", "multiplier above 1"});
     define("image", cross(tiled, {"point", "row", "column", "plane"}));
     define("tiles", cross(cross(tiled, {"n", "h", "w"}), {"one", "equal", "last smaller"}));
-    define("channel chunks", {"one", "equal", "last smaller"});
+    define("channel chunks", cross(tiled, {"one", "equal", "last smaller"}));
     define("channels against rows", {"fewer", "as many", "multiple", "remainder"});
     define("channels against columns",
            cross(matrix, {"fewer", "as many", "multiple", "remainder"}));
@@ -235,7 +235,7 @@ class Bins {
     tiles("tiles", op + " n ", d.n, d.tile_n);
     tiles("tiles", op + " h ", d.out_h, d.tile_h);
     tiles("tiles", op + " w ", d.out_w, d.tile_w);
-    if (op == "CONV2D") tiles("channel chunks", "", d.in_c, d.tile_c);
+    tiles("channel chunks", op + " ", d.in_c, d.tile_c);
     const bool wide = d.has(spec::kFlagOut16);
     const bool low = d.act_min > (wide ? -32768 : -128), high = d.act_max < (wide ? 32767 : 127);
     hit("clamp", op + (low && high ? " both" : low ? " low" : high ? " high" : " full"));
