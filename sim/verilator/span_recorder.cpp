@@ -62,7 +62,7 @@ void SpanRecorder::begin_command(const spec::Descriptor& d, std::uint32_t index)
     macs_.push_back(macs);
     output_.push_back(output);
   }
-  if (d.tile_c < d.in_c) load_.clear();  // reloaded for every block of channels
+  if (d.tile_c < d.in_c) load_.clear();  // several regions for a tile
 }
 
 void SpanRecorder::close(const std::string& phase, const Track& track, Open& open) {

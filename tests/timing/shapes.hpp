@@ -166,6 +166,8 @@ inline std::vector<Shape> all() {
       {"pool max 2x2 16 16x16", pool(1, 16, 16, 2, 2, true)},
       {"pool average 2x2 32 14x14", pool(2, 14, 32, 2, 2, false)},
       {"pool average 8x8 64", pool(4, 8, 64, 8, 8, false)},
+      {"pool average 7x7 2048 in chunks", pool(2, 7, 2048, 7, 1, false)},
+      {"depthwise 5x5 3000 7x7 in chunks", depthwise(1, 7, 3000, 1, 5, 1)},
       {"add 1024", add(1, 1024)},
       {"add 16x1000", add(16, 1000)},
       {"softmax 16x10", rows(Opcode::softmax_, 16, 10)},
