@@ -568,11 +568,15 @@ module npu_load #(
 
   // Where the next byte goes and how many follow in this run. A run is one of the row's up to three
   // pieces, or a column of the middle one; at its end the length of what follows is taken over.
+  // Whether a run ends is known last, so both places that may follow are worked out beside it.
   logic [31:0] data_bytes;
+  logic [AW-1:0] at_next, at_column;
   assign data_bytes = chunked ? cc_q : mid_bytes_q;
+  assign at_next = pl_at_q + AW'(step);
+  assign at_column = (pl_at_q + gap) + AW'(step);
   always_ff @(posedge clk_i) begin
     if (advance) begin
-      pl_at_q <= pl_at_q + AW'(step) + ((run_done && place_q == P_DATA) ? gap : '0);
+      pl_at_q <= (run_done && place_q == P_DATA) ? at_column : at_next;
       len_q <= !run_done ? len_q - step : data_done ? right_bytes_q : data_bytes;
     end else if (place_q == P_ROW) begin
       pl_at_q <= pl_row_q;

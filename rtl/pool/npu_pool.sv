@@ -83,7 +83,8 @@ module npu_pool #(
   } state_t;
   state_t state_q;
   logic half_q;
-  logic [16:0] chunk_q, o_q, left, rest_channels;  // first channel of the chunk; block in it
+  logic [16:0] chunk_q, size_q, rest_channels;  // first channel of the chunk, its channels
+  logic [16:0] o_q, left;                       // first channel of the block in the chunk
   logic [LR:0] nc_q;
   // What is left: images, rows and columns of the tile, rows and columns of the window.
   logic [15:0] n_q, y_q, x_q, ky_q, kx_q;
@@ -98,7 +99,7 @@ module npu_pool #(
   // column.
   assign rest_channels = channels - chunk_q;
   assign chunk_end = (rest_channels <= tile_c);
-  assign left = (chunk_end ? rest_channels : tile_c) - o_q;
+  assign left = size_q - o_q;
   assign last_block = (left == 17'(nc_q));
   assign last_kx = (kx_q == 16'd1);
   assign last_tap = last_kx && (ky_q == 16'd1);
@@ -192,6 +193,7 @@ module npu_pool #(
       if (out_done && last_block) chunk_q <= chunk_end ? '0 : chunk_q + tile_c;
     end else if (state_q == P_WAIT) begin
       o_q <= '0;
+      size_q <= chunk_end ? rest_channels : tile_c;
       if (start_i) chunk_q <= '0;
     end
   end
