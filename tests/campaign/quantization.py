@@ -7,7 +7,7 @@ usage: quantization.py LASTMILE [--only ranges,equalize,faults] [--data FOLDER] 
 ranges:   a source at a part of its brightness or contrast, deployed at the whole of it: fixed point against float
 equalize: the three networks, their channels as trained and scaled, with equalization off, on its own and on
 faults:   what `validate` says of fifty planted faults of a deployment, and of ten sound ones
-Tables go to build/reports/quantization-<name>.md, numbers to .json beside them.
+Tables go to build/reports/quantization_<name>.md, numbers to .json beside them.
 """
 import argparse
 import gzip
@@ -352,14 +352,14 @@ class Campaign:
                  f"{sum(r['named'] for r in quiet)} false alarms on {len(quiet)} sound deployments.", "",
                  "| kind | what | exit status | first finding |", "| --- | --- | --- | --- |"]
         for r in rows:
-            text = r["said"].replace("|", "/")
-            lines.append(f"| {r['kind']} | {r['what']} | {r['exit']} | {text[:110]} |")
+            text = r["said"].replace("|", "/").replace(f"{self.work}/", "")
+            lines.append(f"| {r['kind']} | {r['what']} | {r['exit']} | {text[:110]}{'...' if len(text) > 110 else ''} |")
         self.write("faults", rows, lines)
 
     def write(self, name, rows, lines):
         REPORTS.mkdir(parents=True, exist_ok=True)
-        (REPORTS / f"quantization-{name}.json").write_text(json.dumps(rows, indent=1) + "\n")
-        (REPORTS / f"quantization-{name}.md").write_text("\n".join(lines) + "\n")
+        (REPORTS / f"quantization_{name}.json").write_text(json.dumps(rows, indent=1) + "\n")
+        (REPORTS / f"quantization_{name}.md").write_text("\n".join(lines) + "\n")
         print("\n".join(lines))
 
 

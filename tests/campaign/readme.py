@@ -335,7 +335,7 @@ TABLES = {
 }
 
 # Tables that their own programs wrote as Markdown.
-MARKDOWN = ["synth", "mutation", "coverage"]
+MARKDOWN = ["synth", "mutation", "coverage", *(f"quantization_{x}" for x in ("ranges", "equalize", "faults"))]
 
 
 def written(name):
