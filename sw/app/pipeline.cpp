@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <optional>
 #include <utility>
 
 #include "sw/base/error.hpp"
@@ -22,7 +25,94 @@ namespace {
 // Networks without batch norm want smaller rates than those with it.
 constexpr int kPretrainAttempts = 4;
 constexpr double kRateCut = 4;
+// A later epoch that loses so many times as much as guessing has diverged; a batch that loses so
+// many times as much as guessing and as the first batch is a leap.
+constexpr double kExploded = 2;
+constexpr double kLeap = 1.2;
+// Of what guessing the most likely labels loses: a network above it has learned nothing.
+constexpr double kNothingLearned = 0.98;
 constexpr std::uint64_t kCalibrationOrder = 0x63616c6962726174U;
+
+// Mean loss, nats, of always giving the shares of the classes.
+double guessing(const Dataset& data) {
+  double loss = 0;
+  for (const std::size_t n : class_counts(data)) {
+    const double share = static_cast<double>(n) / static_cast<double>(data.size());
+    if (n != 0) loss -= share * std::log(share);
+  }
+  return loss;
+}
+
+// Whether the outputs are the same whatever the input is: units that died.
+bool is_dead(const Network& network, const FloatParams<float>& params, const Dataset& data) {
+  const Dataset some = slice(data, 0, std::min<std::size_t>(data.size(), 64));
+  const auto classes = static_cast<std::size_t>(network.classes);
+  std::vector<float> logits(some.size() * classes);
+  Golden<float>(network, 1).forward(params, some.x, logits);
+  for (std::size_t i = classes; i < logits.size(); ++i)
+    if (logits[i] != logits[i - classes]) return false;
+  return some.size() > 1;
+}
+
+// The best epoch of all attempts, and what says that one has diverged, quietly, too: the loss of a
+// later epoch is far above guessing; or it ends no better than guessing, with units that died,
+// after a leap of the loss, or although it had learned something.
+class PretrainWatch {
+ public:
+  // What it refers to must outlive it.
+  PretrainWatch(const Network& network, const Dataset& data, const FloatParams<float>& params)
+      : network_(network),
+        data_(data),
+        params_(params),
+        guess_(guessing(data)),
+        best_loss_(guess_ * kNothingLearned) {}
+
+  void begin() {
+    first_ = peak_ = 0;
+    losses_.clear();
+  }
+  void step(double loss) {
+    if (first_ == 0) first_ = loss;
+    peak_ = std::max(peak_, loss);
+    losses_.push_back(loss);
+  }
+  void epoch(const EpochReport& r) {
+    // The last quarter of the batches says what the epoch leaves, not what it began with.
+    const std::size_t quarter = (losses_.size() + 3) / 4;
+    last_ =
+        std::accumulate(losses_.end() - static_cast<std::ptrdiff_t>(quarter), losses_.end(), 0.0) /
+        static_cast<double>(std::max<std::size_t>(1, quarter));
+    losses_.clear();
+    if (r.epoch > 1 && r.loss > kExploded * guess_)
+      throw Error(ErrorKind::diverged,
+                  fmt::format("training diverged in epoch {}: its loss is {:.3f}, that of guessing "
+                              "{:.3f}",
+                              r.epoch, r.loss, guess_));
+    if (last_ >= best_loss_) return;
+    best_loss_ = last_;
+    best_ = params_;
+  }
+  void end() const {
+    if (last_ < guess_ * kNothingLearned) return;
+    if (best_ || peak_ > kLeap * std::max(first_, guess_) || is_dead(network_, params_, data_))
+      throw Error(ErrorKind::diverged,
+                  fmt::format("training diverged: after losses of up to {:.3f} it ends at {:.3f}, "
+                              "no better than guessing",
+                              peak_, last_));
+  }
+  // Of an epoch that learned something; none if none did.
+  [[nodiscard]] const std::optional<FloatParams<float>>& best() const { return best_; }
+  [[nodiscard]] double best_loss() const { return best_loss_; }
+
+ private:
+  const Network& network_;
+  const Dataset& data_;
+  const FloatParams<float>& params_;  // as they are
+  double guess_;
+  double best_loss_, first_ = 0, peak_ = 0, last_ = 0;
+  std::vector<double> losses_;  // of the epoch
+  std::optional<FloatParams<float>> best_;
+};
 
 }  // namespace
 
@@ -53,26 +143,38 @@ Pretrained pretrain(const Task& task, const Network& network, const PretrainOpti
   const auto examples = static_cast<std::int64_t>(task.pretrain.size());
   Progress bar("pre-training", o.epochs * (examples / o.batch), progress);
   TrainCallbacks callbacks;
-  callbacks.on_step = [&](std::int64_t, std::int64_t, const BatchLoss&) {
+  PretrainWatch watch(network, task.pretrain, result.params);
+  callbacks.on_step = [&](std::int64_t, std::int64_t, const BatchLoss& loss) {
     stop_if_asked();
+    watch.step(loss.mean);
     bar.add();
   };
   callbacks.on_epoch = [&](const EpochReport& r) {
     bar.note(fmt::format("loss {:.3f}, accuracy {:.1f} %", r.loss, 100 * r.accuracy));
+    watch.epoch(r);
   };
   std::vector<EpochReport> reports;
   for (int attempt = 1;; ++attempt) {
     try {
+      watch.begin();
       reports = train<float>(network, result.params, examples,
                              memory_source<float>(task.pretrain.x, task.pretrain.y), o, callbacks);
+      watch.end();
       break;
     } catch (const Error& e) {
-      if (e.kind() != ErrorKind::diverged || attempt == kPretrainAttempts) throw;
+      const bool last = attempt == kPretrainAttempts;
+      if (e.kind() != ErrorKind::diverged || (last && !watch.best())) throw;
       o.learning_rate /= kRateCut;
-      if (say)
-        say(fmt::format("note: {}; pre-training begins again with a learning rate of {:g}",
-                        e.what(), o.learning_rate));
-      result.params = init_params<float>(network, options.seed);
+      const std::string from =
+          watch.best() ? fmt::format("from its best epoch (loss {:.3f})", watch.best_loss())
+                       : "again";
+      result.params = watch.best() ? *watch.best() : init_params<float>(network, options.seed);
+      if (say && last)
+        say(fmt::format("note: {}; pre-training ends {}", e.what(), from));
+      else if (say)
+        say(fmt::format("note: {}; pre-training begins {} with a learning rate of {:g}", e.what(),
+                        from, o.learning_rate));
+      if (last) break;
     }
   }
   bar.finish();
