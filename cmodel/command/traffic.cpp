@@ -154,8 +154,7 @@ class Traffic {
   [[nodiscard]] U region_bytes(const Region& r) const {
     const U chunks = (d_.in_c + d_.tile_c - 1) / d_.tile_c;
     const U missing = chunks * d_.tile_c - d_.in_c;
-    return r.width * r.height * chunks * d_.tile_c -
-           r.columns_inside() * r.rows_inside() * missing;
+    return r.width * r.height * chunks * d_.tile_c - r.columns_inside() * r.rows_inside() * missing;
   }
 
   // Words that the channel runs of all output positions of CONV2D, DEPTHWISE and POOL touch.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Load (rtl/load/npu_load.sv): a region per tile (chunks: per tile and chunk, CONV2D: per block, too)
-// into a free half of the scratchpad, a row at a time: fill on the left, words from memory, fill on the right.
-// Requests run ahead of placing.
+// Load (rtl/load/npu_load.sv): a region per tile (chunks: per tile and chunk, CONV2D: per block,
+// too) into a free half of the scratchpad, a row at a time: fill on the left, words from memory,
+// fill on the right. Requests run ahead of placing.
 #pragma once
 
 #include <array>

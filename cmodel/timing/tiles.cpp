@@ -57,8 +57,7 @@ std::vector<KTile> k_tiles_of(const Context& c, const std::vector<Run>& blocks) 
                        blocks[b].count});
       }
       all[begin].load = chunked && blocks[b].first % part == 0;
-      all.back().unload =
-          chunked && (b + 1 == blocks.size() || blocks[b + 1].first % part == 0);
+      all.back().unload = chunked && (b + 1 == blocks.size() || blocks[b + 1].first % part == 0);
     } else {
       const bool transposed = d.has(spec::kFlagWTransposed);
       const auto cut = [&](U first, U count, U chunk) {

@@ -58,8 +58,8 @@ $(OUT)/tests/systemc/fault_test.o $(OUT)/tests/systemc/protocol_test.o: $(SC_FLA
 -include $(wildcard $(OUT)/tests/systemc/*.d)
 
 systemc-run: $(call with_systemc,build sim-backends $(SC_BIN) $(SC_TESTS) rtl embedded)
-	@$(need_systemc) build/lastmile run --overwrite --no-float --no-backprop --evaluations 0 --out build/systemc \
-	  --reports build/systemc \
+	@$(need_systemc) build/lastmile run --overwrite --no-float --no-backprop --hold-out 0 --evaluations 0 \
+	  --out build/systemc --reports build/systemc \
 	    $(if $(DATA),--data $(DATA)) $(SC_STEPS) --quiet > /dev/null && \
 	  $(SC_BIN) --run build/systemc $(SC_STEPS) --rtl-steps $(RTL_STEPS) $(SYSTEMC_ARGS) && \
 	  python3 tests/systemc/run.py --report build/reports/systemc.json $(SC_TESTS)

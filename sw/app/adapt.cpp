@@ -10,6 +10,7 @@
 #include <numeric>
 #include <utility>
 
+#include "cmodel/numeric/loss_units.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/base/rng.hpp"
@@ -59,6 +60,28 @@ class CurveRecorder {
   double mean_ = 0;
   std::uint64_t count_ = 0;
 };
+
+// The last point of the curve is the result's, unless that is of an earlier step.
+void end_curve(AdaptResult& r, std::uint32_t steps) {
+  if (!r.curve.empty() && (!r.held || r.held->best_step == steps))
+    r.curve.back().accuracy = r.after.percent();
+}
+
+// `passes`: of a batch, for all points.
+std::optional<HeldResult> held_result(const TrainingRun& run, std::size_t examples,
+                                      std::uint64_t passes) {
+  if (!run.points()) return {};
+  const BestPoint& p = *run.points();
+  const auto nats = [&](std::int64_t sum) {
+    return numeric::mean_nats(sum, static_cast<double>(examples));
+  };
+  return HeldResult{examples,
+                    p.best_step(),
+                    nats(p.start_loss()),
+                    nats(p.best_loss()),
+                    passes,
+                    p.diverged() ? p.last() : 0};
+}
 
 Dataset head_of(const Dataset& data, int examples) {
   return slice(data, 0, std::min(data.size(), static_cast<std::size_t>(std::max(examples, 1))));
@@ -167,22 +190,46 @@ std::int64_t trained_weights(const QuantizedNetwork& network,
   return n;
 }
 
+AdaptOptions settled(AdaptOptions o, const Dataset& train, const JournalFile& journal,
+                     const Say& say) {
+  if (journal.resume && !journal.path.empty() && kind_of(journal.path) == FileKind::file) {
+    const RunConfig found = read_journal(journal.path, {.records = 0}).config;
+    o.forward.seed_rule = found.forward.seed_rule;  // a journal keeps its rule
+    if (!o.hold_out) o.hold_out = found.hold_out;
+  }
+  const int percent = o.hold_out.value_or(kHoldOut);
+  const std::size_t held = held_examples(train.y, percent, o.forward.seed);
+  if (percent != 0 && held == 0 && say)
+    say(
+        fmt::format("note: no example of {} is held out (below {}, or below one at {} per cent): "
+                    "the result is the end of the run, better or worse",
+                    train.size(), kLeastToHoldOut, percent));
+  o.hold_out = held == 0 ? 0 : percent;
+  const auto left = static_cast<int>(train.size() - held);
+  if (o.forward.batch > left && static_cast<std::size_t>(o.forward.batch) <= train.size()) {
+    if (say)
+      say(fmt::format("note: {} examples are held out; the batch is {}, all that are left", held,
+                      left));
+    o.forward.batch = left;
+  }
+  return o;
+}
+
 FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTraining> plan,
                         const Dataset& train, const Dataset& test, const AdaptOptions& o,
                         const DeviceOpener& open, const JournalFile& journal,
                         const ProgressOptions& progress, const Say& say) {
-  check_options(o.forward, train.size());
   FixedResult result;
   result.before = evaluate_fixed(start, test, open, o.fixed);
 
   RunConfig config = run_config(start, train, o, plan);
+  config.hold_out = o.hold_out.value_or(0);
   if (o.audit_every != 0) make_auditable(config, o.audit_every, start, train);
-  // A journal keeps its rule of seeds.
-  if (journal.resume && !journal.path.empty() && kind_of(journal.path) == FileKind::file)
-    config.forward.seed_rule = read_journal(journal.path, {.records = 0}).config.forward.seed_rule;
   FixedTraining training(start, config, train, open, o.fixed);
   FixedTarget& target = training.target();
   TrainingRun& run = training.run();
+  check_options(o.forward, training.train_examples());
+  training.choose_best();
   if (say)
     for (const std::string& note : target.driver().program().notes) say("note: " + note);
   CurveRecorder recorder(o, result);
@@ -195,8 +242,11 @@ FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTra
   }
 
   const Dataset curve_test = head_of(test, o.evaluation_examples);
-  const HostTraffic step_before = target.driver().traffic(Traffic::step),
-                    batch_before = target.driver().traffic(Traffic::batch);
+  // Of steps alone, without what is measured in between.
+  const auto traffic = [&](Traffic kind) {
+    return target.driver().traffic(kind) - training.held_traffic(kind);
+  };
+  const HostTraffic step_before = traffic(Traffic::step), batch_before = traffic(Traffic::batch);
   const std::uint32_t first = run.next_step();
   Progress bar("adapting (fixed point)", o.forward.steps - first, progress);
   const Clock::time_point begin = Clock::now();
@@ -216,20 +266,22 @@ FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTra
 
   const double steps = std::max<double>(1, run.next_step() - first);
   result.host_bytes_per_step =
-      static_cast<double>((target.driver().traffic(Traffic::step) - step_before).bytes()) / steps;
+      static_cast<double>((traffic(Traffic::step) - step_before).bytes()) / steps;
   result.batch_bytes_per_step =
-      static_cast<double>((target.driver().traffic(Traffic::batch) - batch_before).bytes()) / steps;
+      static_cast<double>((traffic(Traffic::batch) - batch_before).bytes()) / steps;
   result.peak_bytes = target.driver().program().memory.total_bytes;
   result.peak_activation_bytes = target.driver().program().memory.activation_live_peak;
   result.memory_text = memory_report(target.driver().program(), start.network);
   result.steps = run.next_step();
   result.forward_passes =
-      2 * std::uint64_t{result.steps} * static_cast<std::uint64_t>(o.forward.pairs);
-  result.network = target.network();
+      2 * std::uint64_t{result.steps} * static_cast<std::uint64_t>(o.forward.pairs) +
+      training.held_passes();
+  result.held = held_result(run, training.held_examples(), training.held_passes());
+  result.network = training.result();
   result.device_report = target.device().report();
   if (result.end == RunEnd::stopped) return result;
   result.after = evaluate_fixed(result.network, test, open, o.fixed);
-  if (!result.curve.empty()) result.curve.back().accuracy = result.after.percent();
+  end_curve(result, result.steps);
   return result;
 }
 
@@ -242,7 +294,7 @@ QuantizedNetwork replay_journal(const QuantizedNetwork& base, const std::filesys
       read_journal(path, {.records = steps.value_or(UINT32_MAX), .salvage = salvage});
   if (!steps || journal.records.size() < *steps)
     warn_of_damage(path.string(), journal.damage, journal.file_bytes, journal.valid_bytes);
-  const std::uint32_t to = steps.value_or(static_cast<std::uint32_t>(journal.records.size()));
+  const std::uint32_t to = steps.value_or(journal.result_step());
   Progress bar("replaying", to, progress);
   return replay_network(base, journal, path.string(), to, open, how,
                         [&](const JournalRecord&) { bar.add(); });
@@ -254,25 +306,46 @@ AdaptResult adapt_float(const QuantizedNetwork& network, std::span<const TensorT
   const Golden<float> golden(network.network, o.fixed.threads);
   AdaptResult result;
   result.before = evaluate_float(golden, params, test);
-  FloatTarget target(golden, params, network, plan, train, o.fixed.distribution, o.fixed.mask_seed);
+  const HeldOutData data(train, o.hold_out.value_or(0), o.forward.seed);
+  FloatTarget target(golden, params, network, plan, data.data(), o.fixed.distribution,
+                     o.fixed.mask_seed);
   const Dataset curve_test = head_of(test, o.evaluation_examples);
   CurveRecorder recorder(o, result);
   Progress bar("adapting (float)", o.forward.steps, progress);
   const Clock::time_point begin = Clock::now();
-  ForwardGradient method(target, train.size(), o.forward);
+  ForwardGradient method(target, data.train(), o.forward);
   TrainingRun run(method, {.forward = o.forward});
-  run.run({}, [&](const JournalRecord& r) {
-    stop_if_asked();
-    recorder.step(r, [&] { return evaluate_float(golden, params, curve_test).percent(); });
-    bar.add();
-    bar.note(fmt::format("loss {:.3f}", recorder.mean()));
-  });
+  FloatParams<float> best;
+  if (data.held() != 0)
+    run.hold_out(
+        {.loss = [&] { return held_loss(target, data.train(), data.held(), o.forward.batch); },
+         .keep = [&] { best = params; },
+         .examples = data.held(),
+         .classes = train.classes});
+  bool exploded = false;  // between two points
+  try {
+    run.run({}, [&](const JournalRecord& r) {
+      stop_if_asked();
+      recorder.step(r, [&] { return evaluate_float(golden, params, curve_test).percent(); });
+      bar.add();
+      bar.note(fmt::format("loss {:.3f}", recorder.mean()));
+    });
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::diverged || data.held() == 0) throw;
+    exploded = true;
+  }
   result.seconds = seconds_since(begin);
   bar.finish();
+  const std::uint64_t held_passes =
+      run.points() ? run.points()->points() * passes_of(data.held(), o.forward.batch) : 0;
   result.forward_passes =
-      2 * std::uint64_t{o.forward.steps} * static_cast<std::uint64_t>(o.forward.pairs);
+      2 * std::uint64_t{run.next_step()} * static_cast<std::uint64_t>(o.forward.pairs) +
+      held_passes;
+  result.held = held_result(run, data.held(), held_passes);
+  if (exploded) result.held->diverged_at = run.next_step();
+  if (data.held() != 0) params = best;
   result.after = evaluate_float(golden, params, test);
-  if (!result.curve.empty()) result.curve.back().accuracy = result.after.percent();
+  end_curve(result, run.next_step());
   return result;
 }
 

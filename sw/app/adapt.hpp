@@ -40,7 +40,10 @@ struct AdaptOptions {
   ForwardGradientOptions forward;
   FixedOptions fixed;
   RunLimits limits;
-  std::uint32_t audit_every = 0;   // AuditConfig::every
+  std::uint32_t audit_every = 0;  // AuditConfig::every
+  // Per cent of the examples that choose the result (held_out.hpp). Not given: kHoldOut, or what
+  // the journal that is gone on with says.
+  std::optional<int> hold_out;
   int evaluations = 10;            // points of the accuracy curve (0: only the end)
   int evaluation_examples = 2000;  // test examples of the curve; the end uses all
 };
@@ -52,16 +55,26 @@ struct CurvePoint {
   double accuracy = 0;               // per cent, NaN where not evaluated
 };
 
+// What the held-out examples of a run said.
+struct HeldResult {
+  std::size_t examples = 0;
+  std::uint32_t best_step = 0;           // the result has the weights after so many steps
+  double start_loss = 0, best_loss = 0;  // mean, nats
+  std::uint64_t passes = 0;              // of a batch, to measure them
+  std::uint32_t diverged_at = 0;         // step at which the run ended because of it; 0: it did not
+};
+
 struct AdaptResult {
   Accuracy before, after;  // on the shifted test
   std::vector<CurvePoint> curve;
   std::uint64_t forward_passes = 0;
+  std::optional<HeldResult> held;
   double seconds = 0;
   std::string device_report;  // JSON of the device that trained; empty: it has nothing to say
 };
 
 struct FixedResult : AdaptResult {
-  QuantizedNetwork network;
+  QuantizedNetwork network;       // of the best point, where examples were held out
   RunEnd end = RunEnd::finished;  // stopped: `after` is not measured
   std::uint32_t steps = 0;        // done since the start of the run
   std::uint64_t peak_bytes = 0;   // NPU memory of the training program
@@ -96,6 +109,11 @@ struct JournalFile {
   bool resume = false;   // go on with the file if it exists (it must be of this run); else replaced
   bool salvage = false;  // with resume: all before the first damaged record, whatever follows
 };
+// The options of a run on `train` in full: what it holds out (0 of too few examples, which is
+// said), the batch (no larger than what is left to train on), and what the journal that it goes on
+// with decides. adapt_fixed and adapt_float take such options.
+[[nodiscard]] AdaptOptions settled(AdaptOptions options, const Dataset& train,
+                                   const JournalFile& journal, const Say& say);
 [[nodiscard]] FixedResult adapt_fixed(const QuantizedNetwork& start,
                                       std::span<const TensorTraining> plan, const Dataset& train,
                                       const Dataset& test, const AdaptOptions& options,
@@ -103,14 +121,15 @@ struct JournalFile {
                                       const ProgressOptions& progress, const Say& say);
 
 // The base network of a journal plus its records: the adapted network, without data and without a
-// forward pass. steps: all of them unless given.
+// forward pass. steps: those to its result unless given (Journal::result_step).
 [[nodiscard]] QuantizedNetwork replay_journal(const QuantizedNetwork& base,
                                               const std::filesystem::path& journal,
                                               std::optional<std::uint32_t> steps, bool salvage,
                                               const DeviceOpener& open, const FixedOptions& how,
                                               const ProgressOptions& progress);
 
-// `start`: the float parameters of the folded network.
+// `start`: the float parameters of the folded network. Holds out the same examples, and has its own
+// best point.
 [[nodiscard]] AdaptResult adapt_float(const QuantizedNetwork& network,
                                       std::span<const TensorTraining> plan,
                                       FloatParams<float> start, const Dataset& train,

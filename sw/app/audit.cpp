@@ -42,8 +42,9 @@ void open_training(std::optional<FixedTraining>& training, const std::string& na
                    const RunConfig& config, const QuantizedNetwork& base, const Dataset& train,
                    const DeviceOpener& open, const FixedOptions& how) {
   try {
-    check_options(config.forward, train.size());
     training.emplace(base, config, train, open, how);
+    check_options(config.forward, training->train_examples());
+    training->choose_best();
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::input && e.kind() != ErrorKind::usage) throw;
     throw Error(ErrorKind::journal, fmt::format("{}: header: config: {}", name, e.what()));
@@ -182,6 +183,7 @@ class ReadoutAudit {
     try {
       const ReadoutOutcome done =
           train_readout(target, split, run_.options.run, nullptr, {}, callbacks);
+      out_.best_step = done.best_step;
       if (*journal_.end != done.best_step)
         out_.why = fmt::format("its result is that of step {}, expected {}", *journal_.end,
                                done.best_step);
@@ -250,8 +252,14 @@ AuditOutcome audit_journal(const QuantizedNetwork& base, const Dataset& train,
     bar.add();
   }
   bar.finish();
-  const QuantizedNetwork network = training->target().network();
-  judge_end(out, options, network);
+  // A journal without an end has no best point yet: its weights are those after all of its steps.
+  const QuantizedNetwork network = journal.end ? training->result() : training->target().network();
+  if (journal.end) out.best_step = journal.end->best_step;
+  out.why = training->run().end_difference(journal);
+  if (out.why.empty() && options.result && !options.steps && config.hold_out != 0 && !journal.end)
+    out.why = fmt::format("it has no end after its {} steps, expected one where there is a result",
+                          count);
+  if (out.why.empty()) judge_end(out, options, network);
   return out;
 }
 

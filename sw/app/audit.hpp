@@ -29,7 +29,8 @@ struct AuditOutcome {
   std::uint32_t of = 0;               // that the run was to have
   std::uint32_t weights_checked = 0;  // weights, or their digests, among them
   std::string digest;                 // of the journal; empty: its records are not chained
-  std::uint64_t weights_hash = 0;     // after those steps
+  std::optional<std::uint32_t> best_step;  // that the end names; none without an end
+  std::uint64_t weights_hash = 0;          // after those steps, or after the best one
 };
 
 // Error(journal) if the file itself is damaged, its chain included. A journal of readouts has the

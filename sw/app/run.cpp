@@ -325,6 +325,7 @@ class Experiment {
     r["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     return r;
   }
+  [[nodiscard]] const std::vector<std::string>& diverged() const { return diverged_; }
 
  private:
   void tell(const std::string& text) const {
@@ -426,8 +427,10 @@ class Experiment {
   }
 
   void forward_gradient() {
-    FixedResult f = adapt_fixed(start_.network, plan_, domain_->train, domain_->test, options_,
-                                open_, journal("journal"), progress_, first() ? say_ : Say{});
+    const JournalFile file = journal("journal");
+    forward_options_ = settled(options_, domain_->train, file, first() ? say_ : Say{});
+    FixedResult f = adapt_fixed(start_.network, plan_, domain_->train, domain_->test,
+                                forward_options_, open_, file, progress_, first() ? say_ : Say{});
     if (f.end == RunEnd::stopped)
       throw Stopped(stop_signal(), fmt::format("{} after step {} of {}", domain_->name, f.steps,
                                                options_.forward.steps));
@@ -436,10 +439,16 @@ class Experiment {
     before(f.before);
     after("fixed", " fixed point", f.after);
     curve("fixed", f);
+    const json held = held_json(f.held);
+    result_["held_out"]["fixed"] = held;
+    if (f.end == RunEnd::diverged)
+      diverged_.push_back(domain_->name + ": " + held_text(*f.held, options_.forward.steps));
     if (!first()) return;
-    methods_["forward_gradient"] = cost_json(
-        forward_cost(start_.network, plan_, domain_->train.size(), options_.forward.batch, f),
-        f.after.percent());
+    json& method = methods_["forward_gradient"];
+    method = cost_json(forward_cost(start_.network, plan_, domain_->train.size(),
+                                    forward_options_.forward.batch, f),
+                       f.after.percent());
+    method.update(held);
     forward_ = std::move(f);
   }
 
@@ -469,7 +478,8 @@ class Experiment {
 
   void float_forward_gradient() {
     const AdaptResult r = adapt_float(start_.network, plan_, start_.params, domain_->train,
-                                      domain_->test, options_, progress_);
+                                      domain_->test, forward_options_, progress_);
+    result_["held_out"]["float"] = held_json(r.held);
     after("float", ", float", r.after);
     curve("float", r);
   }
@@ -538,14 +548,33 @@ class Experiment {
   // Of the domain at hand.
   const Domain* domain_ = nullptr;
   std::string suffix_, line_;
-  AdaptOptions options_;
+  AdaptOptions options_, forward_options_;  // forward_options_: settled
   ReadoutAdaptOptions readout_;
   Start start_;
   std::vector<TensorTraining> plan_;
   json result_;
+  std::vector<std::string> diverged_;
 };
 
 }  // namespace
+
+nlohmann::json held_json(const std::optional<HeldResult>& h) {
+  if (!h) return json::object();
+  return {{"best_step", h->best_step},
+          {"held", h->examples},
+          {"held_loss", {{"start", h->start_loss}, {"best", h->best_loss}}},
+          {"diverged_at", h->diverged_at == 0 ? json() : json(h->diverged_at)}};
+}
+
+std::string held_text(const HeldResult& h, std::uint32_t of) {
+  const std::string best = fmt::format(
+      "best of {} held-out examples after step {} (loss {:.3f}, "
+      "at the start {:.3f})",
+      h.examples, h.best_step, h.best_loss, h.start_loss);
+  return h.diverged_at == 0
+             ? best
+             : fmt::format("diverged by step {} of {}, back to the {}", h.diverged_at, of, best);
+}
 
 nlohmann::json confusion_json(const Accuracy& a) {
   const std::vector<double> recall = a.per_class();
@@ -559,10 +588,11 @@ nlohmann::json confusion_json(const Accuracy& a) {
 
 RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const Say& say,
                           const ProgressOptions& progress) {
-  json report = Experiment(o, open, say, progress).run();
+  Experiment experiment(o, open, say, progress);
+  json report = experiment.run();
   write_file_atomic(o.reports / "run.json", json_text(report, 2) + "\n");
   write_file_atomic(o.reports / "run.html", run_page(report));
-  return {std::move(report)};
+  return {std::move(report), experiment.diverged()};
 }
 
 namespace {
@@ -626,6 +656,8 @@ void methods_section(html::Page& page, const json& methods) {
     std::string rate = "-";
     if (m.contains("rate"))
       rate = fmt::format("{:.3g} of {} tried", m.at("rate").get<double>(), m.at("rates").size());
+    if (m.contains("held_loss"))
+      rate = fmt::format("the result is step {}", m.at("best_step").get<std::uint32_t>());
     if (m.contains("epochs")) rate += fmt::format(", {} epochs", m.at("epochs").get<int>());
     if (m.value("diverged", false)) rate += ", diverged";
     rows.push_back({name, fmt::format("{:.2f}", m.at("accuracy").get<double>()),
@@ -640,7 +672,7 @@ void methods_section(html::Page& page, const json& methods) {
   row("fixed-point readouts and inner layers", "both");
   row("float backpropagation", "backprop");
   page.heading("Methods").table({"", "per cent", "passes", "MMAC", "scratch bytes",
-                                 "kept records, bytes", "rate found on held-out examples"},
+                                 "kept records, bytes", "found on held-out examples"},
                                 rows);
 }
 

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "sw/app/adapt.hpp"
 #include "sw/app/pipeline.hpp"
@@ -46,9 +47,16 @@ inline constexpr const char* kRunState = "run-state.json";  // in `out`: setting
 // sw/app/README.md.
 struct RunOutcome {
   nlohmann::json report;
+  std::vector<std::string> diverged;  // forward gradients in fixed point: on which domain, and what
+                                      // came of it
 };
 [[nodiscard]] RunOutcome run_experiment(const RunOptions& options, const DeviceOpener& open,
                                         const Say& say, const ProgressOptions& progress);
+
+// What held-out examples said of a run; empty if none were.
+[[nodiscard]] nlohmann::json held_json(const std::optional<HeldResult>& held);
+// The same for people; `of`: steps of the run.
+[[nodiscard]] std::string held_text(const HeldResult& held, std::uint32_t of);
 
 // Balanced accuracy, per cent per class (null: no example), and examples by label and prediction.
 [[nodiscard]] nlohmann::json confusion_json(const Accuracy& a);

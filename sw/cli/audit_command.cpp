@@ -25,6 +25,7 @@ json to_json(const AuditOutcome& o) {
           {"steps", o.steps},
           {"of", o.of},
           {"weights_checked", o.weights_checked},
+          {"best_step", o.best_step ? json(*o.best_step) : json()},
           {"digest", o.digest.empty() ? json() : json(o.digest)},
           {"weights_hash", o.confirmed ? json(fmt::format("{:016x}", o.weights_hash)) : json()}};
 }
@@ -53,37 +54,39 @@ Subcommand audit_command(CLI::App& app, const Backends& backends) {
   sub->add_option("--digest", s->audit.digest,
                   "the digest that `info` showed of the journal, from a source that you trust");
   sub->add_option("--result", s->result, "network that the run is said to have ended in");
-  return {sub, [s, backends] {
-            settle(s->run, s->common);
-            Files files;
-            reads_task(files, s->run);
-            files.reads("journal", s->audit.journal);
-            files.reads("--base", s->base);
-            files.reads("--result", s->result);
-            files.claim();
-            const DeviceOpener open = find_backend(s->common, backends);
-            use_stored(s->run.task, s->base, s->common.say());
-            const QuantizedNetwork base = load_integers(s->base);
-            if (!s->result.empty()) s->audit.result = load_quantized(s->result);
-            const Dataset train = adaptation_data(load_task(s->run.task), s->run).adapt;
-            const AuditOutcome o = audit_journal(base, train, s->audit, open, s->run.adapt.fixed,
-                                                 s->common.progress());
-            if (s->common.json) print_json(to_json(o));
-            if (!o.confirmed) {
-              const std::string where =
-                  o.step ? fmt::format("step {}", *o.step)
-                         : std::string(o.steps == 0 ? "before step 0" : "after the last step");
-              print_error(printable(fmt::format("lastmile: {}: refuted: {}: {}",
-                                                s->audit.journal.string(), where, o.why)) +
-                          "\n");
-              return static_cast<int>(ErrorKind::mismatch);
-            }
-            if (!s->common.json)
-              print_out("confirmed: {} of {} steps, weights compared {} times{}; weights {:016x}\n",
-                        o.steps, o.of, o.weights_checked,
-                        o.digest.empty() ? ", records are not chained" : "", o.weights_hash);
-            return 0;
-          }};
+  return {
+      sub, [s, backends] {
+        settle(s->run, s->common);
+        Files files;
+        reads_task(files, s->run);
+        files.reads("journal", s->audit.journal);
+        files.reads("--base", s->base);
+        files.reads("--result", s->result);
+        files.claim();
+        const DeviceOpener open = find_backend(s->common, backends);
+        use_stored(s->run.task, s->base, s->common.say());
+        const QuantizedNetwork base = load_integers(s->base);
+        if (!s->result.empty()) s->audit.result = load_quantized(s->result);
+        const Dataset train = adaptation_data(load_task(s->run.task), s->run).adapt;
+        const AuditOutcome o =
+            audit_journal(base, train, s->audit, open, s->run.adapt.fixed, s->common.progress());
+        if (s->common.json) print_json(to_json(o));
+        if (!o.confirmed) {
+          const std::string where =
+              o.step ? fmt::format("step {}", *o.step)
+                     : std::string(o.steps == 0 ? "before step 0" : "after the last step");
+          print_error(printable(fmt::format("lastmile: {}: refuted: {}: {}",
+                                            s->audit.journal.string(), where, o.why)) +
+                      "\n");
+          return static_cast<int>(ErrorKind::mismatch);
+        }
+        if (!s->common.json)
+          print_out("confirmed: {} of {} steps, weights compared {} times{}{}; weights {:016x}\n",
+                    o.steps, o.of, o.weights_checked,
+                    o.digest.empty() ? ", records are not chained" : "",
+                    o.best_step ? fmt::format(", best step {}", *o.best_step) : "", o.weights_hash);
+        return 0;
+      }};
 }
 
 }  // namespace lastmile

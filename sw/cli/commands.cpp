@@ -9,12 +9,16 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "sw/app/apart.hpp"
 #include "sw/app/ranges.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/stop.hpp"
+#include "sw/base/text.hpp"
 #include "sw/cli/files.hpp"
 #include "sw/cli/print.hpp"
 #include "sw/golden/checkpoint.hpp"
@@ -83,6 +87,7 @@ void print_adapted(const State& s, const Result& r, const Dataset& test) {
               {"forward_passes", r.forward_passes},
               {"seconds", r.seconds},
               {"weights_hash", fmt::format("{:016x}", weights_hash(r.network))}};
+    if constexpr (std::is_same_v<Result, FixedResult>) j.update(held_json(r.held));
     // What the model would say depends on threads and hardware parameters; a result does not.
     if (s.common.backend != "cmodel" && !r.device_report.empty())
       j["device"] = json::parse(r.device_report);
@@ -92,7 +97,16 @@ void print_adapted(const State& s, const Result& r, const Dataset& test) {
     print_out("shifted test: {} before, {} after {} forward passes; weights {:016x}\n",
               accuracy_text(r.before), accuracy_text(r.after), r.forward_passes,
               weights_hash(r.network));
+    if constexpr (std::is_same_v<Result, FixedResult>)
+      if (r.held) print_out("{}\n", held_text(*r.held, s.run.adapt.forward.steps));
   }
+}
+
+// The exit code of a run that diverged or not; its results are written either way.
+int report_divergence(const std::vector<std::string>& diverged) {
+  for (const std::string& what : diverged)
+    print_error(printable(fmt::format("lastmile: {}; try a smaller --step", what)) + "\n");
+  return diverged.empty() ? 0 : static_cast<int>(ErrorKind::diverged);
 }
 
 // Asked before anything is read: weights come with an option, or with a model that --network names.
@@ -179,6 +193,7 @@ Subcommand run_command(CLI::App& app, const Backends& backends) {
   add_pretrain(*sub, s->run);
   add_quantize(*sub, s->run);
   add_adapt(*sub, s->run);
+  add_hold_out(*sub, s->run);
   sub->add_option("--checkpoint", s->run.checkpoint,
                   "float weights to start from instead of pre-training");
   add_readout(*sub, s->run);
@@ -222,7 +237,7 @@ Subcommand run_command(CLI::App& app, const Backends& backends) {
             const json& r = outcome.report;
             if (s->common.json) {
               print_json(r);
-              return 0;
+              return report_divergence(outcome.diverged);
             }
             const json& a = r.at("accuracy");
             const auto line = [&](const char* text, const char* key) {
@@ -258,7 +273,7 @@ Subcommand run_command(CLI::App& app, const Backends& backends) {
                 r.at("forward_passes").get<std::uint64_t>(),
                 r.at("host_bytes_per_step").get<double>(), r.at("peak_bytes").get<std::uint64_t>(),
                 r.at("seconds").get<double>(), (s->run.reports / "run.html").string());
-            return 0;
+            return report_divergence(outcome.diverged);
           },
           true};
 }
@@ -359,6 +374,7 @@ Subcommand adapt_command(CLI::App& app, const Backends& backends) {
   add_saturation(*sub, s->run);
   add_quantize(*sub, s->run);
   add_adapt(*sub, s->run);
+  add_hold_out(*sub, s->run);
   add_readout(*sub, s->run);
   sub->add_option("--method", s->method,
                   "forward-gradient, readout, or both (readouts, then inner layers with them)")
@@ -412,6 +428,7 @@ Subcommand adapt_command(CLI::App& app, const Backends& backends) {
                             data.test);
               return 0;
             }
+            adapt = settled(adapt, data.adapt, journal, s->common.say());
             adapt.limits.stop = [] { return stop_signal() != 0; };
             const auto plan = plan_training(start, adapt, data.adapt, open);
             check_options(adapt.forward, data.adapt.size());
@@ -422,7 +439,8 @@ Subcommand adapt_command(CLI::App& app, const Backends& backends) {
               throw Stopped(stop_signal(),
                             fmt::format("after step {} of {}", r.steps, adapt.forward.steps));
             print_adapted(*s, r, data.test);
-            return 0;
+            if (r.end != RunEnd::diverged) return 0;
+            return report_divergence({held_text(*r.held, adapt.forward.steps)});
           },
           true};
 }

@@ -81,6 +81,8 @@ json describe(const State& s) {
     json j = to_json(journal.config);
     j.erase("base_digest");
     if (!journal.digest.empty()) j["digest"] = journal.digest;
+    if (journal.config.hold_out != 0)
+      j["best_step"] = journal.end ? json(journal.end->best_step) : json();
     j.update({{"steps", journal.records.size()},
               {"torn", journal.torn},
               {"bytes", journal.valid_bytes},

@@ -219,6 +219,15 @@ void add_adapt(CLI::App& app, RunOptions& o) {
       ->capture_default_str();
 }
 
+void add_hold_out(CLI::App& app, RunOptions& o) {
+  app.add_option("--hold-out", o.adapt.hold_out,
+                 fmt::format("forward gradients: per cent of the examples that do not train but "
+                             "choose the best of {} points and the start, 0: the end is the result "
+                             "(default: {}; of fewer than {} examples 0)",
+                             kHeldPoints, kHoldOut, kLeastToHoldOut))
+      ->check(CLI::Range(0, kMostHeldOut));
+}
+
 void add_readout(CLI::App& app, RunOptions& o) {
   app.add_option("--taps", o.readout.readout.taps,
                  "inner activations that readouts read: auto, none, or layer[:grid],...")

@@ -38,6 +38,8 @@ void add_readout(CLI::App& app, RunOptions& o);
 void audio_defaults(const CLI::App& app, RunOptions& o);
 // --resume and --overwrite: what becomes of `what`, if it is there.
 void add_existing(CLI::App& app, bool& resume, bool& overwrite, const std::string& what);
+// --hold-out: of forward gradients.
+void add_hold_out(CLI::App& app, RunOptions& o);
 // --audit-every: a journal that an outsider can audit.
 void add_audit(CLI::App& app, RunOptions& o);
 void add_salvage(CLI::App& app, bool& salvage);

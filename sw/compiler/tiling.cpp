@@ -130,8 +130,8 @@ class Chooser {
     const U blocks = conv ? U{d_.groups} * ceil_div(d_.cout_group, lanes) : ceil_div(out_c, lanes);
     const U chunk_count = ceil_div(d_.in_c, c);
     const U reloads = conv && c < d_.in_c ? blocks : 1;
-    const U row_reads = c < d_.in_c ? cols * chunk_count * ceil_div(c, bus)
-                                    : ceil_div(cols * d_.in_c, bus);
+    const U row_reads =
+        c < d_.in_c ? cols * chunk_count * ceil_div(c, bus) : ceil_div(cols * d_.in_c, bus);
     const U input = reloads * n * rows * row_reads;
     const U row_words = ceil_div(cols * c, std::min(bus, bank_rows));
     const U load = n * rows * (row_words + kLoadRow) + kLoadTile;

@@ -127,6 +127,11 @@ EmbeddedResult run_embedded(Device& device, FixedTarget& target, const EmbeddedR
         ErrorKind::journal,
         fmt::format("{}: audit is set, expected none: the C host does not chain its records",
                     run.path.string()));
+  if (run.config.hold_out != 0)
+    throw Error(ErrorKind::journal,
+                fmt::format("{}: hold_out is {}, expected none: the C host trains on all examples "
+                            "and ends at the last step",
+                            run.path.string(), run.config.hold_out));
   std::vector<std::uint32_t> registers;
   for (std::uint32_t step = 0; step < o.steps; ++step) registers.push_back(step_register(o, step));
   std::array<std::uint64_t, LM_PROBES> probes{};

@@ -16,6 +16,40 @@ FixedOptions options_of(const RunConfig& config, FixedOptions how) {
   return how;
 }
 
+void FixedTraining::choose_best() {
+  const RunConfig& config = run_.config();
+  if (config.hold_out == 0) return;
+  if (data_.held() == 0)
+    throw Error(ErrorKind::input, fmt::format("hold_out is {}, but of {} examples none can be held "
+                                              "out",
+                                              config.hold_out, data_.train()));
+  const auto loss = [this] {
+    const HostTraffic step = target_.driver().traffic(Traffic::step),
+                      batch = target_.driver().traffic(Traffic::batch);
+    const std::int64_t sum =
+        held_loss(target_, data_.train(), data_.held(), run_.config().forward.batch);
+    held_step_ += target_.driver().traffic(Traffic::step) - step;
+    held_batch_ += target_.driver().traffic(Traffic::batch) - batch;
+    return sum;
+  };
+  run_.hold_out({.loss = loss,
+                 .keep = [this] { best_ = target_.network(); },
+                 .examples = data_.held(),
+                 .classes = classes_});
+}
+
+QuantizedNetwork FixedTraining::result() const { return best_ ? *best_ : target_.network(); }
+
+std::uint64_t FixedTraining::held_passes() const {
+  return run_.points()
+             ? run_.points()->points() * passes_of(data_.held(), run_.config().forward.batch)
+             : 0;
+}
+
+const HostTraffic& FixedTraining::held_traffic(Traffic kind) const {
+  return kind == Traffic::step ? held_step_ : held_batch_;
+}
+
 QuantizedNetwork replay_network(const QuantizedNetwork& base, const Journal& journal,
                                 const std::string& name, std::uint32_t steps,
                                 const DeviceOpener& open, FixedOptions how,

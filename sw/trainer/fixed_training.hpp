@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "sw/trainer/forward_gradient.hpp"
@@ -19,11 +20,15 @@ namespace lastmile {
 class FixedTraining {
  public:
   // `start`: the configuration's base, or its weights after some steps (then run().go_on_after()).
-  FixedTraining(const QuantizedNetwork& start, const RunConfig& config, const Dataset& train,
+  // `data`: all examples; those that the configuration holds out do not train.
+  FixedTraining(const QuantizedNetwork& start, const RunConfig& config, const Dataset& data,
                 const DeviceOpener& open, const FixedOptions& how)
-      : target_(start, config.tensors, train, open, options_of(config, how)),
-        method_(target_, train.size(), config.forward),
-        run_(method_, config) {
+      : data_(data, config.hold_out, config.forward.seed),
+        target_(start, config.tensors, data_.data(), open, options_of(config, how)),
+        method_(target_, data_.train(), config.forward),
+        run_(method_, config),
+        classes_(data.classes) {
+    data_.drop_data();
     if (config.audit.every != 0)
       run_.digest_weights([this] { return network_digest(target_.network()); });
   }
@@ -32,11 +37,24 @@ class FixedTraining {
 
   [[nodiscard]] FixedTarget& target() { return target_; }
   [[nodiscard]] TrainingRun& run() { return run_; }
+  [[nodiscard]] std::size_t train_examples() const { return data_.train(); }
+  [[nodiscard]] std::size_t held_examples() const { return data_.held(); }
+
+  // Where the configuration holds out examples: from here on (the start) the run measures them and
+  // result() is its best point. Else, and without this call, result() has the weights as they are.
+  void choose_best();
+  [[nodiscard]] QuantizedNetwork result() const;
+  [[nodiscard]] std::uint64_t held_passes() const;                    // of a batch, so far
+  [[nodiscard]] const HostTraffic& held_traffic(Traffic kind) const;  // of those: step or batch
 
  private:
+  HeldOutData data_;
   FixedTarget target_;
   ForwardGradient method_;
   TrainingRun run_;
+  int classes_;
+  std::optional<QuantizedNetwork> best_;
+  HostTraffic held_step_, held_batch_;
 };
 
 // The network after the first `steps` records: base network plus journal, without data and without

@@ -32,7 +32,7 @@ std::int64_t loss_sum_of(double mean_nats, std::size_t examples) {
   const double sum = numeric::loss_sum(mean_nats, static_cast<double>(examples));
   constexpr double kMost = 0x1p47;  // 65,535 examples of 31 bits
   if (!(std::abs(sum) <= kMost))
-    throw Error(ErrorKind::device, fmt::format("the loss is {}; the run diverged", mean_nats));
+    throw Error(ErrorKind::diverged, fmt::format("the loss is {}; the run diverged", mean_nats));
   return std::llround(sum);
 }
 

@@ -137,6 +137,21 @@ void check_registers(const JournalRecord& r, const std::string& where) {
       fail(where, fmt::format("a coefficient is {}, expected at least {}", c, -spec::kCoefMax));
 }
 
+JournalRecord record_of(const JournalEnd& end, int pairs) {
+  return {kEndStep, end.best_step, std::vector<std::int8_t>(static_cast<std::size_t>(pairs)),
+          end.best_loss, static_cast<std::uint64_t>(end.start_loss)};
+}
+
+// The end that a record is, after `steps` steps.
+JournalEnd end_of(const JournalRecord& r, std::size_t steps, const std::string& where) {
+  const JournalEnd end{r.step_register, r.loss_sum, static_cast<std::int64_t>(r.scale)};
+  if (end.best_step > steps)
+    fail(where, fmt::format("the best step is {}, expected at most {}", end.best_step, steps));
+  if (r != record_of(end, static_cast<int>(r.coefficients.size())))
+    fail(where, "an end with coefficients or a digest of weights, expected zeros");
+  return end;
+}
+
 }  // namespace
 
 Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& name,
@@ -167,17 +182,20 @@ Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& na
   const int pairs = journal.config.forward.pairs;
 
   const bool audited = journal.config.audit.every != 0;
+  if (journal.config.hold_out != 0 && journal.version == 1)
+    fail(name, "header: hold_out is a field of version 2, expected none in one of version 1");
   if (audited && journal.version == 1)
     fail(name, "header: audit is a field of version 2, expected none in one of version 1");
   Sha256Digest digest = header_digest(bytes.first(header_end));
   const std::size_t size = record_bytes(journal.version, journal.config);
   std::size_t at = header_end;
-  while (at + size <= bytes.size() && journal.records.size() < how.records) {
+  while (!journal.end && at + size <= bytes.size() && journal.records.size() < how.records) {
     const auto body = bytes.subspan(at, size - 4);
     const auto index = static_cast<std::uint32_t>(journal.records.size());
     JournalRecord r;
     r.step = get32(body, 0);
     const bool whole = is_whole(bytes, at, size);
+    const bool ends = journal.config.hold_out != 0 && r.step == kEndStep;
     Sha256Digest own{};
     if (audited)
       own = Sha256().update(digest).update(body.first(body.size() - kDigestBytes)).digest();
@@ -185,7 +203,7 @@ Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& na
       journal.damage =
           fmt::format("record {} (byte {}): checksum is {:#010x}, expected {:#010x}", index, at,
                       get32(bytes, at + size - 4), crc32(body, chain_at(bytes, at)));
-    } else if (r.step != index) {
+    } else if (r.step != index && !ends) {
       journal.damage =
           fmt::format("record {} (byte {}): step is {}, expected {}", index, at, r.step, index);
     } else if (audited && own != digest_at(bytes, at + size)) {
@@ -201,7 +219,8 @@ Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& na
     r.step_register = get32(body, 4);
     for (int p = 0; p < pairs; ++p)
       r.coefficients.push_back(static_cast<std::int8_t>(body[8 + static_cast<std::size_t>(p)]));
-    check_registers(r, fmt::format("{}: record {} (byte {})", name, index, at));
+    const std::string where = fmt::format("{}: record {} (byte {})", name, index, at);
+    if (!ends) check_registers(r, where);
     const std::size_t rest = 8 + static_cast<std::size_t>(pairs);
     if (journal.version == 1) {
       const double batch = journal.config.forward.batch;
@@ -214,12 +233,19 @@ Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& na
       if (audited) r.weights = get64(body, rest + 16);
     }
     digest = own;
-    journal.records.push_back(std::move(r));
+    if (ends)
+      journal.end = end_of(r, journal.records.size(), where);
+    else
+      journal.records.push_back(std::move(r));
     at += size;
   }
   if (audited) journal.digest = hex(digest);
   journal.valid_bytes = at;
   journal.file_bytes = bytes.size();
+  if (journal.end && at != bytes.size()) {
+    journal.damage = fmt::format("{} bytes after the end (byte {})", bytes.size() - at, at);
+    if (!how.salvage) fail(name, journal.damage + "; --salvage leaves them out");
+  }
   // Where no more records were wanted, what follows was not looked at.
   journal.torn =
       journal.damage.empty() && journal.records.size() < how.records && at != bytes.size();
@@ -251,8 +277,10 @@ void warn_of_damage(const std::string& name, const std::string& damage, std::uin
 struct JournalWriter::State {
   AppendFile file;
   int pairs = 0;
+  bool holds_out = false;
   std::uint32_t chain = 0;
   std::uint32_t next_step = 0;
+  bool ended = false;
   std::uint32_t unsynced = 0;
   std::optional<Sha256Digest> digest = {};  // of the record before; with an audit
 };
@@ -267,8 +295,8 @@ JournalWriter JournalWriter::create(const std::filesystem::path& path, const Run
   if (pairs < 1 || pairs > spec::kMaxPairs)
     fail(path.string(), fmt::format("pairs is {}, expected 1..{}", pairs, spec::kMaxPairs));
   const std::vector<std::uint8_t> bytes = header_bytes(config);
-  auto state = std::make_unique<State>(
-      State{AppendFile::create(path, bytes), pairs, chain_at(bytes, bytes.size())});
+  auto state = std::make_unique<State>(State{AppendFile::create(path, bytes), pairs,
+                                             config.hold_out != 0, chain_at(bytes, bytes.size())});
   if (config.audit.every != 0) state->digest = header_digest(bytes);
   return JournalWriter(std::move(state));
 }
@@ -277,30 +305,49 @@ JournalWriter JournalWriter::resume(const std::filesystem::path& path, const Jou
   require_current_rule(journal, path.string());
   auto state =
       std::make_unique<State>(State{AppendFile::open(path, journal.file_bytes, journal.valid_bytes),
-                                    journal.config.forward.pairs});
+                                    journal.config.forward.pairs, journal.config.hold_out != 0});
   state->next_step = static_cast<std::uint32_t>(journal.records.size());
+  state->ended = journal.end.has_value();
   const std::vector<std::uint8_t> bytes = read_file(path);
   if (bytes.size() != journal.valid_bytes)
     fail(state->file.name(), "it changed while being opened");
   state->chain = chain_at(bytes, bytes.size());
   if (journal.config.audit.every != 0)
-    state->digest = journal.records.empty() ? header_digest(bytes) : digest_at(bytes, bytes.size());
+    state->digest = journal.records.empty() && !journal.end ? header_digest(bytes)
+                                                            : digest_at(bytes, bytes.size());
   return JournalWriter(std::move(state));
 }
 
 void JournalWriter::append(const JournalRecord& record) {
-  State& s = *state_;
+  const State& s = *state_;
   if (record.step != s.next_step)
     fail(s.file.name(), fmt::format("append: step is {}, expected {}", record.step, s.next_step));
   if (record.coefficients.size() != static_cast<std::size_t>(s.pairs))
     fail(s.file.name(),
          fmt::format("append: {} coefficients, expected {}", record.coefficients.size(), s.pairs));
+  put(record, fmt::format("record {}", record.step));
+  ++state_->next_step;
+}
+
+void JournalWriter::append_end(const JournalEnd& end) {
+  const State& s = *state_;
+  if (!s.holds_out || end.best_step > s.next_step)
+    fail(s.file.name(),
+         fmt::format("append: an end with best step {} after {} steps, expected {}", end.best_step,
+                     s.next_step, s.holds_out ? "no later one" : "none without hold_out"));
+  put(record_of(end, s.pairs), "the end");
+  state_->ended = true;
+  sync();
+}
+
+void JournalWriter::put(const JournalRecord& record, const std::string& what) {
+  State& s = *state_;
+  if (s.ended) fail(s.file.name(), fmt::format("append: {} after the end", what));
   const std::vector<std::uint8_t> image =
       record_image(record, s.chain, s.digest ? &*s.digest : nullptr);
-  s.file.append(image, fmt::format("record {}", record.step));
+  s.file.append(image, what);
   s.chain = chain_at(image, image.size());
   if (s.digest) s.digest = digest_at(image, image.size());
-  ++s.next_step;
   if (++s.unsynced >= kJournalSyncEvery) sync();
 }
 

@@ -15,6 +15,12 @@
 // it (the first: of all before the header's CRC) and of all bytes of this one before it: 40 more.
 // Seeds are not stored: they follow from that of the header by its rule (SeedRule).
 //
+// Where the header holds out examples (field hold_out), a run that came to its end, or diverged,
+// ends the file with a record of the same size: step is 0xFFFFFFFF, the STEP register's field holds
+// the number of steps after which the weights are the result, coefficients are 0, the loss sum is
+// that of the held-out examples there, the scale's field that at the start (both sums, units of
+// LOSS_LO), a digest of weights 0. Its CRC-32 and SHA-256 go on like any record's; nothing follows.
+//
 // Version 1 ("LMJRNL1\n": float32 mean loss in nats, float32 scale) is read and replayed. It is not
 // gone on with: its coefficients came from a rule in floating point.
 #pragma once
@@ -22,6 +28,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -44,6 +51,14 @@ struct JournalRecord {
   bool operator==(const JournalRecord&) const = default;
 };
 
+// What a run that held out examples ended with.
+struct JournalEnd {
+  std::uint32_t best_step = 0;
+  std::int64_t best_loss = 0, start_loss = 0;  // sums of the held-out examples, units of LOSS_LO
+  bool operator==(const JournalEnd&) const = default;
+};
+inline constexpr std::uint32_t kEndStep = 0xffffffff;  // `step` of such a record
+
 // Mean loss of the passes of a record, nats, if all examples of the batch have a label.
 [[nodiscard]] double mean_loss(const JournalRecord& record, const ForwardGradientOptions& options);
 
@@ -51,6 +66,11 @@ struct Journal {
   int version = 2;  // of the file
   RunConfig config;
   std::vector<JournalRecord> records;
+  std::optional<JournalEnd> end;
+  // Steps after which the weights are the result: those of the best point, or all.
+  [[nodiscard]] std::uint32_t result_step() const {
+    return end ? end->best_step : static_cast<std::uint32_t>(records.size());
+  }
   std::string digest;             // with an audit: SHA-256 of the last record, hexadecimal
   std::uint64_t valid_bytes = 0;  // length of the prefix that is whole
   std::uint64_t file_bytes = 0;   // of the file as it was read
@@ -64,8 +84,9 @@ inline constexpr std::uint32_t kJournalSyncEvery = 256;
 inline constexpr std::size_t kLostBlock = 512;
 
 struct JournalReading {
-  std::uint32_t records = UINT32_MAX;  // so many are enough: what follows is not looked at
-  bool salvage = false;                // all before the first damaged one, whatever follows
+  // So many steps are enough: what follows is not looked at, an end neither.
+  std::uint32_t records = UINT32_MAX;
+  bool salvage = false;  // all before the first damaged one, whatever follows
 };
 
 // Error(journal) if steps of this journal can be replayed only: version 1.
@@ -101,11 +122,14 @@ class JournalWriter {
   ~JournalWriter();
 
   void append(const JournalRecord& record);
+  // The last one; only where the configuration holds out examples.
+  void append_end(const JournalEnd& end);
   void sync();
 
  private:
   struct State;
   explicit JournalWriter(std::unique_ptr<State> state);
+  void put(const JournalRecord& record, const std::string& what);
   std::unique_ptr<State> state_;
 };
 

@@ -215,19 +215,21 @@ void check_options(const ReadoutRunOptions& o, std::size_t examples) {
     usage(fmt::format("final factor is {}, expected 0..1", o.final_factor));
 }
 
-ReadoutSplit split_records(std::span<const std::uint8_t> labels, std::uint64_t seed) {
+ReadoutSplit split_records(std::span<const std::uint8_t> labels, std::uint64_t seed, int percent,
+                           std::size_t least) {
   std::vector<std::uint32_t> all(labels.size());
   std::iota(all.begin(), all.end(), 0U);
   Rng rng(sub_seed(seed, kSplitStream), 0);
   rng.shuffle(std::span(all));
-  // Class by class, every tenth of the whole row is held out: a tenth of each class, give or take
-  // one example.
+  // Class by class, evenly spaced ones of the whole row are held out (at 10 per cent every tenth):
+  // the share of each class, give or take one example.
   std::vector<std::uint32_t> by_class = all;
   std::stable_sort(by_class.begin(), by_class.end(),
                    [&](std::uint32_t a, std::uint32_t b) { return labels[a] < labels[b]; });
   std::vector<bool> is_held(labels.size(), false);
-  for (std::size_t i = kHeldShare / 2; i < by_class.size(); i += kHeldShare)
-    is_held[by_class[i]] = labels.size() >= kHeldShare;
+  const auto share = static_cast<std::size_t>(percent);
+  for (std::size_t i = 0; i < by_class.size(); ++i)
+    is_held[by_class[i]] = labels.size() >= least && (i * share + 50) % 100 < share;
   ReadoutSplit out;
   for (const std::uint32_t i : all)
     if (!is_held[i]) out.order.push_back(i);

@@ -47,19 +47,22 @@ inline constexpr double kRateRatio = 3;
 // Of candidate `index`, 0 the largest.
 [[nodiscard]] double candidate_rate(double largest, int index);
 inline constexpr std::uint32_t kSearchShare = 24;  // a candidate trains for 1/24 of the steps
-inline constexpr std::size_t kHeldShare = 10;      // one example in 10 is held out
+inline constexpr int kHeldPercent = 10;            // of the examples are held out
+inline constexpr std::size_t kHeldLeast = 10;      // of fewer none
 
 // Error(usage) naming the option.
 void check_options(const ReadoutRunOptions& options, std::size_t examples);
 
-// In which order the records lie: those to train on, shuffled, then those held out, a tenth of
-// every class (of fewer than 10 examples none).
+// In which order the records lie: those to train on, shuffled, then those held out, so many per
+// cent (1..50) of every class; of fewer examples than `least` none.
 struct ReadoutSplit {
   std::vector<std::uint32_t> order;  // example of each record
   std::size_t train = 0;             // records that train
   [[nodiscard]] std::size_t held() const { return order.size() - train; }
 };
-[[nodiscard]] ReadoutSplit split_records(std::span<const std::uint8_t> labels, std::uint64_t seed);
+[[nodiscard]] ReadoutSplit split_records(std::span<const std::uint8_t> labels, std::uint64_t seed,
+                                         int percent = kHeldPercent,
+                                         std::size_t least = kHeldLeast);
 
 // First record of the batch of a step: consecutive records; every epoch begins at another one and
 // takes the batches in another order.

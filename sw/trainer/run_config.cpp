@@ -14,6 +14,7 @@
 #include "sw/base/sha256.hpp"
 #include "sw/quantizer/file.hpp"
 #include "sw/trainer/header_fields.hpp"
+#include "sw/trainer/held_out.hpp"
 
 namespace lastmile {
 namespace {
@@ -90,6 +91,7 @@ json to_json(const RunConfig& c) {
               {"tensors", tensors}}}};
   // Journals of before there was a choice keep their text.
   if (c.forward.seed_rule == SeedRule::hashed) j["seed_rule"] = kHashedSeeds;
+  if (c.hold_out != 0) j["hold_out"] = c.hold_out;
   if (c.audit.every != 0)
     j["audit"] = {{"weights_every", c.audit.every},
                   {"data_sha256", c.audit.data},
@@ -110,10 +112,12 @@ RunConfig parse_run_config(std::string_view text, const std::string& name) {
   } catch (const json::exception& e) {
     fail_journal(name, fmt::format("header: {}", e.what()));
   }
-  const HeaderFields top(whole, "", name,
-                         {"seed", "pairs", "base_digest", "config", "seed_rule", "audit"});
+  const HeaderFields top(
+      whole, "", name,
+      {"seed", "pairs", "base_digest", "config", "seed_rule", "audit", "hold_out"});
   RunConfig c;
   if (whole.contains("audit")) c.audit = audit_of(top.at("audit"), name);
+  if (whole.contains("hold_out")) c.hold_out = top.small("hold_out", 1, kMostHeldOut);
   c.forward.seed_rule = SeedRule::counting;
   if (whole.contains("seed_rule"))
     c.forward.seed_rule =

@@ -26,12 +26,13 @@ struct AuditConfig {
 
 struct RunConfig {
   std::uint64_t base_digest = 0;  // of the quantized network it starts from
-  std::uint64_t data_digest = 0;  // of the examples it trains on
+  std::uint64_t data_digest = 0;  // of all examples, those held out included
   ForwardGradientOptions forward = {};
   spec::Distribution distribution = spec::Distribution::sign_;
   std::uint64_t mask_seed = 0;
   std::vector<TensorTraining> tensors = {};  // what trains, how far it is perturbed and moved
   AuditConfig audit = {};
+  int hold_out = 0;  // per cent of the examples that choose the result (held_out.hpp)
   [[nodiscard]] std::uint32_t steps() const { return forward.steps; }
   bool operator==(const RunConfig& other) const;  // of every field
 };

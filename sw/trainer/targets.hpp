@@ -55,7 +55,7 @@ struct Accuracy {
 [[nodiscard]] Accuracy evaluate_float(const Golden<float>& golden, const FloatParams<float>& params,
                                       const Dataset& data);
 
-// A mean loss in nats as the sum over the batch that a device would give. Throws Error(device) if
+// A mean loss in nats as the sum over the batch that a device would give. Throws Error(diverged) if
 // the loss is not finite: the run diverged.
 [[nodiscard]] std::int64_t loss_sum_of(double mean_nats, std::size_t examples);
 

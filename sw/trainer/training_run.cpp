@@ -30,6 +30,40 @@ std::string difference(const JournalRecord& found, const JournalRecord& expected
 TrainingRun::TrainingRun(TrainingMethod& method, RunConfig config)
     : method_(method), config_(std::move(config)) {}
 
+void TrainingRun::hold_out(HeldOut held) {
+  points_.emplace(config_.steps(), held.examples, held.classes);
+  held_ = std::move(held);
+  measure();
+}
+
+void TrainingRun::measure() {
+  if (held_ && points_->is_point(next_) && points_->take(next_, held_->loss())) held_->keep();
+}
+
+std::string TrainingRun::end_difference(const Journal& journal) const {
+  if (!points_) return {};
+  if (points_->diverged() && points_->last() < next_)
+    return fmt::format("it goes on after step {}, where the run had diverged", points_->last());
+  if (!journal.end) return {};
+  if (!points_->diverged() && next_ < config_.steps())
+    return fmt::format("it ends after step {} of {}, but the run had not diverged", next_,
+                       config_.steps());
+  if (journal.end->best_step != points_->best_step())
+    return fmt::format("its best step is {}, expected {}", journal.end->best_step,
+                       points_->best_step());
+  if (*journal.end != end())
+    return fmt::format(
+        "losses of its held-out examples are {} at the start and {} at the best "
+        "step, expected {} and {}",
+        journal.end->start_loss, journal.end->best_loss, points_->start_loss(),
+        points_->best_loss());
+  return {};
+}
+
+JournalEnd TrainingRun::end() const {
+  return {points_->best_step(), points_->best_loss(), points_->start_loss()};
+}
+
 void TrainingRun::start_journal(const std::filesystem::path& path) {
   writer_ = JournalWriter::create(path, config_);
 }
@@ -48,6 +82,10 @@ std::uint32_t TrainingRun::continue_journal(const std::filesystem::path& path,
     replay(r);
     if (replayed) replayed(r);
   }
+  if (points_)
+    if (const std::string why = end_difference(journal); !why.empty())
+      throw Error(ErrorKind::journal, fmt::format("{}: {}", path.string(), why));
+  ended_ = journal.end.has_value();
   return next_;
 }
 
@@ -57,6 +95,7 @@ void TrainingRun::replay(const JournalRecord& record) {
                 fmt::format("record of step {}, expected {}", record.step, next_));
   method_.apply(record);
   go_on_after(record);
+  measure();
 }
 
 void TrainingRun::go_on_after(const JournalRecord& last) {
@@ -76,6 +115,7 @@ void TrainingRun::finish(const JournalRecord& record) {
   if (writer_) writer_->append(record);
   method_.apply(record);
   ++next_;
+  measure();
 }
 
 JournalRecord TrainingRun::step() {
@@ -99,7 +139,8 @@ void TrainingRun::verify(const JournalRecord& record) {
 
 RunEnd TrainingRun::run(const RunLimits& limits, const StepCallback& callback) {
   RunEnd end = RunEnd::finished;
-  while (next_ < config_.steps()) {
+  const auto diverged = [&] { return points_ && points_->diverged(); };
+  while (!ended_ && next_ < config_.steps() && !diverged()) {
     if (next_ >= limits.until) {
       end = RunEnd::limit;
       break;
@@ -110,6 +151,10 @@ RunEnd TrainingRun::run(const RunLimits& limits, const StepCallback& callback) {
       end = RunEnd::stopped;
       break;
     }
+  }
+  if (end == RunEnd::finished) {
+    if (diverged()) end = RunEnd::diverged;
+    if (writer_ && points_ && !std::exchange(ended_, true)) writer_->append_end(this->end());
   }
   if (writer_) writer_->sync();
   return end;

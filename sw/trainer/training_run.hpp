@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "sw/trainer/held_out.hpp"
 #include "sw/trainer/method.hpp"
 
 namespace lastmile {
@@ -25,6 +26,7 @@ struct RunLimits {
 };
 enum class RunEnd {
   finished,  // all steps of the configuration are done
+  diverged,  // BestPoint::diverged(), after fewer steps or all
   limit,     // RunLimits::until
   stopped,   // RunLimits::stop
 };
@@ -41,13 +43,22 @@ class TrainingRun {
   // Called before steps whose record is to hold a digest of the weights (AuditConfig).
   void digest_weights(std::function<std::uint64_t()> digest) { digest_ = std::move(digest); }
 
+  // Measures the held-out examples here, at the start, and at every point of the run, replayed ones
+  // included. Called before anything else.
+  void hold_out(HeldOut held);
+  // The points so far; none unless examples are held out.
+  [[nodiscard]] const std::optional<BestPoint>& points() const { return points_; }
+  // All records of `journal` are done: how its end differs from what this run would end with; empty
+  // where it does not, or examples are not held out.
+  [[nodiscard]] std::string end_difference(const Journal& journal) const;
+
   // From here on every record is in this new file before its update starts. An existing one is
   // replaced.
   void start_journal(const std::filesystem::path& path);
   // The same with the journal at `path`, if there is one: Error(journal) unless it is of this run;
   // its steps are replayed, its torn or lost tail is cut off (with `salvage` all after the first
-  // damaged record). Else a new one is started. Returns the number
-  // of steps that are done; `replayed` is called for each of them.
+  // damaged record). Else a new one is started. Returns the number of steps that are done;
+  // `replayed` is called for each of them. Error(journal), too, if it ends as this run would not.
   std::uint32_t continue_journal(const std::filesystem::path& path,
                                  const StepCallback& replayed = {}, bool salvage = false);
   // The file is everybody's again.
@@ -62,7 +73,8 @@ class TrainingRun {
   // The next step, which must make this very record: Error(mismatch) names the field that differs.
   // What a run measures before its first step is taken from the record.
   void verify(const JournalRecord& record);
-  // Steps until the configuration's end or a limit; then the journal is on stable storage.
+  // Steps until the configuration's end, a limit, or until it diverged; then the journal is on
+  // stable storage, with its end if the run came to it.
   RunEnd run(const RunLimits& limits = {}, const StepCallback& callback = {});
 
   [[nodiscard]] std::uint32_t next_step() const { return next_; }
@@ -71,12 +83,17 @@ class TrainingRun {
  private:
   [[nodiscard]] JournalRecord make();
   void finish(const JournalRecord& record);
+  void measure();
+  [[nodiscard]] JournalEnd end() const;
 
   TrainingMethod& method_;
   RunConfig config_;
   std::optional<JournalWriter> writer_;
   std::function<std::uint64_t()> digest_;
+  std::optional<HeldOut> held_;
+  std::optional<BestPoint> points_;
   std::uint32_t next_ = 0;
+  bool ended_ = false;  // the journal has its end
   bool begun_ = false;  // the method has what it carries from step to step
 };
 

@@ -17,7 +17,8 @@ from harness import (INPUT, JOURNAL, MISMATCH, TINY, USAGE, Checks, Program, Wor
 
 DATA = ["--network", "tiny.toml", "--data", "img", "--adapt-examples", 32, "--threads", 1]
 STEPS, EVERY, PAIRS = 40, 10, 2
-ADAPT = ["adapt", *DATA, "--input", "q.lmq", "--batch", 8, "--pairs", PAIRS, "--evaluations", 0, "--steps", STEPS]
+ADAPT = ["adapt", *DATA, "--input", "q.lmq", "--batch", 8, "--pairs", PAIRS, "--evaluations", 0, "--steps", STEPS,
+         "--hold-out", 0]
 AUDIT = ["audit", *DATA, "--base", "q.lmq"]
 COEF_MAX = 127
 
@@ -128,6 +129,8 @@ class Suite:
         self.p.ok(*ADAPT, "--audit-every", EVERY, "--journal", "j.lmj", "--output", "a.lmq", cwd=self.dir)
         self.p.ok(*ADAPT, "--journal", "plain.lmj", "--output", "plain.lmq", cwd=self.dir)
         self.good = self.read("j.lmj")
+        self.p.ok(*ADAPT[:-2], "--audit-every", EVERY, "--journal", "held.lmj", "--output", "held.lmq", cwd=self.dir)
+        self.held = self.read("held.lmj")
 
     def audited(self, code, patterns, *args, step=None, journal="j.lmj"):
         before = state(self.dir)
@@ -144,12 +147,12 @@ class Suite:
             matches(error_line(r), [journal.replace(".", r"\."), *patterns])
         return json.loads(r.stdout) if r.stdout else None
 
-    def forged(self, name, code, patterns, change, *args, step=None, **how):
+    def forged(self, name, code, patterns, change, *args, step=None, good=None, **how):
         def body():
-            f = Forger(self.good)
+            f = Forger(good or self.good)
             change(f)
             content = f.written(**how)
-            assert content != self.good, "nothing was forged"
+            assert content != (good or self.good), "nothing was forged"
             (self.dir / "f.lmj").write_bytes(content)
             self.audited(code, patterns, *args, step=step, journal="f.lmj")
             (self.dir / "f.lmj").unlink()
@@ -267,6 +270,39 @@ class Suite:
             matches(error_line(r), ["before step 0: it is of a base network"])
         self.checks.case("another base network", base)
 
+    def held_out(self):
+        """The best step is what the auditor finds, too."""
+        def true():
+            info = self.p.json("info", "held.lmj", cwd=self.dir)
+            found = self.audited(0, [], "--digest", info["digest"], "--result", "held.lmq", journal="held.lmj")
+            assert found["best_step"] == info["best_step"] and found["steps"] == STEPS, (found, info)
+            assert found["weights_hash"] == self.p.json("info", "held.lmq", cwd=self.dir)["weights_hash"]
+            assert self.audited(0, [], "--steps", STEPS, journal="held.lmj")["best_step"] is None
+            assert self.audited(0, [])["best_step"] is None
+        self.checks.case("held out: a true run, its digest and its result", true)
+        best = int.from_bytes(Forger(self.held).records[-1][4:8], "little")
+        other = best - STEPS // 10 if best else STEPS // 10
+
+        def forged(name, code, patterns, change, *args, **how):
+            self.forged(f"held out: {name}", code, patterns, change, *args, good=self.held, **how)
+        forged("another best step", MISMATCH, ["after the last step", f"best step is {other}, expected {best}"],
+               lambda f: f.add(-1, "STEP", other - best))
+        forged("another best step, checksums computed again", JOURNAL, [f"record {STEPS} ", "SHA-256 is"],
+               lambda f: f.add(-1, "STEP", other - best), chain=False)
+        forged("a best step that is none", JOURNAL, ["best step is"], lambda f: f.add(-1, "STEP", STEPS + 1 - best))
+        forged("loss at the best step", MISMATCH, ["after the last step", "losses of its held-out examples"],
+               lambda f: f.add(-1, "loss", 1))
+        forged("loss at the start", MISMATCH, ["after the last step", "losses of its held-out examples"],
+               lambda f: f.add(-1, "scale", 1))
+        forged("a step left out before the end", MISMATCH, ["after the last step", "had not diverged"],
+               lambda f: (f.records.pop(-2), f.add(-1, "STEP", -best)))
+        forged("the end left out of a result", MISMATCH, ["after the last step", "it has no end"],
+               lambda f: f.records.pop(), "--result", "held.lmq")
+        forged("the end left out", MISMATCH, ["after the last step", "steps are missing"], lambda f: f.records.pop(),
+               "--digest", self.p.json("info", "held.lmj", cwd=self.dir)["digest"])
+        forged("another share", MISMATCH, ["refuted"], lambda f: f.header.update(hold_out=20), step=0)
+        forged("no share", JOURNAL, [f"record {STEPS} ", "step is"], lambda f: f.header.pop("hold_out"))
+
     def written_data(self, forger, command, where):
         (self.dir / "f.lmj").write_bytes(forger.written())
         r = self.p.run(*command, "f.lmj", cwd=self.dir)
@@ -363,6 +399,7 @@ class Suite:
         self.confirmed()
         self.refuted()
         self.readouts()
+        self.held_out()
         self.checks.finish()
 
 

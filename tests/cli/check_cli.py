@@ -24,7 +24,8 @@ COMMANDS = ["run", "pretrain", "quantize", "adapt", "replay", "eval", "vectors",
 STEPS = 12
 ADAPT = ["--network", "tiny.toml", "--data", "img", "--input", "q.lmq", "--adapt-examples", 32, "--batch", 8,
          "--steps", STEPS,
-         "--pairs", 2, "--estimator", "sign", "--schedule", "cosine", "--evaluations", 0, "--threads", 1]
+         "--pairs", 2, "--estimator", "sign", "--schedule", "cosine", "--evaluations", 0, "--threads", 1,
+         "--hold-out", 0]
 DATA = ["--network", "tiny.toml", "--data", "img"]
 
 
@@ -701,7 +702,10 @@ class Suite:
             assert report["methods"]["backprop"]["rate"] in report["methods"]["backprop"]["rates"]
             assert report["methods"]["readout"]["rate"] in report["methods"]["readout"]["rates"]
             assert all(0 <= v <= 100 for v in report["accuracy"].values())
-            assert report["forward_passes"] == 2 * report["steps"] * report["pairs"] and len(report["loss_curve"]) == 6
+            # Three examples are held out: a pass at the start and after each of the six steps.
+            assert report["methods"]["forward_gradient"]["held"] == 3, report["methods"]
+            assert report["forward_passes"] == 2 * report["steps"] * report["pairs"] + 7
+            assert len(report["loss_curve"]) == 6
             page = (self.dir / "rep/run.html").read_text()
             assert "<svg" in page and not re.search(r"(src|href)\s*=\s*[\"']?(https?:|//)",
                                                     page), "run.html is not self-contained"

@@ -28,7 +28,7 @@ from harness import (DEVICE, INPUT, JOURNAL, MISMATCH, TIMEOUT, TINY, USAGE, Che
 DATA = ["--network", "tiny.toml", "--data", "img", "--adapt-examples", 32, "--threads", 1]
 TRAIN = [*DATA, "--input", "q.lmq", "--batch", 8, "--pairs", 1, "--estimator", "sign", "--evaluations", 0]
 STEPS = 900
-ADAPT = ["adapt", *TRAIN, "--steps", STEPS]
+ADAPT = ["adapt", *TRAIN, "--steps", STEPS, "--hold-out", 0]
 LONG = ["adapt", *TRAIN, "--steps", 4000000]
 RUN = ["run", *DATA, "--epochs", 2, "--steps", 400, "--batch", 8, "--readout-steps", 60, "--evaluations", 2,
        "--backprop-epochs", 1, "--no-float", "--out", "out", "--reports", "rep"]

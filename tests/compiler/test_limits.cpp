@@ -70,8 +70,8 @@ TEST_CASE("compiler: pools and depthwise convolutions are cut along their channe
     CAPTURE(cut.input);
     spec::HardwareParams hw;
     hw.act_bytes = cut.act_bytes;
-    const QuantizedNetwork q = quantize_random(
-        make_network("cut", cut.input, layer_text("c", cut.op, cut.fields)), 1);
+    const QuantizedNetwork q =
+        quantize_random(make_network("cut", cut.input, layer_text("c", cut.op, cut.fields)), 1);
     CompileOptions o;
     o.batch = 2;
     const Program p = compile(q, hw, o);

@@ -31,7 +31,12 @@ struct Case {
     o.forward.batch = o.fixed.batch = 8;
     o.forward.steps = 12;
   }
-  [[nodiscard]] RunConfig config() const { return run_config(c.quantized, c.data, o, plan); }
+  int hold_out = 0;
+  [[nodiscard]] RunConfig config() const {
+    RunConfig made = run_config(c.quantized, c.data, o, plan);
+    made.hold_out = hold_out;
+    return made;
+  }
 
   QuantizedNetwork trainer(const std::filesystem::path& path) {
     FixedTraining training(c.quantized, config(), c.data, open_model, o.fixed);
@@ -74,6 +79,12 @@ TEST_CASE("embedded: the C host writes the trainer's journal and weights") {
       static_cast<void>(c.embedded(dir.path() / "r.lmj", false, 5));
       CHECK(same(c.embedded(dir.path() / "r.lmj", true, UINT32_MAX), expected));
       CHECK(read_file(dir.path() / "r.lmj") == read_file(dir.path() / "trainer.lmj"));
+      // So is one that holds out examples, which this host would train on.
+      c.hold_out = 10;
+      CHECK_THROWS_WITH_AS(c.embedded(dir.path() / "h.lmj", false, UINT32_MAX),
+                           doctest::Contains("hold_out is 10, expected none"), Error);
+      c.hold_out = 0;
+      CHECK_FALSE(std::filesystem::exists(dir.path() / "h.lmj"));
       // A journal of another run is refused, and is what it was.
       c.o.forward.seed += 1;
       CHECK_THROWS_WITH_AS(c.embedded(dir.path() / "r.lmj", true, UINT32_MAX),

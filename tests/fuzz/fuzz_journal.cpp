@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <span>
 #include <string>
 #include <vector>
@@ -37,7 +38,13 @@ void check(std::span<const std::uint8_t> bytes) {
     const lastmile::Journal whole =
         lastmile::parse_journal(bytes.first(static_cast<std::size_t>(j.valid_bytes)), "whole");
     require(!whole.torn && whole.records.size() == j.records.size() && whole.config == j.config);
-    if (!j.records.empty()) {
+    require(whole.end == j.end && j.result_step() <= j.records.size());
+    require(!j.end || j.config.hold_out != 0);
+    if (j.end) {
+      const auto cut =
+          lastmile::parse_journal(bytes.first(static_cast<std::size_t>(j.valid_bytes) - 1), "cut");
+      require(cut.torn && !cut.end && cut.records.size() == j.records.size());
+    } else if (!j.records.empty()) {
       const auto cut =
           lastmile::parse_journal(bytes.first(static_cast<std::size_t>(j.valid_bytes) - 1), "cut");
       require(cut.torn && cut.records.size() + 1 == j.records.size());
@@ -57,11 +64,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       R"("tensors":[{"eps":1.5,"keep":256,"step":0.25,"tensor":0}]},"pairs":1,"seed":2})",
       R"({"base_digest":18446744073709551615,"config":{"batch":1,"data_digest":0,)"
       R"("distribution":"GAUSSIAN","estimator":"sign","final_factor":1.0,"mask_seed":9,)"
-      R"("schedule":"constant","steps":4,"tensors":[]},"pairs":8,"seed":0})"};
+      R"("schedule":"constant","steps":4,"tensors":[]},"pairs":8,"seed":0})",
+      R"({"base_digest":1,"config":{"batch":64,"data_digest":3,"distribution":"SIGN",)"
+      R"("estimator":"sign","final_factor":0.0,"mask_seed":0,"schedule":"cosine","steps":3000,)"
+      R"("tensors":[]},"hold_out":10,"pairs":1,"seed":2,"seed_rule":"hashed"})"};
   const std::size_t taken = std::min<std::size_t>(data[1], size - 2);
-  const std::string header = data[0] < 2
-                                 ? std::string(kHeaders[data[0]])
-                                 : std::string(reinterpret_cast<const char*>(data) + 2, taken);
+  const bool given = data[0] < std::size(kHeaders);
+  const std::string header = given ? std::string(kHeaders[data[0]])
+                                   : std::string(reinterpret_cast<const char*>(data) + 2, taken);
   std::vector<std::uint8_t> bytes(kMagic, kMagic + kMagicBytes);
   put32(bytes, static_cast<std::uint32_t>(header.size()));
   bytes.insert(bytes.end(), header.begin(), header.end());
@@ -73,7 +83,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(lastmile::parse_run_config(lastmile::to_text(config), "again") == config);
     record = 24 + static_cast<std::size_t>(config.forward.pairs);
   });
-  std::size_t at = 2 + (data[0] < 2 ? 0 : taken);
+  std::size_t at = 2 + (given ? 0 : taken);
   for (std::uint32_t step = 0; record != 0 && at + record <= size; ++step, at += record) {
     std::vector<std::uint8_t> body(data + at, data + at + record);
     if (body[3] != 0xff) std::memcpy(body.data(), &step, sizeof step);

@@ -262,4 +262,78 @@ TEST_CASE("journal: the wrong step, pair count or file is refused with its name"
                        doctest::Contains("file.lmj: not a journal"), Error);
 }
 
+TEST_CASE(
+    "journal: an end is a record like any other, the last, and only where examples are held "
+    "out") {
+  const TempDir dir;
+  const auto path = dir.path / "end";
+  for (const std::uint32_t every : {0U, 2U}) {
+    CAPTURE(every);
+    RunConfig c = config(3);
+    c.hold_out = 10;
+    if (every != 0) c.audit = {every, std::string(64, 'a'), std::string(64, 'b')};
+    const std::size_t size = 31 + (every != 0 ? 40 : 0);
+    const JournalEnd end{2, -5, std::int64_t{1} << 50};
+    std::string before;
+    {
+      auto w = JournalWriter::create(path, c);
+      for (std::uint32_t s = 0; s < 4; ++s) w.append(record(s, 3));
+      before = read_journal(path).digest;
+      w.append_end(end);
+      CHECK_THROWS_WITH_AS(w.append(record(4, 3)), doctest::Contains("after the end"), Error);
+    }
+    const auto bytes = read_file(path);
+    const Journal j = read_journal(path);
+    REQUIRE(j.end);
+    CHECK(*j.end == end);
+    CHECK(j.records.size() == 4);
+    CHECK(j.result_step() == 2);
+    CHECK(j.digest.empty() == (every == 0));
+    if (every != 0) CHECK(j.digest != before);
+    CHECK_FALSE(read_journal(path, {.records = 4}).end);
+    const auto at = bytes.size() - size;
+    CHECK(bytes[at] == 0xff);
+    CHECK(bytes[at + 4] == 2);
+    // Cut anywhere in it: a journal without an end, which is gone on with.
+    for (std::size_t cut = at; cut < bytes.size(); cut += 7) {
+      write_file_atomic(
+          path, std::vector(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(cut)));
+      const Journal torn = read_journal(path);
+      CHECK_FALSE(torn.end);
+      CHECK(torn.result_step() == 4);
+      JournalWriter::resume(path, torn).append_end(end);
+      CHECK(read_file(path) == bytes);
+    }
+    // Nothing may follow.
+    auto longer = bytes;
+    longer.resize(longer.size() + size);
+    CHECK_THROWS_WITH_AS(static_cast<void>(parse_journal(longer, "j")),
+                         doctest::Contains("bytes after the end"), Error);
+    CHECK(parse_journal(longer, "j", {.salvage = true}).valid_bytes == bytes.size());
+    CHECK_THROWS_WITH_AS(JournalWriter::resume(path, j).append(record(4, 3)),
+                         doctest::Contains("after the end"), Error);
+    if (every != 0) continue;
+    // What no run writes: a later best step, numbers where zeros are, an end without hold_out.
+    const auto refused = [&](std::size_t byte, std::uint8_t value, const char* what) {
+      auto bad = bytes;
+      bad[at + byte] = value;
+      const std::uint32_t chain = static_cast<std::uint32_t>(
+          bad[at - 4] | bad[at - 3] << 8 | bad[at - 2] << 16 | std::uint32_t{bad[at - 1]} << 24);
+      const std::uint32_t crc = crc32(std::span(bad).subspan(at, size - 4), chain);
+      bad.resize(bad.size() - 4);
+      put32(bad, crc);
+      CHECK_THROWS_WITH_AS(static_cast<void>(parse_journal(bad, "j")), doctest::Contains(what),
+                           Error);
+    };
+    refused(4, 5, "record 4 (byte");
+    refused(4, 5, "the best step is 5, expected at most 4");
+    refused(9, 1, "an end with coefficients");
+  }
+  auto plain = JournalWriter::create(path, config(3));
+  CHECK_THROWS_WITH_AS(plain.append_end({}), doctest::Contains("none without hold_out"), Error);
+  JournalRecord r = record(0, 3);
+  r.step = kEndStep;
+  CHECK_THROWS_AS(plain.append(r), Error);
+}
+
 }  // namespace lastmile

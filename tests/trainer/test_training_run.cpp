@@ -173,6 +173,7 @@ TEST_CASE("trainer: the journal of another run is refused with the field, and st
           "seed_rule is missing, expected \"hashed\"");
   refused([](RunConfig& c) { c.base_digest = 2; }, "base_digest is 2, expected 1");
   refused([](RunConfig& c) { c.data_digest = 9; }, "data_digest is 9, expected 0");
+  refused([](RunConfig& c) { c.hold_out = 10; }, "hold_out is 10, expected missing");
   refused([](RunConfig& c) { c.forward.steps = 21; }, "steps is 21, expected 20");
   refused([](RunConfig& c) { c.forward.batch = 3; }, "batch is 3, expected 2");
   refused([](RunConfig& c) { c.forward.estimator = Estimator::sign; }, "estimator is \"sign\"");
@@ -208,6 +209,12 @@ TEST_CASE("trainer: the header's text is checked field by field, once") {
   refused("\"eps\":1.5", "\"eps\":-1.5", "config.tensors[0].eps is -1.5");
   refused("\"mask_seed\"", "\"masks\":1,\"mask_seed\"", "config.masks is 1, a field this program");
   refused("{\"base_digest\"", "{\"method\":\"x\",\"base_digest\"", "header: method is \"x\", a");
+  refused("\"pairs\":3", "\"hold_out\":0,\"pairs\":3", "header: hold_out is 0, expected 1..50");
+  refused("\"pairs\":3", "\"hold_out\":51,\"pairs\":3", "hold_out is 51, expected 1..50");
+  CHECK(text.find("hold_out") == std::string::npos);
+  RunConfig holds = config;
+  holds.hold_out = 25;
+  CHECK(parse_run_config(to_text(holds), "j").hold_out == 25);
   refused("\"tensors\":[", "\"tensors\":7,\"x\":[", "config.x is");
   CHECK_THROWS_WITH_AS(static_cast<void>(parse_run_config(
                            R"({"base_digest":1,"config":null,"pairs":1,"seed":1})", "j")),

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sw/trainer/held_out.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <numeric>
+#include <vector>
+
+#include "cmodel/spec/npu_spec.hpp"
+#include "sw/trainer/readout.hpp"
+
+namespace lastmile {
+namespace {
+
+ReadoutSplit split_of(std::span<const std::uint8_t> labels, int percent, std::uint64_t seed) {
+  return split_records(labels, seed, percent, kLeastToHoldOut);
+}
+
+}  // namespace
+
+HeldOutData::HeldOutData(const Dataset& all, int percent, std::uint64_t seed)
+    : all_(all), train_(all.size()) {
+  if (percent == 0) return;
+  const ReadoutSplit split = split_of(all.y, percent, seed);
+  if (split.held() == 0) return;
+  train_ = split.train;
+  held_ = split.held();
+  ordered_ = select(all, std::vector<std::size_t>(split.order.begin(), split.order.end()));
+}
+
+std::size_t held_examples(std::span<const std::uint8_t> labels, int percent, std::uint64_t seed) {
+  return percent == 0 ? 0 : split_of(labels, percent, seed).held();
+}
+
+std::int64_t held_loss(ForwardGradientTarget& target, std::size_t first, std::size_t count,
+                       int batch) {
+  std::int64_t sum = 0;
+  std::vector<std::uint32_t> examples;
+  for (std::size_t done = 0; done < count; done += examples.size()) {
+    examples.resize(std::min(static_cast<std::size_t>(batch), count - done));
+    std::iota(examples.begin(), examples.end(), static_cast<std::uint32_t>(first + done));
+    target.set_batch(examples);
+    sum += target.loss_sum(spec::Polarity::none_, 0);
+  }
+  return sum;
+}
+
+BestPoint::BestPoint(std::uint32_t steps, std::size_t examples, int classes)
+    : steps_(steps),
+      guess_(static_cast<std::int64_t>(examples) *
+                 std::bit_width(static_cast<unsigned>(std::max(classes - 1, 1)))
+             << spec::kLossFraction) {}
+
+bool BestPoint::is_point(std::uint64_t done) const {
+  return done == 0 || done == steps_ ||
+         done * kHeldPoints / steps_ != (done - 1) * kHeldPoints / steps_;
+}
+
+bool BestPoint::take(std::uint32_t done, std::int64_t loss) {
+  if (diverged()) return false;
+  const bool first = points_++ == 0;
+  if (first) start_ = loss;
+  last_ = done;
+  high_ = loss > std::max(2 * start_, guess_) ? high_ + 1 : 0;
+  constexpr std::int64_t kEvidence = std::int64_t{kEvidenceBits} << spec::kLossFraction;
+  if (!first && (loss >= best_ || loss > start_ - kEvidence)) return false;
+  best_ = loss;
+  best_step_ = done;
+  return true;
+}
+
+}  // namespace lastmile
