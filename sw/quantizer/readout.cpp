@@ -236,6 +236,7 @@ class Maker {
     l.in = out_.network.network.shape_of(out_.record);
     QuantizedLayer q = old;
     q.columns = l.in.c;
+    q.weight_type.reset();  // of another width before, maybe
     if (base_.weight_type != WeightType::w16) q.weight_type = WeightType::w16;
     double largest = 0;
     for (int r = 0; r < old.rows; ++r)

@@ -42,9 +42,12 @@ std::string refusal(const QuantizedNetwork& q, const std::string& taps) {
 
 TEST_CASE("quantizer: readouts that have not trained change no logit by more than their rounding") {
   const std::uint64_t seed = test_seed();
-  for (const WeightType type : {WeightType::w8, WeightType::w16}) {
+  for (const auto& [type, head_type] :
+       {std::pair{WeightType::w8, WeightType::w8}, std::pair{WeightType::w16, WeightType::w16},
+        std::pair{WeightType::w16, WeightType::w8}}) {
     QuantizeOptions o;
     o.weight_type = type;
+    o.layer_weights["head"] = head_type;
     const QuantizedNetwork base = quantize_random(deep_case(), seed, o);
     const auto x = quantized_input(base, 20, seed + 1);
     const reference::Result before = reference::run(base, x);
