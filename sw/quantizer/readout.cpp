@@ -16,6 +16,8 @@ namespace lastmile {
 namespace {
 
 constexpr int kRecordMultiple = 64;  // rows of weights and records begin at such addresses
+// Biases keep a bit of room, as those of other layers do.
+constexpr double kBiasRoom = 0x1p30;
 constexpr const char* kRecordName = "readout.record";
 
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
@@ -241,8 +243,11 @@ class Maker {
     double largest = 0;
     for (int r = 0; r < old.rows; ++r)
       for (int c = 0; c < old.columns; ++c) largest = std::max(largest, std::abs(real(old, r, c)));
-    const auto scale = static_cast<float>((largest > 0 ? largest : 1.0) / o_.weight_range /
-                                          weight_limit(WeightType::w16));
+    double widest = (largest > 0 ? largest : 1.0) / o_.weight_range / weight_limit(WeightType::w16);
+    for (std::size_t i = 0; i < q.bias.size(); ++i)
+      widest = std::max(widest, std::abs(static_cast<double>(old.bias[i])) *
+                                    static_cast<double>(old.weight_scale[i]) / kBiasRoom);
+    const auto scale = static_cast<float>(widest);
     q.weight_scale.assign(at(old.rows), scale);
     q.weights.assign(at(q.rows) * at(q.columns), 0);
     for (int r = 0; r < old.rows; ++r) {
@@ -251,16 +256,9 @@ class Maker {
             static_cast<std::int16_t>(std::lround(real(old, r, c) / scale));
     }
     const double in_scale = base_.quant_of(features_).scale;
-    for (std::size_t i = 0; i < q.bias.size(); ++i) {
-      const double b = std::round(old.bias[i] * (static_cast<double>(old.weight_scale[i]) / scale));
-      if (!(std::abs(b) <= numeric::kBiasMax))
-        throw Error(
-            ErrorKind::input,
-            fmt::format("readouts: layer '{}': bias {} is {} LSBs of the new scale, expected "
-                        "32 bits",
-                        l.name, i, b));
-      q.bias[i] = static_cast<std::int32_t>(b);
-    }
+    for (std::size_t i = 0; i < q.bias.size(); ++i)
+      q.bias[i] = static_cast<std::int32_t>(
+          std::round(old.bias[i] * (static_cast<double>(old.weight_scale[i]) / scale)));
     for (std::size_t i = 0; i < q.requant.size(); ++i)
       q.requant[i] = encode_requant(in_scale * scale / old.out.scale,
                                     fmt::format("layer '{}': scale ratio", l.name));

@@ -143,6 +143,21 @@ TEST_CASE(
   CHECK(with_taps(base, "none").taps.empty());
 }
 
+TEST_CASE("quantizer: readouts of a head with a bias that its weights' scale has no room for") {
+  QuantizedNetwork base = quantize_random(deep_case(), 7);
+  const auto old_head = static_cast<std::size_t>(base.network.logits_layer());
+  QuantizedLayer& old = base.layers[old_head];
+  // A channel whose scale was raised for its bias.
+  old.bias[1] = 1 << 30;
+  old.weight_scale[1] *= 1000;
+  std::fill_n(old.weights.begin() + old.columns, old.columns, std::int16_t{0});
+  const QuantizedNetwork q = with_taps(base, "none").network;
+  const auto head = static_cast<std::size_t>(q.network.logits_layer());
+  const double before = old.bias[1] * static_cast<double>(old.weight_scale[1]);
+  const double after = q.layers[head].bias[1] * static_cast<double>(q.layers[head].weight_scale[1]);
+  CHECK(after == doctest::Approx(before).epsilon(1e-6));
+}
+
 TEST_CASE("quantizer: errors of taps name the tap and what was expected") {
   const QuantizedNetwork base = quantize_random(deep_case(), 7);
   CHECK(mentions(refusal(base, "x"), {"tap 'x'", "layer[:grid]"}));
