@@ -324,6 +324,9 @@ class Generator {
       less /= 2;
     }
     c_.missing = std::min(c_.missing, c_.batch - 1);
+    // Equalization reads all weights for each channel, in each sweep.
+    for (const Layer& l : n.layers)
+      if (std::int64_t{l.in.c} * weight_count(l) > kMostNanoseconds / 40) c_.equalize = 0;
   }
 
   Rng rng_;
