@@ -190,9 +190,13 @@ std::int64_t trained_weights(const QuantizedNetwork& network,
   return n;
 }
 
+bool JournalFile::goes_on() const {
+  return resume && !path.empty() && kind_of(path) == FileKind::file;
+}
+
 AdaptOptions settled(AdaptOptions o, const Dataset& train, const JournalFile& journal,
                      const Say& say) {
-  if (journal.resume && !journal.path.empty() && kind_of(journal.path) == FileKind::file) {
+  if (journal.goes_on()) {
     const RunConfig found = read_journal(journal.path, {.records = 0}).config;
     o.forward.seed_rule = found.forward.seed_rule;  // a journal keeps its rule
     if (!o.hold_out) o.hold_out = found.hold_out;
@@ -233,6 +237,7 @@ FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTra
   if (say)
     for (const std::string& note : target.driver().program().notes) say("note: " + note);
   CurveRecorder recorder(o, result);
+  if (!journal.path.empty() && !journal.goes_on() && journal.begins) journal.begins();
   if (!journal.path.empty() && !journal.resume) run.start_journal(journal.path);
   if (!journal.path.empty() && journal.resume) {
     const std::uint32_t done = run.continue_journal(
@@ -264,7 +269,8 @@ FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTra
   result.seconds = seconds_since(begin) - evaluating;
   bar.finish();
 
-  const double steps = std::max<double>(1, run.next_step() - first);
+  const double steps = run.next_step() == first ? std::numeric_limits<double>::quiet_NaN()
+                                                : static_cast<double>(run.next_step() - first);
   result.host_bytes_per_step =
       static_cast<double>((traffic(Traffic::step) - step_before).bytes()) / steps;
   result.batch_bytes_per_step =

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -79,7 +80,8 @@ struct FixedResult : AdaptResult {
   std::uint32_t steps = 0;        // done since the start of the run
   std::uint64_t peak_bytes = 0;   // NPU memory of the training program
   std::uint64_t peak_activation_bytes = 0;
-  double host_bytes_per_step = 0;  // registers and losses, without the batch
+  // Registers and losses, without the batch; the batch. NaN: all steps came from a journal.
+  double host_bytes_per_step = 0;
   double batch_bytes_per_step = 0;
   std::string memory_text;  // what makes the peak
 };
@@ -108,6 +110,9 @@ struct JournalFile {
   std::filesystem::path path;
   bool resume = false;   // go on with the file if it exists (it must be of this run); else replaced
   bool salvage = false;  // with resume: all before the first damaged record, whatever follows
+  // Called before a new file is made, when all that could refuse the run has been looked at.
+  std::function<void()> begins = {};
+  [[nodiscard]] bool goes_on() const;  // there is a file, and the run goes on with it
 };
 // The options of a run on `train` in full: what it holds out (0 of too few examples, which is
 // said), the batch (no larger than what is left to train on), and what the journal that it goes on

@@ -54,11 +54,11 @@ void open_training(std::optional<FixedTraining>& training, const std::string& na
 // What is left to say once every step is confirmed.
 void judge_end(AuditOutcome& out, const AuditOptions& options, const QuantizedNetwork& network) {
   out.weights_hash = weights_hash(network);
-  if (!options.digest.empty() && options.digest != out.digest) {
+  if (options.digest && *options.digest != out.digest) {
     out.why = fmt::format(
         "its {} steps are those of the run, but it ends in SHA-256 {}, expected "
         "{}: steps are missing or were added",
-        out.steps, out.digest, options.digest);
+        out.steps, out.digest, *options.digest);
   } else if (options.result && network_digest(*options.result) != network_digest(network)) {
     out.why = fmt::format("the result has weights {:016x}, expected {:016x}",
                           weights_hash(*options.result), out.weights_hash);
@@ -120,7 +120,7 @@ class ReadoutAudit {
 
   AuditOutcome run(const ProgressOptions& progress) {
     warn_of_damage(name_, journal_.damage, journal_.file_bytes, journal_.valid_bytes);
-    if (!options_.digest.empty() && options_.steps)
+    if (options_.digest && options_.steps)
       throw Error(ErrorKind::usage, "a digest is given, expected all steps with it");
     require_steps(options_, journal_.snapshots.empty() ? 0 : journal_.snapshots.back().step);
     const ReadoutRunOptions& r = run_.options.run;
@@ -222,7 +222,7 @@ AuditOutcome audit_journal(const QuantizedNetwork& base, const Dataset& train,
   require_current_rule(journal, name);
   warn_of_damage(name, journal.damage, journal.file_bytes, journal.valid_bytes);
   const RunConfig& config = journal.config;
-  if (!options.digest.empty() && (config.audit.every == 0 || options.steps))
+  if (options.digest && (config.audit.every == 0 || options.steps))
     throw Error(ErrorKind::usage,
                 fmt::format("a digest is given, expected {}",
                             options.steps ? "all steps with it"

@@ -17,7 +17,7 @@ namespace lastmile {
 struct AuditOptions {
   std::filesystem::path journal;
   std::optional<std::uint32_t> steps;      // only so many
-  std::string digest;                      // what the journal must end in; empty: not known
+  std::optional<std::string> digest;       // what the journal must end in, 64 hexadecimal digits
   std::optional<QuantizedNetwork> result;  // what the run is said to have ended in
 };
 

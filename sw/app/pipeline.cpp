@@ -271,8 +271,9 @@ Pretrained prepared(Pretrained p, const Task& task, const QuantizeStageOptions& 
   return p;
 }
 
-void require_runnable(const Network& network, const Task& task, const QuantizeStageOptions& options,
-                      const spec::HardwareParams& hardware, int batch) {
+QuantizedNetwork require_runnable(const Network& network, const Task& task,
+                                  const QuantizeStageOptions& options,
+                                  const spec::HardwareParams& hardware, int batch) {
   Task few;
   few.pretrain = slice(task.pretrain, 0, 1);
   few.input_range = task.input_range;
@@ -282,7 +283,9 @@ void require_runnable(const Network& network, const Task& task, const QuantizeSt
   const Pretrained drawn = prepared({network, init_params<float>(network, 1)}, few, how, 1, {});
   CompileOptions o;
   o.batch = batch;
-  static_cast<void>(compile(quantize_stage(drawn, few, how, 1), hardware, o));
+  QuantizedNetwork q = quantize_stage(drawn, few, how, 1);
+  static_cast<void>(compile(q, hardware, o));
+  return q;
 }
 
 QuantizedNetwork quantize_stage(const Pretrained& pretrained, const Task& task,

@@ -85,9 +85,10 @@ struct QuantizeStageOptions {
                                   const QuantizeStageOptions& options, int threads, const Say& say);
 
 // Error(input), before any time is spent on training, for a network that the hardware does not
-// run: with weights as they are drawn, on a few of the data.
-void require_runnable(const Network& network, const Task& task, const QuantizeStageOptions& options,
-                      const spec::HardwareParams& hardware, int batch);
+// run: with weights as they are drawn, on a few of the data. The network that was tried.
+QuantizedNetwork require_runnable(const Network& network, const Task& task,
+                                  const QuantizeStageOptions& options,
+                                  const spec::HardwareParams& hardware, int batch);
 
 [[nodiscard]] std::vector<float> calibration_sample(const Task& task,
                                                     const QuantizeStageOptions& options);

@@ -115,8 +115,7 @@ void count_cost(const Network& network, const ReadoutOutcome& out, const Readout
 
 // A journal keeps its rule of seeds: those that do not say are of before there was a choice.
 SeedRule seed_rule_of(const JournalFile& file) {
-  if (!file.resume || file.path.empty() || kind_of(file.path) != FileKind::file)
-    return SeedRule::hashed;
+  if (!file.goes_on()) return SeedRule::hashed;
   const ReadoutJournal found = read_readout_journal(file.path, file.salvage);
   return found.header.contains("seed_rule") ? SeedRule::hashed : SeedRule::counting;
 }
@@ -130,7 +129,8 @@ OpenJournal open_journal(const JournalFile& file, const nlohmann::json& header, 
   OpenJournal out;
   const std::filesystem::path& path = file.path;
   if (path.empty()) return out;
-  if (!file.resume || !std::filesystem::exists(path)) {
+  if (!file.goes_on()) {
+    if (file.begins) file.begins();
     out.writer = ReadoutJournalWriter::create(path, header);
     return out;
   }
@@ -260,11 +260,12 @@ ReadoutResult adapt_readout(const QuantizedNetwork& base, const Dataset& train, 
                     journal.from, callbacks);
   result.seconds = seconds_since(begin) - evaluating;
   bar.finish();
-  if (steps != 0)
-    result.host_bytes_per_step =
-        static_cast<double>((target.driver().traffic(Traffic::step) - before).bytes()) /
-        static_cast<double>(steps);
+  result.host_bytes_per_step =
+      steps == 0 ? kNan
+                 : static_cast<double>((target.driver().traffic(Traffic::step) - before).bytes()) /
+                       static_cast<double>(steps);
   report(readout, target, split, out, options, largest, result);
+  if (journal.from.choice) result.cost.passes = kNan;  // what went before was not counted
   result.after = evaluate_fixed(result.network, test, open, o.fixed);
   return result;
 }

@@ -35,6 +35,7 @@ struct ReadoutAdaptOptions {
 
 // What an adaptation cost, whatever its method.
 struct AdaptCost {
+  // NaN, and `macs` not to be looked at: a part of the run was another process's.
   double passes = 0;       // forward passes of a batch; by multiply-accumulates where a step
                            // is not a whole pass
   std::uint64_t macs = 0;  // of the whole adaptation, the choice of rates included

@@ -17,6 +17,7 @@
 #include "sw/base/io.hpp"
 #include "sw/base/json_text.hpp"
 #include "sw/base/stop.hpp"
+#include "sw/compiler/compile.hpp"
 #include "sw/golden/checkpoint.hpp"
 #include "sw/quantizer/file.hpp"
 #include "sw/report/html.hpp"
@@ -77,10 +78,11 @@ json data_json(const Task& task) {
 
 std::string percent(double v) { return fmt::format("{:.2f} %", v); }
 
+// Numbers that a run which was resumed does not know are NaN here and null in the report.
 json cost_json(const AdaptCost& c, double accuracy) {
   return {{"accuracy", accuracy},
           {"passes", c.passes},
-          {"mmac", static_cast<double>(c.macs) / 1e6},
+          {"mmac", std::isnan(c.passes) ? c.passes : static_cast<double>(c.macs) / 1e6},
           {"scratch_bytes", c.scratch_bytes},
           {"record_bytes", c.record_bytes}};
 }
@@ -183,15 +185,37 @@ void check_before(const RunOptions& o, const Network& network, const std::vector
   }
 }
 
-// What `out` holds of a run, and whether this one may go on with it.
+// Digest of a file's content; null without one.
+json content_digest(const std::filesystem::path& path) {
+  if (kind_of(path) != FileKind::file) return {};
+  return fmt::format("{:016x}", xxh64(read_file(path)));
+}
+
+// What `out` holds of a run, and whether this one may go on with it: the options as given, digests
+// of all that it reads, the domains, which name files, and digests of the networks it wrote.
 class RunState {
  public:
-  RunState(const RunOptions& o, const Task& task)
+  RunState(const RunOptions& o, const Task& task, const std::vector<Domain>& domains)
       : path_(o.out / kRunState),
-        wanted_({{"settings", o.settings}, {"data_digest", data_digest(task.pretrain)}}) {
+        wanted_({{"settings", o.settings},
+                 {"data_digest", data_digest(task.pretrain)},
+                 {"inputs",
+                  {{"the network file", content_digest(o.network)},
+                   {"the checkpoint", content_digest(o.checkpoint)},
+                   {"the test of the source", data_digest(task.source_test)}}},
+                 {"kept", json::object()}}) {
+    for (const Domain& d : domains) {
+      wanted_["domains"].push_back(domains.size() == 1 ? "" : "-" + file_word(d.name));
+      const std::string of = " (" + file_word(d.name) + ")";
+      wanted_["inputs"]["the examples to adapt on" + of] = data_digest(d.train);
+      wanted_["inputs"]["the test" + of] = data_digest(d.test);
+    }
     const bool known = kind_of(path_) == FileKind::file;
+    json found;
+    if (known) found = json::parse(read_text_file(path_), nullptr, false);
     if (known && o.resume) {
-      require_same(json::parse(read_text_file(path_), nullptr, false));
+      require_same(found);
+      wanted_["kept"] = found.at("kept");
       continues_ = true;
       return;
     }
@@ -204,18 +228,41 @@ class RunState {
                                   o.out.string(), file, kRunState));
     // Of a run whose folder was made before there were such files, too: a kill would leave its
     // weights beside this run's state.
-    if (known || kind_of(o.out / "quantized.lmq") == FileKind::file) remove_old(o);
-    write_file_atomic(path_, json_text(wanted_, 1) + "\n");
+    if (known || kind_of(o.out / "quantized.lmq") == FileKind::file) remove_old(o, found);
+    write();
   }
-  // `file` is there, and of this run.
+  // `file` is there, and of this run. One that was not kept() may be half of what it was to be.
   [[nodiscard]] bool has(const std::filesystem::path& file) const {
-    return continues_ && kind_of(file) == FileKind::file;
+    const std::string name = file.filename().string();
+    if (!continues_ || kind_of(file) != FileKind::file || !wanted_["kept"].contains(name))
+      return false;
+    if (content_digest(file) != wanted_["kept"][name])
+      throw Error(ErrorKind::journal, fmt::format("{}: it is not what this run wrote; expected "
+                                                  "--overwrite, or another folder",
+                                                  file.string()));
+    return true;
+  }
+  // `file` is written.
+  void kept(const std::filesystem::path& file) {
+    wanted_["kept"][file.filename().string()] = content_digest(file);
+    write();
   }
   [[nodiscard]] bool continues() const { return continues_; }
 
  private:
+  void write() const { write_file_atomic(path_, json_text(wanted_, 1) + "\n"); }
   void require_same(const json& found) const {
-    if (found == json::parse(json_text(wanted_))) return;
+    const json wanted = json::parse(json_text(wanted_));
+    const auto same = [&](const char* key) {
+      return found.is_object() && found.contains(key) && found[key] == wanted[key];
+    };
+    if (found.is_object() && found.contains("settings") && !found.contains("kept"))
+      throw Error(ErrorKind::journal, fmt::format("{}: of an older program, which kept no digests "
+                                                  "of its files; expected --overwrite, or another "
+                                                  "folder",
+                                                  path_.string()));
+    if (same("settings") && same("data_digest") && same("inputs") && found["kept"].is_object())
+      return;
     const auto value = [](const json& j, const std::string& key) {
       return j.is_object() && j.contains("settings") && j["settings"].is_object() &&
                      j["settings"].contains(key)
@@ -231,22 +278,30 @@ class RunState {
         throw Error(ErrorKind::journal,
                     fmt::format("{}: it is of another run: --{} is {}, expected {}", path_.string(),
                                 key, value(found, key), value(wanted_, key)));
+    for (const auto& [what, digest] : wanted["inputs"].items())
+      if (same("data_digest") && found.contains("inputs") && found["inputs"].is_object() &&
+          (!found["inputs"].contains(what) || found["inputs"][what] != digest))
+        throw Error(
+            ErrorKind::journal,
+            fmt::format("{}: it is of another run: {} has another content", path_.string(), what));
     throw Error(ErrorKind::journal,
                 fmt::format("{}: it is of a run on other data", path_.string()));
   }
-  // What an earlier run left would not belong to this one.
-  void remove_old(const RunOptions& o) const {
-    for (const auto& entry : std::filesystem::directory_iterator(o.out)) {
-      const std::filesystem::path& p = entry.path();
-      const std::string stem = p.stem().string(), extension = p.extension().string();
-      const std::string kind = stem.substr(0, stem.find('-'));
-      const bool readouts = kind == "readout" || kind == "both";
-      const bool mine = (extension == ".lmj" && (kind == "journal" || readouts)) ||
-                        (extension == ".lmq" && (kind == "adapted" || kind == "statistics" ||
-                                                 readouts || stem == "quantized")) ||
-                        (p.filename() == "float.lmc" && o.checkpoint.empty());
-      if (mine && entry.is_regular_file()) std::filesystem::remove(p);
-    }
+  // What an earlier run left would not belong to this one. `found`: its state, if it can be read.
+  void remove_old(const RunOptions& o, const json& found) const {
+    std::vector<std::string> names = {"quantized.lmq"};
+    if (o.checkpoint.empty()) names.emplace_back("float.lmc");
+    std::vector<std::string> domains = {""};
+    for (const json* state : {&wanted_, &found})
+      if (state->is_object() && state->contains("domains") && (*state)["domains"].is_array())
+        for (const json& d : (*state)["domains"])
+          if (d.is_string()) domains.push_back(file_word(d.get<std::string>()));
+    for (const std::string& d : domains)
+      for (const char* kind : {"journal{}.lmj", "readout{}.lmj", "both{}.lmj", "adapted{}.lmq",
+                               "statistics{}.lmq", "readout{}.lmq", "both{}.lmq"})
+        names.push_back(fmt::format(fmt::runtime(kind), d));
+    for (const std::string& name : names)
+      if (kind_of(o.out / name) == FileKind::file) std::filesystem::remove(o.out / name);
   }
 
   std::filesystem::path path_;
@@ -255,7 +310,7 @@ class RunState {
 };
 
 // The weights to start from: those that an earlier start trained, if this run goes on.
-Pretrained pretrained_of(const RunOptions& o, const RunState& state, const Task& task,
+Pretrained pretrained_of(const RunOptions& o, RunState& state, const Task& task,
                          NetworkSource described, const Say& say, const ProgressOptions& progress) {
   const std::filesystem::path kept = o.out / "float.lmc";
   if (!described.params && o.checkpoint.empty() && state.has(kept))
@@ -263,16 +318,20 @@ Pretrained pretrained_of(const RunOptions& o, const RunState& state, const Task&
                           progress);
   Pretrained p = starting_point(task, std::move(described), o.checkpoint, o.pretrain,
                                 o.task.threads, say, progress);
-  if (p.trained) save_checkpoint(kept, p.network, p.params, to_text(task.preprocessing));
+  if (p.trained) {
+    save_checkpoint(kept, p.network, p.params, to_text(task.preprocessing));
+    state.kept(kept);
+  }
   return p;
 }
 
-QuantizedNetwork quantized_of(const RunOptions& o, const RunState& state,
-                              const Pretrained& pretrained, const Task& task) {
+QuantizedNetwork quantized_of(const RunOptions& o, RunState& state, const Pretrained& pretrained,
+                              const Task& task) {
   const std::filesystem::path kept = o.out / "quantized.lmq";
   if (state.has(kept)) return load_quantized(kept);
   QuantizedNetwork q = integers_of(pretrained, task, o.quantize, o.task.threads);
   save_quantized(kept, q);
+  state.kept(kept);
   return q;
 }
 
@@ -342,10 +401,8 @@ class Experiment {
     make_folder(o_.out);
     make_folder(o_.reports);
     check_before(o_, described.network, domains);
-    if (o_.checkpoint.empty() && !described.params)
-      require_runnable(described.network, task_, o_.quantize, o_.adapt.fixed.hardware,
-                       o_.adapt.fixed.batch);
-    state_.emplace(o_, task_);
+    rehearse(described, domains.at(0).train);
+    state_.emplace(o_, task_, domains);
     const Pretrained given =
         pretrained_of(o_, *state_, task_, std::move(described), say_, progress_);
     const Pretrained p = prepared(given, task_, o_.quantize, o_.task.threads, say_);
@@ -354,6 +411,27 @@ class Experiment {
     source_ = quantized_of(o_, *state_, p, task_);
     source_params_ = fold_params(p.network, p.params);
     compare_source(given);
+  }
+
+  // All that could refuse the run later, on weights as they are drawn and a few examples.
+  void rehearse(const NetworkSource& source, const Dataset& train) const {
+    const FixedOptions& fixed = o_.adapt.fixed;
+    QuantizedNetwork q = source.integers ? *source.integers
+                                         : require_runnable(source.network, task_, o_.quantize,
+                                                            fixed.hardware, fixed.batch);
+    const auto examples = std::max<std::size_t>(32, static_cast<std::size_t>(fixed.batch));
+    const Dataset few = slice(train, 0, std::min(train.size(), examples));
+    if (o_.statistics) q = adapt_statistics(q, few, open_, fixed).network;
+    AdaptOptions adapt = o_.adapt;
+    adapt.unit = AmplitudeUnit::rms;  // the other is measured
+    if (o_.with_forward) {
+      CompileOptions o;
+      o.batch = 1;
+      o.training = plan_training(q, adapt, few, open_);
+      static_cast<void>(compile(q, fixed.hardware, o));
+    }
+    if (o_.with_readout || o_.with_both)
+      static_cast<void>(make_readout_network(q, o_.readout.readout));
   }
 
   // What quantization cost, before anything adapts.
@@ -566,6 +644,11 @@ nlohmann::json held_json(const std::optional<HeldResult>& h) {
           {"diverged_at", h->diverged_at == 0 ? json() : json(h->diverged_at)}};
 }
 
+std::string figure(const nlohmann::json& number, int digits) {
+  if (!number.is_number() || std::isnan(number.get<double>())) return "-";
+  return fmt::format("{:.{}f}", number.get<double>(), digits);
+}
+
 std::string held_text(const HeldResult& h, std::uint32_t of) {
   const std::string best = fmt::format(
       "best of {} held-out examples after step {} (loss {:.3f}, "
@@ -661,8 +744,7 @@ void methods_section(html::Page& page, const json& methods) {
     if (m.contains("epochs")) rate += fmt::format(", {} epochs", m.at("epochs").get<int>());
     if (m.value("diverged", false)) rate += ", diverged";
     rows.push_back({name, fmt::format("{:.2f}", m.at("accuracy").get<double>()),
-                    fmt::format("{:.0f}", m.at("passes").get<double>()),
-                    fmt::format("{:.0f}", m.at("mmac").get<double>()),
+                    figure(m.at("passes"), 0), figure(m.at("mmac"), 0),
                     fmt::format("{}", m.at("scratch_bytes").get<std::uint64_t>()),
                     fmt::format("{}", m.at("record_bytes").get<std::uint64_t>()), rate});
   };
@@ -741,16 +823,15 @@ std::string run_page(const json& r) {
     page.heading(d.at("name").get<std::string>()).raw(to_svg(accuracy)).raw(to_svg(loss));
   }
   page.heading("Cost");
-  page.table({"", "value"},
-             {{"forward passes of a batch",
-               fmt::format("{}", r.at("forward_passes").get<std::uint64_t>())},
-              {"NPU memory, bytes", fmt::format("{}", r.at("peak_bytes").get<std::uint64_t>())},
-              {"live activations at the peak, bytes",
-               fmt::format("{}", r.at("peak_activation_bytes").get<std::uint64_t>())},
-              {"host interface per step without the batch, bytes",
-               fmt::format("{:.1f}", r.at("host_bytes_per_step").get<double>())},
-              {"batch per step, bytes",
-               fmt::format("{:.1f}", r.at("batch_bytes_per_step").get<double>())}});
+  page.table(
+      {"", "value"},
+      {{"forward passes of a batch",
+        fmt::format("{}", r.at("forward_passes").get<std::uint64_t>())},
+       {"NPU memory, bytes", fmt::format("{}", r.at("peak_bytes").get<std::uint64_t>())},
+       {"live activations at the peak, bytes",
+        fmt::format("{}", r.at("peak_activation_bytes").get<std::uint64_t>())},
+       {"host interface per step without the batch, bytes", figure(r.at("host_bytes_per_step"), 1)},
+       {"batch per step, bytes", figure(r.at("batch_bytes_per_step"), 1)}});
   page.raw("<pre>" + html::escape(r.at("memory").get<std::string>()) + "</pre>");
   page.note(
       "A backward pass counts as two forward passes, a step of readouts by its "

@@ -61,6 +61,9 @@ struct RunOutcome {
 // Balanced accuracy, per cent per class (null: no example), and examples by label and prediction.
 [[nodiscard]] nlohmann::json confusion_json(const Accuracy& a);
 
+// A number for people; "-" for one that is not known (null, NaN).
+[[nodiscard]] std::string figure(const nlohmann::json& number, int digits);
+
 // run.html from run.json.
 [[nodiscard]] std::string run_page(const nlohmann::json& report);
 

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "sw/base/error.hpp"
+#include "sw/base/streams.hpp"
 #include "sw/base/text.hpp"
 
 namespace lastmile {
@@ -83,6 +84,23 @@ void write_whole(int fd, std::span<const std::uint8_t> bytes, const std::filesys
   }
 }
 
+// Whether this is a name of the program's standard output. Its descriptor is not opened by that
+// name: it belongs to messages (keep_stdout_for_results).
+bool names_stdout(std::filesystem::path path) {
+  const std::string own = fmt::format("/proc/{}/fd/1", ::getpid());
+  constexpr int kMostLinks = 40;
+  for (int i = 0; i < kMostLinks; ++i) {
+    const std::filesystem::path at = std::filesystem::absolute(path).lexically_normal();
+    for (const char* name : {"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", own.c_str()})
+      if (at == name) return true;
+    std::error_code ec;
+    const std::filesystem::path to = std::filesystem::read_symlink(at, ec);
+    if (ec) return false;
+    path = at.parent_path() / to;
+  }
+  return false;
+}
+
 // A terminal, /dev/null or a pipe takes bytes as they come; there is nothing to replace.
 void write_stream(const std::filesystem::path& path, std::span<const std::uint8_t> bytes) {
   Descriptor fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
@@ -98,11 +116,7 @@ void write_stream(const std::filesystem::path& path, std::span<const std::uint8_
 // killed process left behind is used again. Held by a lock: of two writers the second one waits.
 class PartFile {
  public:
-  explicit PartFile(const std::filesystem::path& target) {
-    std::string name = target.filename().string();
-    if (name.size() + kSuffix.size() > kNameLimit)
-      name = fmt::format("lastmile-{:016x}", xxh64(bytes_of(std::span(name))));
-    path_ = (target.parent_path() / (name + std::string(kSuffix))).string();
+  explicit PartFile(const std::filesystem::path& target) : path_(part_of(target).string()) {
     for (;;) {
       fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
       if (fd_ < 0) fail(target, fmt::format("cannot create {}: {}", path_, reason(errno)));
@@ -114,10 +128,13 @@ class PartFile {
       }
       while (::flock(fd_, LOCK_EX) != 0 && errno == EINTR) {
       }
-      // Whoever held it has renamed or removed it meanwhile?
-      if (::stat(path_.c_str(), &named) == 0 && named.st_ino == mine.st_ino &&
-          named.st_dev == mine.st_dev)
-        break;
+      // Whoever held it has renamed or removed it meanwhile? Under another name it is somebody's
+      // file: only the name is taken from it.
+      const bool mine_still = ::stat(path_.c_str(), &named) == 0 && named.st_ino == mine.st_ino &&
+                              named.st_dev == mine.st_dev;
+      if (mine_still && named.st_nlink == 1) break;
+      if (mine_still && ::unlink(path_.c_str()) != 0)
+        fail(target, fmt::format("cannot create {}: {}", path_, reason(errno)));
       close();
     }
     if (::ftruncate(fd_, 0) != 0) fail(target, fmt::format("cannot write: {}", reason(errno)));
@@ -137,8 +154,6 @@ class PartFile {
   }
 
  private:
-  static constexpr std::string_view kSuffix = ".part";
-  static constexpr std::size_t kNameLimit = 255;
   void close() {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;
@@ -275,8 +290,18 @@ void make_folder(const std::filesystem::path& folder) {
   if (ec) fail(folder, fmt::format("the folder cannot be made: {}", ec.message()));
 }
 
+std::filesystem::path part_of(const std::filesystem::path& path) {
+  constexpr std::string_view kSuffix = ".part";
+  constexpr std::size_t kNameLimit = 255;
+  const std::filesystem::path target = link_target(path);
+  std::string name = target.filename().string();
+  if (name.size() + kSuffix.size() > kNameLimit)
+    name = fmt::format("lastmile-{:016x}", xxh64(bytes_of(std::span(name))));
+  return target.parent_path() / (name + std::string(kSuffix));
+}
+
 void require_writable(const std::filesystem::path& path) {
-  if (path.empty()) return;
+  if (path.empty() || names_stdout(path)) return;
   switch (kind_of(path)) {
     case FileKind::folder:
       fail(path, "is a folder, expected a file name");
@@ -301,6 +326,7 @@ void require_writable(const std::filesystem::path& path) {
 
 void write_file_atomic(const std::filesystem::path& path, std::span<const std::uint8_t> bytes,
                        bool durable) {
+  if (names_stdout(path)) return write_whole(result_descriptor(), bytes, path);
   const FileKind kind = kind_of(path);
   if (kind == FileKind::folder) fail(path, "is a folder, expected a file name");
   if (kind == FileKind::other) fail(path, "is a device or a socket, expected a file");

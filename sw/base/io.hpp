@@ -64,11 +64,16 @@ void make_folder(const std::filesystem::path& folder);
 // result it is. Nothing for an empty path.
 void require_writable(const std::filesystem::path& path);
 
+// The file that takes the new content of `path` until it is whole: in the folder of the file that
+// `path` leads to.
+[[nodiscard]] std::filesystem::path part_of(const std::filesystem::path& path);
+
 // Writes a file of its own in the same folder (`<name>.part`, used again if a killed process left
 // one), fsyncs it if `durable`, and renames it over `path`; the folder is fsynced too if `durable`.
 // A reader sees the old content or the new, never a part. On failure `path` is untouched and the
 // other file removed. Links are followed, so that they survive, also those to a file that is not
-// there yet. Character devices and FIFOs are written to; other devices and folders are refused.
+// there yet. Character devices and FIFOs are written to, names of stdout (/dev/stdout) mean where
+// results go; other devices and folders are refused.
 void write_file_atomic(const std::filesystem::path& path, std::span<const std::uint8_t> bytes,
                        bool durable = true);
 void write_file_atomic(const std::filesystem::path& path, std::string_view text,

@@ -7,9 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <ctime>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -21,6 +23,9 @@ namespace lastmile {
 namespace {
 
 constexpr std::size_t kHolderLimit = 300;
+constexpr std::string_view kHolder = "process ";  // begins what a lock says
+
+constexpr const char* kFolderLock = ".lastmile.lock";
 
 std::string reason(int err) { return std::generic_category().message(err); }
 
@@ -39,7 +44,7 @@ std::string self() {
   ::localtime_r(&now, &parts);
   std::array<char, 32> when{};
   std::strftime(when.data(), when.size(), "%Y-%m-%d %H:%M:%S", &parts);
-  return fmt::format("process {} on {} since {}", ::getpid(), host.data(), when.data());
+  return fmt::format("{}{} on {} since {}", kHolder, ::getpid(), host.data(), when.data());
 }
 
 [[noreturn]] void taken(const std::filesystem::path& what, const std::filesystem::path& lock,
@@ -48,7 +53,7 @@ std::string self() {
   std::string who(text.begin(), text.end());
   while (!who.empty() && who.back() == '\n') who.pop_back();
   // Under another name of the file it is this process that holds the lock.
-  if (who.rfind(fmt::format("process {} ", ::getpid()), 0) == 0 && own_is_other) who.clear();
+  if (who.rfind(fmt::format("{}{} ", kHolder, ::getpid()), 0) == 0 && own_is_other) who.clear();
   throw Error(ErrorKind::journal,
               fmt::format("{}: in use by {}; expected nobody else to work on it", what.string(),
                           who.empty() ? "another process" : printable(who, kHolderLimit)));
@@ -81,6 +86,14 @@ struct StateLock::State {
         ::close(fd);
         taken(what, path);
       }
+      // A lock that a killed process left is used again; anything else is somebody's file.
+      const std::vector<std::uint8_t> old = read_beginning(path, kHolder.size());
+      if (mine.st_nlink > 1 || !std::equal(old.begin(), old.end(), kHolder.begin())) {
+        ::close(fd);
+        throw Error(ErrorKind::input, fmt::format("{}: cannot create {}: something else has this "
+                                                  "name",
+                                                  what.string(), path.string()));
+      }
       // The one before us removed the file between our open and our lock?
       if (::stat(path.c_str(), &named) == 0 && named.st_ino == mine.st_ino &&
           named.st_dev == mine.st_dev)
@@ -108,7 +121,21 @@ StateLock StateLock::of_file(const std::filesystem::path& file) {
   return StateLock(std::make_unique<State>(file, beside(file)));
 }
 StateLock StateLock::of_folder(const std::filesystem::path& folder) {
-  return StateLock(std::make_unique<State>(folder, folder / ".lastmile.lock"));
+  return StateLock(std::make_unique<State>(folder, lock_of_folder(folder)));
+}
+
+std::filesystem::path lock_of_file(const std::filesystem::path& file) { return beside(file); }
+std::filesystem::path lock_of_folder(const std::filesystem::path& folder) {
+  return folder / kFolderLock;
+}
+
+void require_free(const std::filesystem::path& folder) {
+  const std::filesystem::path lock = lock_of_folder(folder);
+  const int fd = ::open(lock.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (fd < 0) return;
+  const bool free = try_lock(fd, folder);
+  ::close(fd);
+  if (!free) taken(folder, lock);
 }
 
 void lock_open_file(int fd, const std::filesystem::path& file) {

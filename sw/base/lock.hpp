@@ -27,6 +27,13 @@ class StateLock {
   std::unique_ptr<State> state_;
 };
 
+// The files that such locks are.
+[[nodiscard]] std::filesystem::path lock_of_file(const std::filesystem::path& file);
+[[nodiscard]] std::filesystem::path lock_of_folder(const std::filesystem::path& folder);
+
+// Error(journal) if a process owns this folder.
+void require_free(const std::filesystem::path& folder);
+
 // A file that is open anyway is locked itself, too: another name of it (a hard link) is no way
 // around. Error(journal) says who holds `file`, as the functions above do.
 void lock_open_file(int fd, const std::filesystem::path& file);

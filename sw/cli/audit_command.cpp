@@ -2,6 +2,8 @@
 // `lastmile audit`: whether a journal is what it says it is.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -30,6 +32,18 @@ json to_json(const AuditOutcome& o) {
           {"weights_hash", o.confirmed ? json(fmt::format("{:016x}", o.weights_hash)) : json()}};
 }
 
+// In lower case; the text of what is wrong, if anything is.
+std::string sha256_digits(std::string& text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  constexpr std::size_t kDigits = 64;
+  const bool good =
+      text.size() == kDigits && text.find_first_not_of("0123456789abcdef") == std::string::npos;
+  return good ? std::string()
+              : fmt::format("\"{}\" is not a SHA-256: expected 64 hexadecimal digits",
+                            printable(text));
+}
+
 }  // namespace
 
 Subcommand audit_command(CLI::App& app, const Backends& backends) {
@@ -52,7 +66,8 @@ Subcommand audit_command(CLI::App& app, const Backends& backends) {
   sub->add_option("--speaker", s->run.speaker, "audio: the held-out speaker it adapted to (index)");
   sub->add_option("--steps", s->audit.steps, "only the first so many (default: all)");
   sub->add_option("--digest", s->audit.digest,
-                  "the digest that `info` showed of the journal, from a source that you trust");
+                  "the digest that `info` showed of the journal, from a source that you trust")
+      ->transform(CLI::Validator(sha256_digits, ""));
   sub->add_option("--result", s->result, "network that the run is said to have ended in");
   return {
       sub, [s, backends] {
@@ -62,6 +77,7 @@ Subcommand audit_command(CLI::App& app, const Backends& backends) {
         files.reads("journal", s->audit.journal);
         files.reads("--base", s->base);
         files.reads("--result", s->result);
+        files.writes(kWaveformOption, waveform_of(s->common));
         files.claim();
         const DeviceOpener open = find_backend(s->common, backends);
         use_stored(s->run.task, s->base, s->common.say());

@@ -84,6 +84,13 @@ class TracedDevice final : public Device {
 
 }  // namespace
 
+std::filesystem::path waveform_of(const CommonOptions& common) {
+  if (common.backend == "cmodel") return {};
+  for (const spec::Setting& s : spec::split_settings(common.backend_options))
+    if (s.name == "trace") return s.value;
+  return {};
+}
+
 DeviceOpener find_backend(const CommonOptions& common, const Backends& backends) {
   DeviceOpener open = backends.model;
   if (common.backend != "cmodel") {
@@ -119,10 +126,7 @@ DeviceOpener find_backend(const CommonOptions& common, const Backends& backends)
   probe.hardware = parse_hardware(common.hardware);
   probe.memory_bytes = std::uint64_t{1} << 16;
   static_cast<void>(with(probe_options(common))(probe));
-  bool traced = false;
-  for (const spec::Setting& s : spec::split_settings(common.backend_options))
-    traced = traced || (common.backend != "cmodel" && s.name == "trace");
-  if (!traced) return with(common.backend_options);
+  if (waveform_of(common).empty()) return with(common.backend_options);
   return [open = with(common.backend_options),
           waveform = backends.waveform](const DeviceOptions& options) -> std::unique_ptr<Device> {
     return std::make_unique<TracedDevice>(open(options), waveform);

@@ -2,6 +2,7 @@
 // Where a command's devices come from, and whether the waveform that was asked of them is whole.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
@@ -22,6 +23,10 @@ struct Backends {
   DeviceOpener model;  // the C++ model, which is linked in
   std::shared_ptr<Waveform> waveform = std::make_shared<Waveform>();
 };
+
+// The file that the backend options ask a waveform of; empty: none.
+inline constexpr const char* kWaveformOption = "--backend-options trace";
+[[nodiscard]] std::filesystem::path waveform_of(const CommonOptions& common);
 
 // The backend's opener: the model for "cmodel", else from the shared object liblastmile_<name>.so
 // beside the program. Error(device) says what to build. A device that leaves its waveform

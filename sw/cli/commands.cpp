@@ -17,6 +17,7 @@
 #include "sw/app/apart.hpp"
 #include "sw/app/ranges.hpp"
 #include "sw/base/error.hpp"
+#include "sw/base/io.hpp"
 #include "sw/base/stop.hpp"
 #include "sw/base/text.hpp"
 #include "sw/cli/files.hpp"
@@ -126,12 +127,22 @@ struct AdaptationStart {
 
   // A replay starts from the same integers: they are kept beside the journal.
   static std::filesystem::path base(const State& s) {
-    return std::filesystem::path(s.journal).replace_extension(".base.lmq");
+    std::filesystem::path p = s.journal;
+    if (p.extension() == ".lmj") return p.replace_extension(".base.lmq");
+    return p += ".base.lmq";  // two journals must not share one
   }
+  // Before a new journal is made, or where the one that is gone on with has lost its own.
   void keep(const State& s) const {
     if (!made) return;
     const std::filesystem::path base = AdaptationStart::base(s);
-    save_quantized(base, network);
+    const std::vector<std::uint8_t> wanted = serialize(network);
+    if (!s.overwrite && kind_of(base) == FileKind::file && read_file(base) != wanted)
+      throw Error(
+          ErrorKind::journal,
+          fmt::format("{}: it is there and another network, which another journal may start "
+                      "from; expected --overwrite, or another name of the journal",
+                      base.string()));
+    write_file_atomic(base, wanted);
     if (const Say say = s.common.say())
       say(fmt::format("the start of the run is {}: what `replay --base` takes", base.string()));
   }
@@ -178,7 +189,7 @@ std::vector<Subcommand> all_commands(CLI::App& app, const Backends& backends) {
                                  infer_command(app, backends),
                                  rescale_command(app, backends),
                                  audit_command(app, backends)};
-  for (const Subcommand& c : all) strict_numbers(*c.app);
+  for (const Subcommand& c : all) strict_values(*c.app);
   return all;
 }
 
@@ -227,6 +238,7 @@ Subcommand run_command(CLI::App& app, const Backends& backends) {
             if (s->run.checkpoint.empty()) state.emplace_back("float.lmc");
             files.keeps_state("--out", s->run.out, state, existing_of(s->run.resume, s->overwrite));
             files.writes_into("--reports", s->run.reports, {"run.json", "run.html"});
+            files.writes(kWaveformOption, waveform_of(s->common));
             files.claim();
             const auto wanted = [&](const char* m) { return s->method == m || s->method == "all"; };
             s->run.with_forward = wanted("forward-gradient");
@@ -264,15 +276,15 @@ Subcommand run_command(CLI::App& app, const Backends& backends) {
             line("adapted: readouts and inner layers", "both");
             line("adapted: float backpropagation", "backprop");
             for (const auto& [name, m] : r.at("methods").items())
-              print_out("{:<20} {:>9.0f} passes, {:>11.0f} MMAC, {:>9} scratch bytes\n", name,
-                        m.at("passes").get<double>(), m.at("mmac").get<double>(),
+              print_out("{:<20} {:>9} passes, {:>11} MMAC, {:>9} scratch bytes\n", name,
+                        figure(m.at("passes"), 0), figure(m.at("mmac"), 0),
                         m.at("scratch_bytes").get<std::uint64_t>());
             print_out(
-                "{} forward passes, {:.0f} host bytes per step, NPU memory {} bytes, {:.1f} "
+                "{} forward passes, {} host bytes per step, NPU memory {} bytes, {:.1f} "
                 "s\nreport: {}\n",
-                r.at("forward_passes").get<std::uint64_t>(),
-                r.at("host_bytes_per_step").get<double>(), r.at("peak_bytes").get<std::uint64_t>(),
-                r.at("seconds").get<double>(), (s->run.reports / "run.html").string());
+                r.at("forward_passes").get<std::uint64_t>(), figure(r.at("host_bytes_per_step"), 0),
+                r.at("peak_bytes").get<std::uint64_t>(), r.at("seconds").get<double>(),
+                (s->run.reports / "run.html").string());
             return report_divergence(outcome.diverged);
           },
           true};
@@ -291,6 +303,7 @@ Subcommand pretrain_command(CLI::App& app) {
             Files files;
             reads_task(files, s->run);
             files.writes("--output", s->output);
+            files.writes(kWaveformOption, waveform_of(s->common));
             files.claim();
             const Task task = load_task(s->run.task);
             const NetworkSource source = load_source(s->run.network, shape_of(task));
@@ -330,6 +343,7 @@ Subcommand quantize_command(CLI::App& app, const Backends& backends) {
             reads_task(files, s->run);
             files.reads("--checkpoint", s->checkpoint);
             files.writes("--output", s->output);
+            files.writes(kWaveformOption, waveform_of(s->common));
             files.claim();
             require_weights(s->checkpoint, "--checkpoint", s->run.network);
             use_stored(s->run.task, s->checkpoint, s->common.say());
@@ -403,6 +417,7 @@ Subcommand adapt_command(CLI::App& app, const Backends& backends) {
             if (s->input.empty() || s->run.statistics)
               files.writes("--journal", AdaptationStart::base(*s));
             files.writes("--output", s->output);
+            files.writes(kWaveformOption, waveform_of(s->common));
             files.claim();
             require_weights(s->input, "--input", s->run.network);
             use_stored(s->run.task, s->input, s->common.say());
@@ -418,23 +433,23 @@ Subcommand adapt_command(CLI::App& app, const Backends& backends) {
               from.made = true;
             }
             const QuantizedNetwork& start = from.network;
-            const JournalFile journal{s->journal, s->resume, s->salvage};
+            const JournalFile journal{s->journal, s->resume, s->salvage, [&] { from.keep(*s); }};
             if (s->method == "both") s->run.readout.run.inner_steps = s->run.inner_steps;
             if (s->method != "forward-gradient") {
-              from.keep(*s);
-              print_adapted(*s,
-                            adapt_readout(start, data.adapt, data.test, s->run.readout, open,
-                                          journal, s->common.progress(), s->common.say()),
-                            data.test);
+              const ReadoutResult r =
+                  adapt_readout(start, data.adapt, data.test, s->run.readout, open, journal,
+                                s->common.progress(), s->common.say());
+              if (kind_of(AdaptationStart::base(*s)) == FileKind::none) from.keep(*s);
+              print_adapted(*s, r, data.test);
               return 0;
             }
             adapt = settled(adapt, data.adapt, journal, s->common.say());
             adapt.limits.stop = [] { return stop_signal() != 0; };
             const auto plan = plan_training(start, adapt, data.adapt, open);
             check_options(adapt.forward, data.adapt.size());
-            from.keep(*s);
             const FixedResult r = adapt_fixed(start, plan, data.adapt, data.test, adapt, open,
                                               journal, s->common.progress(), s->common.say());
+            if (kind_of(AdaptationStart::base(*s)) == FileKind::none) from.keep(*s);
             if (r.end == RunEnd::stopped)
               throw Stopped(stop_signal(),
                             fmt::format("after step {} of {}", r.steps, adapt.forward.steps));
@@ -462,6 +477,7 @@ Subcommand replay_command(CLI::App& app, const Backends& backends) {
             files.reads("--base", s->input);
             files.reads("--journal", s->journal);
             files.writes("--output", s->output);
+            files.writes(kWaveformOption, waveform_of(s->common));
             files.claim();
             const QuantizedNetwork base = load_integers(s->input);
             const QuantizedNetwork q =
@@ -525,6 +541,7 @@ Subcommand eval_command(CLI::App& app, const Backends& backends) {
         Files files;
         reads_task(files, s->run);
         files.reads("--input", s->input);
+        files.writes(kWaveformOption, waveform_of(s->common));
         files.claim();
         require_weights(s->input, "--input", s->run.network);
         use_stored(s->run.task, s->input, s->common.say());

@@ -100,6 +100,7 @@ Subcommand cosim_command(CLI::App& app, const Backends& backends) {
             const std::filesystem::path reports = s->o.report.parent_path();
             files.writes_into("--report", reports.empty() ? "." : reports,
                               {s->o.report.filename().string()});
+            files.writes(kWaveformOption, waveform_of(s->common));
             files.claim();
             s->o.backend = s->common.backend;
             s->o.backend_options = s->common.backend_options;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sw/cli/files.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -40,6 +41,15 @@ bool may_be_data(const fs::path& path) {
          extension == ".flac";
 }
 
+void require_file(const fs::path& path) {
+  const FileKind kind = kind_of(path);
+  if (kind == FileKind::stream || kind == FileKind::other || kind == FileKind::folder)
+    throw Error(ErrorKind::input,
+                fmt::format("{}: is a device, a pipe, a socket or a folder, expected a file: what "
+                            "is written there is read again",
+                            path.string()));
+}
+
 // Whether there is something to lose.
 bool has_content(const fs::path& path) {
   std::error_code none;
@@ -56,6 +66,7 @@ Existing existing_of(bool resume, bool overwrite) {
 
 Files::~Files() {
   locks_.clear();
+  for (const int fd : streams_) ::close(fd);
   for (auto folder = made_.rbegin(); folder != made_.rend(); ++folder) ::rmdir(folder->c_str());
 }
 
@@ -71,12 +82,7 @@ void Files::writes(const std::string& option, const fs::path& path) {
 
 void Files::keeps_journal(const std::string& option, const fs::path& path, Existing found) {
   if (path.empty()) return;
-  const FileKind kind = kind_of(path);
-  if (kind == FileKind::stream || kind == FileKind::other)
-    throw Error(ErrorKind::input,
-                fmt::format("{}: is a device, a pipe or a socket, expected a file: a journal is "
-                            "read again",
-                            path.string()));
+  require_file(path);
   if (found == Existing::refused) {
     journals_to_be_new_.push_back(path);
     refuse_existing();
@@ -104,7 +110,10 @@ void Files::keeps_state(const std::string& option, const fs::path& folder,
                         const std::vector<std::string>& names, Existing found, bool resumes) {
   folders_.push_back({option, folder});
   locked_folders_.push_back(folder);
-  for (const std::string& name : names) outputs_.push_back({option, folder / name});
+  for (const std::string& name : names) {
+    require_file(folder / name);
+    outputs_.push_back({option, folder / name});
+  }
   if (found != Existing::refused) return;
   states_to_be_new_.push_back({{option, folder}, names, resumes});
   refuse_existing();
@@ -150,19 +159,23 @@ void Files::compare() const {
                             b.option, b.path.string()));
   };
   std::vector<Named> written = outputs_;
-  for (const Named& j : journals_) {
-    written.push_back(j);
-    fs::path lock = link_target(j.path);
-    lock += ".lock";
-    written.push_back({"the lock of " + j.option, lock});
-  }
+  written.insert(written.end(), journals_.begin(), journals_.end());
+  const std::size_t named = written.size();
+  for (std::size_t i = 0; i < named; ++i)
+    if (kind_of(written[i].path) != FileKind::stream)
+      written.push_back({"the new content of " + written[i].option, part_of(written[i].path)});
+  for (const Named& j : journals_)
+    written.push_back({"the lock of " + j.option, lock_of_file(j.path)});
+  for (const fs::path& file : locked_files_) written.push_back({"the lock", lock_of_file(file)});
+  for (const fs::path& folder : locked_folders_)
+    written.push_back({"the lock", lock_of_folder(folder)});
   for (std::size_t i = 0; i < written.size(); ++i) {
     const Named& out = written[i];
     const auto id = identity(out.path);
     if (!id || kind_of(out.path) == FileKind::stream) continue;
     for (const Named& in : inputs_)
       if (identity(in.path) == id) refuse(out, in);
-    for (std::size_t k = 0; k < i; ++k)
+    for (std::size_t k = 0; k < i && i < named; ++k)
       if (identity(written[k].path) == id) refuse(out, written[k]);
     for (const auto& [fd, name] :
          {std::pair{result_descriptor(), "stdout"}, std::pair{STDERR_FILENO, "stderr"}}) {
@@ -179,6 +192,18 @@ void Files::compare() const {
                     fmt::format("{} {}: it is part of {} {}, expected another "
                                 "file",
                                 out.option, out.path.string(), in.option, in.path.string()));
+  }
+}
+
+void Files::open_streams() {
+  for (const Named& out : outputs_) {
+    struct stat st {};
+    if (::stat(out.path.c_str(), &st) != 0 || !S_ISFIFO(st.st_mode)) continue;
+    const int fd = ::open(out.path.c_str(), O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 && errno == ENXIO)
+      throw Error(ErrorKind::input,
+                  fmt::format("{}: is a FIFO that nobody reads", out.path.string()));
+    if (fd >= 0) streams_.push_back(fd);
   }
 }
 
@@ -209,10 +234,20 @@ void Files::claim() {
     }
   };
   lock(locked_folders_, StateLock::of_folder);
+  // A folder that a run works in is its own: nothing else is written there meanwhile.
+  for (const std::vector<Named>* files : {&outputs_, &journals_})
+    for (const Named& out : *files) {
+      const fs::path target = link_target(out.path);
+      const fs::path folder = target.has_parent_path() ? target.parent_path() : fs::path(".");
+      bool own = false;
+      for (const fs::path& mine : locked_folders_) own = own || identity(mine) == identity(folder);
+      if (!own) require_free(folder);
+    }
   lock(locked_files_, StateLock::of_file);
   // Once more: who held the lock until now may have written and ended since the first look.
   refuse_existing();
   for (const Named& out : outputs_) require_writable(out.path);
+  open_streams();
 }
 
 }  // namespace lastmile

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a command reads and writes, settled before its work: every output can be written, none is
-// an input (by device and inode, whatever its name), journals and folders belong to this process
-// alone for as long as this object lives.
+// What a command reads and writes, settled before its work: every output can be written, neither it
+// nor what is made beside it (the new content, locks) is an input (by device and inode, whatever
+// its name), journals and folders belong to this process alone for as long as this object lives.
 #pragma once
 
 #include <filesystem>
@@ -61,12 +61,15 @@ class Files {
   // Error(journal) for state that neither --resume nor --overwrite speaks of.
   void refuse_existing() const;
   void compare() const;
+  // A FIFO that nobody reads is known now; held open, so that its reader waits for the content.
+  void open_streams();
 
   std::vector<Named> inputs_, data_, outputs_, journals_, folders_;
   std::vector<std::filesystem::path> locked_files_, locked_folders_;
   std::vector<std::filesystem::path> made_, journals_to_be_new_;
   std::vector<NewState> states_to_be_new_;
   std::vector<StateLock> locks_;
+  std::vector<int> streams_;
 };
 
 }  // namespace lastmile

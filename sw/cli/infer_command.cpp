@@ -71,6 +71,7 @@ Subcommand infer_command(CLI::App& app, const Backends& backends) {
         files.reads("--network", s->network);
         files.reads("--input", s->input);
         files.writes("--output", s->output);
+        files.writes(kWaveformOption, waveform_of(s->common));
         files.claim();
         const QuantizedNetwork q = load_integers(s->network);
         const std::vector<std::int8_t> x = load_inputs(*s, q);

@@ -269,7 +269,9 @@ void add_salvage(CLI::App& app, bool& salvage) {
                "of a damaged journal take all steps before the damage, whatever follows");
 }
 
-void strict_numbers(CLI::App& app) {
+void strict_values(CLI::App& app) {
+  // Lists of settings, of which there may be none.
+  static const std::set<std::string> kMayBeEmpty = {"hardware", "backend-options"};
   for (CLI::Option* option : app.get_options()) {
     const std::string type = option->get_type_name();
     if (option->get_type_size() == 0) continue;  // a flag
@@ -293,6 +295,10 @@ void strict_numbers(CLI::App& app) {
       check = [](std::string& text) {
         return parse_real(text) ? std::string()
                                 : fmt::format("\"{}\" is not a finite decimal number", text);
+      };
+    } else if (is("TEXT") && kMayBeEmpty.count(option->get_single_name()) == 0) {
+      check = [](std::string& text) {
+        return text.empty() ? std::string("is empty, expected a value") : std::string();
       };
     } else {
       continue;

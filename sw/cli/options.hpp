@@ -44,7 +44,7 @@ void add_hold_out(CLI::App& app, RunOptions& o);
 void add_audit(CLI::App& app, RunOptions& o);
 void add_salvage(CLI::App& app, bool& salvage);
 // Every option of the command that is a number takes decimal digits alone (sw/base/number.hpp).
-void strict_numbers(CLI::App& app);
+void strict_values(CLI::App& app);
 // What was given on the command line and decides results: name of the option to its values.
 [[nodiscard]] nlohmann::json given_options(const CLI::App& app);
 // The files that a task and its network are read from.

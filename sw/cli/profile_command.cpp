@@ -83,11 +83,13 @@ Subcommand profile_command(CLI::App& app, const Backends& backends) {
             Files files;
             for (const std::string& network : o.networks)
               if (std::filesystem::exists(network)) files.reads("--networks", network);
+            if (std::filesystem::exists(o.table)) files.reads("--table", o.table);
             files.reads("--against", o.against);
             files.writes_into("--reports", o.reports,
                               {"profile.json", "profile-layers.csv", "profile-ops.csv",
                                "profile-memory.csv", "profile.html"});
             files.writes("--trace", o.trace);
+            files.writes(kWaveformOption, waveform_of(s->common));
             files.claim();
             const profile::ProfileOutcome outcome =
                 profile::profile_networks(o, open, s->common.say(), s->common.progress());

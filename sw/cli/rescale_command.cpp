@@ -44,6 +44,7 @@ Subcommand rescale_command(CLI::App& app, const Backends& backends) {
             reads_task(files, s->run);
             files.reads("--input", s->input);
             files.writes("--output", s->output);
+            files.writes(kWaveformOption, waveform_of(s->common));
             files.claim();
             use_stored(s->run.task, s->input, s->common.say());
             const QuantizedNetwork q = load_integers(s->input);

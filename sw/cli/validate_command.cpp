@@ -81,6 +81,7 @@ Subcommand validate_command(CLI::App& app, const Backends& backends) {
                                 {"validate.json", "validate-layers.csv", "validate.html"});
             else
               files.writes_into("--peer", s->peer, {"peer.json", "peer.bin"});
+            files.writes(kWaveformOption, waveform_of(s->common));
             files.claim();
             if (!s->peer.empty()) {
               write_peer_case(s->o.run.network, s->peer, s->common.seed, s->common.thread_count());

@@ -36,6 +36,7 @@ Subcommand vectors_command(CLI::App& app, const Backends& backends) {
         for (const auto& file : s->files) files.reads("file", file);
         if (!s->emit.empty()) {
           files.writes_into("--emit", s->emit);
+          files.writes(kWaveformOption, waveform_of(s->common));
           files.claim();
           for (const std::string& name : emit_vectors(s->emit))
             print_out("{}\n", (s->emit / name).string());

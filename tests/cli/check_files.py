@@ -1,0 +1,301 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What a command writes destroys nothing of anybody's: new content and locks beside files, bases of journals, runs in
+folders, names of stdout, empty names, FIFOs.
+
+usage: check_files.py PROGRAM      ends with `N passed, N failed`
+"""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from harness import (INPUT, JOURNAL, TIMEOUT, TINY, USAGE, Checks, Program, Workspace, error_line, matches, state,
+                     write_idx_folder)
+
+DATA = ["--network", "tiny.toml", "--data", "img", "--adapt-examples", 32, "--threads", 1]
+TRAIN = [*DATA, "--input", "q.lmq", "--batch", 8, "--evaluations", 0]
+ADAPT = ["adapt", *TRAIN, "--steps", 30]
+REPLAY = ["replay", "--base", "q.lmq", "--journal", "ref.lmj"]
+RUN = ["run", *DATA, "--epochs", 1, "--steps", 40, "--batch", 8, "--readout-steps", 48, "--evaluations", 2, "--no-float",
+       "--backprop-epochs", 1]
+NORMED = TINY.replace('padding = "same"', 'padding = "same"\nbatch_norm = true', 1).replace('"tiny"', '"normed"')
+
+
+class Suite:
+    def __init__(self, program, folder):
+        self.p, self.dir, self.checks = program, folder, Checks()
+
+    def case(self, name, body, *args):
+        kept = state(self.dir)
+        self.checks.case(name, body, *args)
+        for file in sorted(set(state(self.dir)) - set(kept), reverse=True):
+            path = self.dir / file
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    def ok(self, *args):
+        return self.p.ok(*args, "--quiet", cwd=self.dir)
+
+    def read(self, name):
+        return (self.dir / name).read_bytes()
+
+    def fails(self, code, patterns, *args):
+        """It ends with `code`, says so, and no file has changed."""
+        before = state(self.dir)
+        r = self.p.run(*args, cwd=self.dir)
+        assert r.returncode == code, f"exit code {r.returncode}, expected {code}: {error_line(r)!r}"
+        matches(error_line(r), patterns)
+        after = state(self.dir)
+        assert after == before, f"a failed command changed {sorted(set(after.items()) ^ set(before.items()))}"
+
+    def prepare(self):
+        (self.dir / "tiny.toml").write_text(TINY)
+        (self.dir / "normed.toml").write_text(NORMED)
+        write_idx_folder(self.dir / "img")
+        shutil.copytree(self.dir / "img", self.dir / "img2")
+        for part in ("train", "t10k"):
+            for file in (self.dir / "img2").glob(f"{part}-labels*"):
+                content = bytearray(file.read_bytes())
+                content[8:] = content[9:] + content[8:9]
+                file.write_bytes(content)
+        self.ok("pretrain", *DATA, "--epochs", 1, "--output", "tiny.lmc")
+        self.ok("pretrain", *DATA, "--epochs", 1, "--pretrain-seed", 5, "--output", "other.lmc")
+        self.ok("quantize", *DATA, "--checkpoint", "tiny.lmc", "--output", "q.lmq")
+        normed = ["normed.toml" if a == "tiny.toml" else a for a in DATA]
+        self.ok("pretrain", *normed, "--epochs", 1, "--output", "normed.lmc")
+        self.ok("quantize", *normed, "--checkpoint", "normed.lmc", "--output", "n.lmq")
+        self.ok(*ADAPT, "--journal", "ref.lmj")
+
+    # ---- new content and locks beside files
+
+    def beside(self):
+        def part():
+            shutil.copy(self.dir / "q.lmq", self.dir / "z.lmq.part")
+            self.fails(USAGE, ["are one file"], "replay", "--base", "z.lmq.part", "--journal", "ref.lmj", "--output",
+                       "z.lmq")
+            shutil.copy(self.dir / "ref.lmj", self.dir / "y.lmq.part")
+            self.fails(USAGE, ["are one file"], "replay", "--base", "q.lmq", "--journal", "y.lmq.part", "--output",
+                       "y.lmq")
+            shutil.copy(self.dir / "tiny.lmc", self.dir / "x.lmq.part")
+            self.fails(USAGE, ["are one file"], "quantize", *DATA, "--checkpoint", "x.lmq.part", "--output", "x.lmq")
+            shutil.copy(self.dir / "q.lmq", self.dir / "w.lmj.part")
+            self.fails(USAGE, ["are one file"], *[a if a != "q.lmq" else "w.lmj.part" for a in ADAPT], "--journal",
+                       "w.lmj")
+            (self.dir / "out").mkdir()
+            shutil.copy(self.dir / "tiny.lmc", self.dir / "out/quantized.lmq.part")
+            self.fails(USAGE, ["are one file"], *RUN, "--checkpoint", "out/quantized.lmq.part", "--out", "out",
+                       "--reports", "rep")
+        self.case("the new content of an output is no input", part)
+
+        def linked():
+            for name, command in (("z.lmq.part", [*REPLAY, "--output", "z.lmq"]),
+                                  ("w.lmj.part", [*ADAPT, "--journal", "w.lmj"])):
+                for mine in ("tiny.lmc", "other.lmc"):
+                    before = self.read(mine)
+                    os.link(self.dir / mine, self.dir / name)
+                    self.ok(*command, *(["--overwrite"] if command[0] == "adapt" else []))
+                    assert self.read(mine) == before, mine
+        self.case("another name of a file is not emptied", linked)
+
+        def locks():
+            (self.dir / "w.lmj.lock").write_text("my notes")
+            self.fails(INPUT, [r"w\.lmj\.lock: something else has this name"], *ADAPT, "--journal", "w.lmj")
+            (self.dir / "w.lmj.lock").unlink()
+            os.link(self.dir / "other.lmc", self.dir / "w.lmj.lock")
+            self.fails(INPUT, ["something else has this name"], *ADAPT, "--journal", "w.lmj")
+            (self.dir / "w.lmj.lock").unlink()
+            (self.dir / "w.lmj.lock").write_text("process 4711 on nowhere since 2001-01-01 00:00:00\n")
+            self.ok(*ADAPT, "--journal", "w.lmj")  # of a process that was killed
+            (self.dir / "rep").mkdir()
+            shutil.copy(self.dir / "tiny.lmc", self.dir / "rep/run.json.lock")
+            self.fails(USAGE, ["are one file"], *RUN, "--checkpoint", "rep/run.json.lock", "--out", "out", "--reports",
+                       "rep")
+            (self.dir / "out").mkdir()
+            shutil.copy(self.dir / "tiny.lmc", self.dir / "out/.lastmile.lock")
+            self.fails(USAGE, ["are one file"], *RUN, "--checkpoint", "out/.lastmile.lock", "--out", "out", "--reports",
+                       "rep")
+        self.case("a lock takes nobody's file", locks)
+
+        def tables():
+            shutil.copy(self.p.path.parent.parent.parent / "sw/share/energy/22nm.toml", self.dir / "et.toml")
+            self.fails(USAGE, ["are one file"], "profile", "--networks", "tiny.toml", "--table", "et.toml", "--trace",
+                       "et.toml", "--reports", "rep")
+        self.case("an energy table is an input", tables)
+
+        def traced():
+            small = ["--hardware", "rows=4,cols=4,bus_bytes=8,act_bytes=4096,acc_depth=64,rq_lanes=4"]
+            self.fails(USAGE, ["are one file"], *ADAPT, "--journal", "w.lmj", *small, "--backend", "rtl",
+                       "--backend-options", "trace=q.lmq")
+        self.case("a waveform is an output", traced)
+
+    # ---- bases of journals
+
+    def bases(self):
+        def adapt(*more):
+            swapped = {"tiny.toml": "normed.toml", "q.lmq": "n.lmq"}
+            return [*[swapped.get(a, a) for a in ADAPT], "--statistics", "on", *more]
+
+        def refused():
+            for method in (["--method", "readout", "--readout-steps", 48], []):
+                self.ok(*adapt(*method, "--journal", "r.lmj", "--overwrite"))
+                kept = self.p.json("replay", "--base", "r.base.lmq", "--journal", "r.lmj", cwd=self.dir)
+                other = [a if a != "img" else "img2" for a in adapt(*method, "--journal", "r.lmj")]
+                self.fails(JOURNAL, ["another run"], *other, "--resume")
+                if method:
+                    self.fails(USAGE, ["nobody"], *adapt(*method, "--journal", "r.lmj"), "--overwrite", "--taps",
+                               "nobody")
+                assert kept == self.p.json("replay", "--base", "r.base.lmq", "--journal", "r.lmj", cwd=self.dir)
+                (self.dir / "r.base.lmq").unlink()
+                self.ok(*adapt(*method, "--journal", "r.lmj", "--resume"))
+                assert kept == self.p.json("replay", "--base", "r.base.lmq", "--journal", "r.lmj", cwd=self.dir)
+        self.case("a refused command leaves the base of the journal that is there", refused)
+
+        def shared():
+            self.ok(*adapt("--journal", "v.1"))
+            kept = self.p.json("replay", "--base", "v.1.base.lmq", "--journal", "v.1", cwd=self.dir)
+            self.ok(*[a if a != "img" else "img2" for a in adapt("--journal", "v.2")])
+            assert kept == self.p.json("replay", "--base", "v.1.base.lmq", "--journal", "v.1", cwd=self.dir)
+        self.case("two journals do not share a base", shared)
+
+        def foreign():
+            shutil.copy(self.dir / "q.lmq", self.dir / "pp.base.lmq")
+            self.fails(JOURNAL, [r"pp\.base\.lmq: it is there and another network"], *adapt("--journal", "pp.lmj"))
+            self.ok(*adapt("--journal", "pp.lmj", "--overwrite"))
+        self.case("a base that is there is not replaced without being told to", foreign)
+
+    # ---- runs in folders
+
+    def runs(self):
+        out = ["--out", "out", "--reports", "rep"]
+
+        def overwritten():
+            self.ok(*RUN, *out)
+            (self.dir / "out/both-notes.lmq").write_text("mine")
+            (self.dir / "out/journal-2024.lmj").write_text("mine")
+            for wrong in (["--taps", "nobody"], ["--taps", "conv1:99"], ["--statistics", "on"], ["--eps", "1e308"],
+                          ["--layers", "nobody"], ["--batch", 0], ["--readout-steps", 0]):
+                before = state(self.dir / "out")
+                r = self.p.run(*RUN, *out, "--overwrite", *wrong, cwd=self.dir)
+                assert r.returncode in (USAGE, INPUT), f"{wrong}: {r.returncode}: {error_line(r)}"
+                assert state(self.dir / "out") == before, wrong
+            self.ok(*RUN, *out, "--overwrite")
+            assert self.read("out/both-notes.lmq") == self.read("out/journal-2024.lmj") == b"mine"
+        self.case("an earlier run is there until the new one can begin", overwritten)
+
+        def resumed():
+            first = [*RUN, *out, "--checkpoint", "c.lmc"]
+            shutil.copy(self.dir / "tiny.lmc", self.dir / "c.lmc")
+            shutil.copytree(self.dir / "img", self.dir / "img3")
+            first = [a if a != "img" else "img3" for a in first]
+            self.ok(*first)
+            whole = json.loads(self.read("rep/run.json"))
+            files = state(self.dir / "out")
+            self.ok(*first, "--resume")
+            assert state(self.dir / "out") == files
+            again = json.loads(self.read("rep/run.json"))
+            for key in ("accuracy", "forward_passes", "peak_bytes", "trained_weights", "classes"):
+                assert whole[key] == again[key], key
+            assert again["host_bytes_per_step"] is None and again["batch_bytes_per_step"] is None
+            for key in ("passes", "mmac", "host_bytes_per_step"):
+                assert again["methods"]["readout"][key] is None and whole["methods"]["readout"][key] > 0, key
+            shutil.copy(self.dir / "other.lmc", self.dir / "c.lmc")
+            self.fails(JOURNAL, ["another run: the checkpoint has another content"], *first, "--resume")
+            shutil.copy(self.dir / "tiny.lmc", self.dir / "c.lmc")
+            for part in ("t10k", "train"):
+                for file in (self.dir / "img2").glob(f"{part}-labels*"):
+                    shutil.copy(file, self.dir / "img3" / file.name)
+                self.fails(JOURNAL, ["another run|other data"], *first, "--resume")
+                for file in (self.dir / "img").glob(f"{part}-labels*"):
+                    shutil.copy(file, self.dir / "img3" / file.name)
+            shutil.copy(self.dir / "n.lmq", self.dir / "out/quantized.lmq")
+            self.fails(JOURNAL, [r"quantized\.lmq: it is not what this run wrote"], *first, "--resume")
+        self.case("a run goes on with what it began with, and says what it does not know", resumed)
+
+        def owned():
+            child = self.p.start(*[3000000 if a == 40 else a for a in RUN], *out, cwd=self.dir)
+            try:
+                deadline = time.monotonic() + TIMEOUT
+                while not (self.dir / "out/journal.lmj").exists() and time.monotonic() < deadline:
+                    assert child.poll() is None
+                    time.sleep(0.01)
+                for command in ([*ADAPT, "--journal", "out/mine.lmj"], [*REPLAY, "--output", "out/quantized.lmq"]):
+                    r = self.p.run(*command, cwd=self.dir)
+                    assert r.returncode == JOURNAL, f"{r.returncode}: {error_line(r)}"
+                    matches(error_line(r), [f"out: in use by process {child.pid} "])
+            finally:
+                child.send_signal(signal.SIGTERM)
+                child.wait(TIMEOUT)
+        self.case("nothing else is written where a run works", owned)
+
+    # ---- names
+
+    def names(self):
+        def stdout():
+            self.ok(*REPLAY, "--output", "out.lmq")
+            expected = self.read("out.lmq")
+            for name in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
+                r = subprocess.run(self.p.command([*REPLAY, "--output", name]), cwd=self.dir, capture_output=True)
+                assert r.returncode == 0 and r.stdout.startswith(expected), (name, r.returncode, len(r.stdout))
+                assert expected not in r.stderr, name
+                with open(self.dir / "piped", "wb") as to:
+                    subprocess.run(self.p.command([*REPLAY, "--output", name]), cwd=self.dir, stdout=to, check=True,
+                                   stderr=subprocess.DEVNULL)
+                assert self.read("piped").startswith(expected), name
+        self.case("names of stdout are stdout", stdout)
+
+        def empty():
+            for command, option in ((ADAPT, "--journal"), (REPLAY, "--output"),
+                                    (["pretrain", *DATA, "--epochs", 1], "--output"),
+                                    (["quantize", *DATA, "--checkpoint", "tiny.lmc"], "--output"),
+                                    (["audit", *DATA, "--base", "q.lmq", "ref.lmj"], "--digest"),
+                                    (["audit", *DATA, "--base", "q.lmq", "ref.lmj"], "--result"),
+                                    (["eval", *DATA], "--input")):
+                self.fails(USAGE, [option], *command, option, "")
+        self.case("an empty name is an error", empty)
+
+        def digests():
+            self.ok(*ADAPT, "--audit-every", 5, "--journal", "a.lmj")
+            audit = ["audit", *DATA, "--base", "q.lmq", "a.lmj"]
+            digest = self.p.json("info", "a.lmj", cwd=self.dir)["digest"]
+            self.ok(*audit, "--digest", digest.upper())
+            for wrong in (digest[:-1], digest + "0", "xyz", digest[:-1] + "g", digest + " "):
+                self.fails(USAGE, ["64 hexadecimal digits"], *audit, "--digest", wrong)
+        self.case("a digest is one", digests)
+
+        def fifos():
+            os.mkfifo(self.dir / "fifo")
+            self.fails(INPUT, ["is a FIFO that nobody reads"], "pretrain", *DATA, "--epochs", 100000, "--output", "fifo")
+            self.ok(*REPLAY, "--output", "out.lmq")
+            with subprocess.Popen(["cat", "fifo"], cwd=self.dir, stdout=subprocess.PIPE) as reader:
+                self.ok(*REPLAY, "--output", "fifo")
+                assert reader.communicate(timeout=TIMEOUT)[0] == self.read("out.lmq")
+            (self.dir / "out").mkdir()
+            os.mkfifo(self.dir / "out/journal.lmj")
+            for how in ([], ["--overwrite"], ["--resume"]):
+                r = self.p.run(*RUN, "--out", "out", "--reports", "rep", *how, cwd=self.dir)
+                assert r.returncode == INPUT, f"{how}: {r.returncode}: {error_line(r)}"
+                matches(error_line(r), [r"journal\.lmj: is a device, a pipe"])
+        self.case("a FIFO without a reader is known before the work", fifos)
+
+    def all(self):
+        self.prepare()
+        for group in (self.beside, self.bases, self.runs, self.names):
+            group()
+        self.checks.finish()
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    with Workspace() as folder:
+        Suite(Program(sys.argv[1]), folder).all()
+
+
+if __name__ == "__main__":
+    main()
