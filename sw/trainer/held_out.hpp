@@ -22,8 +22,8 @@ inline constexpr std::size_t kLeastToHoldOut = 20;  // of fewer examples none is
 inline constexpr std::uint32_t kHeldPoints = 10;    // beside the start
 inline constexpr int kDivergedPoints = 2;           // so many in a row end a run
 // Of a few examples some loss falls by chance: a point is better than the start only if all their
-// labels together have become 2^4 times as likely.
-inline constexpr int kEvidenceBits = 4;
+// labels together have become 2^3 times as likely.
+inline constexpr int kEvidenceBits = 3;
 
 // Examples in the order in which a run has them: those that it trains on, then those held out.
 class HeldOutData {

@@ -143,11 +143,11 @@ TEST_CASE("held out: a run diverged when two points in a row lose more than gues
   BestPoint p(100, 1, 10);
   CHECK(p.take(0, 9 * kBit));
   CHECK_FALSE(p.take(10, 9 * kBit));
-  CHECK_FALSE(p.take(20, 5 * kBit + 1));  // too little to be more than chance
+  CHECK_FALSE(p.take(20, 6 * kBit + 1));  // too little to be more than chance
   CHECK(p.best_step() == 0);
-  CHECK(p.take(30, 5 * kBit));
-  CHECK(p.take(40, 5 * kBit - 1));
-  CHECK_FALSE(p.take(50, 5 * kBit));
+  CHECK(p.take(30, 6 * kBit));
+  CHECK(p.take(40, 6 * kBit - 1));
+  CHECK_FALSE(p.take(50, 6 * kBit));
   CHECK(p.best_step() == 40);
 }
 
