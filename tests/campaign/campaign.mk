@@ -13,7 +13,7 @@ speakers: setup          ## DATA=speech-commands-12: adaptation to each held-out
 readouts: setup          ## DATA=fashion-mnist: readouts of inner layers against backpropagation (half an hour)
 	@$(MAKE) --no-print-directory build
 	python3 tests/campaign/campaign.py readouts $(DATA) $(if $(SEEDS),--seeds $(SEEDS))
-quantization-tables: setup  ## DATA=fashion-mnist: other domains than calibrated, channel scales, planted faults (half an hour)
+quantization-tables: setup  ## DATA=fashion-mnist: ranges, channel scales, planted faults (half an hour)
 	@$(MAKE) --no-print-directory build
 	python3 tests/campaign/quantization.py build/lastmile $(if $(DATA),--data $(DATA)) $(QUANTIZATION_ARGS)
 readme:                  ## put the tables of build/reports into the pages (README.md, tests/*/RESULTS.md)

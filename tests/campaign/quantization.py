@@ -353,7 +353,8 @@ class Campaign:
                  "| kind | what | exit status | first finding |", "| --- | --- | --- | --- |"]
         for r in rows:
             text = r["said"].replace("|", "/").replace(f"{self.work}/", "")
-            lines.append(f"| {r['kind']} | {r['what']} | {r['exit']} | {text[:110]}{'...' if len(text) > 110 else ''} |")
+            text = text[:110] + ("..." if len(text) > 110 else "")
+            lines.append(f"| {r['kind']} | {r['what']} | {r['exit']} | {text} |")
         self.write("faults", rows, lines)
 
     def write(self, name, rows, lines):

@@ -20,8 +20,8 @@ DATA = ["--network", "tiny.toml", "--data", "img", "--adapt-examples", 32, "--th
 TRAIN = [*DATA, "--input", "q.lmq", "--batch", 8, "--evaluations", 0]
 ADAPT = ["adapt", *TRAIN, "--steps", 30]
 REPLAY = ["replay", "--base", "q.lmq", "--journal", "ref.lmj"]
-RUN = ["run", *DATA, "--epochs", 1, "--steps", 40, "--batch", 8, "--readout-steps", 48, "--evaluations", 2, "--no-float",
-       "--backprop-epochs", 1]
+RUN = ["run", *DATA, "--epochs", 1, "--steps", 40, "--batch", 8, "--readout-steps", 48, "--evaluations", 2,
+       "--no-float", "--backprop-epochs", 1]
 NORMED = TINY.replace('padding = "same"', 'padding = "same"\nbatch_norm = true', 1).replace('"tiny"', '"normed"')
 
 
@@ -270,7 +270,8 @@ class Suite:
 
         def fifos():
             os.mkfifo(self.dir / "fifo")
-            self.fails(INPUT, ["is a FIFO that nobody reads"], "pretrain", *DATA, "--epochs", 100000, "--output", "fifo")
+            self.fails(INPUT, ["is a FIFO that nobody reads"], "pretrain", *DATA, "--epochs", 100000, "--output",
+                       "fifo")
             self.ok(*REPLAY, "--output", "out.lmq")
             with subprocess.Popen(["cat", "fifo"], cwd=self.dir, stdout=subprocess.PIPE) as reader:
                 self.ok(*REPLAY, "--output", "fifo")
