@@ -7,11 +7,11 @@
 #include <array>
 #include <set>
 #include <span>
-#include <sstream>
 #include <toml.hpp>
 
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
+#include "sw/base/toml_text.hpp"
 
 namespace lastmile {
 namespace {
@@ -160,8 +160,6 @@ class Table {
   std::set<std::string> known_;
 };
 
-constexpr std::size_t kMaxText = std::size_t{4} << 20;
-constexpr int kMaxNesting = 16;
 constexpr const char* kSizeText = "an integer of 1 to 65535";
 constexpr const char* kPairText = "an integer of 1 to 65535 or [height, width]";
 
@@ -408,61 +406,11 @@ void read_header(Table& table, const std::optional<TaskShape>& task, Network& ne
   }
 }
 
-// The parser recurses with the text's nesting, so what no network needs is refused before it can
-// exhaust the stack.
-void check_nesting(std::string_view text, const std::string& file) {
-  if (text.size() > kMaxText) {
-    throw Error(ErrorKind::input,
-                fmt::format("{}: {} bytes, expected at most {}", file, text.size(), kMaxText));
-  }
-  int line = 1, depth = 0, dots = 0;
-  const auto fail = [&](const std::string& what) {
-    throw Error(ErrorKind::input, fmt::format("{}:{}: {}", file, line, what));
-  };
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '\n') {
-      ++line;
-      dots = 0;
-    } else if (c == '#') {
-      while (i + 1 < text.size() && text[i + 1] != '\n') ++i;
-    } else if (c == '"' || c == '\'') {
-      if (text.substr(i, 3) == std::string(3, c))
-        fail("a multi-line string, expected none in a network");
-      while (++i < text.size() && text[i] != c && text[i] != '\n')
-        i += c == '"' && text[i] == '\\' ? 1 : 0;
-      if (i < text.size() && text[i] == '\n') ++line;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kMaxNesting)
-        fail(fmt::format("brackets {} deep, expected at most {}", depth, kMaxNesting));
-    } else if (c == ']' || c == '}') {
-      --depth;
-    } else if (c == '.' && ++dots > kMaxNesting) {
-      fail(fmt::format("{} dots in a line, expected at most {}", dots, kMaxNesting));
-    }
-  }
-}
-
-toml::value parse_text(std::string_view text, const std::string& file) {
-  check_nesting(text, file);
-  require_utf8(text, file);
-  // toml11 repeats the offending lines in its message, which a user wants to see, under a tag they
-  // do not need.
-  std::istringstream stream{std::string(text)};
-  try {
-    return toml::parse(stream, file);
-  } catch (const std::exception& e) {
-    std::string what = e.what();
-    if (what.rfind("[error] ", 0) == 0) what.erase(0, 8);
-    throw Error(ErrorKind::input, fmt::format("{}: not valid TOML: {}", file, what));
-  }
-}
-
 }  // namespace
 
 Network parse_network(std::string_view text, const std::string& file,
                       std::optional<TaskShape> task) {
-  const toml::value root = parse_text(text, file);
+  const toml::value root = parse_toml(text, file);
   Table table(root, file, "");
   Network network;
   read_header(table, task, network);

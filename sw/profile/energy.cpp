@@ -7,12 +7,12 @@
 #include <cctype>
 #include <cmath>
 #include <set>
-#include <sstream>
 #include <toml.hpp>
 
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/base/shipped.hpp"
+#include "sw/base/toml_text.hpp"
 
 namespace lastmile::profile {
 namespace {
@@ -154,14 +154,7 @@ std::size_t cell_index(std::string_view name) {
 }
 
 EnergyTable parse_energy_table(const std::string& text, const std::string& file) {
-  require_utf8(text, file);
-  toml::value root;
-  try {
-    std::istringstream in(text);
-    root = toml::parse(in, file);
-  } catch (const toml::exception& e) {
-    throw Error(ErrorKind::input, fmt::format("{}: {}", file, e.what()));
-  }
+  const toml::value root = parse_toml(text, file);
   only(root, {"schema", "technology", "voltage", "clock_mhz", "dram", "wire_mm", "cell"}, file, "");
   if (number(root, "schema", file, "") != 1) bad(file, root, "schema: expected 1");
   EnergyTable t;
