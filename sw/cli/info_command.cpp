@@ -100,8 +100,8 @@ json describe(const State& s) {
   }
   if (extension == ".npz") {
     json tensors = json::array();
-    for (const auto& [name, array] : parse_npz(read_file(s.file), s.file.string()))
-      tensors.push_back({{"name", name}, {"shape", array.shape}});
+    for (const NpzShape& t : npz_shapes(read_file(s.file), s.file.string()))
+      tensors.push_back({{"name", t.name}, {"shape", t.shape}});
     return {{"tensors", tensors}};
   }
   if (is_model_file(s.file)) {

@@ -124,39 +124,81 @@ void reorder(NpyArray& a) {
   a.values = std::move(out);
 }
 
-std::vector<std::uint8_t> inflate_raw(Bytes from, std::size_t size, const std::string& name) {
-  // Deflate never does better than 1032 to 1: a larger size is a lie.
-  if (size / 1032 > from.size()) fail(name, "its compressed data are shorter than its size allows");
-  std::vector<std::uint8_t> out(size);
-  z_stream z{};
-  if (inflateInit2(&z, -MAX_WBITS) != Z_OK) fail(name, "zlib cannot be started");
-  z.next_in = const_cast<Bytef*>(from.data());
-  z.avail_in = static_cast<uInt>(from.size());
-  z.next_out = out.data();
-  z.avail_out = static_cast<uInt>(size);
-  const int code = inflate(&z, Z_FINISH);
-  const bool whole = code == Z_STREAM_END && z.total_out == size;
-  inflateEnd(&z);
-  if (!whole) fail(name, "its compressed data are damaged");
-  return out;
-}
+// Deflated data, a part at a time.
+class Inflater {
+ public:
+  Inflater(Bytes from, std::string name) : name_(std::move(name)) {
+    if (inflateInit2(&z_, -MAX_WBITS) != Z_OK) fail(name_, "zlib cannot be started");
+    z_.next_in = const_cast<Bytef*>(from.data());
+    z_.avail_in = static_cast<uInt>(from.size());
+  }
+  Inflater(const Inflater&) = delete;
+  Inflater& operator=(const Inflater&) = delete;
+  ~Inflater() { inflateEnd(&z_); }
+
+  // Fills `to`.
+  void next(std::span<std::uint8_t> to) {
+    z_.next_out = to.data();
+    z_.avail_out = static_cast<uInt>(to.size());
+    while (z_.avail_out != 0) {
+      const int code = ended_ ? Z_DATA_ERROR : inflate(&z_, Z_SYNC_FLUSH);
+      ended_ = code == Z_STREAM_END;
+      if (code != Z_OK && !ended_) fail(name_, "its compressed data are damaged");
+    }
+  }
+  // Nothing may follow what was taken.
+  void end() {
+    std::uint8_t more = 0;
+    z_.next_out = &more;
+    z_.avail_out = 1;
+    if (!ended_ && (inflate(&z_, Z_SYNC_FLUSH) != Z_STREAM_END || z_.avail_out == 0))
+      fail(name_, "its compressed data are damaged");
+  }
+
+ private:
+  std::string name_;
+  z_stream z_{};
+  bool ended_ = false;
+};
 
 constexpr std::uint32_t kLocal = 0x04034b50, kCentral = 0x02014b50, kEnd = 0x06054b50;
 constexpr std::size_t kLocalBytes = 30, kCentralBytes = 46, kEndBytes = 22;
 
-}  // namespace
+// What stands in front of an array's elements.
+struct NpyHeader {
+  std::vector<std::int64_t> shape;
+  ElementType type{};
+  bool fortran = false;
+  std::size_t bytes = 0;  // of the header
+  [[nodiscard]] std::size_t elements() const {
+    std::int64_t n = 1;
+    for (const std::int64_t d : shape) n *= d;
+    return static_cast<std::size_t>(n);
+  }
+};
+constexpr std::size_t kPrefixBytes = 12, kMostHeaderBytes = std::size_t{1} << 20;
 
-NpyArray parse_npy(Bytes bytes, const std::string& name) {
-  if (bytes.size() < 10 || std::memcmp(bytes.data(), "\x93NUMPY", 6) != 0)
+// Bytes of the header of an array of `size` bytes in all, from its first kPrefixBytes.
+std::size_t header_bytes(Bytes beginning, std::size_t size, const std::string& name) {
+  if (beginning.size() < 10 || std::memcmp(beginning.data(), "\x93NUMPY", 6) != 0)
     fail(name, "it does not begin with \\x93NUMPY");
-  const int major = bytes[6];
+  const int major = beginning[6];
   if (major < 1 || major > 3) fail(name, fmt::format("format {} of .npy, expected 1 to 3", major));
-  const std::size_t prefix = major == 1 ? 10 : 12;
-  if (bytes.size() < prefix) fail(name, "it ends in its header");
+  const std::size_t prefix = major == 1 ? 10 : kPrefixBytes;
+  if (beginning.size() < prefix) fail(name, "it ends in its header");
   const std::size_t length =
-      major == 1 ? load<std::uint16_t>(bytes, 8) : load<std::uint32_t>(bytes, 8);
-  if (length > bytes.size() - prefix) fail(name, "it ends in its header");
-  const std::string header(reinterpret_cast<const char*>(bytes.data()) + prefix, length);
+      major == 1 ? load<std::uint16_t>(beginning, 8) : load<std::uint32_t>(beginning, 8);
+  if (length > size - prefix) fail(name, "it ends in its header");
+  if (length > kMostHeaderBytes)
+    fail(name, fmt::format("a header of {} bytes, expected at most {}", length, kMostHeaderBytes));
+  return prefix + length;
+}
+
+// `bytes`: the header alone, of an array of `size` bytes in all. The size is that of its shape.
+NpyHeader parse_npy_header(Bytes bytes, std::size_t size, const std::string& name) {
+  const std::size_t prefix = bytes[6] == 1 ? 10 : kPrefixBytes;
+  const std::string header(reinterpret_cast<const char*>(bytes.data()) + prefix,
+                           bytes.size() - prefix);
   std::string type = entry(header, "descr", name);
   std::erase_if(type, [](char c) { return c == '\'' || c == '"' || c == ' '; });
   const auto known = element_types().find(type);
@@ -164,21 +206,83 @@ NpyArray parse_npy(Bytes bytes, const std::string& name) {
     fail(name, fmt::format("element type is {}, expected little-endian f2, f4, f8, i1, u1, i2, u2, "
                            "i4, u4 or i8",
                            type.substr(0, 16)));
+  NpyHeader h;
+  h.shape = shape_of(entry(header, "shape", name), name);
+  h.type = known->second;
+  h.bytes = bytes.size();
+  const std::size_t data = size - bytes.size();
+  if (data != h.elements() * h.type.bytes)
+    fail(name, fmt::format("{} bytes of data, expected {} for its shape and type", data,
+                           h.elements() * h.type.bytes));
+  h.fortran = entry(header, "fortran_order", name).find("True") != std::string::npos;
+  return h;
+}
+
+NpyArray array_of(const NpyHeader& header, Bytes data) {
   NpyArray a;
-  a.shape = shape_of(entry(header, "shape", name), name);
-  std::int64_t elements = 1;
-  for (const std::int64_t d : a.shape) elements *= d;
-  const Bytes data = bytes.subspan(prefix + length);
-  if (data.size() != static_cast<std::size_t>(elements) * known->second.bytes)
-    fail(name, fmt::format("{} bytes of data, expected {} for its shape and type", data.size(),
-                           static_cast<std::size_t>(elements) * known->second.bytes));
-  a.values.resize(static_cast<std::size_t>(elements));
-  known->second.convert(data, a.values);
-  if (entry(header, "fortran_order", name).find("True") != std::string::npos) reorder(a);
+  a.shape = header.shape;
+  a.values.resize(header.elements());
+  header.type.convert(data, a.values);
+  if (header.fortran) reorder(a);
   return a;
 }
 
-std::vector<std::pair<std::string, NpyArray>> parse_npz(Bytes bytes, const std::string& name) {
+// An array of an archive, of which only the header was inflated.
+struct NpzEntry {
+  std::string name, where;
+  NpyHeader header;
+  Bytes packed;
+  bool deflated = false;
+  std::size_t size = 0;  // of header and data
+  std::uint32_t checksum = 0;
+};
+
+void read_header(NpzEntry& e) {
+  std::vector<std::uint8_t> beginning(std::min(e.size, kPrefixBytes));
+  if (!e.deflated) {
+    const std::size_t bytes = header_bytes(e.packed.first(beginning.size()), e.size, e.where);
+    e.header = parse_npy_header(e.packed.first(bytes), e.size, e.where);
+    return;
+  }
+  Inflater in(e.packed, e.where);
+  in.next(beginning);
+  const std::size_t bytes = header_bytes(beginning, e.size, e.where);
+  const std::size_t known = std::min(bytes, beginning.size());
+  beginning.resize(bytes);
+  in.next(std::span(beginning).subspan(known));
+  e.header = parse_npy_header(beginning, e.size, e.where);
+}
+
+NpyArray read_array(const NpzEntry& e) {
+  std::vector<std::uint8_t> inflated;
+  if (e.deflated) {
+    inflated.resize(e.size);
+    Inflater in(e.packed, e.where);
+    in.next(inflated);
+    in.end();
+  }
+  const Bytes content = e.deflated ? Bytes(inflated) : e.packed;
+  if (crc32(content) != e.checksum) fail(e.where, "its checksum is wrong");
+  return array_of(e.header, content.subspan(e.header.bytes));
+}
+
+// The same without keeping anything.
+void check_array(const NpzEntry& e) {
+  std::uint32_t checksum = e.deflated ? 0 : crc32(e.packed);
+  if (e.deflated) {
+    Inflater in(e.packed, e.where);
+    std::vector<std::uint8_t> part(std::size_t{1} << 16);
+    for (std::size_t left = e.size; left != 0; left -= part.size()) {
+      part.resize(std::min(left, part.size()));
+      in.next(part);
+      checksum = crc32(part, checksum);
+    }
+    in.end();
+  }
+  if (checksum != e.checksum) fail(e.where, "its checksum is wrong");
+}
+
+std::vector<NpzEntry> entries_of(Bytes bytes, const std::string& name) {
   if (bytes.size() < kEndBytes) fail(name, "it is too short for a ZIP archive");
   std::size_t end = bytes.size() - kEndBytes;
   const std::size_t least = end > 65535 ? end - 65535 : 0;  // a comment may follow
@@ -189,41 +293,65 @@ std::vector<std::pair<std::string, NpyArray>> parse_npz(Bytes bytes, const std::
   const std::size_t count = load<std::uint16_t>(bytes, end + 10);
   std::size_t at = load<std::uint32_t>(bytes, end + 16);
   std::size_t left = kDefaultReadLimit;
-  std::vector<std::pair<std::string, NpyArray>> out;
+  std::vector<NpzEntry> out;
   for (std::size_t i = 0; i < count; ++i) {
     if (at > end || end - at < kCentralBytes || load<std::uint32_t>(bytes, at) != kCentral)
       fail(name, fmt::format("entry {} of its directory is damaged", i));
+    NpzEntry e;
     const auto method = load<std::uint16_t>(bytes, at + 10);
-    const auto checksum = load<std::uint32_t>(bytes, at + 16);
+    e.checksum = load<std::uint32_t>(bytes, at + 16);
     const std::size_t packed = load<std::uint32_t>(bytes, at + 20);
-    const std::size_t size = load<std::uint32_t>(bytes, at + 24);
+    e.size = load<std::uint32_t>(bytes, at + 24);
     const std::size_t name_bytes = load<std::uint16_t>(bytes, at + 28);
     const std::size_t behind =
         std::size_t{load<std::uint16_t>(bytes, at + 30)} + load<std::uint16_t>(bytes, at + 32);
     const std::size_t local = load<std::uint32_t>(bytes, at + 42);
     if (end - at - kCentralBytes < name_bytes + behind)
       fail(name, fmt::format("entry {} of its directory is damaged", i));
-    std::string inner(reinterpret_cast<const char*>(bytes.data()) + at + kCentralBytes, name_bytes);
+    e.name.assign(reinterpret_cast<const char*>(bytes.data()) + at + kCentralBytes, name_bytes);
     at += kCentralBytes + name_bytes + behind;
-    const std::string where = fmt::format("{}: entry \"{}\"", name, inner.substr(0, 80));
+    e.where = fmt::format("{}: entry \"{}\"", name, e.name.substr(0, 80));
     if (local > bytes.size() || bytes.size() - local < kLocalBytes ||
         load<std::uint32_t>(bytes, local) != kLocal)
-      fail(where, "its place in the archive is damaged");
+      fail(e.where, "its place in the archive is damaged");
     const std::size_t from = local + kLocalBytes + load<std::uint16_t>(bytes, local + 26) +
                              load<std::uint16_t>(bytes, local + 28);
-    if (from > bytes.size() || packed > bytes.size() - from) fail(where, "its data are cut off");
-    if (size > left) fail(where, "the arrays are larger than 2 GiB in all");
-    left -= size;
-    const Bytes data = bytes.subspan(from, packed);
-    std::vector<std::uint8_t> inflated;
-    if (method == 8)
-      inflated = inflate_raw(data, size, where);
-    else if (method != 0 || packed != size)
-      fail(where, "expected an entry that is stored or deflated");
-    const Bytes content = method == 8 ? Bytes(inflated) : data;
-    if (crc32(content) != checksum) fail(where, "its checksum is wrong");
-    if (inner.ends_with(".npy")) inner.resize(inner.size() - 4);
-    out.emplace_back(inner, parse_npy(content, where));
+    if (from > bytes.size() || packed > bytes.size() - from) fail(e.where, "its data are cut off");
+    if (e.size > left) fail(e.where, "the arrays are larger than 2 GiB in all");
+    left -= e.size;
+    e.packed = bytes.subspan(from, packed);
+    e.deflated = method == 8;
+    if (!e.deflated && (method != 0 || packed != e.size))
+      fail(e.where, "expected an entry that is stored or deflated");
+    // Deflate never does better than 1032 to 1: a larger size is a lie.
+    if (e.deflated && e.size / 1032 > packed)
+      fail(e.where, "its compressed data are shorter than its size allows");
+    if (e.name.ends_with(".npy")) e.name.resize(e.name.size() - 4);
+    read_header(e);
+    out.push_back(std::move(e));
+  }
+  return out;
+}
+
+}  // namespace
+
+NpyArray parse_npy(Bytes bytes, const std::string& name) {
+  const std::size_t header =
+      header_bytes(bytes.first(std::min(bytes.size(), kPrefixBytes)), bytes.size(), name);
+  return array_of(parse_npy_header(bytes.first(header), bytes.size(), name), bytes.subspan(header));
+}
+
+std::vector<std::pair<std::string, NpyArray>> parse_npz(Bytes bytes, const std::string& name) {
+  std::vector<std::pair<std::string, NpyArray>> out;
+  for (const NpzEntry& e : entries_of(bytes, name)) out.emplace_back(e.name, read_array(e));
+  return out;
+}
+
+std::vector<NpzShape> npz_shapes(Bytes bytes, const std::string& name) {
+  std::vector<NpzShape> out;
+  for (NpzEntry& e : entries_of(bytes, name)) {
+    check_array(e);
+    out.push_back({std::move(e.name), std::move(e.header.shape)});
   }
   return out;
 }
@@ -297,26 +425,32 @@ std::vector<std::uint8_t> encode_weights(const Network& network, const FloatPara
 }
 
 FloatParams<float> decode_weights(Bytes bytes, const std::string& name, const Network& network) {
-  std::map<std::string, NpyArray> found;
-  for (auto& [key, array] : parse_npz(bytes, name))
-    if (!found.emplace(key, std::move(array)).second)
-      fail(name, fmt::format("two arrays are called \"{}\"", key));
+  const std::vector<NpzEntry> entries = entries_of(bytes, name);
+  std::map<std::string, const NpzEntry*> found;
+  for (const NpzEntry& e : entries)
+    if (!found.emplace(e.name, &e).second)
+      fail(name, fmt::format("two arrays are called \"{}\"", e.name));
   FloatParams<float> params = zero_params<float>(network);
-  for (const NamedTensor& t : named_tensors(network, params)) {
+  const std::vector<NamedTensor> tensors = named_tensors(network, params);
+  // Names and shapes first: only what the network has room for is inflated.
+  std::vector<const NpzEntry*> wanted;
+  for (const NamedTensor& t : tensors) {
     const auto it = found.find(t.name);
     const std::vector<std::int64_t> shape(t.shape.begin(), t.shape.end());
     if (it == found.end())
       fail(name, fmt::format("it has no array \"{}\" of {}, which network {} needs", t.name,
                              fmt::join(shape, " x "), network.name));
-    if (it->second.shape != shape)
+    if (it->second->header.shape != shape)
       fail(name, fmt::format("array \"{}\" is {}, expected {}", t.name,
-                             fmt::join(it->second.shape, " x "), fmt::join(shape, " x ")));
-    *t.values = std::move(it->second.values);
+                             fmt::join(it->second->header.shape, " x "), fmt::join(shape, " x ")));
+    wanted.push_back(it->second);
     found.erase(it);
   }
   if (!found.empty())
     fail(name, fmt::format("array \"{}\" is none of network {}", found.begin()->first.substr(0, 80),
                            network.name));
+  for (std::size_t i = 0; i < tensors.size(); ++i)
+    *tensors[i].values = read_array(*wanted[i]).values;
   check_params(network, params, name);
   return params;
 }

@@ -25,6 +25,13 @@ struct NpyArray {
 [[nodiscard]] NpyArray parse_npy(std::span<const std::uint8_t> bytes, const std::string& name);
 [[nodiscard]] std::vector<std::pair<std::string, NpyArray>> parse_npz(
     std::span<const std::uint8_t> bytes, const std::string& name);
+// Names and shapes of an archive's arrays, whose data are checked but not kept.
+struct NpzShape {
+  std::string name;
+  std::vector<std::int64_t> shape;
+};
+[[nodiscard]] std::vector<NpzShape> npz_shapes(std::span<const std::uint8_t> bytes,
+                                               const std::string& name);
 [[nodiscard]] std::vector<std::uint8_t> encode_npy(const NpyArray& array);
 // At most 4 GiB in all.
 [[nodiscard]] std::vector<std::uint8_t> encode_npz(
