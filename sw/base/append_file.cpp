@@ -18,8 +18,13 @@
 namespace lastmile {
 namespace {
 
+// What the disk refuses is a bad output, as of every other file; the journal is no worse for it.
+bool of_disk(int err) {
+  return err == ENOSPC || err == EDQUOT || err == EFBIG || err == EIO || err == EROFS;
+}
+
 [[noreturn]] void fail(const std::string& name, const std::string& what, int err) {
-  throw Error(ErrorKind::journal,
+  throw Error(of_disk(err) ? ErrorKind::input : ErrorKind::journal,
               fmt::format("{}: {}: {}", name, what, std::generic_category().message(err)));
 }
 

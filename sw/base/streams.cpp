@@ -40,6 +40,8 @@ void secure_standard_streams() {
   struct sigaction action = {};
   action.sa_handler = SIG_IGN;
   ::sigaction(SIGPIPE, &action, nullptr);
+  // A file beyond the limit of its size is EFBIG, which is told and leaves nothing half done.
+  ::sigaction(SIGXFSZ, &action, nullptr);
 }
 
 void keep_stdout_for_results() {

@@ -49,11 +49,13 @@ Subcommand vectors_command(CLI::App& app, const Backends& backends) {
         options.hardware = parse_hardware(s->common.hardware);
         options.threads = s->common.thread_count();
         int passed = 0, failed = 0, skipped = 0;
+        ErrorKind worst = ErrorKind::mismatch;
         nlohmann::json results = nlohmann::json::array();
         for (const auto& file : s->files) {
           const std::unique_ptr<Device> device = open(options);
           VectorResult r;
           bool unsupported = false;
+          ErrorKind kind = ErrorKind::mismatch;
           try {
             r = run_vector_file(*device, file);
           } catch (const Unsupported& e) {
@@ -65,7 +67,11 @@ Subcommand vectors_command(CLI::App& app, const Backends& backends) {
             // A file that cannot be run is a failure of that file, not of those after it.
             r.name = file.stem().string();
             r.difference = e.what();
+            kind = e.kind();
           }
+          // A difference counts more than what could not be compared; of that, the first.
+          if (!r.passed && !unsupported && (failed == 0 || kind == ErrorKind::mismatch))
+            worst = kind;
           ++(r.passed ? passed : unsupported ? skipped : failed);
           if (!s->common.json)
             print_out("{} {}{}\n",
@@ -88,7 +94,7 @@ Subcommand vectors_command(CLI::App& app, const Backends& backends) {
           print_out("{} passed, {} failed{}\n", passed, failed,
                     skipped == 0 ? "" : fmt::format(", {} skipped", skipped));
         }
-        if (failed != 0) return static_cast<int>(ErrorKind::mismatch);
+        if (failed != 0) return static_cast<int>(worst);
         return static_cast<int>(skipped == 0 ? ErrorKind{} : ErrorKind::unsupported);
       }};
 }

@@ -2,11 +2,14 @@
 #include "sw/data/task.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <map>
 #include <set>
+#include <system_error>
 
 #include "sw/base/error.hpp"
 #include "sw/base/parallel.hpp"
@@ -212,6 +215,10 @@ Task load_task(const TaskOptions& options) {
     throw Error(
         ErrorKind::input,
         fmt::format("{}: not a folder, expected one with IDX files or an index.csv", folder));
+  // Without this right nothing in it is found, whatever is there.
+  if (::access(folder.c_str(), R_OK | X_OK) != 0)
+    throw Error(ErrorKind::input, fmt::format("{}: cannot be read: {}", folder,
+                                              std::generic_category().message(errno)));
   const auto idx = find_idx_folder(options.data);
   const fs::path index = options.data / "index.csv";
   const bool audio = fs::exists(index, ec);

@@ -470,7 +470,7 @@ class Suite:
         def journal_full():
             good = self.read("j.lmj")
             part = len(good) - 100
-            self.fails(JOURNAL, [r"full\.lmj", "record 8"], "adapt", *ADAPT, "--journal", "full.lmj",
+            self.fails(INPUT, [r"full\.lmj", "record 8"], "adapt", *ADAPT, "--journal", "full.lmj",
                        creates=["full.lmj"], **limited(part))
             assert self.read("full.lmj") == good[:part]
             r = self.p.json("adapt", *ADAPT, "--journal", "full.lmj", "--resume", cwd=self.dir)
@@ -522,16 +522,16 @@ class Suite:
             assert (found["passed"], found["failed"]) == (passed, failed) and len(found["results"]) == passed + failed
             assert state(self.dir) == before
 
-        def one(name, value, *says):
+        def one(name, value, *says, code=INPUT):
             write("bad.json", value)
-            self.checks.case(f"vectors: {name}", run, "bad.json", code=MISMATCH, passed=0, failed=1,
+            self.checks.case(f"vectors: {name}", run, "bad.json", code=code, passed=0, failed=1,
                              says=[r"bad\.json", *says])
 
         write("good.json", case())
         self.checks.case("vectors: a case of our own", run, "good.json", code=0, passed=1, failed=0)
         wrong = case()
         wrong["tensors"]["expected"]["data"][3] ^= 1
-        one("wrong expected value", wrong, "3|1, 1")
+        one("wrong expected value", wrong, "3|1, 1", code=MISMATCH)
         self.checks.case("vectors: one of each", run, "bad.json", "good.json", code=MISMATCH, passed=1, failed=1,
                          says=["FAIL bad", "ok +good"])
         for name, change, says in (
@@ -557,7 +557,7 @@ class Suite:
         one("an empty file", "")
         one("a list", "[]")
         (self.dir / "bad.json").unlink()
-        self.checks.case("vectors: absent file", run, "nowhere.json", code=MISMATCH, passed=0, failed=1,
+        self.checks.case("vectors: absent file", run, "nowhere.json", code=INPUT, passed=0, failed=1,
                          says=["nowhere.json"])
 
     def output(self):
