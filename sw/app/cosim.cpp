@@ -18,14 +18,18 @@ namespace {
 
 using nlohmann::json;
 
-QuantizedNetwork base_network(CosimOptions& o, const Task& task, const Say& say,
-                              const ProgressOptions& progress) {
+// `examples`: to adapt on.
+QuantizedNetwork base_network(CosimOptions& o, const Task& task, std::size_t examples,
+                              const Say& say, const ProgressOptions& progress) {
   if (!o.input.empty()) return load_integers(o.input);
   if (!o.journal.empty())
     throw Error(ErrorKind::usage, "--journal without --input: expected the network it starts from");
   if (o.run.pretrain.epochs == 0) o.run.pretrain.epochs = 1;  // any weights serve to compare bits
-  const Pretrained p = prepared(starting_point(task, load_source(o.run.network, shape_of(task)), {},
-                                               o.run.pretrain, o.run.task.threads, say, progress),
+  NetworkSource source = load_source(o.run.network, shape_of(task));
+  check_adapt_options(source.network, o.run.adapt);
+  check_options(o.run.adapt.forward, examples);
+  const Pretrained p = prepared(starting_point(task, std::move(source), {}, o.run.pretrain,
+                                               o.run.task.threads, say, progress),
                                 task, o.run.quantize, o.run.task.threads, say);
   QuantizedNetwork q = integers_of(p, task, o.run.quantize, o.run.task.threads);
   o.input = o.out / "base.lmq";
@@ -127,7 +131,7 @@ CosimOutcome cosimulate(CosimOptions& o, const DeviceOpener& model, const OpenBa
   const Dataset train = task.kind == TaskKind::audio
                             ? speaker_data(task, o.run.speaker.value_or(0)).adapt
                             : task.adapt;
-  const QuantizedNetwork base = base_network(o, task, say, progress);
+  const QuantizedNetwork base = base_network(o, task, train.size(), say, progress);
   const Journal journal = o.journal.empty()
                               ? model_journal(o, base, train, model)
                               : read_journal(o.journal, {.records = o.from + o.steps});

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "sw/base/error.hpp"
+#include "sw/base/stop.hpp"
 #include "sw/compiler/compile.hpp"
 
 namespace lastmile {
@@ -65,6 +66,7 @@ class Measurement {
     const Session s = open_session(compile(q_, options_.hardware, o), open_, options_.threads);
     const auto batch = static_cast<std::size_t>(o.batch);
     for (std::size_t at = 0; at < examples_; at += batch) {
+      stop_if_asked();
       const std::size_t n = std::min(batch, examples_ - at);
       // Nobody knows the labels, and nobody needs them.
       const std::vector<int> labels(layer ? 0 : n, -1);

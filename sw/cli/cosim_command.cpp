@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "sw/base/error.hpp"
+#include "sw/base/stop.hpp"
 #include "sw/base/text.hpp"
 #include "sw/cli/commands.hpp"
 #include "sw/cli/print.hpp"
@@ -26,11 +27,14 @@ std::string replay_line(const CommonOptions& common, const CosimOptions& o, std:
           option("--journal", o.journal.string()) + option("--from", std::to_string(step)) +
           " --steps 1" + option("--shift", task.shift);
   if (!task.data.empty()) line += option("--data", task.data.string());
-  if (task.features.kind == FeatureKind::mfcc) line += " --features mfcc";
+  if (task.features_given || task.features.kind == FeatureKind::mfcc)
+    line += task.features.kind == FeatureKind::mfcc ? " --features mfcc" : " --features logmel";
+  if (task.balance) line += " --balance";
   line += fmt::format(" --seed {} --adapt-examples {}", common.seed, task.adapt);
   if (!common.hardware.empty()) line += option("--hardware", common.hardware);
   if (o.run.speaker) line += option("--speaker", std::to_string(*o.run.speaker));
   line += option("--out", o.out.string()) + option("--report", o.report.string());
+  if (o.backend == "cmodel") return line;  // has no waveform
   const std::string& extra = o.backend_options;
   return line +
          option("--backend-options", fmt::format("{}{}trace={}", extra, extra.empty() ? "" : ",",
@@ -110,12 +114,22 @@ Subcommand cosim_command(CLI::App& app, const Backends& backends) {
               return find_backend(with, backends);
             };
             static_cast<void>(find_backend(s->common, backends));
-            const CosimOutcome outcome = cosimulate(
-                s->o, backends.model, open,
-                [&](const CosimOptions& o, std::uint32_t step) {
-                  return replay_line(s->common, o, step);
-                },
-                s->common.say(), s->common.progress());
+            CosimOutcome outcome;
+            try {
+              outcome = cosimulate(
+                  s->o, backends.model, open,
+                  [&](const CosimOptions& o, std::uint32_t step) {
+                    return replay_line(s->common, o, step);
+                  },
+                  s->common.say(), s->common.progress());
+            } catch (const Stopped&) {
+              // The same command starts again: what it made here would be in its way.
+              std::error_code none;
+              if (!s->overwrite)
+                for (const std::string& file : state)
+                  std::filesystem::remove(s->o.out / file, none);
+              throw;
+            }
             const bool good = outcome.failure.empty();
             if (s->common.json) {
               print_json(outcome.report);
@@ -123,9 +137,10 @@ Subcommand cosim_command(CLI::App& app, const Backends& backends) {
               print_summary(outcome.report, s->o.report);
             }
             if (good) return 0;
-            print_error(fmt::format("lastmile: {}\n{}{}replay with a waveform: {}\n",
-                                    outcome.failure, outcome.waveform,
-                                    outcome.waveform.empty() ? "" : "\n", outcome.replay));
+            print_error(fmt::format("lastmile: {}\n{}{}replay{}: {}\n", outcome.failure,
+                                    outcome.waveform, outcome.waveform.empty() ? "" : "\n",
+                                    s->o.backend == "cmodel" ? "" : " with a waveform",
+                                    outcome.replay));
             return static_cast<int>(outcome.kind);
           }};
 }

@@ -10,6 +10,7 @@
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/base/rng.hpp"
+#include "sw/base/stop.hpp"
 #include "sw/cli/commands.hpp"
 #include "sw/cli/print.hpp"
 #include "sw/compiler/compile.hpp"
@@ -88,6 +89,7 @@ Subcommand infer_command(CLI::App& app, const Backends& backends) {
         std::vector<std::int8_t> y;
         const auto batch = static_cast<std::size_t>(o.batch);
         for (std::size_t at = 0; at < examples; at += batch) {
+          stop_if_asked();
           const std::size_t n = std::min(batch, examples - at);
           session->load_batch(std::span(x).subspan(at * each, n * each), {});
           session->forward();

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "sw/base/error.hpp"
+#include "sw/base/stop.hpp"
 #include "sw/golden/kernels.hpp"
 
 namespace lastmile {
@@ -168,6 +169,7 @@ void Golden<T>::forward(const FloatParams<T>& params, std::span<const T> x,
       slots.emplace_back(static_cast<std::size_t>(elements * std::min(n, kernels::kChunk)));
     }
     for (std::int64_t c = begin; c < end; ++c) {
+      stop_if_asked();
       const std::int64_t first = c * kernels::kChunk;
       const int count = static_cast<int>(std::min<std::int64_t>(kernels::kChunk, n - first));
       forward_chunk(p, count, x.data() + first * network_.input.elements(),
@@ -205,6 +207,7 @@ std::vector<LayerTrace<T>> Golden<T>::trace(const FloatParams<T>& params,
 template <class T>
 LayerTrace<T> Golden<T>::run_layer(int layer, const FloatParams<T>& params,
                                    const std::vector<std::span<const T>>& inputs) const {
+  stop_if_asked();
   FloatParams<T> storage;
   const FloatParams<T>& p = folded(params, storage);
   const Layer& l = network_.layers.at(static_cast<std::size_t>(layer));

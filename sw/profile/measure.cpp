@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "sw/base/rng.hpp"
+#include "sw/base/stop.hpp"
 #include "sw/trainer/host_rule.hpp"
 
 namespace lastmile::profile {
@@ -50,6 +51,7 @@ Measurement measure(const QuantizedNetwork& network, const CompileOptions& compi
   const HostTraffic step_before = driver.traffic(Traffic::step),
                     batch_before = driver.traffic(Traffic::batch);
   for (std::uint64_t k = 0; k < o.steps; ++k) {
+    stop_if_asked();
     session.device->annotate(fmt::format("step {}", k));
     const Batch batch = random_batch(m.program, rng);
     driver.load_batch(batch.x, batch.labels);

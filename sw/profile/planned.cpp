@@ -10,6 +10,7 @@
 
 #include "cmodel/spec/registers.hpp"
 #include "sw/base/error.hpp"
+#include "sw/base/stop.hpp"
 #include "sw/compiler/tiling.hpp"
 
 namespace lastmile::profile {
@@ -117,6 +118,7 @@ CounterFile run_planned(const std::vector<PlannedCommand>& commands, const Progr
   device->write_register(reg::kPairs, static_cast<std::uint32_t>(std::max(1, like.pairs)));
   device->write_register(reg::kDistribution, static_cast<std::uint32_t>(program.distribution));
   for (std::size_t i = 0; i < commands.size(); ++i) {
+    stop_if_asked();
     Descriptor d = commands[i].descriptor;
     // Operands that the program does not hold lie in the free region.
     const auto at = static_cast<std::uint32_t>(free_at);

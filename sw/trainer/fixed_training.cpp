@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "sw/base/error.hpp"
+#include "sw/base/stop.hpp"
 
 namespace lastmile {
 
@@ -72,6 +73,7 @@ QuantizedNetwork replay_network(const QuantizedNetwork& base, const Journal& jou
     throw Error(ErrorKind::journal, fmt::format("{}: header: config: {}", name, e.what()));
   }
   for (std::uint32_t k = 0; k < steps; ++k) {
+    stop_if_asked();
     training->run().replay(journal.records[k]);
     if (replayed) replayed(journal.records[k]);
   }

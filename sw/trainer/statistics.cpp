@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "sw/base/error.hpp"
+#include "sw/base/stop.hpp"
 #include "sw/compiler/compile.hpp"
 #include "sw/quantizer/quantize.hpp"
 
@@ -77,6 +78,7 @@ class Measurement {
     std::vector<std::int8_t> x(batch * each);
     Driver::Moments all;
     for (std::size_t b = 0; b < batches; ++b) {
+      stop_if_asked();
       quantize_activations(std::span(data_.x).subspan(b * x.size(), x.size()), probe.input, x);
       session->load_batch(x, {});
       static_cast<void>(session->forward());

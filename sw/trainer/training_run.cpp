@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "sw/base/error.hpp"
+#include "sw/base/stop.hpp"
 
 namespace lastmile {
 std::string difference(const JournalRecord& found, const JournalRecord& expected) {
@@ -145,6 +146,7 @@ RunEnd TrainingRun::run(const RunLimits& limits, const StepCallback& callback) {
       end = RunEnd::limit;
       break;
     }
+    if (!limits.stop) stop_if_asked();
     const JournalRecord record = step();
     if (callback) callback(record);
     if (limits.stop && limits.stop()) {

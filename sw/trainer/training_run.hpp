@@ -22,7 +22,8 @@ using StepCallback = std::function<void(const JournalRecord&)>;
 // When to stop before the last step of the configuration.
 struct RunLimits {
   std::uint32_t until = UINT32_MAX;  // steps since the start of the run
-  std::function<bool()> stop = {};   // asked after every step (a signal, a deadline)
+  // Asked after every step (a signal, a deadline); without it a signal ends the run as Stopped.
+  std::function<bool()> stop = {};
 };
 enum class RunEnd {
   finished,  // all steps of the configuration are done

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "sw/base/error.hpp"
+#include "sw/base/stop.hpp"
 #include "sw/compiler/compile.hpp"
 
 namespace lastmile {
@@ -233,7 +234,10 @@ class LayerStudy {
   // Adds one batch.
   void batch(std::span<const float> x, std::span<const std::uint8_t> y) {
     const BatchRun run = execute(x, y);
-    for (std::size_t i = 0; i < a_.layers.size(); ++i) layer(i, run);
+    for (std::size_t i = 0; i < a_.layers.size(); ++i) {
+      stop_if_asked();
+      layer(i, run);
+    }
     a_.examples += y.size();
   }
 
@@ -458,8 +462,10 @@ LayerAnalysis analyse_layers(const Network& folded, const FloatParams<float>& pa
   const std::span<const std::uint8_t> y = std::span(data.y).first(examples);
 
   LayerStudy study(folded, params, network, executed, static_cast<int>(batch), open, fixed);
-  for (std::size_t first = 0; first < examples; first += batch)
+  for (std::size_t first = 0; first < examples; first += batch) {
+    stop_if_asked();
     study.batch(x.subspan(first * elements, batch * elements), y.subspan(first, batch));
+  }
   LayerAnalysis a = study.finish();
   sensitivity(folded, params, network, x, y, fixed.threads, options.sensitivity, a);
   return a;

@@ -11,6 +11,7 @@
 #include "cmodel/numeric/perturb.hpp"
 #include "cmodel/numeric/random.hpp"
 #include "sw/base/rng.hpp"
+#include "sw/base/stop.hpp"
 #include "sw/compiler/encoding.hpp"
 #include "sw/golden/backprop.hpp"
 #include "sw/trainer/training_run.hpp"
@@ -93,6 +94,7 @@ struct Bench {
 std::vector<double> scaled_gradient(const Bench& bench, const Directions& directions,
                                     std::span<const double> amplitude,
                                     const std::vector<std::uint32_t>& batch) {
+  stop_if_asked();
   Backprop<double> backprop(bench.folded, bench.how.fixed.threads);
   std::vector<double> x;
   std::vector<std::uint8_t> y;
@@ -128,6 +130,7 @@ void directions_by_pairs(const Bench& bench, const Directions& directions,
     p.pairs = m;
     std::vector<double> cosines;
     for (int first = 0; first + m <= probes; first += m) {
+      stop_if_asked();
       std::vector<double> a(z.size(), 0), b(z.size(), 0), c(z.size(), 0);
       bool flip = false;
       for (int j = first; j < first + m; ++j) {
@@ -217,6 +220,7 @@ void drift(const Bench& bench, const Directions& directions, const Dataset& test
   const int pairs = bench.how.forward.pairs, c = bench.coefficient();
   std::uint64_t clipped = 0;
   for (int s = 0; s < options.drift_steps; ++s) {
+    stop_if_asked();
     std::vector<std::uint64_t> seeds;
     std::vector<std::int8_t> signs;
     for (int j = 0; j < pairs; ++j) {
@@ -292,6 +296,7 @@ std::vector<double> loss_differences(ForwardGradientTarget& target, const Batche
                                      int pairs, int share, std::uint64_t seed) {
   std::vector<double> out;
   for (int p = 0; p < pairs; ++p) {
+    stop_if_asked();
     if (p % share == 0) target.set_batch(batches.at(at(p / share)));
     const std::uint64_t s = seed + static_cast<std::uint64_t>(p);
     const double plus = target.loss(spec::Polarity::plus_, s);
