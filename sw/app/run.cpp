@@ -392,7 +392,7 @@ class Experiment {
   }
   [[nodiscard]] bool first() const { return per_domain_.empty(); }
   [[nodiscard]] JournalFile journal(const std::string& name) const {
-    return {o_.out / (name + suffix_ + ".lmj"), state_->continues()};
+    return {o_.out / (name + suffix_ + ".lmj"), state_->continues(), o_.salvage};
   }
 
   // The float network, its integers, and what both know of the source.

@@ -39,6 +39,7 @@ struct RunOptions {
   std::filesystem::path reports = "build/reports";  // run.json, run.html
   // Go on with the run in `out`, if there is one: it must have been asked for in the same words.
   bool resume = false;
+  bool salvage = false;  // with resume: JournalFile::salvage of its journals
   nlohmann::json settings = nlohmann::json::object();  // those words: option to value
 };
 inline constexpr const char* kRunState = "run-state.json";  // in `out`: settings and digest of data

@@ -26,7 +26,8 @@ std::string again(std::span<char* const> argv, bool resumes) {
   std::string line;
   bool asked = false;
   for (const std::string_view word : argv) {
-    if (resumes && word == "--overwrite") continue;
+    const bool with_value = word.starts_with("--overwrite=") || word.starts_with("--resume=");
+    if (resumes && (word == "--overwrite" || with_value)) continue;
     asked = asked || word == "--resume";
     line += (line.empty() ? "" : " ") + shell_word(word);
   }

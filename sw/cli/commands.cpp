@@ -224,6 +224,7 @@ Subcommand run_command(CLI::App& app, const Backends& backends) {
       ->capture_default_str();
   add_audit(*sub, s->run);
   add_existing(*sub, s->run.resume, s->overwrite, "the run in --out");
+  add_salvage(*sub, s->run.salvage);
   return {sub,
           [s, sub, backends] {
             audio_defaults(*sub, s->run);

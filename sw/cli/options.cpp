@@ -101,6 +101,7 @@ void add_task(CLI::App& app, RunOptions& o) {
   app.add_option("--shift", o.task.shift, "domain shift of images, such as rotate=25,noise=0.1")
       ->capture_default_str();
   app.add_option("--adapt-examples", o.task.adapt, "examples to adapt on (images)")
+      ->check(CLI::Range(1, 10'000'000))
       ->capture_default_str();
   app.add_flag("--balance", o.task.balance,
                "repeat examples of rare classes, so that training meets every class equally often");
@@ -125,6 +126,7 @@ void add_pretrain(CLI::App& app, RunOptions& o) {
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
   app.add_option("--learning-rate", o.pretrain.learning_rate, "of pre-training")
+      ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str();
   app.add_option("--pretrain-seed", o.pretrain.seed, "first weights and order of examples")
       ->capture_default_str();
@@ -142,14 +144,17 @@ void add_quantize(CLI::App& app, RunOptions& o) {
                              {"mse", CalibrationMethod::mse}},
                             "ranges of activations");
   app.add_option("--percentile", q.percentile, "with --calibration percentile")
+      ->check(CLI::Range(50.0, 100.0))
       ->capture_default_str();
   app.add_option("--headroom", q.weight_headroom,
                  "range of the weights over their largest, for weights that will move")
+      ->check(CLI::Range(1.0, 1000.0))
       ->capture_default_str();
   app.add_flag("!--per-tensor", q.per_channel,
                "one scale per tensor instead of one per output channel");
   app.add_option("--calibration-examples", o.quantize.calibration_examples,
                  "sample of each domain that ranges come from")
+      ->check(CLI::Range(1, 10'000'000))
       ->capture_default_str();
   choice<CalibrateOn>(app, "--calibrate-on", o.quantize.calibrate_on,
                       {{"source", CalibrateOn::source},
@@ -164,6 +169,7 @@ void add_quantize(CLI::App& app, RunOptions& o) {
       "rounding errors fall much, or wherever it is possible");
   app.add_option("--range-headroom", q.range_headroom,
                  "ranges of activations over those that calibration saw")
+      ->check(CLI::Range(1.0, 1000.0))
       ->capture_default_str();
 }
 
@@ -212,8 +218,9 @@ void add_adapt(CLI::App& app, RunOptions& o) {
   app.add_option("--speaker", o.speaker,
                  "audio: adapt to this held-out speaker only (index; default: each in turn)");
   app.add_option_function<double>(
-      "--backprop-rate", [&o](double rate) { o.backprop.rates = {rate}; },
-      "learning rate of the backpropagation baseline (default: found on held-out examples)");
+         "--backprop-rate", [&o](double rate) { o.backprop.rates = {rate}; },
+         "learning rate of the backpropagation baseline (default: found on held-out examples)")
+      ->check(CLI::Range(0.0, 1e6));
   app.add_option("--backprop-epochs", o.backprop.epochs, "epochs of the backpropagation baseline")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
@@ -311,8 +318,8 @@ void strict_values(CLI::App& app) {
 nlohmann::json given_options(const CLI::App& app) {
   // These change where and how fast, never a bit of the result.
   static const std::set<std::string> kFree = {
-      "threads", "json", "quiet",   "resume",          "overwrite", "out",
-      "reports", "help", "backend", "backend-options", "hardware"};
+      "threads", "json",    "quiet", "resume",  "salvage",         "overwrite",
+      "out",     "reports", "help",  "backend", "backend-options", "hardware"};
   nlohmann::json out = nlohmann::json::object();
   for (const CLI::Option* option : app.get_options()) {
     const std::string name = option->get_single_name();

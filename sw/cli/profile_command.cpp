@@ -38,6 +38,7 @@ Subcommand profile_command(CLI::App& app, const Backends& backends) {
       ->check(CLI::IsMember({"sign", "gaussian"}))
       ->capture_default_str();
   sub->add_option("--batch", s->o.batch, "examples per pass (0: the network's usual)")
+      ->check(CLI::Range(0, 65535))
       ->capture_default_str();
   sub->add_option("--pairs", s->o.measure.pairs, "pairs of forward passes per step (m)")
       ->check(CLI::Range(1, 8))

@@ -11,6 +11,11 @@
 #include "sw/validate/validate.hpp"
 
 namespace lastmile {
+namespace {
+
+constexpr double kLeast = 1e-9, kAny = 1e9;  // of numbers above 0, of any
+
+}  // namespace
 
 Subcommand validate_command(CLI::App& app, const Backends& backends) {
   struct State {
@@ -42,29 +47,36 @@ Subcommand validate_command(CLI::App& app, const Backends& backends) {
   sub->add_flag("!--no-signal", s->o.with_signal, "skip the training signal");
   sub->add_flag("!--no-sweep", s->o.with_sweep, "skip the width sweep");
   sub->add_flag("!--no-sensitivity", s->o.layers.sensitivity, "skip one-at-a-time quantization");
-  const auto number = [&](const char* name, auto& value, const char* help) {
-    sub->add_option(name, value, help)->capture_default_str();
+  const auto number = [&](const char* name, auto& value, const CLI::Range& range,
+                          const char* help) {
+    sub->add_option(name, value, help)->check(range)->capture_default_str();
   };
-  number("--examples", s->o.layers.examples, "examples of the layer comparison");
-  number("--probes", s->o.signal.probes, "pairs per point of the training signal");
-  number("--sweep-eps", s->o.sweep.eps, "e of the width sweep, of the largest weight code");
-  number("--sweep-steps", s->o.sweep.steps, "steps of each adaptation of the sweep");
-  number("--sweep-step", s->o.sweep.step, "step size of the sweep, relative to RMS");
-  number("--sweep-seeds", s->o.sweep.seeds, "adaptations of each point of the sweep");
+  constexpr int kMost = 1 << 20;
+  number("--examples", s->o.layers.examples, {1, kMost}, "examples of the layer comparison");
+  number("--probes", s->o.signal.probes, {8, kMost},
+         "pairs per point of the training signal, in whole eights");
+  number("--sweep-eps", s->o.sweep.eps, {kLeast, 1.0},
+         "e of the width sweep, of the largest weight code");
+  number("--sweep-steps", s->o.sweep.steps, {1, kMost}, "steps of each adaptation of the sweep");
+  number("--sweep-step", s->o.sweep.step, {kLeast, 1e6}, "step size of the sweep, relative to RMS");
+  number("--sweep-seeds", s->o.sweep.seeds, {1, kMost}, "adaptations of each point of the sweep");
   sub->add_option("--sweep-layers", s->o.sweep.layers, "layers that the sweep trains")
       ->delimiter(',')
       ->capture_default_str();
   Thresholds& t = s->o.thresholds;
-  number("--sqnr-warn", t.sqnr_warn_db, "dB");
-  number("--sqnr-fail", t.sqnr_fail_db, "dB");
-  number("--cosine-warn", t.cosine_warn, "cosine of a layer's output with the golden one");
-  number("--saturation-warn", t.saturation_warn, "share of outputs");
-  number("--saturation-fail", t.saturation_fail, "share of outputs");
-  number("--rmse-warn", t.rmse_over_scale_warn, "RMSE of a layer alone over its scale");
-  number("--headroom-warn", t.headroom_warn_bits, "accumulator bits left");
-  number("--accuracy-fail", t.accuracy_fail_points, "points that fixed point may lose");
-  number("--float32-fail", t.float32_fail, "golden float32 against float64, relative");
-  number("--logit-bits-fail", t.logit_bits_fail, "effective bits of the logits");
+  number("--sqnr-warn", t.sqnr_warn_db, {-kAny, kAny}, "dB");
+  number("--sqnr-fail", t.sqnr_fail_db, {-kAny, kAny}, "dB");
+  number("--cosine-warn", t.cosine_warn, {-1.0, 1.0},
+         "cosine of a layer's output with the golden one");
+  number("--saturation-warn", t.saturation_warn, {0.0, 1.0}, "share of outputs");
+  number("--saturation-fail", t.saturation_fail, {0.0, 1.0}, "share of outputs");
+  number("--rmse-warn", t.rmse_over_scale_warn, {0.0, kAny},
+         "RMSE of a layer alone over its scale");
+  number("--headroom-warn", t.headroom_warn_bits, {0, 40}, "accumulator bits left");
+  number("--accuracy-fail", t.accuracy_fail_points, {-100.0, 100.0},
+         "points that fixed point may lose");
+  number("--float32-fail", t.float32_fail, {0.0, kAny}, "golden float32 against float64, relative");
+  number("--logit-bits-fail", t.logit_bits_fail, {0.0, 16.0}, "effective bits of the logits");
   sub->add_option(
       "--peer", s->peer,
       "write the float network with inputs, outputs and gradients into this folder, for "

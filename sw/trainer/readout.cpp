@@ -204,6 +204,9 @@ void ReadoutTarget::move(std::span<const std::uint64_t>, std::span<const std::in
 
 void check_options(const ReadoutRunOptions& o, std::size_t examples) {
   if (o.steps < 1) usage(fmt::format("steps is {}, expected at least 1", o.steps));
+  if (o.inner_steps > UINT32_MAX - o.steps)
+    usage(fmt::format("steps is {} and inner steps is {}, expected a sum below 2^32", o.steps,
+                      o.inner_steps));
   if (o.batch < 1 || static_cast<std::size_t>(o.batch) > examples)
     usage(fmt::format("batch is {}, expected 1..{} (the examples to adapt on)", o.batch, examples));
   if (o.rates < 1 || o.rates > 6) usage(fmt::format("rates is {}, expected 1..6", o.rates));

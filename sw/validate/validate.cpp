@@ -265,6 +265,17 @@ struct Candidate {
   FloatParams<float> params;  // of the folded network
 };
 
+// What would end a part of the validation after minutes of it.
+void check_before(const ValidateOptions& o, const Network& network, std::size_t examples) {
+  if (o.with_signal || o.with_sweep) {
+    ForwardGradientOptions forward = o.run.adapt.forward;
+    forward.batch = std::min(forward.batch, static_cast<int>(examples));
+    check_options(forward, examples);
+    check_adapt_options(network, o.run.adapt);
+  }
+  if (o.with_sweep) static_cast<void>(trainable_layers(network, o.sweep.layers));
+}
+
 Candidate load_candidate(const ValidateOptions& o, const Say& say,
                          const ProgressOptions& progress) {
   const RunOptions& run = o.run;
@@ -275,10 +286,11 @@ Candidate load_candidate(const ValidateOptions& o, const Say& say,
   s.task = load_task(given);
   // Recordings come sorted by word: a part of them must be a sample.
   for (Dataset* data : {&s.task.source_test, &s.task.shifted_test}) *data = shuffled(*data, kOrder);
-  s.pretrained =
-      prepared(starting_point(s.task, load_source(run.network, shape_of(s.task)), run.checkpoint,
-                              run.pretrain, run.task.threads, say, progress),
-               s.task, run.quantize, run.task.threads, say);
+  NetworkSource source = load_source(run.network, shape_of(s.task));
+  check_before(o, source.network, s.task.adapt.size());
+  s.pretrained = prepared(starting_point(s.task, std::move(source), run.checkpoint, run.pretrain,
+                                         run.task.threads, say, progress),
+                          s.task, run.quantize, run.task.threads, say);
   const Network& network = s.pretrained.network;
   s.quantized = o.quantized.empty()
                     ? integers_of(s.pretrained, s.task, run.quantize, run.task.threads)

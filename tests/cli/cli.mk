@@ -2,9 +2,9 @@
 # The program as its users meet it: Python scripts without other packages, each ends with `N passed, N failed`.
 DEBUG_BIN    := build/debug-$(notdir $(CXX))/lastmile
 PORTABLE_BIN := $(if $(filter x86_64,$(shell uname -m)),build/portable-$(notdir $(CXX))/lastmile)
-TEST_TARGETS += cli-test kill-test state-test files-test audit-test held-out-test determinism-test
+TEST_TARGETS += cli-test kill-test state-test files-test limits-test audit-test held-out-test determinism-test
 
-.PHONY: cli-test kill-test state-test files-test audit-test held-out-test determinism-test determinism
+.PHONY: cli-test kill-test state-test files-test limits-test audit-test held-out-test determinism-test determinism
 cli-test: $(BIN)         ## the program with every kind of bad input; exit codes, messages, JSON, nothing left behind
 	@python3 tests/cli/check_cli.py $<
 kill-test: $(BIN)        ## adaptation killed at random instants and continued (LASTMILE_SEED repeats)
@@ -13,6 +13,8 @@ state-test: $(BIN)       ## who owns files, what outputs replace, streams, damag
 	@python3 tests/cli/check_state.py $<
 files-test: $(BIN)       ## nothing of anybody's is lost beside what a command writes
 	@python3 tests/cli/check_files.py $<
+limits-test: $(BIN)      ## signals in every long command, bombs, full disks, numbers, printed command lines
+	@python3 tests/cli/check_limits.py $<
 audit-test: $(BIN)       ## audits of true and forged journals
 	@python3 tests/cli/check_audit.py $<
 held-out-test: $(BIN)    ## the best point is the result; divergence goes back and ends with 8

@@ -372,4 +372,9 @@ TEST_CASE("trainer: options of a run with readouts that are out of range are ref
   CHECK(mentions(refused([](auto& o) { o.largest_rate = NAN; }), {"largest rate is nan"}));
   CHECK(mentions(refused([](auto& o) { o.final_factor = 2; }), {"final factor is 2"}));
   CHECK(mentions(refused([](auto& o) { o.pairs = 9; }), {"pairs is 9", "1..8"}));
+  CHECK(mentions(refused([](auto& o) { o.steps = UINT32_MAX, o.inner_steps = 1; }),
+                 {"inner steps is 1", "below 2^32"}));
+  ReadoutRunOptions most;
+  most.steps = UINT32_MAX - 1, most.inner_steps = 1;
+  CHECK_NOTHROW(check_options(most, 100));
 }
