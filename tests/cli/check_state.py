@@ -224,10 +224,15 @@ class Suite:
             (self.dir / "out/adapted.lmq").unlink()
             self.ok(*RUN, "--resume", "--quiet")
             self.same("after a resume of a whole run")
-            (self.dir / "out/journal-gone.lmj").write_bytes(b"of an earlier run")
+            for name in ("gone", "mine"):
+                (self.dir / f"out/journal-{name}.lmj").write_bytes(b"of an earlier run, or not")
+            kept = json.loads(self.read("out/run-state.json"))
+            kept["domains"].append("-gone")
+            (self.dir / "out/run-state.json").write_text(json.dumps(kept))
             self.ok(*other, "--overwrite")
             assert self.read("out/journal.lmj") != self.files["journal.lmj"]
             assert not (self.dir / "out/journal-gone.lmj").exists()
+            assert (self.dir / "out/journal-mine.lmj").exists(), "a file that no run made is gone"
         self.case("run: resumed, refused, replaced", whole)
 
         def stopped(number):
