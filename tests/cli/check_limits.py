@@ -349,6 +349,7 @@ class Suite:
             self.case(f"validate {option} {value}", self.fails, USAGE, [says], *validate, option, value)
             if option != "--sweep-layers":
                 self.case(f"cosim {option} {value}", self.cosim_refuses, option, value, says)
+        self.case("cosim --speaker without speakers", self.cosim_refuses, "--speaker", -1, "no speakers")
         self.case("profile --batch -1", self.fails, USAGE, ["--batch"], "profile", "--batch", -1, "--reports", "rep")
         for steps, inner in ((4294967295, 3), (4294967295, 1), (1, 4294967295)):
             self.case(f"steps that wrap: {steps} + {inner}", self.fails, USAGE, ["sum below 2\\^32"], "adapt", *DATA,
