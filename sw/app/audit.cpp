@@ -154,7 +154,9 @@ class ReadoutAudit {
 
   void follow(FixedReadout& target, const ReadoutSplit& split, const ProgressOptions& progress) {
     const std::uint32_t last = last_step();
-    Progress bar("auditing", std::int64_t{last} + kSearchShare, progress);
+    const ReadoutRunOptions& r = run_.options.run;
+    Progress bar("auditing", std::int64_t{last} + std::int64_t{r.rates} * search_steps(r),
+                 progress);
     ReadoutCallbacks callbacks;
     callbacks.on_step = [&](const ReadoutReport&) {
       stop_if_asked();
@@ -176,15 +178,20 @@ class ReadoutAudit {
       out_.steps = s.step;
       ++out_.weights_checked;
       ++at;
-      const bool whole = journal_.end && !options_.steps && s.step == out_.of;
-      if (!whole && (at == journal_.snapshots.size() || journal_.snapshots[at].step > last))
-        throw Enough();
+      const bool to_the_end = journal_.end && !options_.steps;
+      if (to_the_end && s.step == out_.of) return;
+      if (at != journal_.snapshots.size() && journal_.snapshots[at].step <= last) return;
+      if (to_the_end) out_.why = fmt::format("it has an end after step {} of {}", s.step, out_.of);
+      throw Enough();
     };
     try {
       const ReadoutOutcome done =
           train_readout(target, split, run_.options.run, nullptr, {}, callbacks);
       out_.best_step = done.best_step;
-      if (*journal_.end != done.best_step)
+      if (at != journal_.snapshots.size())
+        out_.why =
+            fmt::format("a snapshot of step {} follows the last step", journal_.snapshots[at].step);
+      else if (*journal_.end != done.best_step)
         out_.why = fmt::format("its result is that of step {}, expected {}", *journal_.end,
                                done.best_step);
     } catch (const Enough&) {

@@ -381,6 +381,14 @@ class Suite:
             def result(f):
                 other = next(x for x in at if x != f.records[-1][1])
                 f.records[-1] = [f.END, other, bytearray(b'{"step":%d}' % other)]
+            def ended(f):
+                del f.records[snaps[-3]:]
+                f.records.append([f.END, at[-4], bytearray(b'{"step":%d}' % at[-4])])
+            case("an end after some of the steps", ["after the last step: it has an end after step"], ended)
+
+            def longer(f):
+                f.records.insert(-1, [f.SNAPSHOT, at[-1] + 1, bytearray(f.records[snaps[-1]][2])])
+            case("a snapshot behind the last step", ["a snapshot of step .* follows the last step"], longer)
             case("the result is another snapshot", ["its result is that of step"], result)
 
             def ends_early(good=good, name=name):
