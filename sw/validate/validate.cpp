@@ -284,6 +284,14 @@ Candidate load_candidate(const ValidateOptions& o, const Say& say,
   use_stored(given, run.checkpoint, say);
   if (!o.quantized.empty()) use_stored(given, o.quantized, say);
   s.task = load_task(given);
+  if (run.speaker) {  // the domain that will be met is that of one speaker
+    if (s.task.kind != TaskKind::audio)
+      throw Error(ErrorKind::usage, fmt::format("speaker is {}, but task {} has no speakers",
+                                                *run.speaker, s.task.name));
+    SpeakerData met = speaker_data(s.task, *run.speaker);
+    s.task.adapt = std::move(met.adapt);
+    s.task.shifted_test = std::move(met.test);
+  }
   // Recordings come sorted by word: a part of them must be a sample.
   for (Dataset* data : {&s.task.source_test, &s.task.shifted_test}) *data = shuffled(*data, kOrder);
   NetworkSource source = load_source(run.network, shape_of(s.task));

@@ -349,6 +349,8 @@ class Suite:
             self.case(f"validate {option} {value}", self.fails, USAGE, [says], *validate, option, value)
             if option != "--sweep-layers":
                 self.case(f"cosim {option} {value}", self.cosim_refuses, option, value, says)
+        self.case("validate --speaker without speakers", self.fails, USAGE, ["speaker is 1, but task .* no speakers"],
+                  "validate", *DATA, "--checkpoint", "tiny.lmc", "--speaker", 1)
         self.case("cosim --speaker without speakers", self.cosim_refuses, "--speaker", -1, "no speakers")
         self.case("profile --batch -1", self.fails, USAGE, ["--batch"], "profile", "--batch", -1, "--reports", "rep")
         for steps, inner in ((4294967295, 3), (4294967295, 1), (1, 4294967295)):
