@@ -4,6 +4,7 @@
 // shadow registers, its input is loaded and the accumulators of its block are free; else it stands
 // still, and the first of these that is missing says why.
 #include <algorithm>
+#include <utility>
 
 #include "cmodel/timing/drain.hpp"
 #include "cmodel/timing/load.hpp"
@@ -12,6 +13,7 @@
 namespace lastmile::timing {
 
 using spec::Counter;
+using spec::Opcode;
 
 U matrix_time(Context& c) {
   constexpr U kToBlock = 6;    // from the last position to complete accumulators
@@ -100,8 +102,10 @@ U matrix_time(Context& c) {
         prepare(block + 1);
         times.drain.add(b.start, b.end + 1, positions);
       }
+      // a chunk of DEPTHWISE is a tile of its own
+      if (i + 1 == k_tiles.size() || (kt.unload && c.op == Opcode::depthwise_))
+        c.t.tiles.push_back(std::exchange(times, {}));
     }
-    c.t.tiles.push_back(times);
   }
   n[Counter::drain_cycles_] = drain.cycles();
   return out + 2;  // the combiner's last word

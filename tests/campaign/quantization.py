@@ -196,7 +196,7 @@ class Campaign:
                 out = self.work / f"{kind}-{k}-out"
                 self.run("run", "--data", where, "--shift", shift if k != 1 else "none", "--adapt-examples", 1200,
                          "--epochs", 4, "--steps", 1500, "--evaluations", 0, "--method", "forward-gradient",
-                         "--hold-out", 0, "--no-backprop", "--quiet", "--out", out, "--reports", out)
+                         "--no-backprop", "--quiet", "--out", out, "--reports", out)
                 r = json.loads((out / "run.json").read_text())
                 a = r["accuracy"]
                 before = next(x for x in r["float_against_fixed"] if x["domain"] == "shifted")

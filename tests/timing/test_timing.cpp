@@ -20,7 +20,7 @@ std::uint64_t counter(Device& d, Counter c) {
 }
 std::unique_ptr<Device> model(const std::string& extra) {
   DeviceOptions o;
-  o.memory_bytes = 4 << 20;
+  o.memory_bytes = 16 << 20;
   o.extra = extra;
   return open_model(o);
 }
@@ -125,7 +125,7 @@ TEST_CASE("timing: machines that share their predictions count what one alone co
       CAPTURE(s.name);
       for (const char* extra : {"", "latency=100,bandwidth=4"}) {
         DeviceOptions o;
-        o.memory_bytes = 4 << 20;
+        o.memory_bytes = 16 << 20;
         o.extra = extra;
         const auto shared = opener(o), alone = open_model(o);
         for (Device* d : {shared.get(), alone.get()}) timing_shapes::execute(*d, s, {});
