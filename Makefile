@@ -28,8 +28,8 @@ include tests/synth/synth.mk tests/mutation/mutation.mk tests/coverage/coverage.
 include tests/import/import.mk tests/injection/injection.mk tests/formal/formal.mk tests/networks/networks.mk
 
 # DATA=folder is for the targets that train or measure on data; any other would silently do without.
-DATA_TARGETS := run cosim cosim-adapt systemc validate validate-networks fashion widths speakers readouts \
-  quantization-tables
+DATA_TARGETS := run cosim cosim-adapt systemc validate validate-networks fashion widths speakers readouts
+DATA_TARGETS += quantization-tables
 ifneq ($(DATA),)
 ifeq ($(MAKELEVEL),0)
 $(foreach g,$(filter-out $(DATA_TARGETS),$(or $(MAKECMDGOALS),build)),\
