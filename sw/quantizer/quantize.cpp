@@ -331,7 +331,11 @@ bool encode_operator(const Layer& layer, const TensorQuant& a, const TensorQuant
                      QuantizedLayer& q) {
   switch (layer.op) {
     case Op::add:
-      q.add = encode_add(a, b, q.out, layer.activation);
+      try {
+        q.add = encode_add(a, b, q.out, layer.activation);
+      } catch (const Error& e) {
+        throw Error(e.kind(), fmt::format("layer '{}': {}", layer.name, e.what()));
+      }
       return true;
     case Op::softmax:
       q.out = {1.0F / 256, -128};

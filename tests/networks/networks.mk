@@ -7,8 +7,10 @@ $(NETWORKS): $(NETWORKS_OBJ) $(LIB)
 	@$(CXX) $(LD_$(VARIANT)) $^ $(LIBS) -o $@
 -include $(OUT)/tests/networks/main.d
 
+# SECONDS has a default of `make chaos`; here it counts where it was given.
+NETWORK_SECONDS = $(if $(filter command,$(firstword $(origin SECONDS))),$(SECONDS),$(if $(ROUNDS),1e9,40))
 .PHONY: fuzz-networks
 fuzz-networks: $(NETWORKS) ## random networks against an independent simulation (SECONDS= ROUNDS= CASE= LASTMILE_SEED=)
-	@nice $< --seconds $(or $(SECONDS),$(if $(ROUNDS),1e9,40)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	@nice $< --seconds $(NETWORK_SECONDS) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	  $(if $(NETWORK_JOBS),--jobs $(NETWORK_JOBS)) $(if $(CASE),--case '$(CASE)')
 TEST_TARGETS += fuzz-networks
