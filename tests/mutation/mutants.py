@@ -62,7 +62,7 @@ MUTANTS = [
     ("pool-count", "rtl/pool/npu_pool.sv", "(first_q[3] ? 16'd0 : count_q) + 16'(in_q[3]);", "(first_q[3] ? 16'd0 : count_q) + 16'd1;", "averages count padding"),
     ("pool-rounding", "rtl/pool/npu_pool.sv", "(SUM + 1)'(q_data[LANES*SUM+1 +: 15]);", "'0;", "averages are truncated"),
     ("chunk-gap", "rtl/load/npu_load.sv", "assign at_column = (pl_at_q + gap) + AW'(step);",
-     "assign at_column = at_next;",
+     "assign at_column = (pl_at_q + (gap & AW'(0))) + AW'(step);",
      "columns of a smaller last chunk lie too close"),
     ("chunk-column", "rtl/load/npu_load.sv", "skip_q <= run_done ? pl_col_low_q + in_c[LB-1:0] : '0;", "skip_q <= '0;",
      "a chunk's later columns are taken from the start of their bus words"),
