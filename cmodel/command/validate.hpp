@@ -58,11 +58,12 @@ struct Region {
          : d.has(spec::kFlagErrors) ? 1
                                     : spec::traits(d.op()).out_bytes;
 }
-[[nodiscard]] constexpr std::uint64_t output_chunk(const spec::Descriptor& d) {
-  return std::uint64_t{d.tile_c} * (d.op() == spec::Opcode::depthwise_ ? d.cout_group : 1);
-}
 [[nodiscard]] constexpr std::uint32_t output_channels(const spec::Descriptor& d) {
   return uses_weights(d.op()) ? d.out_c : d.in_c;
+}
+// DEPTHWISE, POOL: output channels of a chunk of tile_c input channels (CONTRACT.md, Tiles).
+[[nodiscard]] constexpr std::uint64_t output_chunk(const spec::Descriptor& d) {
+  return std::uint64_t{d.tile_c} * (d.op() == spec::Opcode::depthwise_ ? d.cout_group : 1);
 }
 // Elements from one output image to the next.
 [[nodiscard]] constexpr std::uint64_t output_image_elements(const spec::Descriptor& d) {

@@ -43,7 +43,8 @@ void add_hold_out(CLI::App& app, RunOptions& o);
 // --audit-every: a journal that an outsider can audit.
 void add_audit(CLI::App& app, RunOptions& o);
 void add_salvage(CLI::App& app, bool& salvage);
-// Every option of the command that is a number takes decimal digits alone (sw/base/number.hpp).
+// Every option of the command that is a number takes decimal digits alone (sw/base/number.hpp), and
+// one that is a text is not empty.
 void strict_values(CLI::App& app);
 // What was given on the command line and decides results: name of the option to its values.
 [[nodiscard]] nlohmann::json given_options(const CLI::App& app);
