@@ -507,18 +507,24 @@ enum class ErrorInfo : std::uint32_t {
 };
 [[nodiscard]] constexpr ErrorInfo info_of(Error e) {
   switch (e) {
-    case Error::none_: return ErrorInfo::none_;
-    case Error::opcode_: return ErrorInfo::none_;
-    case Error::field_: return ErrorInfo::field_;
-    case Error::address_: return ErrorInfo::field_;
-    case Error::shape_: return ErrorInfo::shape_rule_;
-    case Error::tile_: return ErrorInfo::tile_rule_;
-    case Error::queue_: return ErrorInfo::none_;
-    case Error::register_: return ErrorInfo::register_;
-    case Error::unsupported_: return ErrorInfo::none_;
-    case Error::bus_read_: return ErrorInfo::engine_;
-    case Error::bus_write_: return ErrorInfo::engine_;
-    case Error::watchdog_: return ErrorInfo::engine_;
+    case Error::none_:
+    case Error::opcode_:
+    case Error::queue_:
+    case Error::unsupported_:
+      return ErrorInfo::none_;
+    case Error::field_:
+    case Error::address_:
+      return ErrorInfo::field_;
+    case Error::shape_:
+      return ErrorInfo::shape_rule_;
+    case Error::tile_:
+      return ErrorInfo::tile_rule_;
+    case Error::register_:
+      return ErrorInfo::register_;
+    case Error::bus_read_:
+    case Error::bus_write_:
+    case Error::watchdog_:
+      return ErrorInfo::engine_;
   }
   return ErrorInfo::none_;
 }

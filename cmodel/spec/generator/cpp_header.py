@@ -87,7 +87,9 @@ def error_info(spec):
     o = ["// What register ERROR_INFO holds with an error.", "enum class ErrorInfo : std::uint32_t {"]
     o += [f"  {k}_," for k in kinds]
     o += ["};", "[[nodiscard]] constexpr ErrorInfo info_of(Error e) {", "  switch (e) {"]
-    o += [f"    case Error::{n.lower()}_: return ErrorInfo::{k}_;" for n, k in spec.error_info.items()]
+    for kind in kinds:
+        o += [f"    case Error::{n.lower()}_:" for n, k in spec.error_info.items() if k == kind]
+        o += [f"      return ErrorInfo::{kind}_;"]
     return o + ["  }", "  return ErrorInfo::none_;", "}", ""]
 
 
