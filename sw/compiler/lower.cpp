@@ -126,6 +126,11 @@ class Lowering {
               " is to train by perturbation, expected another tensor: readouts train it");
   }
 
+  [[nodiscard]] bool writes_anywhere(int i) const {
+    const OpTraits is = traits(layer(i).op);
+    return is.weights || is.window;
+  }
+
   // Inputs of a concat that their producers can write where they belong.
   void choose_places() {
     for (const int c : layers_) {
@@ -133,10 +138,8 @@ class Lowering {
       std::uint32_t offset = 0;
       for (std::size_t k = 0; k < layer(c).parts.size(); ++k) {
         const int in = layer(c).inputs[k];
-        const OpTraits is = traits(layer(in).op);
-        const bool possible =
-            o_.fuse_adds && in != o_.input_layer && (is.weights || is.window) && consumers(in) == 1;
-        if (possible) placed_[in] = {c, offset};
+        if (o_.fuse_adds && in != o_.input_layer && writes_anywhere(in) && consumers(in) == 1)
+          placed_[in] = {c, offset};
         offset += u32(layer(c).parts[k].elements);
       }
     }

@@ -19,6 +19,7 @@
 #include "sw/base/io.hpp"
 #include "sw/base/sha256.hpp"
 #include "sw/base/streams.hpp"
+#include "sw/trainer/header_fields.hpp"
 
 namespace lastmile {
 namespace {
@@ -35,10 +36,6 @@ std::uint32_t get32(std::span<const std::uint8_t> from, std::size_t at) {
   std::uint32_t v = 0;
   for (std::size_t i = 0; i < 4; ++i) v |= static_cast<std::uint32_t>(from[at + i]) << (8 * i);
   return v;
-}
-
-[[noreturn]] void fail(const std::string& name, const std::string& what) {
-  throw Error(ErrorKind::journal, fmt::format("{}: {}", name, what));
 }
 
 void put64(std::vector<std::uint8_t>& to, std::uint64_t v) {
@@ -130,11 +127,12 @@ void check_registers(const JournalRecord& r, const std::string& where) {
   constexpr std::uint32_t kBits = spec::reg::kStepShift.lsb + spec::reg::kStepShift.width;
   const std::uint32_t shift = spec::reg::kStepShift.get(r.step_register);
   if (r.step_register >> kBits != 0 || shift > spec::kStepShiftMax)
-    fail(where, fmt::format("STEP is {:#x}, expected a shift of at most {}", r.step_register,
-                            spec::kStepShiftMax));
+    fail_journal(where, fmt::format("STEP is {:#x}, expected a shift of at most {}",
+                                    r.step_register, spec::kStepShiftMax));
   for (const std::int8_t c : r.coefficients)
     if (c < -spec::kCoefMax)
-      fail(where, fmt::format("a coefficient is {}, expected at least {}", c, -spec::kCoefMax));
+      fail_journal(where,
+                   fmt::format("a coefficient is {}, expected at least {}", c, -spec::kCoefMax));
 }
 
 JournalRecord record_of(const JournalEnd& end, int pairs) {
@@ -146,9 +144,10 @@ JournalRecord record_of(const JournalEnd& end, int pairs) {
 JournalEnd end_of(const JournalRecord& r, std::size_t steps, const std::string& where) {
   const JournalEnd end{r.step_register, r.loss_sum, static_cast<std::int64_t>(r.scale)};
   if (end.best_step > steps)
-    fail(where, fmt::format("the best step is {}, expected at most {}", end.best_step, steps));
+    fail_journal(where,
+                 fmt::format("the best step is {}, expected at most {}", end.best_step, steps));
   if (r != record_of(end, static_cast<int>(r.coefficients.size())))
-    fail(where, "an end with coefficients or a digest of weights, expected zeros");
+    fail_journal(where, "an end with coefficients or a digest of weights, expected zeros");
   return end;
 }
 
@@ -161,19 +160,19 @@ Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& na
            std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
   };
   if (!begins_with(kMagic) && !begins_with(kMagic1))
-    fail(name,
-         "not a journal: the first bytes are not \"LMJRNL2\\n\" (or those of version 1, "
-         "\"LMJRNL1\\n\")");
+    fail_journal(name,
+                 "not a journal: the first bytes are not \"LMJRNL2\\n\" (or those of version 1, "
+                 "\"LMJRNL1\\n\")");
   const std::size_t text_bytes = get32(bytes, kMagic.size());
   const std::size_t text_at = kMagic.size() + 4;
   if (text_bytes > kHeaderLimit || text_at + text_bytes + 4 > bytes.size())
-    fail(name, fmt::format("header says {} bytes, the file has {}: truncated header", text_bytes,
-                           bytes.size()));
+    fail_journal(name, fmt::format("header says {} bytes, the file has {}: truncated header",
+                                   text_bytes, bytes.size()));
   const std::size_t header_end = text_at + text_bytes + 4;
   const std::uint32_t want = crc32(bytes.first(header_end - 4));
   if (want != get32(bytes, header_end - 4))
-    fail(name, fmt::format("header checksum is {:#010x}, expected {:#010x}",
-                           get32(bytes, header_end - 4), want));
+    fail_journal(name, fmt::format("header checksum is {:#010x}, expected {:#010x}",
+                                   get32(bytes, header_end - 4), want));
 
   Journal journal;
   journal.version = begins_with(kMagic1) ? 1 : 2;
@@ -183,9 +182,10 @@ Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& na
 
   const bool audited = journal.config.audit.every != 0;
   if (journal.config.hold_out != 0 && journal.version == 1)
-    fail(name, "header: hold_out is a field of version 2, expected none in one of version 1");
+    fail_journal(name,
+                 "header: hold_out is a field of version 2, expected none in one of version 1");
   if (audited && journal.version == 1)
-    fail(name, "header: audit is a field of version 2, expected none in one of version 1");
+    fail_journal(name, "header: audit is a field of version 2, expected none in one of version 1");
   Sha256Digest digest = header_digest(bytes.first(header_end));
   const std::size_t size = record_bytes(journal.version, journal.config);
   std::size_t at = header_end;
@@ -212,8 +212,8 @@ Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& na
     }
     if (!journal.damage.empty()) {
       if (!how.salvage && (whole || !may_be_lost(bytes, at, size)))
-        fail(name,
-             fmt::format("{}; --salvage keeps the {} steps before it", journal.damage, index));
+        fail_journal(
+            name, fmt::format("{}; --salvage keeps the {} steps before it", journal.damage, index));
       break;
     }
     r.step_register = get32(body, 4);
@@ -244,7 +244,7 @@ Journal parse_journal(std::span<const std::uint8_t> bytes, const std::string& na
   journal.file_bytes = bytes.size();
   if (journal.end && at != bytes.size()) {
     journal.damage = fmt::format("{} bytes after the end (byte {})", bytes.size() - at, at);
-    if (!how.salvage) fail(name, journal.damage + "; --salvage leaves them out");
+    if (!how.salvage) fail_journal(name, journal.damage + "; --salvage leaves them out");
   }
   // Where no more records were wanted, what follows was not looked at.
   journal.torn =
@@ -258,9 +258,10 @@ double mean_loss(const JournalRecord& record, const ForwardGradientOptions& opti
 
 void require_current_rule(const Journal& journal, const std::string& name) {
   if (journal.version == 2) return;
-  fail(name,
-       "a journal of version 1: it can be replayed, but neither continued nor checked, because its "
-       "coefficients came from a rule in floating point (found LMJRNL1, expected LMJRNL2)");
+  fail_journal(
+      name,
+      "a journal of version 1: it can be replayed, but neither continued nor checked, because its "
+      "coefficients came from a rule in floating point (found LMJRNL1, expected LMJRNL2)");
 }
 
 Journal read_journal(const std::filesystem::path& path, const JournalReading& how) {
@@ -293,7 +294,7 @@ JournalWriter::~JournalWriter() = default;
 JournalWriter JournalWriter::create(const std::filesystem::path& path, const RunConfig& config) {
   const int pairs = config.forward.pairs;
   if (pairs < 1 || pairs > spec::kMaxPairs)
-    fail(path.string(), fmt::format("pairs is {}, expected 1..{}", pairs, spec::kMaxPairs));
+    fail_journal(path.string(), fmt::format("pairs is {}, expected 1..{}", pairs, spec::kMaxPairs));
   const std::vector<std::uint8_t> bytes = header_bytes(config);
   auto state = std::make_unique<State>(State{AppendFile::create(path, bytes), pairs,
                                              config.hold_out != 0, chain_at(bytes, bytes.size())});
@@ -310,7 +311,7 @@ JournalWriter JournalWriter::resume(const std::filesystem::path& path, const Jou
   state->ended = journal.end.has_value();
   const std::vector<std::uint8_t> bytes = read_file(path);
   if (bytes.size() != journal.valid_bytes)
-    fail(state->file.name(), "it changed while being opened");
+    fail_journal(state->file.name(), "it changed while being opened");
   state->chain = chain_at(bytes, bytes.size());
   if (journal.config.audit.every != 0)
     state->digest = journal.records.empty() && !journal.end ? header_digest(bytes)
@@ -321,10 +322,11 @@ JournalWriter JournalWriter::resume(const std::filesystem::path& path, const Jou
 void JournalWriter::append(const JournalRecord& record) {
   const State& s = *state_;
   if (record.step != s.next_step)
-    fail(s.file.name(), fmt::format("append: step is {}, expected {}", record.step, s.next_step));
+    fail_journal(s.file.name(),
+                 fmt::format("append: step is {}, expected {}", record.step, s.next_step));
   if (record.coefficients.size() != static_cast<std::size_t>(s.pairs))
-    fail(s.file.name(),
-         fmt::format("append: {} coefficients, expected {}", record.coefficients.size(), s.pairs));
+    fail_journal(s.file.name(), fmt::format("append: {} coefficients, expected {}",
+                                            record.coefficients.size(), s.pairs));
   put(record, fmt::format("record {}", record.step));
   ++state_->next_step;
 }
@@ -332,9 +334,10 @@ void JournalWriter::append(const JournalRecord& record) {
 void JournalWriter::append_end(const JournalEnd& end) {
   const State& s = *state_;
   if (!s.holds_out || end.best_step > s.next_step)
-    fail(s.file.name(),
-         fmt::format("append: an end with best step {} after {} steps, expected {}", end.best_step,
-                     s.next_step, s.holds_out ? "no later one" : "none without hold_out"));
+    fail_journal(
+        s.file.name(),
+        fmt::format("append: an end with best step {} after {} steps, expected {}", end.best_step,
+                    s.next_step, s.holds_out ? "no later one" : "none without hold_out"));
   put(record_of(end, s.pairs), "the end");
   state_->ended = true;
   sync();
@@ -342,7 +345,7 @@ void JournalWriter::append_end(const JournalEnd& end) {
 
 void JournalWriter::put(const JournalRecord& record, const std::string& what) {
   State& s = *state_;
-  if (s.ended) fail(s.file.name(), fmt::format("append: {} after the end", what));
+  if (s.ended) fail_journal(s.file.name(), fmt::format("append: {} after the end", what));
   const std::vector<std::uint8_t> image =
       record_image(record, s.chain, s.digest ? &*s.digest : nullptr);
   s.file.append(image, what);

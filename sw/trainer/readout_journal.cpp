@@ -12,6 +12,7 @@
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/base/sha256.hpp"
+#include "sw/trainer/header_fields.hpp"
 
 namespace lastmile {
 namespace {
@@ -20,10 +21,6 @@ constexpr std::string_view kMagic = "LMRDOT1\n";
 constexpr std::size_t kHeaderLimit = std::size_t{1} << 20;
 constexpr std::size_t kRecordHeader = 12, kSnapshotHeader = 24;
 enum Kind : std::uint32_t { kChoice = 1, kSnapshot = 2, kEnd = 3 };
-
-[[noreturn]] void fail(const std::string& name, const std::string& what) {
-  throw Error(ErrorKind::journal, fmt::format("{}: {}", name, what));
-}
 
 template <class T>
 void put(std::vector<std::uint8_t>& to, const T& value) {
@@ -61,28 +58,28 @@ class Parser {
 
  private:
   [[noreturn]] void bad(const std::string& what) const {
-    fail(name_, fmt::format("record {} (byte {}): {}", index_, at_, what));
+    fail_journal(name_, fmt::format("record {} (byte {}): {}", index_, at_, what));
   }
 
   void header() {
     if (bytes_.size() < kMagic.size() + 4 ||
         std::memcmp(bytes_.data(), kMagic.data(), kMagic.size()) != 0)
-      fail(name_, "not a journal of readouts: the first bytes are not \"LMRDOT1\\n\"");
+      fail_journal(name_, "not a journal of readouts: the first bytes are not \"LMRDOT1\\n\"");
     const std::size_t text = get<std::uint32_t>(bytes_, kMagic.size()), from = kMagic.size() + 4;
     if (text > kHeaderLimit || from + text + 4 > bytes_.size())
-      fail(name_, fmt::format("header says {} bytes, the file has {}: truncated header", text,
-                              bytes_.size()));
+      fail_journal(name_, fmt::format("header says {} bytes, the file has {}: truncated header",
+                                      text, bytes_.size()));
     at_ = from + text + 4;
     crc_ = crc32(bytes_.first(at_ - 4));
     if (crc_ != get<std::uint32_t>(bytes_, at_ - 4))
-      fail(name_, fmt::format("header checksum is {:#010x}, expected {:#010x}",
-                              get<std::uint32_t>(bytes_, at_ - 4), crc_));
+      fail_journal(name_, fmt::format("header checksum is {:#010x}, expected {:#010x}",
+                                      get<std::uint32_t>(bytes_, at_ - 4), crc_));
     journal_.header = json_of(bytes_.subspan(from, text), "header");
   }
 
   [[nodiscard]] nlohmann::json json_of(std::span<const std::uint8_t> text, const char* what) const {
     auto j = nlohmann::json::parse(text.begin(), text.end(), nullptr, false);
-    if (!j.is_object()) fail(name_, fmt::format("{}: not a JSON object", what));
+    if (!j.is_object()) fail_journal(name_, fmt::format("{}: not a JSON object", what));
     return j;
   }
 
@@ -207,7 +204,7 @@ ReadoutJournalWriter ReadoutJournalWriter::resume(const std::filesystem::path& p
       State{AppendFile::open(path, journal.file_bytes, journal.valid_bytes)});
   const std::vector<std::uint8_t> bytes = read_file(path);
   if (bytes.size() != journal.valid_bytes)
-    fail(state->file.name(), "it changed while being opened");
+    fail_journal(state->file.name(), "it changed while being opened");
   state->crc = get<std::uint32_t>(bytes, bytes.size() - 4);
   return ReadoutJournalWriter(std::move(state));
 }

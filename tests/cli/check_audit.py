@@ -8,12 +8,9 @@ usage: check_audit.py PROGRAM      ends with `N passed, N failed`
 import hashlib
 import json
 import shutil
-import signal
-import sys
 import zlib
 
-from harness import (INPUT, JOURNAL, MISMATCH, TINY, USAGE, Checks, Program, Workspace, error_line, matches, state,
-                     write_idx_folder)
+from harness import INPUT, JOURNAL, MISMATCH, TINY, USAGE, Suite, error_line, matches, state, write_idx_folder
 
 DATA = ["--network", "tiny.toml", "--data", "img", "--adapt-examples", 32, "--threads", 1]
 STEPS, EVERY, PAIRS = 40, 10, 2
@@ -108,13 +105,7 @@ class ReadoutForger:
         return bytes(out)
 
 
-class Suite:
-    def __init__(self, program, folder):
-        self.p, self.dir, self.checks = program, folder, Checks()
-
-    def read(self, name):
-        return (self.dir / name).read_bytes()
-
+class Audits(Suite):
     def prepare(self):
         (self.dir / "tiny.toml").write_text(TINY)
         write_idx_folder(self.dir / "img")
@@ -411,13 +402,5 @@ class Suite:
         self.checks.finish()
 
 
-def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    with Workspace() as folder:
-        Suite(Program(sys.argv[1]), folder).all()
-
-
 if __name__ == "__main__":
-    main()
+    Audits.main(__doc__)

@@ -10,11 +10,9 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
-from harness import (INPUT, JOURNAL, TIMEOUT, TINY, USAGE, Checks, Program, Workspace, error_line, matches, state,
-                     write_idx_folder)
+from harness import INPUT, JOURNAL, TIMEOUT, TINY, USAGE, Suite, error_line, matches, state, write_idx_folder
 
 DATA = ["--network", "tiny.toml", "--data", "img", "--adapt-examples", 32, "--threads", 1]
 TRAIN = [*DATA, "--input", "q.lmq", "--batch", 8, "--evaluations", 0]
@@ -25,34 +23,9 @@ RUN = ["run", *DATA, "--epochs", 1, "--steps", 40, "--batch", 8, "--readout-step
 NORMED = TINY.replace('padding = "same"', 'padding = "same"\nbatch_norm = true', 1).replace('"tiny"', '"normed"')
 
 
-class Suite:
-    def __init__(self, program, folder):
-        self.p, self.dir, self.checks = program, folder, Checks()
-
-    def case(self, name, body, *args):
-        kept = state(self.dir)
-        self.checks.case(name, body, *args)
-        for file in sorted(set(state(self.dir)) - set(kept), reverse=True):
-            path = self.dir / file
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-
+class Files(Suite):
     def ok(self, *args):
         return self.p.ok(*args, "--quiet", cwd=self.dir)
-
-    def read(self, name):
-        return (self.dir / name).read_bytes()
-
-    def fails(self, code, patterns, *args):
-        """It ends with `code`, says so, and no file has changed."""
-        before = state(self.dir)
-        r = self.p.run(*args, cwd=self.dir)
-        assert r.returncode == code, f"exit code {r.returncode}, expected {code}: {error_line(r)!r}"
-        matches(error_line(r), patterns)
-        after = state(self.dir)
-        assert after == before, f"a failed command changed {sorted(set(after.items()) ^ set(before.items()))}"
 
     def prepare(self):
         (self.dir / "tiny.toml").write_text(TINY)
@@ -291,12 +264,5 @@ class Suite:
         self.checks.finish()
 
 
-def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    with Workspace() as folder:
-        Suite(Program(sys.argv[1]), folder).all()
-
-
 if __name__ == "__main__":
-    main()
+    Files.main(__doc__)

@@ -7,10 +7,8 @@ usage: check_held_out.py PROGRAM      ends with `N passed, N failed`
 """
 import json
 import shutil
-import signal
-import sys
 
-from harness import (JOURNAL, TINY, USAGE, Checks, Program, Workspace, error_line, matches)
+from harness import JOURNAL, TINY, USAGE, Suite, error_line, matches
 
 DIVERGED = 8
 DATA = ["--network", "tiny.toml", "--adapt-examples", 200, "--threads", 1]
@@ -20,13 +18,7 @@ WILD = ["--step", 60, "--schedule", "constant"]
 RECORD = 28 + 1  # bytes; one pair
 
 
-class Suite:
-    def __init__(self, program, folder):
-        self.p, self.dir, self.checks = program, folder, Checks()
-
-    def read(self, name):
-        return (self.dir / name).read_bytes()
-
+class HeldOut(Suite):
     def prepare(self):
         (self.dir / "tiny.toml").write_text(TINY)
         self.p.ok("pretrain", *DATA, "--epochs", 1, "--output", "tiny.lmc", "--quiet", cwd=self.dir)
@@ -213,13 +205,5 @@ class Suite:
         self.checks.finish()
 
 
-def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    with Workspace() as folder:
-        Suite(Program(sys.argv[1]), folder).all()
-
-
 if __name__ == "__main__":
-    main()
+    HeldOut.main(__doc__)

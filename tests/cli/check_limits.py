@@ -11,16 +11,14 @@ import pathlib
 import re
 import resource
 import shlex
-import shutil
 import signal
 import struct
 import subprocess
-import sys
 import time
 import zlib
 
-from harness import (DEVICE, INPUT, JOURNAL, MISMATCH, TINY, USAGE, Checks, Program, Workspace, error_line, idx_bytes,
-                     images, matches, state)
+from harness import (DEVICE, INPUT, JOURNAL, MISMATCH, TINY, USAGE, Suite, error_line, idx_bytes, images, matches,
+                     state)
 
 DATA = ["--network", "tiny.toml", "--data", "img", "--adapt-examples", 32, "--threads", 1]
 BIG = ["--network", "wide.toml", "--data", "big", "--threads", 1, "--quiet"]
@@ -88,31 +86,9 @@ def npz_of_zeros(entries):
                                                            len(directory), len(out), 0))
 
 
-class Suite:
-    def __init__(self, program, folder):
-        self.p, self.dir, self.checks = program, folder, Checks()
-
-    def case(self, name, body, *args, **kw):
-        kept = state(self.dir)
-        self.checks.case(name, body, *args, **kw)
-        for file in sorted(set(state(self.dir)) - set(kept), reverse=True):
-            path = self.dir / file
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-
-    def read(self, name):
-        return (self.dir / name).read_bytes()
-
-    def fails(self, code, patterns, *args, **kw):
-        """It ends with `code`, says so, and no file has changed."""
-        before = state(self.dir)
-        r = self.p.run(*args, cwd=self.dir, **kw)
-        assert r.returncode == code, f"exit code {r.returncode}, expected {code}: {error_line(r)!r}"
-        matches(r.stderr, patterns)
-        assert state(self.dir) == before, "a failed command changed files"
-        return r
+class Limits(Suite):
+    def message(self, result):
+        return result.stderr
 
     def prepare(self):
         (self.dir / "tiny.toml").write_text(TINY)
@@ -404,14 +380,5 @@ class Suite:
         self.checks.finish()
 
 
-def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    with Workspace() as folder:
-        Suite(Program(sys.argv[1]), folder).all()
-
-
 if __name__ == "__main__":
-    main()
+    Limits.main(__doc__)

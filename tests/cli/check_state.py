@@ -18,12 +18,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import zlib
 
-from harness import (DEVICE, INPUT, JOURNAL, TIMEOUT, TINY, USAGE, Checks, Program, Workspace, error_line,
-                     idx_bytes, matches, state, write_audio_folder, write_idx_folder)
+from harness import (DEVICE, INPUT, JOURNAL, TIMEOUT, TINY, USAGE, Suite, error_line, idx_bytes, matches, state,
+                     write_audio_folder, write_idx_folder)
 
 DATA = ["--network", "tiny.toml", "--data", "img", "--adapt-examples", 32, "--threads", 1]
 TRAIN = [*DATA, "--input", "q.lmq", "--batch", 8, "--pairs", 1, "--estimator", "sign", "--evaluations", 0]
@@ -43,42 +42,19 @@ def opens(path):
     assert at == len(content) and 0 in kinds and 3 in kinds and kinds & {4, 6, 7}, (at, len(content), kinds)
 
 
-class Suite:
-    def __init__(self, program, folder, seed):
-        self.p, self.dir, self.checks, self.random = program, folder, Checks(), random.Random(seed)
+class States(Suite):
+    def __init__(self, program, folder):
+        super().__init__(program, folder)
+        seed = int(os.environ.get("LASTMILE_SEED") or random.SystemRandom().randrange(2 ** 32))
+        print(f"LASTMILE_SEED={seed}")
+        self.random = random.Random(seed)
 
     # ---- helpers
-
-    def case(self, name, body, *args):
-        kept = state(self.dir)
-        self.checks.case(name, body, *args)
-        # Files of one case are none of the next one's business.
-        for file in sorted(set(state(self.dir)) - set(kept), reverse=True):
-            path = self.dir / file
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-
-    def fails(self, code, patterns, *args, stdout="", **kw):
-        """It ends with `code`, says so, and no file has changed."""
-        before = state(self.dir)
-        r = self.p.run(*args, cwd=self.dir, **kw)
-        assert r.returncode == code, f"exit code {r.returncode}, expected {code}: {error_line(r)!r}"
-        matches(error_line(r), patterns)
-        assert stdout is None or r.stdout == stdout, f"stdout is {r.stdout[:200]!r}"
-        after = state(self.dir)
-        changed = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
-        assert not changed, f"a failed command changed {changed}"
-        return r
 
     def ok(self, *args, **kw):
         r = self.p.run(*args, cwd=self.dir, **kw)
         assert r.returncode == 0, f"exit code {r.returncode}: {error_line(r)!r}"
         return r
-
-    def read(self, name):
-        return (self.dir / name).read_bytes()
 
     @contextlib.contextmanager
     def running(self, *args, until, **kw):
@@ -625,16 +601,5 @@ class Suite:
         self.checks.finish()
 
 
-def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    seed = int(os.environ.get("LASTMILE_SEED") or random.SystemRandom().randrange(2 ** 32))
-    print(f"LASTMILE_SEED={seed}")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    with Workspace() as folder:
-        Suite(Program(sys.argv[1]), folder, seed).all()
-
-
 if __name__ == "__main__":
-    main()
+    States.main(__doc__)

@@ -7,6 +7,7 @@ import pathlib
 import platform
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -228,3 +229,49 @@ def error_line(result):
 def matches(text, patterns):
     missing = [p for p in patterns if not re.search(p, text)]
     assert not missing, f"the message does not say {missing}: {text!r}"
+
+
+class Suite:
+    """Cases of one program in one folder; each finds the files that the ones before were given, and no others."""
+
+    def __init__(self, program, folder):
+        self.p, self.dir, self.checks = program, folder, Checks()
+
+    @classmethod
+    def main(cls, doc):
+        """Runs all() on the program that is the only argument."""
+        if len(sys.argv) != 2:
+            sys.exit(doc)
+        # Whoever started this may ignore signals; the program must then not.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        with Workspace() as folder:
+            cls(Program(sys.argv[1]), folder).all()
+
+    def case(self, name, body, *args, **kw):
+        kept = state(self.dir)
+        self.checks.case(name, body, *args, **kw)
+        for file in sorted(set(state(self.dir)) - set(kept), reverse=True):
+            path = self.dir / file
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    def read(self, name):
+        return (self.dir / name).read_bytes()
+
+    def message(self, result):
+        return error_line(result)
+
+    def fails(self, code, patterns, *args, stdout="", **kw):
+        """It ends with `code`, says so and nothing on stdout (None: whatever), and no file has changed."""
+        before = state(self.dir)
+        r = self.p.run(*args, cwd=self.dir, **kw)
+        assert r.returncode == code, f"exit code {r.returncode}, expected {code}: {error_line(r)!r}"
+        matches(self.message(r), patterns)
+        assert stdout is None or r.stdout == stdout, f"stdout is {r.stdout[:200]!r}"
+        after = state(self.dir)
+        changed = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
+        assert not changed, f"a failed command changed {changed}"
+        return r
