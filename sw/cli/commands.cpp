@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "sw/app/apart.hpp"
+#include "sw/app/origin.hpp"
 #include "sw/app/ranges.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
@@ -517,6 +518,7 @@ Evaluated evaluated(const State& s, const Task& task) {
   if (!is_weights_file(path)) return {{}, {}, load_quantized(path)};
   Network network = load_source(s.run.network, shape_of(task)).network;
   FloatParams<float> params = load_weights(path, network);
+  require_origin(network, params, task, path);
   return {std::move(network), std::move(params), {}};
 }
 
@@ -561,6 +563,7 @@ Subcommand eval_command(CLI::App& app, const Backends& backends) {
           const DeviceOpener open = find_backend(s->common, backends);
           source = evaluate_fixed(q, task.source_test, open, s->run.adapt.fixed);
           moved = evaluate_fixed(q, shifted, open, s->run.adapt.fixed);
+          if (!task.as_stored) require_class_order(source, task, s->input);
           source_fit = range_fit_of(q, task.source_test, s->common.thread_count());
           shifted_fit = range_fit_of(q, shifted, s->common.thread_count());
         }

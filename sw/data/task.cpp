@@ -205,6 +205,7 @@ Task load_task(const TaskOptions& options) {
   if (options.data.empty()) {
     Task task = load_glyphs(options);
     task.preprocessing.seen = options.stored ? options.stored->seen : seen_of(task.pretrain.x);
+    task.as_stored = options.stored.has_value();
     return task;
   }
   const std::string folder = options.data.string();
@@ -236,6 +237,7 @@ Task load_task(const TaskOptions& options) {
   const fs::path clean = fs::absolute(options.data).lexically_normal();
   task.name = (clean.has_filename() ? clean : clean.parent_path()).filename().string();
   task.preprocessing.seen = options.stored ? options.stored->seen : seen_of(task.pretrain.x);
+  task.as_stored = options.stored.has_value();
   if (options.balance) {
     task.pretrain = balanced(task.pretrain, kBalanceSeed);
     task.adapt = balanced(task.adapt, sub_seed(options.seed, kBalanceStream));

@@ -60,6 +60,7 @@ struct Task {
                          // held-out speakers
   std::optional<ValueRange> input_range;  // of images, whose pixels are bytes: 0 to 1
   Preprocessing preprocessing;            // what a network that is trained on this is for
+  bool as_stored = false;                 // ... and what TaskOptions::stored says
   std::vector<std::string> class_names;
   std::vector<std::string> speakers;  // audio: held-out speakers, sorted; Dataset::group is an
                                       // index into it (adapt, shifted_test). Empty for images
