@@ -53,6 +53,7 @@ class Channel {
         rate_(std::min<U>(
             memory.bytes_per_cycle == 0 ? 100 * bus_bytes : U{100} * memory.bytes_per_cycle,
             (100 - memory.stall) * bus_bytes)),
+        beat_(std::max<U>(1, bus_ / rate_)),
         saves_(memory.bytes_per_cycle != 0 && memory.bytes_per_cycle < bus_bytes) {}
 
   // Cycles that `beats` take on a channel with nothing else on it.
@@ -76,19 +77,27 @@ class Channel {
       if (now == 0) continue;
       used += now;
       left -= now;
-      done = std::max(w * kWindow + (used + rate_ - 1) / rate_, begin + (now + rate_ - 1) / rate_);
+      done = std::max(w * kWindow + cycles_of(used), begin + cycles_of(now));
     }
-    const U last = from + beats - 1, cycle = std::max<U>(1, bus_ / rate_);
-    return done > last + cycle ? done - cycle : last;
+    const U last = from + beats - 1;
+    return done > last + beat_ ? done - beat_ : last;
   }
 
  private:
   static constexpr U kWindow = 4;
+  // Cycles of a window that so much of it takes, rounded up. Most predictions spend their time
+  // here, and a division would be half of that.
+  [[nodiscard]] U cycles_of(U part) const {
+    U n = 0;
+    for (U cycle = 0; cycle < kWindow; ++cycle) n += part > cycle * rate_ ? 1 : 0;
+    return n;
+  }
   U& used_at(U window) {
     if (window >= used_.size()) used_.resize(window + 64, 0);
     return used_[window];
   }
   U bus_, rate_;         // hundredths of a byte, per beat and per cycle
+  U beat_;               // whole cycles of a beat
   bool saves_;           // a slow memory collects a little while nobody asks
   std::vector<U> used_;  // of each window
 };

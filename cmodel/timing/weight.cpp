@@ -17,21 +17,19 @@ Weight::Weight(Context& c, const std::vector<KTile>& k_tiles, std::size_t tiles,
 
 void Weight::ask_ahead() {
   while (asked_ < count_ && asked_ < done_ + kAhead) {
-    const KTile& k = at(asked_);
+    const KTile& k = k_tiles_[asked_in_tile_];
     if (asked_rows_ == 0) {
-      const std::size_t tile = asked_ / k_tiles_.size();
-      if (tile >= announced_.size()) return;
+      if (asked_tile_ >= announced_.size()) return;
       U from = ask_;
-      if (asked_ % k_tiles_.size() == 0) from = std::max(from, announced_[tile]) + 1;
+      if (asked_in_tile_ == 0) from = std::max(from, announced_[asked_tile_]) + 1;
       if (k.first) from += 1 + (depthwise_ ? k.columns : 0);  // its lanes are worked out
       if (asked_ >= kAhead)
         from = std::max(from, taken_[asked_ - kAhead + taken_.size() - done_] + 1);
       ask_ = from + 1;  // the k-tile itself is queued
     }
     for (; asked_rows_ < k.rows; ++asked_rows_) {
-      if (rows_held_ == freed_.size() || !client_.fits(k.words)) return;
-      if (asked_total_ >= freed_.size())
-        ask_ = std::max(ask_, freed_[asked_total_ % freed_.size()] + 1);
+      if (rows_held_ == kHeld || !client_.fits(k.words)) return;
+      if (asked_total_ >= kHeld) ask_ = std::max(ask_, freed_[(asked_total_ - kHeld) % kKept] + 1);
       load_.advance(std::max(client_.grant(ask_), client_.room(k.words)));
       ask_ = std::max(client_.issue(ask_, k.words), ask_ + 1);
       ++asked_total_;
@@ -39,6 +37,7 @@ void Weight::ask_ahead() {
     }
     asked_rows_ = 0;
     ++asked_;
+    if (++asked_in_tile_ == k_tiles_.size()) asked_in_tile_ = 0, ++asked_tile_;
   }
 }
 
@@ -66,7 +65,7 @@ U Weight::ready(std::size_t k, U taken) {
       column_ = std::max(gathered, swap);
     }
     client_.pop(column_, 1);
-    freed_[used_total_++ % freed_.size()] = column_;
+    freed_[used_total_++ % kKept] = column_;
     --rows_held_;
   }
   c_.t.engine(spec::Engine::weight_).add(begin, column_ + 1, busy);

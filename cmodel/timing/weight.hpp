@@ -35,10 +35,12 @@ class Weight {
   std::size_t count_;
   Client client_;
   bool depthwise_, packed_;
-  std::array<U, kRows + 1>
-      freed_{};           // cycle in which each of the last rows became a column; no more under way
-  std::size_t done_ = 0;  // k-tiles used
-  std::size_t asked_ = 0;  // k-tile whose rows are being requested
+  static constexpr U kHeld = kRows + 1;  // one is being gathered
+  static constexpr U kKept = 64;         // a power of two above that
+  std::array<U, kKept> freed_{};         // cycle in which each of the last rows became a column
+  std::size_t done_ = 0;                 // k-tiles used
+  std::size_t asked_ = 0;  // k-tile whose rows are being requested; the same by tile of outputs:
+  std::size_t asked_tile_ = 0, asked_in_tile_ = 0;
   U asked_rows_ = 0, rows_held_ = 0;
   U ask_ = 0, asked_total_ = 0, used_total_ = 0;
   U column_ = 0;  // cycle in which the last column was written
