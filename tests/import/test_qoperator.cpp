@@ -10,7 +10,9 @@
 #include <array>
 #include <cmath>
 
+#include "sw/base/error.hpp"
 #include "sw/base/rng.hpp"
+#include "sw/export/export.hpp"
 #include "tests/import/onnx_builder.hpp"
 #include "tests/import/run.hpp"
 #include "tests/quantizer/cases.hpp"
@@ -309,6 +311,28 @@ TEST_CASE("import: what operators on integers cannot have is listed at once") {
        "expected scales in the file: QLinearConv, QLinearMatMul",
        "QLinearAveragePool: channels_last is 1, expected 0",
        "QLinearSigmoid: the operator is not supported", "of the domain com.microsoft QGemm"}));
+}
+
+TEST_CASE("import: no bent file of integers does harm, and what is read can be written") {
+  const std::uint64_t seed = test_seed();
+  BothForms file(seed);
+  file.build();
+  Rng rng(seed, 6);
+  int accepted = 0;
+  for (int i = 0; i < 3000; ++i) {
+    Bytes bent = i % 2 == 0 ? file.qdq : file.qoperator;
+    for (std::uint64_t k = rng.below(3) + 1; k > 0; --k)
+      bent[rng.below(bent.size())] = static_cast<std::uint8_t>(rng.below(256));
+    try {
+      const ImportedModel m = parse_onnx(bent, "m.onnx");
+      ++accepted;
+      if (!m.quantized) continue;
+      const QuantizedNetwork again = *parse_onnx(encode_onnx_qdq(*m.quantized), "m.onnx").quantized;
+      CHECK(again.layers == m.quantized->layers);
+    } catch (const Error&) {
+    }
+  }
+  CHECK(accepted > 100);
 }
 
 }  // namespace
