@@ -4,6 +4,9 @@
 //   peer-onnx inputs FOLDER EXAMPLES            x.f32 (channels first), labels.u8: shifted digits
 //   peer-onnx float FOLDER NETWORK WEIGHTS NAME NAME.f32: outputs of the float model
 //   peer-onnx fixed FOLDER FILE.lmq NAME        NAME.logits.f32 and NAME.int8.f32: of the integers
+//   peer-onnx layers FOLDER FILE.lmq            layers.json and what it names: every layer as a
+//   model
+//                                               of its own, with the inputs and outputs it has here
 //   peer-onnx nodes FOLDER NODES.json           0.onnx, 1.onnx, ...: the cases as models
 //
 // Raw float32 numbers, one example behind the other.
@@ -21,6 +24,7 @@
 #include "sw/compiler/compile.hpp"
 #include "sw/data/task.hpp"
 #include "sw/driver/session.hpp"
+#include "sw/export/export.hpp"
 #include "sw/golden/golden.hpp"
 #include "sw/golden/npz.hpp"
 #include "sw/graph/reader.hpp"
@@ -99,6 +103,104 @@ void fixed(const std::filesystem::path& folder, const std::string& file, const s
   std::cout << fmt::format("{}\n", q.layers.back().out.scale);
 }
 
+// Real numbers of a layer's output, channels first.
+std::vector<float> outputs_of(const QuantizedNetwork& q, int layer,
+                              const std::vector<std::int8_t>& x) {
+  std::vector<std::int8_t> codes = x;
+  if (layer != kNetworkInput) {
+    CompileOptions o;
+    o.batch = static_cast<int>(kBatch);
+    o.output_layer = layer;
+    Session session = open_session(compile(q, spec::HardwareParams{}, o), open_model);
+    session->load_batch(x, {});
+    session->forward();
+    codes = session->output();
+  }
+  const Shape& s = q.network.shape_of(layer);
+  const auto plane = static_cast<std::size_t>(s.h) * static_cast<std::size_t>(s.w);
+  const auto channels = static_cast<std::size_t>(s.c);
+  // A record's constants are not in the exported model.
+  const bool record =
+      layer != kNetworkInput && q.network.layers[static_cast<std::size_t>(layer)].op == Op::concat;
+  const auto kept =
+      record ? static_cast<std::size_t>(q.network.layers[static_cast<std::size_t>(layer)].in.c)
+             : channels;
+  std::vector<std::int8_t> first;
+  for (std::size_t e = 0; e < kBatch; ++e)
+    for (std::size_t c = 0; c < kept; ++c)
+      for (std::size_t p = 0; p < plane; ++p)
+        first.push_back(codes[(e * plane + p) * channels + c]);
+  std::vector<float> real(first.size());
+  dequantize_activations(first, q.quant_of(layer), real);
+  return real;
+}
+
+std::string name_of_tensor(const QuantizedNetwork& q, int layer) {
+  return layer == kNetworkInput ? "input" : q.network.layers[static_cast<std::size_t>(layer)].name;
+}
+
+// The nodes that belong to a layer, which read what the layers before it put out.
+onnx::ModelProto only(const onnx::ModelProto& all, const QuantizedNetwork& q, const Layer& l) {
+  onnx::ModelProto m = all;
+  auto& graph = *m.mutable_graph();
+  graph.clear_node();
+  graph.clear_input();
+  for (const auto& n : all.graph().node())
+    if (n.name() == l.name || n.name().starts_with(l.name + "/")) *graph.add_node() = n;
+  for (const int from : l.inputs) {
+    auto* v = graph.add_input();
+    v->set_name(name_of_tensor(q, from) + "/dequantized");
+    v->mutable_type()->mutable_tensor_type()->set_elem_type(onnx::TensorProto::FLOAT);
+  }
+  auto* out = graph.mutable_output(0);
+  *out = onnx::ValueInfoProto();
+  out->set_name(graph.node(graph.node_size() - 1).output(0));
+  out->mutable_type()->mutable_tensor_type()->set_elem_type(onnx::TensorProto::FLOAT);
+  return m;
+}
+
+void layers(const std::filesystem::path& folder, const std::string& file) {
+  const QuantizedNetwork q = load_quantized(file);
+  const Dataset d = examples(kBatch);
+  std::vector<std::int8_t> x(d.x.size());
+  quantize_activations(d.x, q.input, x);
+  OnnxOptions how;
+  how.int8_result = true;
+  const auto bytes = encode_onnx_qdq(q, how);
+  onnx::ModelProto all;
+  if (!all.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
+    throw Error(ErrorKind::input, "the exported model cannot be parsed");
+  std::vector<std::vector<std::int64_t>> dims;  // the input's, then by layer
+  nlohmann::json list = nlohmann::json::array();
+  const auto tensor_file = [](int i) { return fmt::format("t{}.f32", i + 1); };
+  const int count = static_cast<int>(q.network.layers.size());
+  for (int i = kNetworkInput; i < count; ++i) {
+    write(folder / tensor_file(i), outputs_of(q, i, x));
+    const Shape& s = q.network.shape_of(i);
+    dims.push_back({static_cast<std::int64_t>(kBatch), s.c, s.h, s.w});
+    if (i == kNetworkInput) continue;
+    const Layer& l = q.network.layers[static_cast<std::size_t>(i)];
+    if (l.op == Op::fully_connected || l.op == Op::concat) dims.back().resize(2);
+    if (l.op == Op::concat) {  // bytes as they are
+      dims.back()[1] = l.in.c;
+      continue;
+    }
+    nlohmann::json inputs = nlohmann::json::array();
+    for (const int from : l.inputs)
+      inputs.push_back({{"name", name_of_tensor(q, from) + "/dequantized"},
+                        {"file", tensor_file(from)},
+                        {"dims", dims[static_cast<std::size_t>(from + 1)]}});
+    const std::string model = fmt::format("layer{}.onnx", i);
+    write_file_atomic(folder / model, only(all, q, l).SerializeAsString());
+    list.push_back({{"layer", l.name},
+                    {"model", model},
+                    {"inputs", inputs},
+                    {"output", tensor_file(i)},
+                    {"step", q.quant_of(i).scale}});
+  }
+  write_file_atomic(folder / "layers.json", list.dump());
+}
+
 void nodes(const std::filesystem::path& folder, const std::string& file) {
   const auto all = nlohmann::json::parse(read_text_file(file));
   int count = 0;
@@ -113,6 +215,8 @@ int run(const std::vector<std::string>& a) {
     floats(a[1], a[2], a[3], a[4]);
   else if (a.size() == 4 && a[0] == "fixed")
     fixed(a[1], a[2], a[3]);
+  else if (a.size() == 3 && a[0] == "layers")
+    layers(a[1], a[2]);
   else if (a.size() == 3 && a[0] == "nodes")
     nodes(a[1], a[2]);
   else

@@ -4,6 +4,8 @@
 //     raw float32 numbers; DIM... are those of the input, the batch first
 //   node peer_onnx.mjs FOLDER-OF-node_modules nodes NODES.json
 //     the cases as 0.onnx, 1.onnx, ... in this folder: says which of them come out differently
+//   node peer_onnx.mjs FOLDER-OF-node_modules layers LAYERS.json
+//     each layer from the inputs it has here: how many outputs are so many steps apart
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -18,10 +20,31 @@ async function outputs(model, level, x, dims) {
   return (await session.run(feeds))[session.outputNames[0]];
 }
 
+function floats(file) {
+  const bytes = readFileSync(file);
+  return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
+}
+
+async function runLayers(file) {
+  const steps = {};
+  for (const l of JSON.parse(readFileSync(file))) {
+    const options = { graphOptimizationLevel: "disabled", intraOpNumThreads: 1, logSeverityLevel: 3 };
+    const session = await ort.InferenceSession.create(l.model, options);
+    const feeds = {};
+    for (const i of l.inputs) feeds[i.name] = new ort.Tensor("float32", floats(i.file), i.dims);
+    const y = (await session.run(feeds))[session.outputNames[0]].data;
+    const expected = floats(l.output);
+    if (y.length !== expected.length) throw new Error(`${l.layer}: ${y.length} outputs, expected ${expected.length}`);
+    y.forEach((v, i) => {
+      const apart = Math.abs(Math.round((v - expected[i]) / l.step));
+      steps[apart] = (steps[apart] ?? 0) + 1;
+    });
+  }
+  console.log(JSON.stringify(steps));
+}
+
 async function runModel(model, from, to, level, ...dims) {
-  const bytes = readFileSync(from);
-  const x = new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
-  const y = (await outputs(model, level, x, dims.map(Number))).data;
+  const y = (await outputs(model, level, floats(from), dims.map(Number))).data;
   writeFileSync(to, Buffer.from(y.buffer, y.byteOffset, y.byteLength));
 }
 
@@ -38,4 +61,4 @@ async function runNodes(file) {
   console.log(JSON.stringify({ cases: cases.length, different }));
 }
 
-await (mode === "nodes" ? runNodes : runModel)(...args);
+await { nodes: runNodes, layers: runLayers, model: runModel }[mode](...args);
