@@ -355,7 +355,7 @@ Writer::Tensor Writer::concat(int i) {
     if (!t.flat) {
       const Shape& s = network_.shape_of(l.inputs[k]);
       if (s.c > 1 && s.h * s.w > 1) {
-        x = node("Transpose", {x}, name + "/last");
+        x = node("Transpose", {x}, fmt::format("{}/last", name));
         set("perm", Ints{0, 2, 3, 1});
       }
       x = node("Flatten", {x}, name);

@@ -12,7 +12,6 @@
 namespace lastmile::from_onnx {
 
 using importing::Refusal;
-using importing::shown;
 
 namespace {
 

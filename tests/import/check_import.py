@@ -219,6 +219,8 @@ class Suite:
                           "--journal", f"e{bits}.lmj", "--output", "ad.lmq", cwd=self.dir)
                 self.p.ok("export", "ad.lmq", "--output", "ad.onnx", cwd=self.dir)
                 assert self.eval("--network", "ad.onnx") == self.eval("--input", "ad.lmq"), bits
+                content = (self.dir / "ad.onnx").read_bytes()
+                assert b"class_names" in content and b'["0","1","2"]' in content, "classes have no names"
                 self.p.ok("export", "ad.lmq", "--output", "ad.npz", cwd=self.dir)
                 names = [t["name"] for t in self.p.json("info", "ad.npz", cwd=self.dir)["tensors"]]
                 assert names == ["conv/weights", "conv/bias", "fc/weights", "fc/bias"], names
