@@ -47,7 +47,8 @@ CXXFLAGS_ALL = -std=c++20 $(MARCH) -ffp-contract=off -fPIC $(WARN) $(FLAGS_$(VAR
 # ONNX files are read where its schema is installed (libonnx-dev, libprotobuf-dev); elsewhere the program says so.
 INCLUDES := /usr/include /usr/local/include
 HAVE_ONNX := $(and $(wildcard $(INCLUDES:%=%/onnx/onnx_pb.h)),$(wildcard $(INCLUDES:%=%/google/protobuf/message.h)))
-OTHER_ONNX := $(if $(HAVE_ONNX),sw/import/onnx_missing.cpp,$(filter-out %_missing.cpp,$(wildcard sw/import/onnx*.cpp)))
+OTHER_ONNX := $(if $(HAVE_ONNX),$(wildcard sw/*/onnx_missing.cpp),\
+  $(filter-out %_missing.cpp,$(wildcard sw/import/onnx*.cpp sw/export/onnx*.cpp)))
 LIBS := $(if $(HAVE_ONNX),-lonnx_proto -lprotobuf) -lfmt -lspdlog -lz -lsndfile -lkissfft-float -ltbb -lxxhash -ldl \
   -lpthread
 

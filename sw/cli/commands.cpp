@@ -187,6 +187,7 @@ std::vector<Subcommand> all_commands(CLI::App& app, const Backends& backends) {
                                  profile_command(app, backends),
                                  energy_command(app),
                                  import_command(app),
+                                 export_command(app),
                                  infer_command(app, backends),
                                  rescale_command(app, backends),
                                  audit_command(app, backends)};

@@ -36,6 +36,7 @@ Subcommand info_command(CLI::App& app);                                // info_c
 Subcommand profile_command(CLI::App& app, const Backends& backends);   // profile_command.cpp
 Subcommand energy_command(CLI::App& app);                              // energy_command.cpp
 Subcommand import_command(CLI::App& app);                              // import_command.cpp
+Subcommand export_command(CLI::App& app);                              // export_command.cpp
 Subcommand rescale_command(CLI::App& app, const Backends& backends);   // rescale_command.cpp
 Subcommand infer_command(CLI::App& app, const Backends& backends);     // infer_command.cpp
 Subcommand audit_command(CLI::App& app, const Backends& backends);     // audit_command.cpp

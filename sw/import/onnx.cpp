@@ -17,11 +17,15 @@ using importing::shown;
 namespace {
 
 constexpr const char* kSupported =
-    "Add, AveragePool, BatchNormalization, Cast, Clip, Constant, Conv, DequantizeLinear, Div, "
-    "Dropout, Flatten, Gemm, GlobalAveragePool, GlobalMaxPool, Identity, LogSoftmax, MatMul, "
-    "MaxPool, Mul, Pad, QuantizeLinear, ReduceMean, Relu, Reshape, Softmax, Squeeze, Sub, "
-    "Transpose, Unsqueeze, and Shape, Gather, Slice, Concat where they compute the shape of a "
-    "Reshape";
+    "Add, AveragePool, BatchNormalization, Cast, Clip, Concat of rows, Constant, Conv, "
+    "DequantizeLinear, Div, Dropout, Flatten, Gemm, GlobalAveragePool, GlobalMaxPool, Identity, "
+    "LogSoftmax, MatMul, MaxPool, Mul, Pad, QLinearConv, QLinearMatMul, QuantizeLinear, "
+    "ReduceMean, Relu, Reshape, Softmax, Squeeze, Sub, Transpose, Unsqueeze, and Shape, Gather, "
+    "Slice, Concat where they compute the shape of a Reshape; of the domain com.microsoft QGemm, "
+    "QLinearAdd, QLinearAveragePool, QLinearGlobalAveragePool, QLinearSoftmax";
+// Domains whose operators are known; the second is onnxruntime's.
+constexpr const char* kOnnxDomain = "ai.onnx";
+constexpr const char* kRuntimeDomain = "com.microsoft";
 
 }  // namespace
 
@@ -83,11 +87,13 @@ void Importer::start() {
   if (count != 1) file_.refuse(fmt::format("it has {} inputs, expected one", count));
   if (file_.computes(input->name())) file_.malformed("a node writes the input");
   const auto& type = input->type().tensor_type();
-  if (type.elem_type() != onnx::TensorProto::FLOAT &&
+  integer_input_ =
+      type.elem_type() == onnx::TensorProto::INT8 || type.elem_type() == onnx::TensorProto::UINT8;
+  if (!integer_input_ && type.elem_type() != onnx::TensorProto::FLOAT &&
       type.elem_type() != onnx::TensorProto::FLOAT16 &&
       type.elem_type() != onnx::TensorProto::DOUBLE)
-    file_.refuse(
-        fmt::format("the input has data type {}, expected floating point", type.elem_type()));
+    file_.refuse(fmt::format("the input has data type {}, expected floating point, INT8 or UINT8",
+                             type.elem_type()));
   const int rank = type.shape().dim_size();
   if (rank < 2 || rank > 4)
     file_.refuse(fmt::format("the input has {} dimensions, expected 2 to 4 with the batch", rank));
@@ -147,8 +153,9 @@ std::string Importer::where(int i) const {
 void Importer::convert_one(int i) {
   const onnx::NodeProto& n = file_.node(i);
   try {
-    if (!n.domain().empty() && n.domain() != "ai.onnx")
-      throw Refusal{fmt::format("its domain is \"{}\", expected ai.onnx", shown(n.domain()))};
+    if (!n.domain().empty() && n.domain() != kOnnxDomain && n.domain() != kRuntimeDomain)
+      throw Refusal{fmt::format("its domain is \"{}\", expected {} or {}", shown(n.domain()),
+                                kOnnxDomain, kRuntimeDomain)};
     const auto convert = converters().find(n.op_type());
     if (convert == converters().end()) {
       problems_.remark(fmt::format("supported are {}", kSupported));
@@ -186,8 +193,11 @@ const std::map<std::string, Importer::Convert, std::less<>>& Importer::converter
       {"Constant", &Importer::constant_node},
       {"Conv", &Importer::conv},
       {"DequantizeLinear", &Importer::dequantize_linear},
+      {"ConvInteger", &Importer::dynamic},
       {"Div", &Importer::arithmetic},
       {"Dropout", &Importer::identity},
+      {"DynamicQuantizeLinear", &Importer::dynamic},
+      {"DynamicQuantizeMatMul", &Importer::dynamic},
       {"Flatten", &Importer::flatten},
       {"Gather", &Importer::gather},
       {"Gemm", &Importer::gemm},
@@ -196,9 +206,18 @@ const std::map<std::string, Importer::Convert, std::less<>>& Importer::converter
       {"Identity", &Importer::identity},
       {"LogSoftmax", &Importer::softmax},
       {"MatMul", &Importer::matmul},
+      {"MatMulInteger", &Importer::dynamic},
+      {"MatMulIntegerToFloat", &Importer::dynamic},
       {"MaxPool", &Importer::pool},
       {"Mul", &Importer::arithmetic},
       {"Pad", &Importer::pad},
+      {"QGemm", &Importer::qgemm},
+      {"QLinearAdd", &Importer::qlinear_add},
+      {"QLinearAveragePool", &Importer::qlinear_unary},
+      {"QLinearConv", &Importer::qlinear_conv},
+      {"QLinearGlobalAveragePool", &Importer::qlinear_unary},
+      {"QLinearMatMul", &Importer::qlinear_matmul},
+      {"QLinearSoftmax", &Importer::qlinear_unary},
       {"QuantizeLinear", &Importer::quantize_linear},
       {"ReduceMean", &Importer::reduce_mean},
       {"Relu", &Importer::relu},
@@ -262,7 +281,10 @@ void Importer::finish() {
   n.classes = static_cast<int>(std::min<std::int64_t>(classes, kMaxElements));
   check_network(n, file_.name());
   check_params(n, model_.params, file_.name());
-  if (!quants_.empty()) make_integers();
+  if (!quants_.empty())
+    make_integers();
+  else if (integer_input_)
+    file_.refuse("its input is integers, and nothing says their scale");
 }
 
 }  // namespace from_onnx

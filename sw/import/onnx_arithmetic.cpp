@@ -15,6 +15,13 @@ namespace lastmile::from_onnx {
 
 using importing::Refusal;
 
+namespace {
+
+// Of a factor in a model of integers: a power of two, so that it is exact.
+constexpr double kStepsOfOne = 64;
+
+}  // namespace
+
 // y = x * scale + shift, one of each per channel.
 Value Importer::affine(const onnx::NodeProto& n, const Value& v, const std::vector<double>& scale,
                        const std::vector<double>& shift) {
@@ -24,6 +31,11 @@ Value Importer::affine(const onnx::NodeProto& n, const Value& v, const std::vect
     Layer& l = model_.network.layers[static_cast<std::size_t>(v.layer)];
     if (has_weights(l) && l.activation == Activation::none) {
       LayerParams<float>& p = model_.params.layers[static_cast<std::size_t>(v.layer)];
+      bias_codes_.erase(v.layer);
+      if (const auto steps = weight_scales_.find(v.layer); steps != weight_scales_.end())
+        for (std::size_t c = 0; c < scale.size(); ++c)
+          if (scale[c] != 0)
+            steps->second[c] = static_cast<float>(steps->second[c] * std::abs(scale[c]));
       const MatrixShape m = matrix_shape(l);
       for (int r = 0; r < m.rows; ++r)
         for (int k = 0; k < m.columns; ++k) {
@@ -49,7 +61,12 @@ Value Importer::affine(const onnx::NodeProto& n, const Value& v, const std::vect
   LayerParams<float> p;
   p.weights.assign(scale.begin(), scale.end());
   if (shifts) p.bias.assign(shift.begin(), shift.end());
-  return same_view(v, push(n, std::move(l), std::move(p), {Axis::c}));
+  const Value out = same_view(v, push(n, std::move(l), std::move(p), {Axis::c}));
+  // Of integers: so many steps for each factor, and as many for one of the input in the bias.
+  for (const double factor : scale)
+    weight_scales_[out.layer].push_back(
+        static_cast<float>((factor == 0 ? 1 : std::abs(factor)) / kStepsOfOne));
+  return out;
 }
 
 // The arrangement of `before`, of a layer that keeps the shape.

@@ -44,6 +44,27 @@ int File::readers(const std::string& name) const {
   return found == readers_.end() ? 0 : found->second;
 }
 
+bool File::leads_to_output(const std::string& name) const {
+  static const std::set<std::string, std::less<>> kept = {
+      "QuantizeLinear", "DequantizeLinear", "Identity", "Cast",
+      "Flatten",        "Reshape",          "Squeeze",  "Unsqueeze"};
+  std::string at = output_;
+  while (at != name) {
+    const auto from = producer_.find(at);
+    if (from == producer_.end()) return false;
+    const onnx::NodeProto& n = node(from->second);
+    if (!kept.contains(n.op_type()) || n.input_size() == 0) return false;
+    at = n.input(0);
+  }
+  return true;
+}
+
+std::string File::metadata(const std::string& key) const {
+  for (const auto& p : proto_.metadata_props())
+    if (p.key() == key) return p.value();
+  return {};
+}
+
 const onnx::TensorProto* File::initializer(const std::string& name) const {
   const auto found = initializers_.find(name);
   return found == initializers_.end() ? nullptr : &proto_.graph().initializer(found->second);
@@ -87,7 +108,7 @@ void File::put_in_order() {
   std::vector<State> state(static_cast<std::size_t>(proto_.graph().node_size()), State::fresh);
   const auto first = producer_.find(output_);
   if (first == producer_.end()) malformed("no node computes its output");
-  std::vector<std::pair<int, int> > stack{{first->second, 0}};
+  std::vector<std::pair<int, int>> stack{{first->second, 0}};
   state[static_cast<std::size_t>(first->second)] = State::open;
   while (!stack.empty()) {
     auto& [i, next] = stack.back();
@@ -132,7 +153,7 @@ std::string text(const onnx::NodeProto& n, const char* name, const char* otherwi
   return a == nullptr ? otherwise : a->s();
 }
 
-std::optional<std::vector<std::int64_t> > integers(const onnx::NodeProto& n, const char* name) {
+std::optional<std::vector<std::int64_t>> integers(const onnx::NodeProto& n, const char* name) {
   const auto* a = attribute(n, name);
   if (a == nullptr) return {};
   return std::vector<std::int64_t>(a->ints().begin(), a->ints().end());

@@ -31,6 +31,7 @@ struct Constant {
   // Of integers that a DequantizeLinear made real: one for all, or one per element of `axis`.
   std::vector<float> scales;
   int axis = 0;
+  std::vector<std::int64_t> codes;  // of a bias: those integers
 };
 
 class File {
@@ -48,9 +49,13 @@ class File {
   [[nodiscard]] const std::vector<int>& order() const { return order_; }
   // Name of the only output.
   [[nodiscard]] const std::string& output() const { return output_; }
+  // Whether nothing but quantizations and new views is between `name` and the output.
+  [[nodiscard]] bool leads_to_output(const std::string& name) const;
   [[nodiscard]] bool computes(const std::string& name) const { return producer_.contains(name); }
   // Inputs of needed nodes that read it.
   [[nodiscard]] int readers(const std::string& name) const;
+  // What the model says of itself under this key; empty: nothing.
+  [[nodiscard]] std::string metadata(const std::string& key) const;
   // Null: no initializer of that name.
   [[nodiscard]] const onnx::TensorProto* initializer(const std::string& name) const;
   // Throws Refusal.

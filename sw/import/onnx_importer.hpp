@@ -12,6 +12,7 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,12 @@ namespace lastmile::from_onnx {
 
 // The batch's size where shapes are computed with.
 inline constexpr std::int64_t kBatch = std::numeric_limits<std::int64_t>::min();
+
+// Keys of a model's metadata that sw/export writes and this reads again.
+inline constexpr const char* kPreprocessingKey = "lastmile.preprocessing";
+inline constexpr const char* kLogitScaleKey = "lastmile.logit_scale";
+inline constexpr const char* kResultScaleKey = "lastmile.result_scale";
+inline constexpr const char* kResultZeroKey = "lastmile.result_zero_point";
 
 enum class Axis { h, w, c };
 using Axes = std::vector<Axis>;
@@ -137,16 +144,38 @@ class Importer {
   Value shape_operand(const onnx::NodeProto& n, int input);
   Value slice(const onnx::NodeProto& n);
   Value concat(const onnx::NodeProto& n);
+  Value side_by_side(const onnx::NodeProto& n);
 
   // onnx_quantized.cpp
   TensorQuant quant_of(const onnx::NodeProto& n);
+  // The scale and zero point of a tensor of integers; null where nothing says them. `stated`: what
+  // its reader says, which is taken for the input of a model that begins with integers.
+  const TensorQuant* known_quant(int layer, const TensorQuant& stated);
   Value quantize_linear(const onnx::NodeProto& n);
   Value dequantize_linear(const onnx::NodeProto& n);
   void keep_scales(const Value& layer, const Constant& weights, int axis);
+  void keep_bias(const Value& layer, const Constant& bias);
   void sum_instead(int layer);
   void integer_weights(int layer, const TensorQuant& from, QuantizedLayer& q);
   QuantizedLayer integer_layer(int layer, const QuantizedNetwork& before);
+  void take_stated_result();
+  void take_stated_logits(QuantizedNetwork& q);
+  void settle_weight_types(QuantizedNetwork& q) const;
   void make_integers();
+
+  // onnx_qoperator.cpp
+  std::string dequantized_input(const onnx::NodeProto& n, int i, int axis = 1);
+  std::string dequantized_bias(const onnx::NodeProto& n, int i, float from,
+                               const std::string& weights);
+  Value quantized_result(const onnx::NodeProto& n, const onnx::NodeProto& real, int scale);
+  const Constant& constant_of(const std::string& name);
+  float input_step(const onnx::NodeProto& n);
+  Value qlinear_conv(const onnx::NodeProto& n);
+  Value qlinear_matmul(const onnx::NodeProto& n);
+  Value qgemm(const onnx::NodeProto& n);
+  Value qlinear_add(const onnx::NodeProto& n);
+  Value qlinear_unary(const onnx::NodeProto& n);
+  Value dynamic(const onnx::NodeProto& n);
 
   File& file_;
   std::int64_t batch_ = 0;  // 0: symbolic
@@ -155,7 +184,10 @@ class Importer {
   std::map<std::string, Value, std::less<>> values_;
   Value unknown_;
   std::map<int, TensorQuant> quants_;  // by layer, where a QuantizeLinear is behind it
-  std::map<int, std::vector<float>> weight_scales_;  // by layer, per output channel
+  std::map<int, std::vector<float>> weight_scales_;      // by layer, per output channel
+  std::map<int, std::vector<std::int64_t>> bias_codes_;  // by layer, of a bias of integers
+  std::set<int> wide_;                                   // layers with int16 weights
+  bool integer_input_ = false;
   importing::Problems problems_;
   importing::LayerNames names_;
   ImportedModel model_;

@@ -154,8 +154,10 @@ Value Importer::conv(const onnx::NodeProto& n) {
     }
   }
   if (l.bias) p.bias = bias_of(n, 2, l.filters);
+  const bool bias = l.bias;
   Value out = push(n, std::move(l), std::move(p), order);
   keep_scales(out, c, 0);
+  if (bias) keep_bias(out, constant(n, 2));
   return out;
 }
 
@@ -260,7 +262,9 @@ Value Importer::gemm(const onnx::NodeProto& n) {
     if (bias.size() != units)
       throw Refusal{fmt::format("C has {} values, expected {}", bias.size(), units)};
   }
-  return dense(n, v, c, transposed, real(n, "alpha", 1), bias);
+  const Value out = dense(n, v, c, transposed, real(n, "alpha", 1), bias);
+  if (has_input(n, 2)) keep_bias(out, constant(n, 2));
+  return out;
 }
 
 Value Importer::matmul(const onnx::NodeProto& n) {
@@ -358,7 +362,7 @@ Value Importer::softmax(const onnx::NodeProto& n) {
   if (v.dims.size() != 1 || (axis != 1 && axis != -1))
     throw Refusal{
         fmt::format("it has {} dimensions and axis {}, expected 2 and 1", v.dims.size() + 1, axis)};
-  if (n.output(0) != file_.output())
+  if (!file_.leads_to_output(n.output(0)))
     throw Refusal{"it is not the last node, expected it there only"};
   if (n.op_type() == "LogSoftmax") {
     model_.notes.push_back(

@@ -92,7 +92,39 @@ Value Importer::slice(const onnx::NodeProto& n) {
   return shape_value({from.constant.integers.begin() + a, from.constant.integers.begin() + b});
 }
 
+// Rows of numbers laid side by side become a layer.
+Value Importer::side_by_side(const onnx::NodeProto& n) {
+  const std::int64_t axis = integer(n, "axis", 1);
+  Layer l;
+  l.op = Op::concat;
+  l.in = {1, 1, 0};
+  for (int i = 0; i < n.input_size(); ++i) {
+    const Value v = activation(n, i);
+    if (v.dims.size() != 1 || (axis != 1 && axis != -1))
+      throw Refusal{fmt::format("input {} has {} dimensions and axis is {}, expected 2 and 1", i,
+                                v.dims.size() + 1, axis)};
+    if (shape_of(v).elements() > kMaxDimension)
+      throw Refusal{fmt::format("input {} has {} elements, expected at most {}", i,
+                                shape_of(v).elements(), kMaxDimension)};
+    const std::vector<std::size_t> place = places(v);
+    if (!std::is_sorted(place.begin(), place.end()))
+      throw Refusal{
+          fmt::format("input {} is a flattened plane with its channels first, expected a Transpose "
+                      "to channels last before it is flattened",
+                      i)};
+    l.inputs.push_back(v.layer);
+    l.parts.push_back({shape_of(v).elements(), 1});
+    l.in.c = static_cast<int>(
+        std::min<std::int64_t>(l.in.c + shape_of(v).elements(), kMaxDimension + 1));
+  }
+  for (const int i : l.inputs) input_used_ = input_used_ || i == kNetworkInput;
+  return push(n, std::move(l), {}, {Axis::c});
+}
+
 Value Importer::concat(const onnx::NodeProto& n) {
+  for (int i = 0; i < n.input_size(); ++i)
+    if (has_input(n, i) && value(n.input(i)).kind == Value::Kind::activation)
+      return side_by_side(n);
   std::vector<std::int64_t> all;
   for (int i = 0; i < n.input_size(); ++i) {
     const Value part = shape_operand(n, i);

@@ -94,6 +94,9 @@ Constant File::tensor(const onnx::TensorProto& t) {
     case onnx::TensorProto::INT32:
       numbers(std::int32_t{}, t.int32_data(), c.integers);
       break;
+    case onnx::TensorProto::INT16:
+      numbers(std::int16_t{}, t.int32_data(), c.integers);
+      break;
     case onnx::TensorProto::INT8:
       numbers(std::int8_t{}, t.int32_data(), c.integers);
       break;
@@ -104,7 +107,7 @@ Constant File::tensor(const onnx::TensorProto& t) {
     default:
       throw Refusal{
           fmt::format("{} has data type {}, expected FLOAT, DOUBLE, FLOAT16, BFLOAT16, "
-                      "INT64, INT32, INT8, UINT8 or BOOL",
+                      "INT64, INT32, INT16, INT8, UINT8 or BOOL",
                       name, t.data_type())};
   }
   return c;

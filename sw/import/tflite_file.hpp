@@ -80,14 +80,15 @@ class File {
   // Of an activation where it must be int8.
   [[nodiscard]] TensorQuant int8_quant(int t) const;
 
+  // The bytes of a constant tensor, which must fill its shape exactly.
+  [[nodiscard]] std::span<const std::uint8_t> constant_bytes(int t) const;
+
   [[noreturn]] void malformed(const std::string& text) const;
 
  private:
   void open();
   void index();
   void choose_operators();
-  // The bytes of a constant tensor, which must fill its shape exactly.
-  [[nodiscard]] std::span<const std::uint8_t> constant_bytes(int t) const;
   [[nodiscard]] std::vector<float> dequantized(int t) const;
 
   std::span<const std::uint8_t> bytes_;

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,11 @@ class Importer {
  public:
   explicit Importer(File& file) : file_(file), problems_(file.name()) {}
   [[nodiscard]] ImportedModel run();
+  // Tensors of the file that a layer's weights and biases came from, by layer; -1: none.
+  struct Constants {
+    int weights = -1, bias = -1;
+  };
+  [[nodiscard]] const std::map<int, Constants>& constants() const { return constants_; }
 
  private:
   // tflite.cpp
@@ -100,6 +106,7 @@ class Importer {
 
   File& file_;
   std::vector<Value> values_;  // by tensor
+  std::map<int, Constants> constants_;
   int input_tensor_ = -1;
   bool input_fixed_ = false;
   bool input_quantized_ = false;

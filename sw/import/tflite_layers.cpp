@@ -200,7 +200,10 @@ Value Importer::weighted(Layer l, const std::vector<std::int32_t>& in, int out, 
                                              fmt::format("scale ratio of channel {}", c)));
   }
   finish_weighted(l, q);
-  return result_of(push(std::move(l), {}, std::move(q), out));
+  const int bias = l.bias ? in[2] : -1;
+  const int layer = push(std::move(l), {}, std::move(q), out);
+  constants_[layer] = {in[1], bias};
+  return result_of(layer);
 }
 
 void Importer::require_count(const char* what, std::size_t found, std::int64_t expected) {

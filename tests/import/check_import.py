@@ -200,6 +200,53 @@ class Suite:
             assert [n["name"] for n in r["networks"]] == ["m"], str(r)[:300]
         self.checks.case("profile", profile)
 
+    def exports(self):
+        def float_form():
+            self.p.ok("export", "m.onnx", "--output", "again.onnx", cwd=self.dir)
+            self.p.ok("export", "m.onnx", "--output", "again.npz", cwd=self.dir)
+            self.p.ok("export", "m.onnx", "--output", "again.toml", cwd=self.dir)
+            self.p.ok("export", "again.npz", "--network", "again.toml", "--output", "third.onnx", cwd=self.dir)
+            first = self.eval("--network", "m.onnx")
+            assert first == self.eval("--network", "again.onnx") == self.eval("--network", "third.onnx")
+            assert first == self.eval("--network", "again.toml", "--input", "again.npz")
+        self.checks.case("export: a float model is the same as .onnx, .npz and .toml", float_form)
+
+        def adapted():
+            for bits in ("w8", "w16"):
+                self.p.ok("quantize", *DATA, "--network", "m.onnx", "--weights", bits, "--output", "qe.lmq",
+                          cwd=self.dir)
+                self.p.ok("adapt", *DATA, "--input", "qe.lmq", "--steps", 4, "--batch", 8, "--evaluations", 0,
+                          "--journal", f"e{bits}.lmj", "--output", "ad.lmq", cwd=self.dir)
+                self.p.ok("export", "ad.lmq", "--output", "ad.onnx", cwd=self.dir)
+                assert self.eval("--network", "ad.onnx") == self.eval("--input", "ad.lmq"), bits
+                content = (self.dir / "ad.onnx").read_bytes()
+                assert b"class_names" in content and b'["0","1","2"]' in content, "classes have no names"
+                self.p.ok("export", "ad.lmq", "--output", "ad.npz", cwd=self.dir)
+                names = [t["name"] for t in self.p.json("info", "ad.npz", cwd=self.dir)["tensors"]]
+                assert names == ["conv/weights", "conv/bias", "fc/weights", "fc/bias"], names
+        self.checks.case("export: adapted integers are the same as .onnx", adapted)
+
+        def bad(name, code, patterns, *args):
+            self.checks.case(f"export: {name}", self.fails, code, patterns, "export", *args)
+        bad("another kind of file", USAGE, [r"--output is x\.bin, expected a name that ends in \.onnx, \.npz"],
+            "m.onnx", "--output", "x.bin")
+        bad("the input is the output", USAGE, ["are one file"], "m.onnx", "--output", "m.onnx")
+        os.link(self.dir / "m.onnx", self.dir / "other.onnx")
+        bad("the input under another name", USAGE, ["are one file"], "m.onnx", "--output", "other.onnx")
+        (self.dir / "other.onnx").unlink()
+        bad("integers of a float model", USAGE, [r"--form qdq: m\.onnx is floating point"], "m.onnx", "--form", "qdq",
+            "--output", "x.onnx")
+        bad("weights without a network", USAGE, ["--network is missing", "weights alone"], "mine.npz", "--output",
+            "x.onnx")
+        bad("a network beside a whole one", USAGE, ["--network is given"], "m.onnx", "--network", "mine.toml",
+            "--output", "x.onnx")
+        bad("a form of what has none", USAGE, [r"--form and --result are of \.onnx"], "m.onnx", "--form", "float",
+            "--output", "x.npz")
+        bad("a .tflite of nothing", USAGE, ["--like is missing"], "qe.lmq", "--output", "x.tflite")
+        bad("a .tflite as .onnx", USAGE, [r"--like is of \.tflite"], "qe.lmq", "--like", "m.onnx", "--output", "x.onnx")
+        bad("no .tflite to go back into", INPUT, ["not a valid TensorFlow Lite file"], "qe.lmq", "--like", "m.onnx",
+            "--output", "x.tflite")
+
     def deployed(self):
         models = pathlib.Path(os.environ.get("SHARED") or ROOT / "../shared") / "models"
         for file in ("kws_ref_model.tflite", "pretrainedResnet_quant.tflite"):
@@ -214,8 +261,13 @@ class Suite:
                 assert runs[0]["examples"] == 5 and runs[0] == runs[1] == runs[2], runs
             self.checks.case(f"{file}: the same bytes from the model and its files", same, (models / file).resolve())
 
+            def back(path):
+                self.p.ok("export", "deployed.lmq", "--like", path, "--output", "back.tflite", cwd=self.dir)
+                assert (self.dir / "back.tflite").read_bytes() == path.read_bytes()
+            self.checks.case(f"{file}: its integers go back into it", back, (models / file).resolve())
+
     def all(self):
-        for group in (self.errors, self.files, self.stages, self.deployed):
+        for group in (self.errors, self.files, self.stages, self.exports, self.deployed):
             group()
         self.checks.finish()
 

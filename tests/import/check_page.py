@@ -95,14 +95,20 @@ def main():
             r = run([*c, "--quiet"])
             check(" ".join(c), r.returncode == 0, r.stderr[-2000:])
         # What was trained elsewhere is as good here.
-        def accuracy(*arguments):
+        def accuracy(*arguments, domain="source"):
             r = run(["eval", *arguments, "--json", "--quiet"])
-            return json.loads(r.stdout)["source"]["accuracy"] if r.returncode == 0 else 0
+            return json.loads(r.stdout)[domain]["accuracy"] if r.returncode == 0 else 0
         before = accuracy("--network", "small-cnn", "--input", "w.npz")
         float_, fixed = accuracy("--network", "model.onnx", "--input", "mine.npz"), accuracy("--input", "quantized.lmq")
         print(f"source accuracy: trained {before:.2f} %, imported {float_:.2f} %, fixed point {fixed:.2f} %")
         check("the imported model is as accurate", abs(before - float_) < 0.05 and before > LEAST_ACCURACY)
         check("fixed point is within 0.5 points", abs(float_ - fixed) <= 0.5)
+        # What goes out is what was adapted.
+        adapted = accuracy("--input", "adapted.lmq", domain="shifted")
+        out, real = (accuracy("--network", m, domain="shifted") for m in ("adapted.onnx", "adapted_float.onnx"))
+        print(f"adapted, shifted domain: {adapted:.2f} %, exported as QDQ {out:.2f} %, as float {real:.2f} %")
+        check("the exported integers are as accurate as the adapted ones", out == adapted)
+        check("the exported float network is as accurate within 0.5 points", abs(real - adapted) <= 0.5)
     print(f"{passed} passed, {failed} failed")
     return failed != 0
 

@@ -10,6 +10,7 @@
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/base/rng.hpp"
+#include "sw/export/export.hpp"
 #include "sw/golden/golden.hpp"
 #include "sw/import/model.hpp"
 #include "tests/golden/cases.hpp"
@@ -418,6 +419,81 @@ TEST_CASE("import: a float file and its float16 form become the same network") {
     CHECK(out[0] == doctest::Approx(3.1875 + 2 * 0.875));
     CHECK(out[1] == doctest::Approx(4 * 3.1875 - 0.875));
   }
+}
+
+// Other weights and biases, as after an adaptation.
+QuantizedNetwork moved(QuantizedNetwork q, std::uint64_t seed) {
+  Rng rng(seed, 21);
+  for (std::size_t i = 0; i < q.layers.size(); ++i) {
+    QuantizedLayer& l = q.layers[i];
+    // Weights of one stand for a mean or a change of scale, and are in no file.
+    if (std::all_of(l.weights.begin(), l.weights.end(), [](auto w) { return w == 1; })) continue;
+    for (std::int16_t& w : l.weights)
+      w = static_cast<std::int16_t>(std::clamp(w + static_cast<int>(rng.below(7)) - 3, -127, 127));
+    for (std::int32_t& b : l.bias) b += static_cast<std::int32_t>(rng.below(201)) - 100;
+  }
+  return q;
+}
+
+// The file with the moved weights is the moved network, and gives the interpreter's bytes again.
+void require_replaced(const Bytes& file, const std::string& name, int examples,
+                      std::uint64_t seed) {
+  const QuantizedNetwork q = moved(*parse_tflite(file, name).quantized, seed);
+  const Bytes adapted = replace_tflite_weights(file, name, q);
+  CHECK(adapted.size() == file.size());
+  const QuantizedNetwork again = *parse_tflite(adapted, name).quantized;
+  CHECK(again.layers == q.layers);
+  CHECK(again.network == q.network);
+  require_same(adapted, name, examples, seed);
+}
+
+TEST_CASE("import: adapted weights go back into their .tflite file") {
+  const std::uint64_t seed = test_seed();
+  for (std::uint64_t i = 0; i < 60; ++i) {
+    CAPTURE(i);
+    const Bytes file = RandomFile(sub_seed(seed, i)).build();
+    CHECK(replace_tflite_weights(file, "m.tflite", *parse_tflite(file, "m.tflite").quantized) ==
+          file);
+    require_replaced(file, "m.tflite", 2, i);
+  }
+  for (const char* name : {"kws_ref_model.tflite", "pretrainedResnet_quant.tflite"}) {
+    const auto path = shared_model(name);
+    if (!path.empty()) require_replaced(read_file(path), name, 2, seed);
+  }
+}
+
+TEST_CASE("import: what a .tflite file cannot take back is listed by layer") {
+  TfliteBuilder b;
+  const int x = b.activation({1, 1, 1, 2}, 0.5F, 0), c = b.activation({1, 1, 1, 2}, 0.5F, 0);
+  const int y = b.activation({1, 1, 1, 2}, 0.5F, 0);
+  const int w = b.constant<std::int8_t>({2, 1, 1, 2}, Type::int8, {3, 1, 2, 5}, {0.5F});
+  for (const auto& [from, to] : {std::pair{x, c}, {c, y}})
+    b.op(Operator::conv_2d, {from, w}, {to}, 1,
+         {TfliteBuilder::word(1, 1), TfliteBuilder::word(2, 1)});
+  const Bytes file = b.build({x}, {y});
+  const QuantizedNetwork q = *parse_tflite(file, "m.tflite").quantized;
+  const auto refused = [&](const QuantizedNetwork& bad) {
+    return error_of([&] { static_cast<void>(replace_tflite_weights(file, "m.tflite", bad)); });
+  };
+  QuantizedNetwork bad = q;
+  bad.layers[0].weight_type = WeightType::w16;
+  bad.layers[1].out.zero_point = 1;
+  CHECK(mentions(refused(bad),
+                 {"m.tflite: 2 things", "(conv2d): its weights are int16, expected int8",
+                  "(conv2d): its output differs in scale"}));
+  bad = q;
+  bad.layers[0].weights[0] = 4;
+  CHECK(mentions(refused(bad), {"it shares weights with another layer, and now they differ"}));
+  bad = q;
+  bad.layers[0].requant[0].multiplier -= 1;
+  CHECK(mentions(refused(bad), {"its factors are not what the file's scales give"}));
+  bad = q;
+  for (const std::size_t i : {0, 1}) {
+    for (float& scale : bad.layers[i].weight_scale) scale *= 2;  // and with it the factor
+    for (Requant& r : bad.layers[i].requant) ++r.exponent;
+  }
+  const auto again = parse_tflite(replace_tflite_weights(file, "m.tflite", bad), "m.tflite");
+  CHECK(again.quantized->layers == bad.layers);
 }
 
 TEST_CASE("import: float files of deployed models give classes") {
