@@ -428,9 +428,11 @@ class Experiment {
     const Dataset few = slice(train, 0, std::min(train.size(), examples));
     if (o_.statistics) q = adapt_statistics(q, few, open_, fixed).network;
     AdaptOptions adapt = o_.adapt;
-    if (adapt.unit != AmplitudeUnit::rms) {  // the other is measured: any amplitude stands for it
+    if (adapt.unit !=
+        AmplitudeUnit::rms) {  // the other is measured: a usual amplitude stands for it
       adapt.unit = AmplitudeUnit::rms;
-      adapt.eps = adapt.step = kRehearsed;
+      adapt.eps *= kRehearsed / AdaptOptions{}.eps;
+      adapt.step *= kRehearsed / AdaptOptions{}.step;
     }
     if (o_.with_forward) {
       CompileOptions o;

@@ -226,6 +226,13 @@ std::vector<Part> read_cut_parts(const fs::path& path, const CollectionOptions& 
   names = clips.list.class_names;
   Dataset all = features_of(clips, o.features, o.input, o.threads);
   std::vector<Part> parts;
+  const auto file_of = [](const Cut& cut) { return fmt::format("{}:{}", cut.file, cut.start); };
+  if (!clips.list.divided) {
+    std::vector<std::string> files;
+    for (const Cut& cut : clips.list.cuts) files.push_back(file_of(cut));
+    parts.push_back({"", {std::move(all), std::move(files)}});
+    return parts;
+  }
   for (const auto& [name, split] :
        {std::pair{"train", Split::train}, std::pair{"test", Split::test},
         std::pair{"adapt", Split::adapt}}) {
@@ -234,7 +241,7 @@ std::vector<Part> read_cut_parts(const fs::path& path, const CollectionOptions& 
     for (std::size_t i = 0; i < clips.list.cuts.size(); ++i)
       if (clips.list.cuts[i].split == split) {
         indices.push_back(i);
-        files.push_back(fmt::format("{}:{}", clips.list.cuts[i].file, clips.list.cuts[i].start));
+        files.push_back(file_of(clips.list.cuts[i]));
       }
     if (indices.empty()) continue;
     // Of a set without speakers to train on, those held out are what there is.

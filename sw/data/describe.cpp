@@ -183,13 +183,16 @@ void describe_cuts(const fs::path& path, const CollectionOptions& o, SetDescript
   std::int64_t shortest = clips.samples;
   for (const Cut& cut : clips.list.cuts) {
     SetDescription::Part& p = parts[cut.split];
-    p.name = cut.split == Split::train ? "train" : cut.split == Split::test ? "test" : "adapt";
+    p.name = !clips.list.divided         ? "all"
+             : cut.split == Split::train ? "train"
+             : cut.split == Split::test  ? "test"
+                                         : "adapt";
     p.per_class.resize(d.class_names.size());
     ++p.examples;
     ++p.per_class[static_cast<std::size_t>(cut.label)];
     shortest = std::min(shortest, cut.length);
     files.insert(cut.file);
-    speakers.insert(cut.speaker);
+    if (clips.list.divided) speakers.insert(cut.speaker);
   }
   for (auto& [split, p] : parts) d.parts.push_back(std::move(p));
   d.speakers = speakers.size();

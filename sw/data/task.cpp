@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "sw/base/error.hpp"
+#include "sw/base/io.hpp"
 #include "sw/base/rng.hpp"
 #include "sw/data/audio.hpp"
 #include "sw/data/collection.hpp"
@@ -462,7 +463,12 @@ Task load_task(const TaskOptions& options) {
     task.preprocessing.seen = options.stored ? options.stored->seen : seen_of(task.pretrain.x);
     return task;
   }
-  if (options.target.empty() && format_of(source) == SetFormat::cut_list) {
+  const auto by_speakers = [&] {
+    const fs::path index = source / "index.csv";
+    return options.target.empty() && format_of(source) == SetFormat::cut_list &&
+           parse_cut_list(read_text_file(index), index.string()).divided;
+  };
+  if (by_speakers()) {
     task = load_audio(options, source / "index.csv");
     const fs::path clean = fs::absolute(source).lexically_normal();
     task.name = (clean.has_filename() ? clean : clean.parent_path()).filename().string();

@@ -107,6 +107,11 @@ TEST_CASE("data: a cut list is read by its column names") {
 
 TEST_CASE("data: a wrong cut list says line, column, value and what was expected") {
   CHECK(list_error("").find("index: line 1: empty") == 0);
+  // Without speakers and splits a set is undivided; one of the two is a mistake.
+  CHECK_FALSE(lastmile::parse_cut_list("file,start,length,class,class_name\n"
+                                       "a.wav,0,10,0,no\na.wav,10,10,1,yes\n",
+                                       "t")
+                  .divided);
   CHECK(list_error("file,start,length,class,class_name,speaker\n") ==
         "index: line 1: column 'split' is there 0 times, expected once; columns: file, start, "
         "length, class, class_name, speaker");
