@@ -25,7 +25,8 @@ include tests/lint/tidy.mk tests/random/random.mk tests/fuzz/fuzz.mk sim/sim.mk 
 include sim/systemc/systemc.mk sw/embedded/embedded.mk tests/timing/timing.mk tests/cli/cli.mk tests/bench/bench.mk
 include tests/campaign/campaign.mk tests/validate/validate.mk tests/profile/profile.mk tests/kernels/kernels.mk
 include tests/synth/synth.mk tests/mutation/mutation.mk tests/coverage/coverage.mk tests/make/make.mk tests/spec/spec.mk
-include tests/import/import.mk tests/injection/injection.mk tests/formal/formal.mk tests/networks/networks.mk
+include tests/import/import.mk tests/data/data.mk
+include tests/injection/injection.mk tests/formal/formal.mk tests/networks/networks.mk
 
 # DATA=folder is for the targets that train or measure on data; any other would silently do without.
 DATA_TARGETS := run cosim cosim-adapt systemc validate validate-networks fashion widths speakers readouts

@@ -49,8 +49,8 @@ INCLUDES := /usr/include /usr/local/include
 HAVE_ONNX := $(and $(wildcard $(INCLUDES:%=%/onnx/onnx_pb.h)),$(wildcard $(INCLUDES:%=%/google/protobuf/message.h)))
 OTHER_ONNX := $(if $(HAVE_ONNX),$(wildcard sw/*/onnx_missing.cpp),\
   $(filter-out %_missing.cpp,$(wildcard sw/import/onnx*.cpp sw/export/onnx*.cpp)))
-LIBS := $(if $(HAVE_ONNX),-lonnx_proto -lprotobuf) -lfmt -lspdlog -lz -lsndfile -lkissfft-float -ltbb -lxxhash -ldl \
-  -lpthread
+LIBS := $(if $(HAVE_ONNX),-lonnx_proto -lprotobuf) -lfmt -lspdlog -lz -lsndfile -lsoxr -lpng -ljpeg \
+  -lkissfft-float -ltbb -lxxhash -ldl -lpthread
 
 LIB_SRC  := $(filter-out %/main.cpp $(OTHER_KERNELS:%=cmodel/npu/kernels/%.cpp) $(OTHER_ONNX),\
   $(shell find sw cmodel -name '*.cpp' 2>/dev/null | sort))

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -104,6 +105,8 @@ namespace {
 constexpr double kProbeAmplitude = 0.05;  // of a tensor's RMS, where its curvature is measured
 constexpr double kLeastAmplitude = 0.001,
                  kMostAmplitude = 0.2;  // of a tensor's RMS, whatever was measured
+// LSBs of a perturbation of weights and of biases (sw/compiler), a little below the limit.
+constexpr std::array<double, 2> kMostLsbs{0x1p16 * 0.99, 0x1p24 * 0.99};
 constexpr std::uint64_t kCurvatureStream = 0x63757276;
 
 // Mean rise of the loss, nats, when one tensor alone is perturbed by its `eps_lsb`.
@@ -171,9 +174,12 @@ std::vector<TensorTraining> plan_training(const QuantizedNetwork& network, const
   for (TensorTraining& t : plan) {
     const double rise = loss_rise(network, t, train, o, open);
     const double most = kMostAmplitude / kProbeAmplitude;
-    const double factor = rise > share / (most * most)
-                              ? std::max(std::sqrt(share / rise), kLeastAmplitude / kProbeAmplitude)
-                              : most;
+    double factor = rise > share / (most * most)
+                        ? std::max(std::sqrt(share / rise), kLeastAmplitude / kProbeAmplitude)
+                        : most;
+    // A network that fits its data perfectly shows no rise: a bias of small LSBs must not be asked
+    // for more of them than the hardware has.
+    if (factor > 1) factor = std::clamp(kMostLsbs[t.tensor % 2] / t.eps_lsb, 1.0, factor);
     t.eps_lsb *= factor * o.eps;
     t.step_lsb *= factor * step;
   }

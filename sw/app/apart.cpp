@@ -32,6 +32,7 @@ std::vector<FloatAgainstFixed> float_against_fixed(const Network& network,
   std::vector<FloatAgainstFixed> out;
   for (const auto& [domain, data] :
        {std::pair{"source", &task.source_test}, std::pair{"shifted", &task.shifted_test}}) {
+    if (data->size() == 0) continue;  // a target alone
     const Dataset part = sample_of(*data);
     out.push_back({domain, evaluate_float(golden, given, part).percent(),
                    evaluate_fixed(quantized, part, open, options).percent(), part.size()});

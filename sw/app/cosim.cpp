@@ -126,14 +126,13 @@ CosimOutcome cosimulate(CosimOptions& o, const DeviceOpener& model, const OpenBa
                                               o.from, o.steps));
   make_folder(o.out);
   make_folder(o.report.parent_path());
-  use_stored(o.run.task, o.input, say);
+  use_network(o.run.task, o.run.network, o.input, say);
   const Task task = load_task(o.run.task);
-  if (o.run.speaker && task.kind != TaskKind::audio)
+  if (o.run.speaker && task.speakers.empty())
     throw Error(ErrorKind::usage, fmt::format("speaker is {}, but task {} has no speakers",
                                               *o.run.speaker, task.name));
-  const Dataset train = task.kind == TaskKind::audio
-                            ? speaker_data(task, o.run.speaker.value_or(0)).adapt
-                            : task.adapt;
+  const Dataset train =
+      !task.speakers.empty() ? speaker_data(task, o.run.speaker.value_or(0)).adapt : task.adapt;
   const QuantizedNetwork base = base_network(o, task, train.size(), say, progress);
   const Journal journal = o.journal.empty()
                               ? model_journal(o, base, train, model)

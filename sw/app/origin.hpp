@@ -13,12 +13,12 @@
 
 namespace lastmile {
 
-// Error(input) where either shows on a sample of the source test. Nothing is looked at if the
-// task's preprocessing is what a file stored (Task::as_stored): then it was compared.
+// Error(input) where either shows on a sample of the source test. What a file stored was compared
+// before (Task::as_stored) and is not looked at; class names that are mere numbers say nothing.
 void require_origin(const Network& network, const FloatParams<float>& params, const Task& task,
                     const std::filesystem::path& file);
 
-// The second alone. Error(input) where far fewer predictions are right than by chance, and most
+// The second alone, if class names were not compared. Error(input) where far fewer predictions are right than by chance, and most
 // would be if each class had another number.
 void require_class_order(const Accuracy& on_source, const Task& task,
                          const std::filesystem::path& file);

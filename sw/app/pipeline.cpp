@@ -12,11 +12,14 @@
 
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
+#include "sw/base/shipped.hpp"
 #include "sw/base/stop.hpp"
 #include "sw/compiler/compile.hpp"
 #include "sw/golden/checkpoint.hpp"
 #include "sw/golden/golden.hpp"
 #include "sw/golden/npz.hpp"
+#include "sw/graph/reader.hpp"
+#include "sw/import/model.hpp"
 #include "sw/quantizer/file.hpp"
 #include "sw/quantizer/rewrite.hpp"
 
@@ -122,17 +125,26 @@ int default_epochs(const Task& task) {
     case TaskKind::glyphs:
       return 8;
     case TaskKind::images:
-      return 6;
+      // A small set is seen more often: about as many examples in all as of one of 1,000.
+      return static_cast<int>(
+          std::clamp<std::size_t>(6000 / std::max<std::size_t>(task.pretrain.size(), 1), 6, 60));
     case TaskKind::audio:
       return 40;
   }
   return 8;
 }
 
+void say_data(const Task& task, const Say& say) {
+  if (!say || task.kind == TaskKind::glyphs) return;
+  say(fmt::format("data: {}", task.split));
+  for (const std::string& note : task.notes) say("note: " + note);
+}
+
 TaskShape shape_of(const Task& task) { return {task.pretrain.shape, task.pretrain.classes}; }
 
 Pretrained pretrain(const Task& task, const Network& network, const PretrainOptions& options,
                     int threads, const Say& say, const ProgressOptions& progress) {
+  require_source(task, "pre-training");
   Pretrained result{network, init_params<float>(network, options.seed)};
   BackpropOptions o;
   o.learning_rate = options.learning_rate;
@@ -209,6 +221,7 @@ std::vector<float> calibration_sample(const Task& task, const QuantizeStageOptio
   if (options.calibration_examples < 1)
     throw Error(ErrorKind::usage, fmt::format("calibration examples is {}, expected at least 1",
                                               options.calibration_examples));
+  if (options.calibrate_on == CalibrateOn::source) require_source(task, "--calibrate-on source");
   std::vector<float> x;
   const auto take = [&](const Dataset& data) {
     // Recordings come sorted by word, and files by class: a part of them must be a sample.
@@ -219,26 +232,48 @@ std::vector<float> calibration_sample(const Task& task, const QuantizeStageOptio
   };
   if (options.calibrate_on != CalibrateOn::target) take(task.pretrain);
   if (options.calibrate_on != CalibrateOn::source) take(task.adapt);
+  if (x.empty()) take(task.shifted_test);  // a target without labels has nothing else
   return x;
 }
 
-void use_stored(TaskOptions& task, const std::filesystem::path& file, const Say& say) {
+void use_network(TaskOptions& task, const std::string& network, const std::filesystem::path& file,
+                 const Say& say) {
+  const auto takes = [&](const Shape& input, int classes) {
+    task.input = input;
+    task.classes = classes;
+  };
   std::string text;
+  bool keeps = false, known = false;  // how its data were prepared; its input
   if (file.extension() == ".lmc") {
     text = describe_checkpoint(read_file(file), file.string()).preprocessing;
+    keeps = true;
   } else if (file.extension() == ".lmq") {
-    text = load_quantized(file).preprocessing;
-  } else {
-    return;
+    const QuantizedNetwork q = load_quantized(file);
+    text = q.preprocessing;
+    takes(q.network.input, q.network.classes);
+    keeps = known = true;
   }
   if (!text.empty()) {
     task.stored = parse_preprocessing(text, file.string());
     task.origin = file.string();
-  } else if (say) {
+    takes(task.stored->input, static_cast<int>(task.stored->class_names.size()));
+    known = true;
+  } else if (keeps && say) {
     say(
         fmt::format("note: {} does not say what data it was made for (an older file): "
                     "normalization is fitted on these data, and class names are not checked",
                     file.string()));
+  }
+  // The drawn digits are as they are.
+  if (known || (task.data.empty() && task.source.empty() && task.target.empty())) return;
+  const std::string model = is_model_file(file) ? file.string() : network;
+  if (is_model_file(model)) {
+    const ImportedModel m = load_model(model);
+    takes(m.network.input, m.network.classes);
+  } else if (!model.empty()) {
+    const FixedShape fixed = read_fixed_shape(find_shipped("networks", model).string());
+    if (fixed.input) task.input = fixed.input;
+    task.classes = fixed.classes.value_or(0);
   }
 }
 

@@ -34,6 +34,9 @@ struct PretrainOptions {
 };
 [[nodiscard]] int default_epochs(const Task& task);
 
+// What was taken of the data, and what was not, for people: of sets that were named.
+void say_data(const Task& task, const Say& say);
+
 // What the data fix of a network.
 [[nodiscard]] TaskShape shape_of(const Task& task);
 
@@ -50,10 +53,13 @@ struct Pretrained {
   std::vector<Statistics> statistics = {};
 };
 
-// What the file of a network (.lmc, .lmq) says of its data goes into the task's options, so that
-// the data are prepared alike and checked. A file that says nothing gets a note of what it lacks;
-// other files and an empty path say nothing.
-void use_stored(TaskOptions& task, const std::filesystem::path& file, const Say& say);
+// What a network says of its data goes into the task's options, so that the data are prepared alike
+// and checked. `file`: weights (.lmc), integers (.lmq) or a model, of which the first two may have
+// kept how their data were prepared; one that says nothing gets a note of what it lacks. `network`:
+// what --network names, for the size of its input, where the file does not say. Either may be
+// empty.
+void use_network(TaskOptions& task, const std::string& network, const std::filesystem::path& file,
+                 const Say& say);
 
 [[nodiscard]] Pretrained pretrain(const Task& task, const Network& network,
                                   const PretrainOptions& options, int threads, const Say& say,

@@ -37,7 +37,7 @@ struct Domain {
 
 std::vector<Domain> domains_of(const Task& task, const std::optional<int>& speaker) {
   std::vector<Domain> out;
-  if (task.kind != TaskKind::audio) {
+  if (task.speakers.empty()) {
     if (speaker)
       throw Error(ErrorKind::usage,
                   fmt::format("speaker is {}, but task {} has no speakers", *speaker, task.name));
@@ -363,9 +363,14 @@ json settings_json(const AdaptOptions& o) {
 
 Task task_of(const RunOptions& o, const Say& say) {
   TaskOptions data = o.task;
-  use_stored(data, o.checkpoint, say);
-  return load_task(data);
+  use_network(data, o.network, o.checkpoint, say);
+  Task task = load_task(data);
+  require_source(task, "run");
+  if (say) say_data(task, say);
+  return task;
 }
+
+constexpr double kRehearsed = 0.05;  // of a tensor's RMS
 
 // The networks and the methods of one run, domain by domain. A method leaves its accuracy under a
 // key of `accuracy`, its curve, its files, and on the first domain its cost.
@@ -423,7 +428,12 @@ class Experiment {
     const Dataset few = slice(train, 0, std::min(train.size(), examples));
     if (o_.statistics) q = adapt_statistics(q, few, open_, fixed).network;
     AdaptOptions adapt = o_.adapt;
-    adapt.unit = AmplitudeUnit::rms;  // the other is measured
+    if (adapt.unit !=
+        AmplitudeUnit::rms) {  // the other is measured: a usual amplitude stands for it
+      adapt.unit = AmplitudeUnit::rms;
+      adapt.eps *= kRehearsed / AdaptOptions{}.eps;
+      adapt.step *= kRehearsed / AdaptOptions{}.step;
+    }
     if (o_.with_forward) {
       CompileOptions o;
       o.batch = 1;

@@ -80,7 +80,7 @@ Subcommand audit_command(CLI::App& app, const Backends& backends) {
         files.writes(kWaveformOption, waveform_of(s->common));
         files.claim();
         const DeviceOpener open = find_backend(s->common, backends);
-        use_stored(s->run.task, s->base, s->common.say());
+        use_network(s->run.task, "", s->base, s->common.say());
         const QuantizedNetwork base = load_integers(s->base);
         if (!s->result.empty()) s->audit.result = load_quantized(s->result);
         const Dataset train = adaptation_data(load_task(s->run.task), s->run).adapt;

@@ -21,6 +21,7 @@
 #include "sw/base/io.hpp"
 #include "sw/base/stop.hpp"
 #include "sw/base/text.hpp"
+#include "sw/cli/accuracy_text.hpp"
 #include "sw/cli/files.hpp"
 #include "sw/cli/print.hpp"
 #include "sw/golden/checkpoint.hpp"
@@ -45,24 +46,6 @@ struct State {
   std::optional<std::uint32_t> steps;
 };
 
-json accuracy_json(const Accuracy& a) {
-  json j = {{"accuracy", a.percent()},
-            {"correct", a.correct},
-            {"examples", a.examples},
-            {"loss", a.loss}};
-  if (!a.confusion.empty()) j.update(confusion_json(a));
-  return j;
-}
-
-// Balanced accuracy where the mix of classes hides something: it is more than this many points from
-// the accuracy.
-constexpr double kBalancedApart = 2;
-std::string accuracy_text(const Accuracy& a) {
-  if (std::abs(a.balanced() - a.percent()) <= kBalancedApart)
-    return fmt::format("{:.2f} %", a.percent());
-  return fmt::format("{:.2f} % (balanced {:.2f} %)", a.percent(), a.balanced());
-}
-
 void add_apart(CLI::App& app, RunOptions& o) {
   app.add_option("--apart", o.apart_points,
                  "points that fixed point may lose against float; beyond, the command stops")
@@ -70,21 +53,16 @@ void add_apart(CLI::App& app, RunOptions& o) {
       ->capture_default_str();
 }
 
-void add_saturation(CLI::App& app, RunOptions& o) {
-  app.add_option("--saturation-warn", o.saturation_warn,
-                 "share of a tensor's values outside its stored range, beyond which a line says so")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-}
-
 // The result of `adapt`, by either method.
 template <class Result>
-void print_adapted(const State& s, const Result& r, const Dataset& test) {
+void print_adapted(const State& s, const Result& r, const Dataset& test, const Task& task) {
   if (!s.output.empty()) save_quantized(s.output, r.network);
   const std::vector<TensorFit> fit = range_fit_of(r.network, test, s.common.thread_count());
   if (s.common.json) {
     json j = {{"before", accuracy_json(r.before)},
               {"after", accuracy_json(r.after)},
+              {"classes", task.class_names},
+              {"data", {{"name", task.name}, {"shift", task.shift}, {"split", task.split}}},
               {"range_fit", fit_json(fit)},
               {"forward_passes", r.forward_passes},
               {"seconds", r.seconds},
@@ -99,6 +77,7 @@ void print_adapted(const State& s, const Result& r, const Dataset& test) {
     print_out("shifted test: {} before, {} after {} forward passes; weights {:016x}\n",
               accuracy_text(r.before), accuracy_text(r.after), r.forward_passes,
               weights_hash(r.network));
+    print_out("{}", classes_text(task, {{"before", &r.before}, {"after", &r.after}}));
     if constexpr (std::is_same_v<Result, FixedResult>)
       if (r.held) print_out("{}\n", held_text(*r.held, s.run.adapt.forward.steps));
   }
@@ -109,16 +88,6 @@ int report_divergence(const std::vector<std::string>& diverged) {
   for (const std::string& what : diverged)
     print_error(printable(fmt::format("lastmile: {}; try a smaller --step", what)) + "\n");
   return diverged.empty() ? 0 : static_cast<int>(ErrorKind::diverged);
-}
-
-// Asked before anything is read: weights come with an option, or with a model that --network names.
-void require_weights(const std::filesystem::path& given, const char* option,
-                     const std::string& network) {
-  if (given.empty() && !is_model_file(network))
-    throw Error(ErrorKind::usage,
-                fmt::format("{} is missing: network {} comes without weights, expected the option, "
-                            "or a .onnx or .tflite model as --network",
-                            option, network));
 }
 
 // What an `adapt` starts from: --input, or the model that --network names.
@@ -158,10 +127,18 @@ AdaptationStart adaptation_start(const State& s, const Task& task) {
   return {integers_of(p, task, s.run.quantize, s.common.thread_count()), !p.integers};
 }
 
+// The usual batch, where there are not that many examples.
+void fit_batch(RunOptions& o, std::size_t examples, const Say& say) {
+  const int batch = std::min(o.adapt.forward.batch, static_cast<int>(examples));
+  if (batch == o.adapt.forward.batch) return;
+  if (say) say(fmt::format("note: the batch is {}, all examples to adapt on", batch));
+  o.adapt.forward.batch = o.readout.run.batch = batch;
+}
+
 }  // namespace
 
 SpeakerData adaptation_data(const Task& task, const RunOptions& o) {
-  if (task.kind != TaskKind::audio) {
+  if (task.speakers.empty()) {
     if (o.speaker)
       throw Error(ErrorKind::usage,
                   fmt::format("--speaker {}: task {} has no speakers", *o.speaker, task.name));
@@ -183,6 +160,7 @@ std::vector<Subcommand> all_commands(CLI::App& app, const Backends& backends) {
                                  vectors_command(app, backends),
                                  cosim_command(app, backends),
                                  validate_command(app, backends),
+                                 data_command(app),
                                  info_command(app),
                                  profile_command(app, backends),
                                  energy_command(app),
@@ -308,7 +286,10 @@ Subcommand pretrain_command(CLI::App& app) {
             files.writes("--output", s->output);
             files.writes(kWaveformOption, waveform_of(s->common));
             files.claim();
+            use_network(s->run.task, s->run.network, {}, s->common.say());
             const Task task = load_task(s->run.task);
+            require_source(task, "pretrain");
+            say_data(task, s->common.say());
             const NetworkSource source = load_source(s->run.network, shape_of(task));
             if (const Say say = s->common.say(); say && source.params)
               say(fmt::format("note: {} gives its shape only: its weights are drawn anew",
@@ -349,8 +330,9 @@ Subcommand quantize_command(CLI::App& app, const Backends& backends) {
             files.writes(kWaveformOption, waveform_of(s->common));
             files.claim();
             require_weights(s->checkpoint, "--checkpoint", s->run.network);
-            use_stored(s->run.task, s->checkpoint, s->common.say());
+            use_network(s->run.task, s->run.network, s->checkpoint, s->common.say());
             const Task task = load_task(s->run.task);
+            say_data(task, s->common.say());
             NetworkSource source = load_source(s->run.network, shape_of(task));
             const Pretrained given =
                 starting_point(task, std::move(source), s->checkpoint, s->run.pretrain,
@@ -423,13 +405,15 @@ Subcommand adapt_command(CLI::App& app, const Backends& backends) {
             files.writes(kWaveformOption, waveform_of(s->common));
             files.claim();
             require_weights(s->input, "--input", s->run.network);
-            use_stored(s->run.task, s->input, s->common.say());
+            use_network(s->run.task, s->run.network, s->input, s->common.say());
             const DeviceOpener open = find_backend(s->common, backends);
             const Task task = load_task(s->run.task);
+            say_data(task, s->common.say());
             AdaptationStart from = adaptation_start(*s, task);
             SpeakerData data = adaptation_data(task, s->run);
             if (s->test_examples != 0 && s->test_examples < data.test.size())
               data.test = slice(data.test, 0, s->test_examples);
+            if (sub->count("--batch") == 0) fit_batch(s->run, data.adapt.size(), s->common.say());
             AdaptOptions adapt = s->run.adapt;
             if (s->run.statistics) {
               from.network = adapt_statistics(from.network, data.adapt, open, adapt.fixed).network;
@@ -443,7 +427,7 @@ Subcommand adapt_command(CLI::App& app, const Backends& backends) {
                   adapt_readout(start, data.adapt, data.test, s->run.readout, open, journal,
                                 s->common.progress(), s->common.say());
               if (kind_of(AdaptationStart::base(*s)) == FileKind::none) from.keep(*s);
-              print_adapted(*s, r, data.test);
+              print_adapted(*s, r, data.test, task);
               return 0;
             }
             adapt = settled(adapt, data.adapt, journal, s->common.say());
@@ -456,7 +440,7 @@ Subcommand adapt_command(CLI::App& app, const Backends& backends) {
             if (r.end == RunEnd::stopped)
               throw Stopped(stop_signal(),
                             fmt::format("after step {} of {}", r.steps, adapt.forward.steps));
-            print_adapted(*s, r, data.test);
+            print_adapted(*s, r, data.test, task);
             if (r.end != RunEnd::diverged) return 0;
             return report_divergence({held_text(*r.held, adapt.forward.steps)});
           },
@@ -498,90 +482,6 @@ Subcommand replay_command(CLI::App& app, const Backends& backends) {
             }
             return 0;
           }};
-}
-
-namespace {
-
-// What an `eval` looks at: integers, or a float network with its weights.
-struct Evaluated {
-  Network network;
-  FloatParams<float> params;
-  std::optional<QuantizedNetwork> integers;
-};
-
-Evaluated evaluated(const State& s, const Task& task) {
-  const std::filesystem::path path =
-      s.input.empty() ? std::filesystem::path(s.run.network) : s.input;
-  if (is_model_file(path)) {
-    NetworkSource m = load_source(path.string(), shape_of(task));
-    return {std::move(m.network), std::move(*m.params), std::move(m.integers)};
-  }
-  if (!is_weights_file(path)) return {{}, {}, load_quantized(path)};
-  Network network = load_source(s.run.network, shape_of(task)).network;
-  FloatParams<float> params = load_weights(path, network);
-  require_origin(network, params, task, path);
-  return {std::move(network), std::move(params), {}};
-}
-
-}  // namespace
-
-Subcommand eval_command(CLI::App& app, const Backends& backends) {
-  auto* sub = app.add_subcommand("eval",
-                                 "accuracy of a quantized network (.lmq), of float weights "
-                                 "(.lmc, .npz) or of a model (.onnx, .tflite) on both domains of a "
-                                 "task");
-  auto s = std::make_shared<State>();
-  add_common(*sub, s->common);
-  add_task(*sub, s->run);
-  add_saturation(*sub, s->run);
-  sub->add_option("--speaker", s->run.speaker,
-                  "audio: the shifted test is this held-out speaker's");
-  sub->add_option("--input", s->input,
-                  "what to evaluate: .lmq, .lmc or .npz (weights of --network), .onnx or .tflite "
-                  "(default: the model that --network names)");
-  return {
-      sub, [s, backends] {
-        settle(s->run, s->common);
-        Files files;
-        reads_task(files, s->run);
-        files.reads("--input", s->input);
-        files.writes(kWaveformOption, waveform_of(s->common));
-        files.claim();
-        require_weights(s->input, "--input", s->run.network);
-        use_stored(s->run.task, s->input, s->common.say());
-        const Task task = load_task(s->run.task);
-        const Dataset& shifted_all = task.shifted_test;
-        const Dataset shifted = s->run.speaker ? adaptation_data(task, s->run).test : shifted_all;
-        Accuracy source, moved;
-        std::vector<TensorFit> source_fit, shifted_fit;  // of integers
-        const Evaluated e = evaluated(*s, task);
-        if (!e.integers) {
-          const Golden<float> golden(e.network, s->common.thread_count());
-          source = evaluate_float(golden, e.params, task.source_test);
-          moved = evaluate_float(golden, e.params, shifted);
-        } else {
-          const QuantizedNetwork& q = *e.integers;
-          const DeviceOpener open = find_backend(s->common, backends);
-          source = evaluate_fixed(q, task.source_test, open, s->run.adapt.fixed);
-          moved = evaluate_fixed(q, shifted, open, s->run.adapt.fixed);
-          if (!task.as_stored) require_class_order(source, task, s->input);
-          source_fit = range_fit_of(q, task.source_test, s->common.thread_count());
-          shifted_fit = range_fit_of(q, shifted, s->common.thread_count());
-        }
-        if (s->common.json) {
-          json j = {{"source", accuracy_json(source)}, {"shifted", accuracy_json(moved)}};
-          if (e.integers)
-            j["range_fit"] = {{"source", fit_json(source_fit)}, {"shifted", fit_json(shifted_fit)}};
-          print_json(j);
-        } else {
-          if (e.integers) {
-            print_out("{}\n", fit_text(source_fit, "source test", s->run.saturation_warn));
-            print_out("{}\n", fit_text(shifted_fit, "shifted test", s->run.saturation_warn));
-          }
-          print_out("source {}, shifted {}\n", accuracy_text(source), accuracy_text(moved));
-        }
-        return 0;
-      }};
 }
 
 }  // namespace lastmile

@@ -27,8 +27,9 @@ Subcommand pretrain_command(CLI::App& app);
 Subcommand quantize_command(CLI::App& app, const Backends& backends);
 Subcommand adapt_command(CLI::App& app, const Backends& backends);
 Subcommand replay_command(CLI::App& app, const Backends& backends);
-Subcommand eval_command(CLI::App& app, const Backends& backends);
 
+Subcommand eval_command(CLI::App& app, const Backends& backends);      // eval_command.cpp
+Subcommand data_command(CLI::App& app);                                // data_command.cpp
 Subcommand vectors_command(CLI::App& app, const Backends& backends);   // vectors_command.cpp
 Subcommand cosim_command(CLI::App& app, const Backends& backends);     // cosim_command.cpp
 Subcommand validate_command(CLI::App& app, const Backends& backends);  // validate_command.cpp

@@ -3,6 +3,7 @@
 #include "sw/app/cosim.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <memory>
 
@@ -26,11 +27,25 @@ std::string replay_line(const CommonOptions& common, const CosimOptions& o, std:
   line += " cosim" + option("--backend", o.backend) + option("--input", o.input.string()) +
           option("--journal", o.journal.string()) + option("--from", std::to_string(step)) +
           " --steps 1" + option("--shift", task.shift);
-  if (!task.data.empty()) line += option("--data", task.data.string());
+  const auto path = [&](const char* name, const std::filesystem::path& p) {
+    if (!p.empty()) line += option(name, p.string());
+  };
+  path("--data", task.data);
+  path("--source", task.source);
+  path("--target", task.target);
+  if (task.resize) line += option("--resize", name_of(*task.resize));
+  if (task.size)
+    line += fmt::format(" --size {}x{}{}", task.size->h, task.size->w,
+                        task.size->c == 0 ? "" : fmt::format("x{}", task.size->c));
+  if (task.layout != Layout::automatic)
+    line += task.layout == Layout::nhwc ? " --layout nhwc" : " --layout nchw";
+  if (!task.mean.empty()) line += fmt::format(" --mean {}", fmt::join(task.mean, ","));
+  if (!task.deviation.empty()) line += fmt::format(" --std {}", fmt::join(task.deviation, ","));
   if (task.features_given || task.features.kind == FeatureKind::mfcc)
     line += task.features.kind == FeatureKind::mfcc ? " --features mfcc" : " --features logmel";
   if (task.balance) line += " --balance";
-  line += fmt::format(" --seed {} --adapt-examples {}", common.seed, task.adapt);
+  line += fmt::format(" --seed {}", common.seed);
+  if (task.adapt) line += fmt::format(" --adapt-examples {}", *task.adapt);
   if (!common.hardware.empty()) line += option("--hardware", common.hardware);
   if (o.run.speaker) line += option("--speaker", std::to_string(*o.run.speaker));
   line += option("--out", o.out.string()) + option("--report", o.report.string());

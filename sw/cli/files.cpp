@@ -36,9 +36,22 @@ std::optional<Identity> identity(const fs::path& path) {
 // Where only the names of inputs are known: what a data set may consist of.
 bool may_be_data(const fs::path& path) {
   const std::string name = path.filename().string();
-  const fs::path extension = path.extension();
-  return name == "index.csv" || name.find("ubyte") != std::string::npos || extension == ".wav" ||
-         extension == ".flac";
+  std::string ending = path.extension().string();
+  for (char& c : ending)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  if (name == "index.csv" || name == "classes.txt" || name.find("ubyte") != std::string::npos)
+    return true;
+  for (const char* known : {".wav", ".flac", ".png", ".jpg", ".jpeg", ".npy"})
+    if (ending == known) return true;
+  return false;
+}
+
+// Whether `folder` is `data` or below it, as deep as data sets are: a part, a class.
+bool is_inside(fs::path folder, const fs::path& data) {
+  const auto wanted = identity(data);
+  for (int level = 0; level < 3 && wanted; ++level, folder /= "..")
+    if (identity(folder) == wanted) return true;
+  return false;
 }
 
 void require_file(const fs::path& path) {
@@ -186,8 +199,7 @@ void Files::compare() const {
     const fs::path target = link_target(out.path);
     const fs::path folder = target.has_parent_path() ? target.parent_path() : fs::path(".");
     for (const Named& in : data_)
-      if (may_be_data(target) && kind_of(target) == FileKind::file &&
-          identity(folder) == identity(in.path))
+      if (may_be_data(target) && kind_of(target) == FileKind::file && is_inside(folder, in.path))
         throw Error(ErrorKind::usage,
                     fmt::format("{} {}: it is part of {} {}, expected another "
                                 "file",

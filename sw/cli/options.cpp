@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <stdexcept>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -21,6 +22,8 @@
 #include "sw/base/parallel.hpp"
 #include "sw/base/streams.hpp"
 #include "sw/base/text.hpp"
+#include "sw/data/collection.hpp"
+#include "sw/import/model.hpp"
 
 namespace lastmile {
 namespace {
@@ -65,6 +68,24 @@ void parse_weights(const std::string& text, QuantizeOptions& q) {
   }
 }
 
+// "ROWSxCOLUMNS" or "ROWSxCOLUMNSxCHANNELS"; 0 channels: not said.
+Shape parse_size(const std::string& text) {
+  const std::vector<std::string> parts = CLI::detail::split(text, 'x');
+  Shape s;
+  const std::vector<int*> to = {&s.h, &s.w, &s.c};
+  bool good = parts.size() == 2 || parts.size() == 3;
+  for (std::size_t i = 0; good && i < parts.size(); ++i) {
+    const auto value = parse_integer<int>(parts[i]);
+    good = value && *value >= 1 && *value <= (i < 2 ? 4096 : 3) && *value != (i < 2 ? 0 : 2);
+    if (good) *to[i] = *value;
+  }
+  if (!good)
+    throw CLI::ValidationError(
+        "--size",
+        fmt::format("\"{}\", expected ROWSxCOLUMNS of 1 to 4096, or with x1 or x3", text));
+  return s;
+}
+
 }  // namespace
 
 Say CommonOptions::say() const {
@@ -95,14 +116,45 @@ void add_common(CLI::App& app, CommonOptions& o) {
 }
 
 void add_task(CLI::App& app, RunOptions& o) {
-  app.add_option(
-      "--data", o.task.data,
-      "folder of an IDX image set or of audio with an index.csv (default: drawn digits)");
-  app.add_option("--shift", o.task.shift, "domain shift of images, such as rotate=25,noise=0.1")
+  app.add_option("--data", o.task.data,
+                 "data set, split in itself: a folder of pictures or sounds by class, IDX, .npz, "
+                 ".npy, or audio with an index.csv (default: drawn digits)");
+  app.add_option("--source", o.task.source, "the same as --data: what is pre-trained on");
+  app.add_option("--target", o.task.target,
+                 "data set of the domain that is met: adaptation and its test (default: a part of "
+                 "the source, shifted); alone with a trained network");
+  app.add_option("--shift", o.task.shift,
+                 "domain shift of images, such as rotate=25,noise=0.1, or none (with --target: on "
+                 "top of it, default: none)")
       ->capture_default_str();
-  app.add_option("--adapt-examples", o.task.adapt, "examples to adapt on (images)")
+  app.add_option("--adapt-examples", o.task.adapt, "examples to adapt on")
       ->check(CLI::Range(1, 10'000'000))
-      ->capture_default_str();
+      ->default_str("4000, or what there is");
+  app.add_option_function<std::string>(
+         "--resize",
+         [&o](const std::string& how) {
+           o.task.resize = how == "fit"    ? Resize::fit
+                           : how == "crop" ? Resize::crop
+                                           : Resize::stretch;
+         },
+         "how pictures get the size of the input: stretch, fit (black around) or crop (the "
+         "middle); given, arrays and IDX images are resized, too")
+      ->check(CLI::IsMember({"stretch", "fit", "crop"}))
+      ->default_str("stretch");
+  app.add_option_function<std::string>(
+      "--size", [&o](const std::string& text) { o.task.size = parse_size(text); },
+      "ROWSxCOLUMNS[xCHANNELS] of pictures, for a network that takes any size");
+  for (const auto& [name, to, help] :
+       {std::tuple{"--mean", &o.task.mean, "taken off pixels of 0 to 1, per channel: a,b,c"},
+        std::tuple{"--std", &o.task.deviation, "what the rest is divided by, per channel: a,b,c"}})
+    app.add_option(name, *to, help)->delimiter(',')->expected(1, 1 << 10);
+  app.add_option_function<std::string>(
+         "--layout",
+         [&o](const std::string& name) {
+           o.task.layout = name == "nhwc" ? Layout::nhwc : Layout::nchw;
+         },
+         "of arrays with four dimensions: nhwc or nchw (default: that which fits)")
+      ->check(CLI::IsMember({"nhwc", "nchw"}));
   app.add_flag("--balance", o.task.balance,
                "repeat examples of rare classes, so that training meets every class equally often");
   app.add_option_function<std::string>(
@@ -170,6 +222,13 @@ void add_quantize(CLI::App& app, RunOptions& o) {
   app.add_option("--range-headroom", q.range_headroom,
                  "ranges of activations over those that calibration saw")
       ->check(CLI::Range(1.0, 1000.0))
+      ->capture_default_str();
+}
+
+void add_saturation(CLI::App& app, RunOptions& o) {
+  app.add_option("--saturation-warn", o.saturation_warn,
+                 "share of a tensor's values outside its stored range, beyond which a line says so")
+      ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
 }
 
@@ -329,15 +388,34 @@ nlohmann::json given_options(const CLI::App& app) {
   return out;
 }
 
+void require_weights(const std::filesystem::path& given, const char* option,
+                     const std::string& network) {
+  if (given.empty() && !is_model_file(network))
+    throw Error(ErrorKind::usage,
+                fmt::format("{} is missing: network {} comes without weights, expected the option, "
+                            "or a .onnx or .tflite model as --network",
+                            option, network));
+}
+
 void reads_task(Files& files, const RunOptions& o) {
-  files.reads_data("--data", o.task.data);
+  const auto reads = [&](const char* option, const std::filesystem::path& path) {
+    std::error_code none;
+    if (path.empty()) return;
+    if (std::filesystem::is_directory(path, none) || !std::filesystem::exists(path, none))
+      return files.reads_data(option, path);
+    files.reads(option, path);
+    files.reads_data(option, path.has_parent_path() ? path.parent_path() : ".");  // its labels
+  };
+  reads("--data", o.task.data);
+  reads("--source", o.task.source);
+  reads("--target", o.task.target);
   std::error_code none;
   if (std::filesystem::exists(o.network, none)) files.reads("--network", o.network);
 }
 
 void audio_defaults(const CLI::App& app, RunOptions& o) {
-  std::error_code ec;
-  if (o.task.data.empty() || !std::filesystem::exists(o.task.data / "index.csv", ec)) return;
+  const TaskOptions& t = o.task;
+  if (!is_sound_set(!t.data.empty() ? t.data : !t.source.empty() ? t.source : t.target)) return;
   const auto absent = [&](const char* name) {
     const CLI::Option* option = app.get_option_no_throw(name);
     return option != nullptr && option->count() == 0;

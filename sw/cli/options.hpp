@@ -31,6 +31,7 @@ void add_common(CLI::App& app, CommonOptions& o);
 void add_task(CLI::App& app, RunOptions& o);
 void add_pretrain(CLI::App& app, RunOptions& o);
 void add_quantize(CLI::App& app, RunOptions& o);
+void add_saturation(CLI::App& app, RunOptions& o);
 void add_adapt(CLI::App& app, RunOptions& o);
 void add_readout(CLI::App& app, RunOptions& o);
 // What commands that adapt take for options that were not given when the data are audio: a
@@ -48,6 +49,10 @@ void add_salvage(CLI::App& app, bool& salvage);
 void strict_values(CLI::App& app);
 // What was given on the command line and decides results: name of the option to its values.
 [[nodiscard]] nlohmann::json given_options(const CLI::App& app);
+// Asked before anything is read: weights come with the option (whose value is `given`), or with a
+// model that --network names. Error(usage) without either.
+void require_weights(const std::filesystem::path& given, const char* option,
+                     const std::string& network);
 // The files that a task and its network are read from.
 void reads_task(Files& files, const RunOptions& o);
 // After parsing: seeds, threads and hardware into every part.

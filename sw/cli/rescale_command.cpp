@@ -46,7 +46,7 @@ Subcommand rescale_command(CLI::App& app, const Backends& backends) {
             files.writes("--output", s->output);
             files.writes(kWaveformOption, waveform_of(s->common));
             files.claim();
-            use_stored(s->run.task, s->input, s->common.say());
+            use_network(s->run.task, "", s->input, s->common.say());
             const QuantizedNetwork q = load_integers(s->input);
             const Task task = load_task(s->run.task);
             const Dataset data =

@@ -3,8 +3,10 @@
 
 #include <fmt/format.h>
 #include <sndfile.h>
+#include <soxr.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -117,24 +119,75 @@ std::vector<std::uint8_t> check_wav_length(std::span<const std::uint8_t> bytes,
   fail(name, "no data chunk: truncated or not a WAV file");
 }
 
-std::string format_name(int format) {
-  SF_FORMAT_INFO info{};
-  info.format = format;
-  return sf_command(nullptr, SFC_GET_FORMAT_INFO, &info, sizeof info) == 0 && info.name != nullptr
-             ? info.name
-             : fmt::format("format {:#x}", format);
-}
+// Mono samples of one rate as 16-bit samples of another, a block at a time: a long recording costs
+// no more memory than its result.
+class Resampler {
+ public:
+  // Nothing is done if the rates are equal, but for rounding.
+  Resampler(int from, int to, std::string name) : from_(from), to_(to), name_(std::move(name)) {
+    if (from == to) return;
+    const soxr_io_spec_t io = soxr_io_spec(SOXR_FLOAT64_I, SOXR_FLOAT64_I);
+    const soxr_quality_spec_t quality = soxr_quality_spec(SOXR_VHQ, 0);
+    const soxr_runtime_spec_t runtime = soxr_runtime_spec(1);
+    soxr_error_t wrong = nullptr;
+    soxr_.reset(soxr_create(from, to, 1, &wrong, &io, &quality, &runtime));
+    check(wrong);
+  }
+  void put(std::span<const double> samples) {
+    if (!soxr_) return round(samples);
+    while (!samples.empty()) {
+      std::size_t taken = 0, made = 0;
+      check(soxr_process(soxr_.get(), samples.data(), samples.size(), &taken, block_.data(),
+                         block_.size(), &made));
+      round(std::span(block_).first(made));
+      samples = samples.subspan(taken);
+    }
+  }
+  std::vector<std::int16_t> finish() {
+    for (std::size_t made = soxr_ ? 1 : 0; made != 0;) {
+      check(soxr_process(soxr_.get(), nullptr, 0, nullptr, block_.data(), block_.size(), &made));
+      round(std::span(block_).first(made));
+    }
+    return std::move(out_);
+  }
+
+ private:
+  struct Delete {
+    void operator()(soxr* s) const { soxr_delete(s); }
+  };
+  void check(soxr_error_t wrong) const {
+    if (wrong != nullptr)
+      fail(name_, fmt::format("cannot be resampled from {} to {} Hz: {}", from_, to_, wrong));
+  }
+  void round(std::span<const double> samples) {
+    if (out_.size() + samples.size() > kMaxFileSamples)
+      fail(name_, fmt::format("samples: more than {} at {} Hz", kMaxFileSamples, to_));
+    for (const double v : samples)
+      out_.push_back(
+          static_cast<std::int16_t>(std::clamp(std::rint(v * 32768), -32768.0, 32767.0)));
+  }
+
+  int from_, to_;
+  std::string name_;
+  std::unique_ptr<soxr, Delete> soxr_;
+  std::vector<double> block_ = std::vector<double>(1 << 14);
+  std::vector<std::int16_t> out_;
+};
+
+constexpr int kLeastRate = 100, kMostRate = 768'000, kMostChannels = 16;
 
 }  // namespace
 
+bool is_audio(std::span<const std::uint8_t> bytes) noexcept {
+  return (tag(bytes, 0, "RIFF") && tag(bytes, 8, "WAVE")) || tag(bytes, 0, "fLaC");
+}
+
 std::vector<std::int16_t> decode_audio(std::span<const std::uint8_t> bytes, const std::string& name,
-                                       int rate) {
+                                       int rate, AudioInfo* found) {
   // Other formats of libsndfile are refused before it sees them.
-  const bool wav = tag(bytes, 0, "RIFF") && tag(bytes, 8, "WAVE");
-  if (!wav && !tag(bytes, 0, "fLaC"))
-    fail(name, "no WAV or FLAC header, expected a 16-bit mono WAV or FLAC file");
+  if (!is_audio(bytes)) fail(name, "no WAV or FLAC header, expected a WAV or FLAC file");
   std::vector<std::uint8_t> sized;
-  if (wav) sized = check_wav_length(bytes, name);
+  if (tag(bytes, 0, "RIFF")) sized = check_wav_length(bytes, name);
   if (!sized.empty()) bytes = sized;
   Memory memory;
   memory.input = bytes;
@@ -142,75 +195,132 @@ std::vector<std::int16_t> decode_audio(std::span<const std::uint8_t> bytes, cons
   SF_INFO info{};
   const File file(sf_open_virtual(&io, SFM_READ, &info, &memory));
   if (!file) fail(name, fmt::format("cannot decode: {}", sf_strerror(nullptr)));
-  const int sample_format = info.format & SF_FORMAT_SUBMASK;
-  if (sample_format != SF_FORMAT_PCM_16)
-    fail(name, fmt::format("samples: {}, expected {}", format_name(sample_format),
-                           format_name(SF_FORMAT_PCM_16)));
-  if (info.channels != 1) fail(name, fmt::format("channels: {}, expected 1", info.channels));
-  if (info.samplerate != rate)
-    fail(name, fmt::format("sample rate: {} Hz, expected {}", info.samplerate, rate));
+  if (info.channels < 1 || info.channels > kMostChannels)
+    fail(name, fmt::format("channels: {}, expected 1 to {}", info.channels, kMostChannels));
+  if (info.samplerate < kLeastRate || info.samplerate > kMostRate)
+    fail(name, fmt::format("sample rate: {} Hz, expected {} to {}", info.samplerate, kLeastRate,
+                           kMostRate));
   if (info.frames < 1) fail(name, "no samples");
   const bool known = info.frames < SF_COUNT_MAX;  // a FLAC stream may leave its length open
-  if (known && static_cast<std::size_t>(info.frames) > kMaxFileSamples)
-    fail(name, fmt::format("samples: {}, expected at most {}", info.frames, kMaxFileSamples));
-  std::vector<std::int16_t> samples;
+  const auto channels = static_cast<std::size_t>(info.channels);
+  const std::size_t most = kMaxFileSamples / channels;
+  if (known && static_cast<std::size_t>(info.frames) > most)
+    fail(name, fmt::format("samples: {}, expected at most {}", info.frames, most));
+  const auto check_read = [&](std::size_t got) {
+    if (known && got != static_cast<std::size_t>(info.frames))
+      fail(name, fmt::format("samples: {}, expected {}: truncated or corrupt", got, info.frames));
+    if (sf_error(file.get()) != SF_ERR_NO_ERROR)
+      fail(name, fmt::format("corrupt after {} samples: {}", got, sf_strerror(file.get())));
+    if (got == 0) fail(name, "no samples");
+  };
+  if (found != nullptr) *found = {info.samplerate, info.channels, known ? info.frames : 0};
   constexpr std::size_t kBlock = 1 << 16;
-  std::vector<std::int16_t> block(kBlock);
-  while (true) {
-    const auto got = sf_read_short(file.get(), block.data(), kBlock);
-    if (got <= 0) break;
-    samples.insert(samples.end(), block.begin(), block.begin() + got);
-    if (samples.size() > kMaxFileSamples)
-      fail(name, fmt::format("samples: more than {}", kMaxFileSamples));
+  if ((info.format & SF_FORMAT_SUBMASK) == SF_FORMAT_PCM_16 && channels == 1 &&
+      info.samplerate == rate) {
+    std::vector<std::int16_t> samples, block(kBlock);
+    while (true) {
+      const auto got = sf_read_short(file.get(), block.data(), kBlock);
+      if (got <= 0) break;
+      samples.insert(samples.end(), block.begin(), block.begin() + got);
+      if (samples.size() > most) fail(name, fmt::format("samples: more than {}", most));
+    }
+    check_read(samples.size());
+    return samples;
   }
-  if (known && samples.size() != static_cast<std::size_t>(info.frames))
-    fail(name, fmt::format("samples: {}, expected {}: truncated or corrupt", samples.size(),
-                           info.frames));
-  if (sf_error(file.get()) != SF_ERR_NO_ERROR)
-    fail(name,
-         fmt::format("corrupt after {} samples: {}", samples.size(), sf_strerror(file.get())));
+  Resampler out(info.samplerate, rate, name);
+  std::vector<double> block(kBlock / channels * channels);
+  std::size_t n = 0;
+  while (true) {
+    const auto got =
+        sf_readf_double(file.get(), block.data(), static_cast<sf_count_t>(block.size() / channels));
+    if (got <= 0) break;
+    const auto count = static_cast<std::size_t>(got);
+    for (std::size_t i = 0; i < count; ++i) {
+      double sum = 0;
+      for (std::size_t k = 0; k < channels; ++k) sum += block[i * channels + k];
+      if (!std::isfinite(sum)) fail(name, fmt::format("sample {} is no finite number", n + i));
+      block[i] = sum / static_cast<double>(channels);
+    }
+    n += count;
+    if (n > most) fail(name, fmt::format("samples: more than {}", most));
+    out.put(std::span(block).first(count));
+  }
+  check_read(n);
+  std::vector<std::int16_t> samples = out.finish();
   if (samples.empty()) fail(name, "no samples");
   return samples;
 }
 
-std::vector<std::int16_t> read_audio(const fs::path& path, int rate) {
-  return decode_audio(read_file(path), path.string(), rate);
+std::vector<std::int16_t> read_audio(const fs::path& path, int rate, AudioInfo* info) {
+  return decode_audio(read_file(path), path.string(), rate, info);
+}
+
+std::vector<std::int16_t> fitted_clip(std::span<const std::int16_t> clip, std::size_t samples) {
+  std::vector<std::int16_t> out(samples);
+  if (clip.size() <= samples)
+    std::copy(clip.begin(), clip.end(),
+              out.begin() + static_cast<std::ptrdiff_t>((samples - clip.size()) / 2));
+  else
+    std::copy_n(clip.begin() + static_cast<std::ptrdiff_t>((clip.size() - samples) / 2), samples,
+                out.begin());
+  return out;
 }
 
 ClipSet read_clips(const fs::path& folder, int rate, int threads) {
   const fs::path index = folder / "index.csv";
   ClipSet set;
   set.list = parse_cut_list(read_text_file(index), index.string());
+  std::vector<Cut>& cuts = set.list.cuts;
   std::map<std::string, std::vector<std::size_t>> by_file;
-  for (std::size_t i = 0; i < set.list.cuts.size(); ++i) {
-    by_file[set.list.cuts[i].file].push_back(i);
-    set.samples = std::max(set.samples, set.list.cuts[i].length);
-  }
-  const auto samples = static_cast<std::size_t>(set.samples);
-  if (set.list.cuts.size() > kMaxClipSetSamples / samples)
-    fail(index.string(),
-         fmt::format("{} clips of up to {} samples, expected at most {} samples in all",
-                     set.list.cuts.size(), samples, kMaxClipSetSamples));
-  set.data.resize(set.list.cuts.size() * samples);
+  for (std::size_t i = 0; i < cuts.size(); ++i) by_file[cuts[i].file].push_back(i);
+  const auto check_size = [&] {
+    for (const Cut& cut : cuts) set.samples = std::max(set.samples, cut.length);
+    if (cuts.size() > kMaxClipSetSamples / static_cast<std::size_t>(set.samples))
+      fail(index.string(),
+           fmt::format("{} clips of up to {} samples, expected at most {} samples in all",
+                       cuts.size(), set.samples, kMaxClipSetSamples));
+  };
+  check_size();
+  std::vector<std::vector<std::int16_t>> clips(cuts.size());
   const std::vector<std::pair<std::string, std::vector<std::size_t>>> files(by_file.begin(),
                                                                             by_file.end());
   parallel_for(
       threads, static_cast<std::int64_t>(files.size()), [&](std::int64_t begin, std::int64_t end) {
         for (auto f = static_cast<std::size_t>(begin); f < static_cast<std::size_t>(end); ++f) {
-          const auto audio = read_audio(folder / files[f].first, rate);
+          AudioInfo info;
+          const auto audio = read_audio(folder / files[f].first, rate, &info);
           const auto size = static_cast<std::int64_t>(audio.size());
+          // Of the file's samples to those of `rate`.
+          const auto at = [&](std::int64_t sample) -> std::int64_t {
+            return info.rate == rate ? sample
+                                     : std::llround(static_cast<double>(sample) * rate / info.rate);
+          };
+          const std::int64_t own = info.samples != 0
+                                       ? info.samples
+                                       : std::llround(static_cast<double>(size) * info.rate / rate);
           for (const std::size_t i : files[f].second) {
-            const Cut& cut = set.list.cuts[i];
-            if (cut.start > size || cut.length > size - cut.start)
+            Cut& cut = cuts[i];
+            if (cut.start > own || cut.length > own - cut.start)
               fail(index.string(),
                    fmt::format("line {}: samples {} to {} of {}, which has {}", cut.line, cut.start,
-                               cut.start + cut.length, cut.file, size));
-            const auto pad = (set.samples - cut.length) / 2;
-            std::copy_n(audio.begin() + cut.start, cut.length,
-                        set.data.begin() + static_cast<std::int64_t>(i * samples) + pad);
+                               cut.start + cut.length, cut.file, own));
+            const std::int64_t first = std::min(at(cut.start), size);
+            const std::int64_t last = std::min(at(cut.start + cut.length), size);
+            clips[i].assign(audio.begin() + first, audio.begin() + last);
           }
         }
       });
+  set.samples = 1;
+  for (std::size_t i = 0; i < cuts.size(); ++i)
+    cuts[i].length = static_cast<std::int64_t>(clips[i].size());
+  check_size();
+  const auto samples = static_cast<std::size_t>(set.samples);
+  set.data.reserve(cuts.size() * samples);
+  for (std::vector<std::int16_t>& clip : clips) {
+    const auto fitted = fitted_clip(clip, samples);
+    set.data.insert(set.data.end(), fitted.begin(), fitted.end());
+    clip = {};
+  }
   return set;
 }
 

@@ -32,6 +32,8 @@ enum Column : std::size_t {
 constexpr std::array<std::string_view, kColumns> kColumnNames{
     "file", "start", "length", "class", "class_name", "speaker", "split"};
 
+constexpr std::size_t kAbsent = ~std::size_t{0};
+
 // A relative path that stays below the folder of the list.
 bool stays_inside(std::string_view path) {
   if (path.empty() || path.front() == '/' || path.find('\0') != std::string_view::npos)
@@ -73,6 +75,7 @@ Cut parse_cut(const Row& row) {
   cut.start = row.number(kStart, 0, std::numeric_limits<std::int64_t>::max() - kMaxClipSamples);
   cut.length = row.number(kLength, 1, kMaxClipSamples);
   cut.label = static_cast<int>(row.number(kClass, 0, kMaxClasses - 1));
+  if (row.at[kSplit] == kAbsent) return cut;
   cut.speaker = row.text(kSpeaker);
   const std::string& split = row.text(kSplit);
   if (split == "train")
@@ -138,7 +141,16 @@ CutList parse_cut_list(std::string_view text, const std::string& name) {
   if (records.empty()) fail(name, 1, "empty, expected a line of column names");
   const auto& header = records.front().fields;
   std::array<std::size_t, kColumns> at{};
+  CutList list;
+  const auto there = [&](Column c) {
+    return std::find(header.begin(), header.end(), kColumnNames[c]) != header.end();
+  };
+  list.divided = there(kSpeaker) || there(kSplit);
   for (std::size_t c = 0; c < kColumns; ++c) {
+    if (!list.divided && (c == kSpeaker || c == kSplit)) {
+      at[c] = kAbsent;
+      continue;
+    }
     const auto count = std::count(header.begin(), header.end(), kColumnNames[c]);
     if (count != 1)
       fail(name, records.front().line,
@@ -147,7 +159,6 @@ CutList parse_cut_list(std::string_view text, const std::string& name) {
     at[c] = static_cast<std::size_t>(std::find(header.begin(), header.end(), kColumnNames[c]) -
                                      header.begin());
   }
-  CutList list;
   std::array<const std::string*, kMaxClasses> names{};
   std::size_t classes = 0;
   for (std::size_t r = 1; r < records.size(); ++r) {

@@ -8,7 +8,8 @@
 //   class_name  the same for every clip of a class
 //   speaker     who speaks (any text)
 //   split       train, test or adapt
-// Other columns are ignored. Fields may be quoted as in RFC 4180; lines end in LF or CR LF.
+// The last two may both be missing: then the set is undivided. Other columns are ignored. Fields
+// may be quoted as in RFC 4180; lines end in LF or CR LF.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +32,7 @@ struct Cut {
 
 struct CutList {
   std::vector<Cut> cuts;
+  bool divided = true;                   // speakers and splits are there
   std::vector<std::string> class_names;  // one per class; every class has a clip
 };
 

@@ -212,9 +212,9 @@ std::optional<IdxFolder> find_idx_folder(const fs::path& folder) {
   return out;
 }
 
-IdxTask read_idx_folder(const IdxFolder& files) {
+IdxTask read_idx_folder(const IdxFolder& files, int classes) {
   IdxTask task;
-  task.train = read_idx(files.train_images, files.train_labels);
+  task.train = read_idx(files.train_images, files.train_labels, classes);
   task.test = read_idx(files.test_images, files.test_labels, task.train.classes);
   if (task.test.h != task.train.h || task.test.w != task.train.w || task.test.c != task.train.c)
     fail(files.test_images.string(),

@@ -54,7 +54,8 @@ struct IdxTask {
   ImageSet train, test;
 };
 // Both parts; their image sizes must be equal and test labels must be classes of the training part.
-[[nodiscard]] IdxTask read_idx_folder(const IdxFolder& files);
+// `classes` as in join_idx.
+[[nodiscard]] IdxTask read_idx_folder(const IdxFolder& files, int classes = 0);
 
 // Writers (atomic; gzip if the name ends in .gz; one channel: idx3, more: idx4).
 void write_idx_images(const std::filesystem::path& path, const ImageSet& images);

@@ -2,6 +2,7 @@
 #include "sw/data/preprocessing.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -54,6 +55,11 @@ std::string to_text(const Preprocessing& p) {
     j["deviation"] = p.normalization.deviation;
   } else {
     j["scale"] = "b/255";
+    if (!p.normalization.mean.empty()) {
+      j["mean"] = p.normalization.mean;
+      j["deviation"] = p.normalization.deviation;
+    }
+    if (!p.resize.empty()) j["resize"] = p.resize;
   }
   return json_text(j);  // names may be no UTF-8
 }
@@ -73,15 +79,20 @@ Preprocessing parse_preprocessing(const std::string& text, const std::string& or
                             ? FeatureKind::mfcc
                             : FeatureKind::log_mel;
       each_setting(p.features, [&](const char* name, auto& v) { f.at(name).get_to(v); });
+    }
+    // Older files of images have neither normalization nor a way to resize.
+    if (p.audio || j.contains("mean")) {
       j.at("mean").get_to(p.normalization.mean);
       j.at("deviation").get_to(p.normalization.deviation);
     }
+    if (!p.audio && j.contains("resize")) j.at("resize").get_to(p.resize);
   } catch (const json::exception& e) {
     throw Error(ErrorKind::input, fmt::format("{}: preprocessing: {}", origin, e.what()));
   }
-  const auto columns = static_cast<std::size_t>(p.input.w);
-  if (to_text(p) != text || (p.audio && (p.normalization.mean.size() != columns ||
-                                         p.normalization.deviation.size() != columns)))
+  const auto columns = static_cast<std::size_t>(p.audio ? p.input.w : p.input.c);
+  const bool normalized = p.audio || !p.normalization.mean.empty();
+  if (to_text(p) != text || (normalized && (p.normalization.mean.size() != columns ||
+                                            p.normalization.deviation.size() != columns)))
     throw Error(ErrorKind::input,
                 fmt::format("{}: preprocessing: found {}, expected what this version writes",
                             origin, text.substr(0, 80)));
@@ -106,6 +117,16 @@ void require_same(const Preprocessing& stored, const Preprocessing& data,
         differ(fmt::format("feature setting {}", name), settings[i], v);
       ++i;
     });
+  }
+  if (!stored.audio) {
+    const auto list = [](const std::vector<float>& v) {
+      return v.empty() ? std::string("none") : fmt::format("{}", fmt::join(v, ","));
+    };
+    const Normalization &a = stored.normalization, &b = data.normalization;
+    if (a.mean != b.mean) differ("a --mean of", list(b.mean), list(a.mean));
+    if (a.deviation != b.deviation) differ("a --std of", list(b.deviation), list(a.deviation));
+    if (!stored.resize.empty() && !data.resize.empty() && stored.resize != data.resize)
+      differ("pictures resized by --resize", data.resize, stored.resize);
   }
   const auto size = [](const Shape& s) { return fmt::format("{} x {} x {}", s.h, s.w, s.c); };
   if (stored.input != data.input) differ("an input of", size(data.input), size(stored.input));

@@ -14,16 +14,18 @@
 namespace lastmile {
 
 struct Preprocessing {
-  bool audio = false;  // else images: byte b is b / 255
+  bool audio = false;  // else images: byte b is b / 255, or numbers as a file has them
   Shape input;
   std::vector<std::string> class_names;
-  // Audio.
-  FeatureOptions features;
+  FeatureOptions features;  // audio
+  // Audio: of each column, fitted. Images: of each channel, as it was given (--mean, --std), in
+  // units of 0 to 1; none: empty.
   Normalization normalization;
   // Values that the network was trained on; a deviation of 0: not known.
   struct Seen {
     double mean = 0, deviation = 0;
   } seen = {};
+  std::string resize = {};  // how pictures get the size of the input; empty: none had to
 };
 [[nodiscard]] Preprocessing::Seen seen_of(std::span<const float> values);
 
@@ -33,7 +35,8 @@ struct Preprocessing {
 [[nodiscard]] Preprocessing parse_preprocessing(const std::string& text, const std::string& origin);
 
 // Error (input) naming both sides where the data are not those that the network of `origin` was
-// made for: kind, feature settings, input size, classes and their names and order.
+// made for: kind, feature settings, normalization of images, how they are resized, input size,
+// classes and their names and order.
 void require_same(const Preprocessing& stored, const Preprocessing& data,
                   const std::string& origin);
 

@@ -432,6 +432,17 @@ Network read_network(const std::string& path, std::optional<TaskShape> task) {
   return parse_network(read_text_file(path), path, task);
 }
 
+FixedShape read_fixed_shape(const std::string& path) {
+  const toml::value root = parse_toml(read_text_file(path), path);
+  Table table(root, path, "");
+  Network network;
+  read_header(table, TaskShape{{}, 0, false}, network);
+  FixedShape out;
+  if (network.input != Shape{}) out.input = network.input;
+  if (network.classes != 0) out.classes = network.classes;
+  return out;
+}
+
 std::string to_toml(const Network& network) {
   std::string text =
       fmt::format("name = \"{}\"\ninput = [{}, {}, {}]\nclasses = {}\n", network.name,

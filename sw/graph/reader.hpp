@@ -24,6 +24,13 @@ struct TaskShape {
 // The same from text; `file` only appears in messages.
 [[nodiscard]] Network parse_network(std::string_view text, const std::string& file,
                                     std::optional<TaskShape> task = {});
+// What a file fixes itself, where it does not say "task".
+struct FixedShape {
+  std::optional<Shape> input;
+  std::optional<int> classes;
+};
+// The file's head alone: of its layers nothing is read.
+[[nodiscard]] FixedShape read_fixed_shape(const std::string& path);
 // Canonical text with everything resolved: parse_network(to_toml(n)) == n, and equal networks have
 // equal text.
 [[nodiscard]] std::string to_toml(const Network& network);

@@ -94,7 +94,8 @@ void Accuracy::add(const Accuracy& other) {
 }
 
 Accuracy evaluate_fixed(const QuantizedNetwork& network, const Dataset& data,
-                        const DeviceOpener& open, const FixedOptions& options) {
+                        const DeviceOpener& open, const FixedOptions& options,
+                        std::vector<Prediction>* predictions) {
   const QuantizedData q = quantize_data(network, data);
   CompileOptions compile_options;
   compile_options.batch = batch_for(options, q.size());
@@ -117,9 +118,10 @@ Accuracy evaluate_fixed(const QuantizedNetwork& network, const Dataset& data,
     loss += r.mean_nats() * r.examples;
     const std::vector<std::int16_t> logits = session->logits();
     for (std::size_t i = 0; i < n; ++i) {
-      const auto row = logits.begin() + static_cast<std::ptrdiff_t>(i * classes);
-      const auto best = std::max_element(row, row + static_cast<std::ptrdiff_t>(classes));
-      ++result.confusion[q.y[first + i] * classes + static_cast<std::size_t>(best - row)];
+      const auto row = std::span(logits).subspan(i * classes, classes);
+      const Prediction p = prediction_of(row, network.logits.scale);
+      ++result.confusion[q.y[first + i] * classes + static_cast<std::size_t>(p.label)];
+      if (predictions != nullptr) predictions->push_back(p);
     }
   }
   if (result.examples != 0) result.loss = loss / static_cast<double>(result.examples);

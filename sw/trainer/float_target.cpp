@@ -13,7 +13,7 @@
 namespace lastmile {
 
 Accuracy evaluate_float(const Golden<float>& golden, const FloatParams<float>& params,
-                        const Dataset& data) {
+                        const Dataset& data, std::vector<Prediction>* predictions) {
   const auto classes = static_cast<std::size_t>(golden.network().classes);
   std::vector<float> logits(data.size() * classes);
   golden.forward(params, data.x, logits);
@@ -21,9 +21,10 @@ Accuracy evaluate_float(const Golden<float>& golden, const FloatParams<float>& p
   Accuracy a{r.correct, static_cast<std::int64_t>(data.size()), r.mean};
   a.confusion.resize(classes * classes);
   for (std::size_t i = 0; i < data.size(); ++i) {
-    const auto first = logits.begin() + static_cast<std::ptrdiff_t>(i * classes);
-    const auto best = std::max_element(first, first + static_cast<std::ptrdiff_t>(classes));
-    ++a.confusion[data.y[i] * classes + static_cast<std::size_t>(best - first)];
+    const Prediction p =
+        prediction_of(std::span<const float>(logits).subspan(i * classes, classes), 1);
+    ++a.confusion[data.y[i] * classes + static_cast<std::size_t>(p.label)];
+    if (predictions != nullptr) predictions->push_back(p);
   }
   return a;
 }

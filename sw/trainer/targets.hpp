@@ -3,6 +3,8 @@
 // same network in float32 with the same seeds, perturbations and steps. Plus evaluation of both.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -49,11 +51,29 @@ struct Accuracy {
   void add(const Accuracy& other);
 };
 
+// What a network says of one example.
+struct Prediction {
+  int label = 0;
+  double confidence = 0;  // softmax of its logit
+};
+
 // Forward passes of a quantized network on a device; batches of any data set of its input shape.
+// `predictions`: if there, one of each example is appended.
 [[nodiscard]] Accuracy evaluate_fixed(const QuantizedNetwork& network, const Dataset& data,
-                                      const DeviceOpener& open, const FixedOptions& options);
+                                      const DeviceOpener& open, const FixedOptions& options,
+                                      std::vector<Prediction>* predictions = nullptr);
 [[nodiscard]] Accuracy evaluate_float(const Golden<float>& golden, const FloatParams<float>& params,
-                                      const Dataset& data);
+                                      const Dataset& data,
+                                      std::vector<Prediction>* predictions = nullptr);
+// Of logits whose unit is `scale`: the first largest one, and its share of the softmax.
+template <class T>
+[[nodiscard]] Prediction prediction_of(std::span<const T> logits, double scale) {
+  const auto best = std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const T v : logits)
+    sum += std::exp((static_cast<double>(v) - static_cast<double>(*best)) * scale);
+  return {static_cast<int>(best - logits.begin()), 1 / sum};
+}
 
 // A mean loss in nats as the sum over the batch that a device would give. Throws Error(diverged) if
 // the loss is not finite: the run diverged.

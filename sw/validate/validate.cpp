@@ -281,11 +281,12 @@ Candidate load_candidate(const ValidateOptions& o, const Say& say,
   const RunOptions& run = o.run;
   Candidate s;
   TaskOptions given = run.task;
-  use_stored(given, run.checkpoint, say);
-  if (!o.quantized.empty()) use_stored(given, o.quantized, say);
+  use_network(given, run.network, run.checkpoint, say);
+  if (!o.quantized.empty()) use_network(given, run.network, o.quantized, say);
   s.task = load_task(given);
+  require_source(s.task, "validate");
   if (run.speaker) {  // the domain that will be met is that of one speaker
-    if (s.task.kind != TaskKind::audio)
+    if (s.task.speakers.empty())
       throw Error(ErrorKind::usage, fmt::format("speaker is {}, but task {} has no speakers",
                                                 *run.speaker, s.task.name));
     SpeakerData met = speaker_data(s.task, *run.speaker);

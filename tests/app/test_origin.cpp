@@ -103,7 +103,7 @@ TEST_CASE("app: data that were normalized otherwise than in training are refused
 }
 
 TEST_CASE("app: classes in another order are told from a network that knows nothing") {
-  const Task task = random_task(1, 4);
+  Task task = random_task(1, 4);
   const auto found = [&](const std::vector<std::int64_t>& confusion) {
     Accuracy a;
     a.confusion = confusion;
@@ -119,8 +119,20 @@ TEST_CASE("app: classes in another order are told from a network that knows noth
   CHECK(found({12, 13, 12, 13, 13, 12, 12, 13, 12, 13, 12, 13, 12, 12, 13, 13}).empty());
   CHECK(found({8, 14, 14, 14, 14, 8, 14, 14, 14, 14, 8, 14, 14, 14, 14, 8}).empty());  // below, but
   const std::string text = found({1, 44, 3, 2, 2, 3, 40, 5, 3, 2, 4, 41, 46, 2, 1, 1});
-  CHECK(text.find("old.lmc: does not say what its classes are") == 0);
+  CHECK(text.find("old.lmc: its classes seem to be others") == 0);
   CHECK(text.find("4.50 % of the source test are right, 85.50 % would be") != std::string::npos);
   CHECK(text.find("class 0 were 3 ('right'), not 0 ('no')") != std::string::npos);
   CHECK(found({}).empty());
+  // Names that were compared tell; numbers do not.
+  const std::vector<std::int64_t> moved{1, 44, 3, 2, 2, 3, 40, 5, 3, 2, 4, 41, 46, 2, 1, 1};
+  task.as_stored = true;
+  CHECK(found(moved).empty());
+  task.class_names = {"0", "1", "2", "3"};
+  CHECK(!found(moved).empty());
+  // Names that were compared tell; numbers do not.
+  const std::vector<std::int64_t> moved{1, 44, 3, 2, 2, 3, 40, 5, 3, 2, 4, 41, 46, 2, 1, 1};
+  task.as_stored = true;
+  CHECK(found(moved).empty());
+  task.class_names = {"0", "1", "2", "3"};
+  CHECK(!found(moved).empty());
 }

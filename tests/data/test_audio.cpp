@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <cstring>
+#include <numbers>
 #include <string>
 
 #include "sw/base/io.hpp"
@@ -105,6 +107,11 @@ TEST_CASE("data: a cut list is read by its column names") {
 
 TEST_CASE("data: a wrong cut list says line, column, value and what was expected") {
   CHECK(list_error("").find("index: line 1: empty") == 0);
+  // Without speakers and splits a set is undivided; one of the two is a mistake.
+  CHECK_FALSE(lastmile::parse_cut_list("file,start,length,class,class_name\n"
+                                       "a.wav,0,10,0,no\na.wav,10,10,1,yes\n",
+                                       "t")
+                  .divided);
   CHECK(list_error("file,start,length,class,class_name,speaker\n") ==
         "index: line 1: column 'split' is there 0 times, expected once; columns: file, start, "
         "length, class, class_name, speaker");
@@ -148,15 +155,44 @@ TEST_CASE("data: WAV and FLAC come back sample by sample") {
 
 TEST_CASE("data: wrong audio is refused with what was found and expected") {
   const auto samples = tone(600, 2);
-  CHECK(audio_error(wav(1, 8000, 16, samples)) == "snd: sample rate: 8000 Hz, expected 16000");
-  CHECK(audio_error(wav(2, 16000, 16, samples)) == "snd: channels: 2, expected 1");
-  CHECK(audio_error(wav(1, 16000, 8, samples))
-            .find("snd: samples: Unsigned 8 bit PCM, expected Signed 16 bit PCM") == 0);
+  CHECK(audio_error(wav(1, 50, 16, samples)) == "snd: sample rate: 50 Hz, expected 100 to 768000");
+  CHECK(audio_error(wav(17, 16000, 16, samples)) == "snd: channels: 17, expected 1 to 16");
   CHECK(audio_error(wav(1, 16000, 16, {})) == "snd: no samples");
   CHECK(audio_error({}).find("snd: no WAV or FLAC header") == 0);
   CHECK(audio_error({'O', 'g', 'g', 'S'}).find("snd: no WAV or FLAC header") == 0);
   CHECK(error_of([&] { (void)lastmile::decode_audio(wav(1, 8000, 16, samples), "snd", 8000); }) ==
         "no error");
+}
+
+TEST_CASE("data: channels are averaged, other widths and rates become 16 bit of the rate asked") {
+  const Samples left_right = {1000, 3000, -2000, -4000, 100, 101};
+  CHECK(lastmile::decode_audio(wav(2, 16000, 16, left_right), "snd") ==
+        Samples{2000, -3000, 100});  // 100.5 to even
+  // 8 bits: a sample holds two of them.
+  CHECK(lastmile::decode_audio(wav(1, 16000, 8, {static_cast<std::int16_t>(0xff80)}), "snd") ==
+        Samples{0, 32512});
+  // A tone of 500 Hz at 48 kHz is one at 16 kHz, in place and as loud.
+  Samples fast(4800);
+  const auto at = [](double i, double rate) {
+    return 10000 * std::sin(2 * std::numbers::pi * 500 * i / rate);
+  };
+  for (std::size_t i = 0; i < fast.size(); ++i)
+    fast[i] = static_cast<std::int16_t>(std::lround(at(static_cast<double>(i), 48000)));
+  lastmile::AudioInfo info;
+  const auto slow = lastmile::decode_audio(wav(1, 48000, 16, fast), "snd", 16000, &info);
+  CHECK(info.rate == 48000);
+  CHECK(info.samples == 4800);
+  REQUIRE(slow.size() == 1600);
+  for (std::size_t i = 200; i < 1400; ++i)
+    CHECK(std::abs(slow[i] - at(static_cast<double>(i), 16000)) < 10);
+  CHECK(lastmile::decode_audio(wav(1, 48000, 16, fast), "snd", 16000) == slow);
+}
+
+TEST_CASE("data: a clip is padded or cut to its window at both ends") {
+  const Samples clip = {1, 2, 3, 4};
+  CHECK(lastmile::fitted_clip(clip, 7) == Samples{0, 1, 2, 3, 4, 0, 0});
+  CHECK(lastmile::fitted_clip(clip, 2) == Samples{2, 3});
+  CHECK(lastmile::fitted_clip(clip, 4) == clip);
 }
 
 TEST_CASE("data: a FLAC stream of unknown length is read to its end, and must have one") {
