@@ -208,7 +208,7 @@ AdaptOptions settled(AdaptOptions o, const Dataset& train, const JournalFile& jo
     if (!o.hold_out) o.hold_out = found.hold_out;
   }
   const int percent = o.hold_out.value_or(kHoldOut);
-  const std::size_t held = held_examples(train.y, percent, o.forward.seed);
+  const std::size_t held = held_examples(train, percent, o.forward.seed);
   if (percent != 0 && held == 0 && say)
     say(
         fmt::format("note: no example of {} is held out (below {}, or below one at {} per cent): "

@@ -34,17 +34,21 @@ std::vector<FloatAgainstFixed> float_against_fixed(const Network& network,
        {std::pair{"source", &task.source_test}, std::pair{"shifted", &task.shifted_test}}) {
     if (data->size() == 0) continue;  // a target alone
     const Dataset part = sample_of(*data);
-    out.push_back({domain, evaluate_float(golden, given, part).percent(),
-                   evaluate_fixed(quantized, part, open, options).percent(), part.size()});
+    const Accuracy fixed = evaluate_fixed(quantized, part, open, options);
+    out.push_back({domain, evaluate_float(golden, given, part).percent(), fixed.percent(),
+                   fixed.balanced(), part.size()});
   }
   return out;
 }
 
 std::string text_of(const std::vector<FloatAgainstFixed>& all) {
   std::string out;
-  for (const FloatAgainstFixed& a : all)
+  for (const FloatAgainstFixed& a : all) {
     out += fmt::format("{}{}: float {:.2f} %, fixed point {:.2f} %", out.empty() ? "" : "; ",
                        a.domain, a.floating, a.fixed);
+    if (std::abs(a.fixed - a.balanced) > kBalancedApart)
+      out += fmt::format(" (balanced {:.2f} %)", a.balanced);
+  }
   return out;
 }
 

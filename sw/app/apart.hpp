@@ -15,6 +15,7 @@ inline constexpr double kApartPoints = 10;  // that fixed point may lose, unless
 struct FloatAgainstFixed {
   std::string domain;              // "source", "shifted"
   double floating = 0, fixed = 0;  // per cent of a sample of its test
+  double balanced = 0;             // the latter, every class weighing the same
   std::size_t examples = 0;
 };
 

@@ -131,7 +131,7 @@ class ReadoutAudit {
     out_.why = header_difference(journal_.header, start);
     if (!out_.why.empty()) return out_;
 
-    const ReadoutSplit split = split_records(train_.y, r.seed);
+    const ReadoutSplit split = split_records(train_, r.seed);
     std::optional<FixedReadout> target;
     try {
       check_options(r, split.train);

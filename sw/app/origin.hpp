@@ -18,8 +18,8 @@ namespace lastmile {
 void require_origin(const Network& network, const FloatParams<float>& params, const Task& task,
                     const std::filesystem::path& file);
 
-// The second alone, if class names were not compared. Error(input) where far fewer predictions are right than by chance, and most
-// would be if each class had another number.
+// The second alone, if class names were not compared. Error(input) where far fewer predictions are
+// right than by chance, and most would be if each class had another number.
 void require_class_order(const Accuracy& on_source, const Task& task,
                          const std::filesystem::path& file);
 

@@ -210,7 +210,7 @@ ReadoutResult adapt_readout(const QuantizedNetwork& base, const Dataset& train, 
   result.before = evaluate_fixed(base, test, open, o.fixed);
   const ReadoutNetwork readout = make_readout_network(base, o.readout);
   const Network& network = readout.network.network;
-  const ReadoutSplit split = split_records(train.y, o.run.seed);
+  const ReadoutSplit split = split_records(train, o.run.seed);
   ReadoutAdaptOptions options = o;
   options.run.batch =
       static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(o.run.batch), split.train));
@@ -280,7 +280,7 @@ AdaptResult adapt_readout_float(const QuantizedNetwork& base, const FloatParams<
   const Golden<float> golden(network, o.fixed.threads);
   AdaptResult result;
   result.before = evaluate_float(golden, params, test);
-  const ReadoutSplit split = split_records(train.y, o.run.seed);
+  const ReadoutSplit split = split_records(train, o.run.seed);
   ReadoutRunOptions run = o.run;
   run.batch =
       static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(o.run.batch), split.train));
@@ -372,7 +372,7 @@ class BackpropSearch {
                  const std::vector<std::string>& layers, int batch, std::uint64_t seed, int threads,
                  const ProgressOptions& progress)
       : golden_(folded, threads), start_(start), progress_(progress) {
-    const ReadoutSplit split = split_records(train.y, seed);
+    const ReadoutSplit split = split_records(train, seed);
     const auto pick = [&](std::size_t from, std::size_t to) {
       Dataset out;
       out.shape = train.shape;

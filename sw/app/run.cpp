@@ -370,8 +370,6 @@ Task task_of(const RunOptions& o, const Say& say) {
   return task;
 }
 
-constexpr double kRehearsed = 0.05;  // of a tensor's RMS
-
 // The networks and the methods of one run, domain by domain. A method leaves its accuracy under a
 // key of `accuracy`, its curve, its files, and on the first domain its cost.
 class Experiment {
@@ -428,16 +426,15 @@ class Experiment {
     const Dataset few = slice(train, 0, std::min(train.size(), examples));
     if (o_.statistics) q = adapt_statistics(q, few, open_, fixed).network;
     AdaptOptions adapt = o_.adapt;
-    if (adapt.unit !=
-        AmplitudeUnit::rms) {  // the other is measured: a usual amplitude stands for it
-      adapt.unit = AmplitudeUnit::rms;
-      adapt.eps *= kRehearsed / AdaptOptions{}.eps;
-      adapt.step *= kRehearsed / AdaptOptions{}.step;
-    }
+    // Measured on the weights that training will give: those drawn say nothing of it.
+    const bool measured = adapt.unit != AmplitudeUnit::rms;
+    adapt.unit = AmplitudeUnit::rms;
     if (o_.with_forward) {
       CompileOptions o;
       o.batch = 1;
       o.training = plan_training(q, adapt, few, open_);
+      if (measured)
+        for (TensorTraining& t : o.training) t.eps_lsb = t.step_lsb = 1;
       static_cast<void>(compile(q, fixed.hardware, o));
     }
     if (o_.with_readout || o_.with_both)

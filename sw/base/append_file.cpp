@@ -86,6 +86,10 @@ void AppendFile::append(std::span<const std::uint8_t> bytes, const std::string& 
 }
 
 void AppendFile::sync() {
+  struct stat st {};
+  if (::fstat(fd_, &st) == 0 && st.st_nlink == 0)
+    throw Error(ErrorKind::journal,
+                fmt::format("{}: it was removed or replaced while records were appended", name_));
   if (::fdatasync(fd_) != 0) fail(name_, "cannot be synced", errno);
 }
 

@@ -290,15 +290,15 @@ void make_folder(const std::filesystem::path& folder) {
   if (ec) fail(folder, fmt::format("the folder cannot be made: {}", ec.message()));
 }
 
-std::filesystem::path part_of(const std::filesystem::path& path) {
-  constexpr std::string_view kSuffix = ".part";
+std::filesystem::path beside(const std::filesystem::path& path, std::string_view suffix) {
   constexpr std::size_t kNameLimit = 255;
   const std::filesystem::path target = link_target(path);
   std::string name = target.filename().string();
-  if (name.size() + kSuffix.size() > kNameLimit)
+  if (name.size() + suffix.size() > kNameLimit)
     name = fmt::format("lastmile-{:016x}", xxh64(bytes_of(std::span(name))));
-  return target.parent_path() / (name + std::string(kSuffix));
+  return target.parent_path() / (name + std::string(suffix));
 }
+std::filesystem::path part_of(const std::filesystem::path& path) { return beside(path, ".part"); }
 
 void require_writable(const std::filesystem::path& path) {
   if (path.empty() || names_stdout(path)) return;

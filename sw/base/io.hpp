@@ -64,8 +64,11 @@ void make_folder(const std::filesystem::path& folder);
 // result it is. Nothing for an empty path.
 void require_writable(const std::filesystem::path& path);
 
-// The file that takes the new content of `path` until it is whole: in the folder of the file that
-// `path` leads to.
+// A name in the folder of the file that `path` leads to: that file's and `suffix`, or a digest of
+// it where that would be too long a name.
+[[nodiscard]] std::filesystem::path beside(const std::filesystem::path& path,
+                                           std::string_view suffix);
+// The file that takes the new content of `path` until it is whole.
 [[nodiscard]] std::filesystem::path part_of(const std::filesystem::path& path);
 
 // Writes a file of its own in the same folder (`<name>.part`, used again if a killed process left

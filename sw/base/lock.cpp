@@ -29,11 +29,7 @@ constexpr const char* kFolderLock = ".lastmile.lock";
 
 std::string reason(int err) { return std::generic_category().message(err); }
 
-std::filesystem::path beside(const std::filesystem::path& file) {
-  std::filesystem::path p = link_target(file);
-  p += ".lock";
-  return p;
-}
+constexpr std::string_view kSuffix = ".lock";
 
 // This process, for whoever finds the lock taken.
 std::string self() {
@@ -118,13 +114,15 @@ StateLock& StateLock::operator=(StateLock&&) noexcept = default;
 StateLock::~StateLock() = default;
 
 StateLock StateLock::of_file(const std::filesystem::path& file) {
-  return StateLock(std::make_unique<State>(file, beside(file)));
+  return StateLock(std::make_unique<State>(file, beside(file, kSuffix)));
 }
 StateLock StateLock::of_folder(const std::filesystem::path& folder) {
   return StateLock(std::make_unique<State>(folder, lock_of_folder(folder)));
 }
 
-std::filesystem::path lock_of_file(const std::filesystem::path& file) { return beside(file); }
+std::filesystem::path lock_of_file(const std::filesystem::path& file) {
+  return beside(file, kSuffix);
+}
 std::filesystem::path lock_of_folder(const std::filesystem::path& folder) {
   return folder / kFolderLock;
 }
@@ -138,8 +136,16 @@ void require_free(const std::filesystem::path& folder) {
   if (!free) taken(folder, lock);
 }
 
+void require_free_file(const std::filesystem::path& file) {
+  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return;
+  const bool free = try_lock(fd, file);
+  ::close(fd);
+  if (!free) taken(file, lock_of_file(file), true);
+}
+
 void lock_open_file(int fd, const std::filesystem::path& file) {
-  if (!try_lock(fd, file)) taken(file, beside(file), true);
+  if (!try_lock(fd, file)) taken(file, beside(file, kSuffix), true);
 }
 
 }  // namespace lastmile

@@ -34,6 +34,9 @@ class StateLock {
 // Error(journal) if a process owns this folder.
 void require_free(const std::filesystem::path& folder);
 
+// The same of a file that a process appends to (lock_open_file), under another name of it, too.
+void require_free_file(const std::filesystem::path& file);
+
 // A file that is open anyway is locked itself, too: another name of it (a hard link) is no way
 // around. Error(journal) says who holds `file`, as the functions above do.
 void lock_open_file(int fd, const std::filesystem::path& file);

@@ -14,7 +14,6 @@ namespace lastmile {
 
 [[nodiscard]] nlohmann::json accuracy_json(const Accuracy& a);
 // With the balanced accuracy where the mix of classes hides something: it is so many points away.
-inline constexpr double kBalancedApart = 2;
 [[nodiscard]] std::string accuracy_text(const Accuracy& a);
 // A line per class with its accuracy in each of `all`, then who is taken for whom by the last. For
 // sets that were named, of at most 32 classes; else empty.

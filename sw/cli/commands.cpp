@@ -305,7 +305,7 @@ Subcommand pretrain_command(CLI::App& app) {
             if (s->common.json) {
               print_json(accuracy_json(a));
             } else {
-              print_out("{}: {:.2f} % on the source test\n", s->output.string(), a.percent());
+              print_out("{}: {} on the source test\n", s->output.string(), accuracy_text(a));
             }
             return 0;
           }};

@@ -14,6 +14,8 @@
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/base/streams.hpp"
+#include "sw/trainer/journal.hpp"
+#include "sw/trainer/readout_journal.hpp"
 
 namespace lastmile {
 namespace {
@@ -33,24 +35,34 @@ std::optional<Identity> identity(const fs::path& path) {
   return Identity{st.st_dev, st.st_ino, target.filename().string()};
 }
 
-// Where only the names of inputs are known: what a data set may consist of.
-bool may_be_data(const fs::path& path) {
-  const std::string name = path.filename().string();
-  std::string ending = path.extension().string();
-  for (char& c : ending)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  if (name == "index.csv" || name == "classes.txt" || name.find("ubyte") != std::string::npos)
-    return true;
-  for (const char* known : {".wav", ".flac", ".png", ".jpg", ".jpeg", ".npy"})
+// What a command writes, and what is no example of any data set.
+bool is_result(const fs::path& path) {
+  if (path.filename() == "index.csv") return false;
+  const std::string ending = path.extension().string();
+  for (const char* known : {".lmq", ".lmc", ".lmj", ".toml", ".json", ".html", ".svg", ".csv",
+                            ".fst", ".onnx", ".tflite"})
     if (ending == known) return true;
   return false;
 }
 
-// Whether `folder` is `data` or below it, as deep as data sets are: a part, a class.
-bool is_inside(fs::path folder, const fs::path& data) {
-  const auto wanted = identity(data);
-  for (int level = 0; level < 3 && wanted; ++level, folder /= "..")
-    if (identity(folder) == wanted) return true;
+// Whether `file` is a file of the data set in `folder`, under whatever name it lies there: links in
+// it are followed. As deep and as many as data sets are, and more.
+bool is_part_of(const fs::path& file, const fs::path& folder) {
+  constexpr int kDeepest = 16, kMost = 1'000'000;
+  const auto wanted = identity(file);
+  std::error_code ec;
+  fs::recursive_directory_iterator at(folder,
+                                      fs::directory_options::follow_directory_symlink |
+                                          fs::directory_options::skip_permission_denied,
+                                      ec);
+  for (int seen = 0; !ec && at != fs::recursive_directory_iterator() && seen < kMost; ++seen) {
+    struct stat st {};
+    if (::stat(at->path().c_str(), &st) == 0 && S_ISREG(st.st_mode) &&
+        Identity{st.st_dev, st.st_ino, ""} == wanted)
+      return true;
+    if (at.depth() >= kDeepest) at.disable_recursion_pending();
+    at.increment(ec);
+  }
   return false;
 }
 
@@ -107,7 +119,6 @@ void Files::keeps_journal(const std::string& option, const fs::path& path, Exist
 
 void Files::writes_all(const std::string& option, const std::vector<fs::path>& paths) {
   for (const fs::path& path : paths) outputs_.push_back({option, path});
-  if (!paths.empty()) locked_files_.push_back(paths[0]);
 }
 
 void Files::writes_into(const std::string& option, const fs::path& folder,
@@ -177,9 +188,10 @@ void Files::compare() const {
   for (std::size_t i = 0; i < named; ++i)
     if (kind_of(written[i].path) != FileKind::stream)
       written.push_back({"the new content of " + written[i].option, part_of(written[i].path)});
-  for (const Named& j : journals_)
-    written.push_back({"the lock of " + j.option, lock_of_file(j.path)});
-  for (const fs::path& file : locked_files_) written.push_back({"the lock", lock_of_file(file)});
+  for (const std::vector<Named>* files : {&outputs_, &journals_})
+    for (const Named& f : *files)
+      if (kind_of(f.path) != FileKind::stream)
+        written.push_back({"the lock of " + f.option, lock_of_file(f.path)});
   for (const fs::path& folder : locked_folders_)
     written.push_back({"the lock", lock_of_folder(folder)});
   for (std::size_t i = 0; i < written.size(); ++i) {
@@ -188,7 +200,7 @@ void Files::compare() const {
     if (!id || kind_of(out.path) == FileKind::stream) continue;
     for (const Named& in : inputs_)
       if (identity(in.path) == id) refuse(out, in);
-    for (std::size_t k = 0; k < i && i < named; ++k)
+    for (std::size_t k = 0; k < std::min(i, named); ++k)
       if (identity(written[k].path) == id) refuse(out, written[k]);
     for (const auto& [fd, name] :
          {std::pair{result_descriptor(), "stdout"}, std::pair{STDERR_FILENO, "stderr"}}) {
@@ -197,9 +209,8 @@ void Files::compare() const {
         refuse(out, {"the program's", name});
     }
     const fs::path target = link_target(out.path);
-    const fs::path folder = target.has_parent_path() ? target.parent_path() : fs::path(".");
     for (const Named& in : data_)
-      if (may_be_data(target) && kind_of(target) == FileKind::file && is_inside(folder, in.path))
+      if (kind_of(target) == FileKind::file && !is_result(target) && is_part_of(target, in.path))
         throw Error(ErrorKind::usage,
                     fmt::format("{} {}: it is part of {} {}, expected another "
                                 "file",
@@ -253,9 +264,18 @@ void Files::claim() {
       const fs::path folder = target.has_parent_path() ? target.parent_path() : fs::path(".");
       bool own = false;
       for (const fs::path& mine : locked_folders_) own = own || identity(mine) == identity(folder);
-      if (!own) require_free(folder);
+      if (own) continue;
+      require_free(folder);
+      // Two commands that write one file, or one that appends to what another one replaces.
+      const FileKind kind = kind_of(out.path);
+      if (files == &journals_ || (kind != FileKind::file && kind != FileKind::none)) continue;
+      if (kind == FileKind::file && (is_journal(out.path) || is_readout_journal(out.path)))
+        throw Error(ErrorKind::journal, fmt::format("{} {}: it is a journal, expected another file",
+                                                    out.option, out.path.string()));
+      locked_files_.push_back(out.path);
     }
   lock(locked_files_, StateLock::of_file);
+  for (const fs::path& file : locked_files_) require_free_file(file);
   // Once more: who held the lock until now may have written and ended since the first look.
   refuse_existing();
   for (const Named& out : outputs_) require_writable(out.path);

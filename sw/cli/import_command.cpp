@@ -48,6 +48,11 @@ Subcommand import_command(CLI::App& app) {
             files_used.claim();
             const ImportedModel m = load_model(s->model);
             nlohmann::json files = nlohmann::json::array();
+            if (writes && !m.quantized && kind_of(integers_path) != FileKind::none)
+              throw Error(ErrorKind::input,
+                          fmt::format("{}: integers of another model, which this float model would "
+                                      "lie beside; expected another --output",
+                                      integers_path.string()));
             if (writes) {
               write_file_atomic(network_path, to_toml(m.network));
               save_weights(weights_path, m.network, m.params);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // `lastmile infer`: inputs through a quantized network on any backend.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -41,10 +43,26 @@ std::vector<std::int8_t> load_inputs(const State& s, const QuantizedNetwork& q) 
     return x;
   }
   const NpyArray a = parse_npy(read_file(s.input), s.input.string());
-  if (a.values.empty() || a.values.size() % each != 0)
+  // Without channels where there is one; an example alone; or each example in a row.
+  std::vector<std::int64_t> one;
+  for (const int side : {shape.h, shape.w, shape.c}) one.push_back(side);
+  std::vector<std::vector<std::int64_t>> examples = {one, {static_cast<std::int64_t>(each)}};
+  if (shape.c == 1) examples.push_back({shape.h, shape.w});
+  const auto fits = [&](const std::vector<std::int64_t>& example) {
+    return a.shape == example || (a.shape.size() == example.size() + 1 &&
+                                  std::equal(example.begin(), example.end(), a.shape.begin() + 1));
+  };
+  if (a.values.empty() || std::none_of(examples.begin(), examples.end(), fits))
+    throw Error(
+        ErrorKind::input,
+        fmt::format("{}: the array's shape is {}, expected examples of {} x {} x {}",
+                    s.input.string(), fmt::join(a.shape, " x "), shape.h, shape.w, shape.c));
+  const auto infinite =
+      std::find_if(a.values.begin(), a.values.end(), [](float v) { return !std::isfinite(v); });
+  if (infinite != a.values.end())
     throw Error(ErrorKind::input,
-                fmt::format("{}: {} values, expected a multiple of {} ({} x {} x {})",
-                            s.input.string(), a.values.size(), each, shape.h, shape.w, shape.c));
+                fmt::format("{}: value {} is {}, expected a finite number", s.input.string(),
+                            infinite - a.values.begin(), *infinite));
   x.resize(a.values.size());
   quantize_activations(a.values, q.input, x);
   return x;

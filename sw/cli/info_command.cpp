@@ -138,6 +138,8 @@ Subcommand info_command(CLI::App& app) {
             if (s->listing) {
               if (s->file.extension() != ".lmq")
                 throw Error(ErrorKind::usage, "--listing needs a .lmq file");
+              if (s->common.json)
+                throw Error(ErrorKind::usage, "--listing is for people, expected no --json");
               settle(s->run, s->common);
               const QuantizedNetwork q = load_quantized(s->file);
               CompileOptions o;

@@ -97,7 +97,11 @@ Subcommand validate_command(CLI::App& app, const Backends& backends) {
             files.claim();
             if (!s->peer.empty()) {
               write_peer_case(s->o.run.network, s->peer, s->common.seed, s->common.thread_count());
-              print_out("{}\n", (s->peer / "peer.json").string());
+              const std::string written = (s->peer / "peer.json").string();
+              if (s->common.json)
+                print_json({{"files", {written, (s->peer / "peer.bin").string()}}});
+              else
+                print_out("{}\n", written);
               return 0;
             }
             const ValidateOutcome outcome = validate_network(

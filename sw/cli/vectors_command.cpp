@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sw/base/error.hpp"
+#include "sw/base/stop.hpp"
 #include "sw/cli/commands.hpp"
 #include "sw/cli/print.hpp"
 #include "sw/vectors/emit.hpp"
@@ -38,8 +39,12 @@ Subcommand vectors_command(CLI::App& app, const Backends& backends) {
           files.writes_into("--emit", s->emit);
           files.writes(kWaveformOption, waveform_of(s->common));
           files.claim();
-          for (const std::string& name : emit_vectors(s->emit))
-            print_out("{}\n", (s->emit / name).string());
+          nlohmann::json written = nlohmann::json::array();
+          for (const std::string& name : emit_vectors(s->emit)) {
+            written.push_back((s->emit / name).string());
+            if (!s->common.json) print_out("{}\n", written.back().get<std::string>());
+          }
+          if (s->common.json) print_json({{"files", written}});
           return 0;
         }
         if (s->files.empty())
@@ -52,6 +57,7 @@ Subcommand vectors_command(CLI::App& app, const Backends& backends) {
         ErrorKind worst = ErrorKind::mismatch;
         nlohmann::json results = nlohmann::json::array();
         for (const auto& file : s->files) {
+          stop_if_asked();
           const std::unique_ptr<Device> device = open(options);
           VectorResult r;
           bool unsupported = false;

@@ -82,6 +82,7 @@ std::uint32_t little_u32(std::span<const std::uint8_t> b) {
 }
 
 constexpr std::size_t kStreamed = 0xffffffff;
+constexpr std::size_t kStreamedLeast = 0x7fff0000;  // with fewer bytes behind it
 
 void set_little_u32(std::vector<std::uint8_t>& b, std::size_t at, std::size_t value) {
   for (std::size_t i = 0; i < 4; ++i) b[at + i] = static_cast<std::uint8_t>(value >> (8 * i));
@@ -94,16 +95,16 @@ bool tag(std::span<const std::uint8_t> bytes, std::size_t at, std::string_view t
 
 // libsndfile reads a WAV whose data chunk is cut short as if it were shorter: look at the chunk
 // headers ourselves.
-// A program that writes into a pipe cannot go back to the sizes: they are all ones, and the data
-// are the rest. Then the bytes with the sizes that they have, which the decoder wants, are
-// returned.
+// A program that writes into a pipe cannot go back to the sizes: they are all ones, or nearly 2 GiB
+// (SoX), and the data are the rest. Then the bytes with the sizes that they have, which the decoder
+// wants, are returned.
 std::vector<std::uint8_t> check_wav_length(std::span<const std::uint8_t> bytes,
                                            const std::string& name) {
   for (std::size_t at = 12; at + 8 <= bytes.size();) {
     const std::size_t size = little_u32(bytes.subspan(at + 4));
     const std::size_t left = bytes.size() - at - 8;
     if (tag(bytes, at, "data")) {
-      if (size == kStreamed) {
+      if (size == kStreamed || (size >= kStreamedLeast && size > left)) {
         std::vector<std::uint8_t> sized(bytes.begin(), bytes.end());
         set_little_u32(sized, 4, bytes.size() - 8);
         set_little_u32(sized, at + 4, left);

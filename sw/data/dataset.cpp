@@ -43,6 +43,8 @@ void check(const Dataset& data, const std::string& name) {
   if (data.x.size() != data.size() * elements)
     fail(fmt::format("{} values for {} examples, expected {}", data.x.size(), data.size(),
                      data.size() * elements));
+  if (!data.copy_of.empty() && data.copy_of.size() != data.size())
+    fail(fmt::format("{} numbers of copies, expected {}", data.copy_of.size(), data.size()));
   if (!data.group.empty() && data.group.size() != data.size())
     fail(fmt::format("{} groups, expected {}", data.group.size(), data.size()));
   for (std::size_t i = 0; i < data.size(); ++i)
@@ -82,6 +84,7 @@ Dataset slice(const Dataset& data, std::size_t begin, std::size_t count) {
   out.x = part(data.x, begin * elements, count * elements);
   out.y = part(data.y, begin, count);
   if (!data.group.empty()) out.group = part(data.group, begin, count);
+  if (!data.copy_of.empty()) out.copy_of = part(data.copy_of, begin, count);
   return out;
 }
 
@@ -108,6 +111,7 @@ Dataset select(const Dataset& data, std::span<const std::size_t> indices) {
     out.x.insert(out.x.end(), values.begin(), values.end());
     out.y.push_back(data.y[i]);
     if (!data.group.empty()) out.group.push_back(data.group[i]);
+    if (!data.copy_of.empty()) out.copy_of.push_back(data.copy_of[i]);
   }
   return out;
 }
@@ -195,7 +199,9 @@ Dataset balanced(const Dataset& data, std::uint64_t seed) {
       for (std::size_t i = 0; i < most; ++i) indices.push_back(examples[i % examples.size()]);
   }
   Rng(seed).shuffle(std::span(indices));
-  return select(data, indices);
+  Dataset out = select(data, indices);
+  if (out.copy_of.empty()) out.copy_of.assign(indices.begin(), indices.end());
+  return out;
 }
 
 std::vector<std::size_t> class_counts(const Dataset& data) {

@@ -30,6 +30,8 @@ struct Dataset {
   std::vector<float> x;         // size() * shape.elements(), NHWC
   std::vector<std::uint8_t> y;  // size() labels, each below classes
   std::vector<int> group;       // size() speakers or domains, or empty if the data has none
+  // size(), or empty if no example is there twice: copies of one another have the same number.
+  std::vector<std::uint32_t> copy_of;
 
   [[nodiscard]] std::size_t size() const noexcept { return y.size(); }
   [[nodiscard]] std::span<const float> example(std::size_t i) const {

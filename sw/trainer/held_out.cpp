@@ -12,8 +12,8 @@
 namespace lastmile {
 namespace {
 
-ReadoutSplit split_of(std::span<const std::uint8_t> labels, int percent, std::uint64_t seed) {
-  return split_records(labels, seed, percent, kLeastToHoldOut);
+ReadoutSplit split_of(const Dataset& all, int percent, std::uint64_t seed) {
+  return split_records(all, seed, percent, kLeastToHoldOut);
 }
 
 }  // namespace
@@ -21,15 +21,15 @@ ReadoutSplit split_of(std::span<const std::uint8_t> labels, int percent, std::ui
 HeldOutData::HeldOutData(const Dataset& all, int percent, std::uint64_t seed)
     : all_(all), train_(all.size()) {
   if (percent == 0) return;
-  const ReadoutSplit split = split_of(all.y, percent, seed);
+  const ReadoutSplit split = split_of(all, percent, seed);
   if (split.held() == 0) return;
   train_ = split.train;
   held_ = split.held();
   ordered_ = select(all, std::vector<std::size_t>(split.order.begin(), split.order.end()));
 }
 
-std::size_t held_examples(std::span<const std::uint8_t> labels, int percent, std::uint64_t seed) {
-  return percent == 0 ? 0 : split_of(labels, percent, seed).held();
+std::size_t held_examples(const Dataset& all, int percent, std::uint64_t seed) {
+  return percent == 0 ? 0 : split_of(all, percent, seed).held();
 }
 
 std::int64_t held_loss(ForwardGradientTarget& target, std::size_t first, std::size_t count,

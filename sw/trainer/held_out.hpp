@@ -44,9 +44,8 @@ class HeldOutData {
   Dataset ordered_;
   std::size_t train_ = 0, held_ = 0;
 };
-// How many of these labels are held out.
-[[nodiscard]] std::size_t held_examples(std::span<const std::uint8_t> labels, int percent,
-                                        std::uint64_t seed);
+// How many of these examples are held out.
+[[nodiscard]] std::size_t held_examples(const Dataset& all, int percent, std::uint64_t seed);
 
 // Sum of the losses of `count` examples from `first` on, in passes of at most `batch`.
 [[nodiscard]] std::int64_t held_loss(ForwardGradientTarget& target, std::size_t first,

@@ -264,6 +264,12 @@ void require_current_rule(const Journal& journal, const std::string& name) {
       "coefficients came from a rule in floating point (found LMJRNL1, expected LMJRNL2)");
 }
 
+bool is_journal(const std::filesystem::path& path) {
+  const std::vector<std::uint8_t> first = read_beginning(path, kMagic.size());
+  const std::string_view text(reinterpret_cast<const char*>(first.data()), first.size());
+  return text == kMagic || text == kMagic1;
+}
+
 Journal read_journal(const std::filesystem::path& path, const JournalReading& how) {
   return parse_journal(read_file(path), path.string(), how);
 }

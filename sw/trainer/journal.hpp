@@ -96,6 +96,8 @@ void require_current_rule(const Journal& journal, const std::string& name);
 // power cut can have left (`damage`): it is at most kJournalSyncEvery records long, and no whole
 // record follows what does not check out, or only behind a lost block. Anything else that does not
 // check out is Error(journal) naming the file, the record and the field.
+// Whether a file begins as a journal of this or the earlier version does.
+[[nodiscard]] bool is_journal(const std::filesystem::path& path);
 [[nodiscard]] Journal read_journal(const std::filesystem::path& path,
                                    const JournalReading& how = {});
 // The same on bytes; `name` is what errors call them.

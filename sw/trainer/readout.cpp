@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <unordered_set>
 #include <utility>
 
 #include "sw/base/detmath.hpp"
@@ -219,26 +220,32 @@ void check_options(const ReadoutRunOptions& o, std::size_t examples) {
 }
 
 ReadoutSplit split_records(std::span<const std::uint8_t> labels, std::uint64_t seed, int percent,
-                           std::size_t least) {
+                           std::size_t least, std::span<const std::uint32_t> copy_of) {
   std::vector<std::uint32_t> all(labels.size());
   std::iota(all.begin(), all.end(), 0U);
   Rng rng(sub_seed(seed, kSplitStream), 0);
   rng.shuffle(std::span(all));
+  // One of each example's copies stands for all of them.
+  const auto original = [&](std::uint32_t i) { return copy_of.empty() ? i : copy_of[i]; };
+  std::unordered_set<std::uint32_t> seen;
+  std::vector<std::uint32_t> by_class;
+  for (const std::uint32_t i : all)
+    if (seen.insert(original(i)).second) by_class.push_back(i);
   // Class by class, evenly spaced ones of the whole row are held out (at 10 per cent every tenth):
   // the share of each class, give or take one example.
-  std::vector<std::uint32_t> by_class = all;
   std::stable_sort(by_class.begin(), by_class.end(),
                    [&](std::uint32_t a, std::uint32_t b) { return labels[a] < labels[b]; });
-  std::vector<bool> is_held(labels.size(), false);
+  std::unordered_set<std::uint32_t> held;
   const auto share = static_cast<std::size_t>(percent);
   for (std::size_t i = 0; i < by_class.size(); ++i)
-    is_held[by_class[i]] = labels.size() >= least && (i * share + 50) % 100 < share;
+    if (by_class.size() >= least && (i * share + 50) % 100 < share)
+      held.insert(original(by_class[i]));
   ReadoutSplit out;
   for (const std::uint32_t i : all)
-    if (!is_held[i]) out.order.push_back(i);
+    if (!held.contains(original(i))) out.order.push_back(i);
   out.train = out.order.size();
   for (const std::uint32_t i : all)
-    if (is_held[i]) out.order.push_back(i);
+    if (held.contains(original(i))) out.order.push_back(i);
   return out;
 }
 

@@ -54,15 +54,21 @@ inline constexpr std::size_t kHeldLeast = 10;      // of fewer none
 void check_options(const ReadoutRunOptions& options, std::size_t examples);
 
 // In which order the records lie: those to train on, shuffled, then those held out, so many per
-// cent (1..50) of every class; of fewer examples than `least` none.
+// cent (1..50) of every class; of fewer examples than `least` none. Copies of one example
+// (Dataset::copy_of; empty: there are none) are on one side: what is held out is not trained on.
 struct ReadoutSplit {
   std::vector<std::uint32_t> order;  // example of each record
   std::size_t train = 0;             // records that train
   [[nodiscard]] std::size_t held() const { return order.size() - train; }
 };
 [[nodiscard]] ReadoutSplit split_records(std::span<const std::uint8_t> labels, std::uint64_t seed,
-                                         int percent = kHeldPercent,
-                                         std::size_t least = kHeldLeast);
+                                         int percent = kHeldPercent, std::size_t least = kHeldLeast,
+                                         std::span<const std::uint32_t> copy_of = {});
+[[nodiscard]] inline ReadoutSplit split_records(const Dataset& data, std::uint64_t seed,
+                                                int percent = kHeldPercent,
+                                                std::size_t least = kHeldLeast) {
+  return split_records(data.y, seed, percent, least, data.copy_of);
+}
 
 // First record of the batch of a step: consecutive records; every epoch begins at another one and
 // takes the batches in another order.

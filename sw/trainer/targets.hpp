@@ -57,6 +57,9 @@ struct Prediction {
   double confidence = 0;  // softmax of its logit
 };
 
+// Points between accuracy and balanced accuracy from which on the mix of classes hides something.
+inline constexpr double kBalancedApart = 2;
+
 // Forward passes of a quantized network on a device; batches of any data set of its input shape.
 // `predictions`: if there, one of each example is appended.
 [[nodiscard]] Accuracy evaluate_fixed(const QuantizedNetwork& network, const Dataset& data,

@@ -76,7 +76,7 @@ TEST_CASE("held out: the share of every class, each example once, the same for t
   for (const int percent : {1, 5, 10, 33, 50}) {
     const HeldOutData d(all, percent, 3);
     CHECK(d.train() + d.held() == all.size());
-    CHECK(d.held() == held_examples(all.y, percent, 3));
+    CHECK(d.held() == held_examples(all, percent, 3));
     std::set<float> seen(d.data().x.begin(), d.data().x.end());
     CHECK(seen.size() == all.size());
     std::array<double, 7> share{}, of{};
@@ -103,7 +103,7 @@ TEST_CASE("held out: none at 0 per cent and of few examples; then all train in t
   CHECK(HeldOutData(few, 10, 1).data().x == few.x);
   CHECK(HeldOutData(enough, 0, 1).data().x == enough.x);
   CHECK(HeldOutData(enough, 10, 1).held() == 2);
-  CHECK(held_examples(enough.y, 0, 1) == 0);
+  CHECK(held_examples(enough, 0, 1) == 0);
 }
 
 TEST_CASE("held out: the loss is summed over whole batches and what is left") {
