@@ -72,7 +72,7 @@ void assign_parts(std::vector<Part> parts, Collection& set) {
 }
 
 // Labels by the names that are expected, where they are the set's own otherwise. `named`: own_names
-// are of the set, else only numbers.
+// are of the set, else only numbers. An index.csv has both, and may lack a network's last classes.
 void settle_classes(const fs::path& path, const CollectionOptions& o,
                     std::vector<std::string> own_names, bool named, std::vector<Part>& parts,
                     Collection& set) {
@@ -94,7 +94,7 @@ void settle_classes(const fs::path& path, const CollectionOptions& o,
   const std::size_t classes = !o.class_names.empty() ? o.class_names.size()
                               : o.classes > 0        ? static_cast<std::size_t>(o.classes)
                                                      : own;
-  if (named && o.class_names.empty() && own != classes)
+  if (named && set.format != SetFormat::cut_list && o.class_names.empty() && own != classes)
     fail(path, fmt::format("{} classes ('{}'), expected {} as the network has; a classes.txt there "
                            "names all of them, a line each",
                            own, fmt::join(own_names, "', '"), classes));
@@ -103,7 +103,8 @@ void settle_classes(const fs::path& path, const CollectionOptions& o,
   if (classes < 2)
     fail(path, fmt::format("examples of {} class{}, expected at least 2 classes", classes,
                            own_names.empty() ? "" : " ('" + own_names[0] + "')"));
-  set.class_names = !o.class_names.empty() ? o.class_names : std::move(own_names);
+  set.class_names = std::move(own_names);
+  if (!o.class_names.empty()) set.class_names = o.class_names;
   for (std::size_t k = set.class_names.size(); k < classes; ++k)
     set.class_names.push_back(std::to_string(k));
   for (Part& p : parts) p.examples.data.classes = static_cast<int>(classes);

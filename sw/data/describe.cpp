@@ -65,9 +65,9 @@ FileFacts facts_of(const fs::path& file, bool sound, int rate) {
     }
     const Picture p = decode_picture(read_file(file, std::size_t{1} << 28), file.string());
     f.shape = p.shape;
-    for (std::size_t i = 0; i < p.samples.size(); ++i)
-      f.sums[i % static_cast<std::size_t>(p.shape.c)].add(static_cast<double>(p.samples[i]) /
-                                                          p.top);
+    for (std::size_t i = 0; i < p.size(); ++i)
+      f.sums[i % static_cast<std::size_t>(p.shape.c)].add(static_cast<double>(p.sample(i)) /
+                                                          p.top());
   } catch (const Error& e) {
     f.problem = e.what();
   }

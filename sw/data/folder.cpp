@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 #include <system_error>
+#include <utility>
 
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
@@ -75,7 +76,7 @@ std::string part_of(const std::string& folder) {
 // Collects what the parts have, and finds contradictions between them.
 class Scan {
  public:
-  explicit Scan(const fs::path& folder) : root_(folder) {}
+  explicit Scan(fs::path folder) : root_(std::move(folder)) {}
 
   void part(const std::string& name, const fs::path& folder, const Listing& here) {
     parts_.push_back({name, folder, {}});

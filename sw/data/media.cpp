@@ -117,7 +117,7 @@ MediaSet read_pictures(const FolderSet& folder, const MediaOptions& o) {
   each_file(files, o.threads, [&](std::size_t i, const fs::path& file) {
     const Picture p = decode_picture(read_file(file, kMostFileBytes), file.string());
     resized[i] = p.shape.h != shape.h || p.shape.w != shape.w;
-    conform(values_of(p), p.shape, shape, o.resize, examples[i]);
+    conform(p, shape, o.resize, examples[i]);
   });
   set.resized = std::find(resized.begin(), resized.end(), 1) != resized.end();
   return set;

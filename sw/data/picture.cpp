@@ -113,82 +113,94 @@ const char* name_of(Resize how) {
   return "crop";
 }
 
-std::vector<float> values_of(const Picture& p) {
-  std::vector<float> out(p.samples.size());
-  const auto top = static_cast<float>(p.top);
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(p.samples[i]) / top;
-  return out;
+namespace {
+
+// A row of what is conformed, in as many channels as the result has. `value(i)`: of the source.
+template <class Value>
+void take_row(const Value& value, const Shape& from, int row, int channels, std::span<float> out) {
+  const auto columns = static_cast<std::size_t>(from.w), c = static_cast<std::size_t>(from.c);
+  const std::size_t first = static_cast<std::size_t>(row) * columns * c;
+  if (from.c == channels) {
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = value(first + i);
+    return;
+  }
+  for (std::size_t x = 0; x < columns; ++x) {
+    if (channels == 3) {
+      for (std::size_t k = 0; k < 3; ++k) out[3 * x + k] = value(first + x);
+    } else {
+      const auto at = [&](std::size_t k) { return static_cast<double>(value(first + 3 * x + k)); };
+      out[x] = static_cast<float>(0.299 * at(0) + 0.587 * at(1) + 0.114 * at(2));
+    }
+  }
 }
 
-void conform(std::span<const float> from, const Shape& from_shape, const Shape& shape, Resize how,
-             std::span<float> to) {
-  if (from_shape == shape) {
-    std::copy(from.begin(), from.end(), to.begin());
-    return;
-  }
-  const auto c = static_cast<std::size_t>(shape.c);
-  const auto columns = static_cast<std::size_t>(from_shape.w);
-  std::vector<float> mixed;
-  if (from_shape.c != shape.c) {
-    if ((shape.c != 1 && shape.c != 3) || (from_shape.c != 1 && from_shape.c != 3))
-      throw Error(ErrorKind::input,
-                  fmt::format("a picture of {} channels for an input of {}, expected 1 (grey) or 3 "
-                              "(colour)",
-                              from_shape.c, shape.c));
-    const std::size_t pixels = columns * static_cast<std::size_t>(from_shape.h);
-    mixed.resize(pixels * c);
-    for (std::size_t i = 0; i < pixels; ++i) {
-      if (c == 3) {
-        for (std::size_t k = 0; k < 3; ++k) mixed[3 * i + k] = from[i];
-      } else {
-        mixed[i] = static_cast<float>(0.299 * static_cast<double>(from[3 * i]) +
-                                      0.587 * static_cast<double>(from[3 * i + 1]) +
-                                      0.114 * static_cast<double>(from[3 * i + 2]));
-      }
+// A row as wide as the result.
+void across_row(std::span<const float> row, const std::vector<Tap>& across, std::size_t c,
+                std::vector<double>& out) {
+  out.resize(across.size() * c);
+  for (std::size_t x = 0; x < across.size(); ++x)
+    for (std::size_t ch = 0; ch < c; ++ch) {
+      double sum = 0;
+      const Tap& tap = across[x];
+      for (std::size_t j = 0; j < tap.weights.size(); ++j)
+        sum += tap.weights[j] *
+               static_cast<double>(row[(static_cast<std::size_t>(tap.first) + j) * c + ch]);
+      out[x * c + ch] = sum;
     }
-    from = mixed;
-  }
-  if (from_shape.h == shape.h && from_shape.w == shape.w) {
-    std::copy(from.begin(), from.end(), to.begin());
+}
+
+template <class Value>
+void conform_values(const Value& value, const Shape& from, const Shape& shape, Resize how,
+                    std::span<float> to) {
+  if (from.c != shape.c && ((shape.c != 1 && shape.c != 3) || (from.c != 1 && from.c != 3)))
+    throw Error(ErrorKind::input,
+                fmt::format("a picture of {} channels for an input of {}, expected 1 (grey) or 3 "
+                            "(colour)",
+                            from.c, shape.c));
+  const auto c = static_cast<std::size_t>(shape.c);
+  const std::size_t width = static_cast<std::size_t>(shape.w) * c;
+  if (from.h == shape.h && from.w == shape.w) {
+    for (int i = 0; i < shape.h; ++i)
+      take_row(value, from, i, shape.c, to.subspan(static_cast<std::size_t>(i) * width, width));
     return;
   }
-  const Placement p = place(from_shape, shape, how);
-  const std::vector<Tap> across = taps_of(from_shape.w, p.x, p.columns, p.w);
-  const std::vector<Tap> down = taps_of(from_shape.h, p.y, p.rows, p.h);
+  const Placement p = place(from, shape, how);
+  const std::vector<Tap> across = taps_of(from.w, p.x, p.columns, p.w);
+  const std::vector<Tap> down = taps_of(from.h, p.y, p.rows, p.h);
   std::fill(to.begin(), to.end(), 0.0F);
-  const auto width = static_cast<std::size_t>(p.w) * c;
-  // Rows of the picture as wide as the result, made once each: those that a row of it needs.
-  std::vector<std::vector<double>> rows(static_cast<std::size_t>(from_shape.h));
+  // Rows as wide as the result, made once each; those that no later row of it needs are dropped.
+  std::vector<std::vector<double>> rows(static_cast<std::size_t>(from.h));
+  std::vector<float> row(static_cast<std::size_t>(from.w) * c);
+  std::vector<double> line(static_cast<std::size_t>(p.w) * c);
   int gone = 0;
-  std::vector<double> line(width);
   for (int i = 0; i < p.h; ++i) {
     const Tap& d = down[static_cast<std::size_t>(i)];
     for (; gone < d.first; ++gone) rows[static_cast<std::size_t>(gone)] = {};
     std::fill(line.begin(), line.end(), 0.0);
     for (std::size_t k = 0; k < d.weights.size(); ++k) {
-      const std::size_t r = static_cast<std::size_t>(d.first) + k;
-      std::vector<double>& row = rows[r];
-      if (row.empty()) {
-        row.resize(width);
-        for (std::size_t x = 0; x < across.size(); ++x)
-          for (std::size_t ch = 0; ch < c; ++ch) {
-            double sum = 0;
-            for (std::size_t j = 0; j < across[x].weights.size(); ++j)
-              sum +=
-                  across[x].weights[j] *
-                  static_cast<double>(
-                      from[(r * columns + static_cast<std::size_t>(across[x].first) + j) * c + ch]);
-            row[x * c + ch] = sum;
-          }
+      const int r = d.first + static_cast<int>(k);
+      std::vector<double>& wide = rows[static_cast<std::size_t>(r)];
+      if (wide.empty()) {
+        take_row(value, from, r, shape.c, row);
+        across_row(row, across, c, wide);
       }
-      for (std::size_t x = 0; x < width; ++x) line[x] += d.weights[k] * row[x];
+      for (std::size_t x = 0; x < line.size(); ++x) line[x] += d.weights[k] * wide[x];
     }
-    float* out =
-        to.data() + (static_cast<std::size_t>(p.top + i) * static_cast<std::size_t>(shape.w) +
-                     static_cast<std::size_t>(p.left)) *
-                        c;
-    for (std::size_t x = 0; x < width; ++x) out[x] = static_cast<float>(line[x]);
+    const std::size_t at =
+        static_cast<std::size_t>(p.top + i) * width + static_cast<std::size_t>(p.left) * c;
+    for (std::size_t x = 0; x < line.size(); ++x) to[at + x] = static_cast<float>(line[x]);
   }
+}
+
+}  // namespace
+
+void conform(std::span<const float> from, const Shape& from_shape, const Shape& shape, Resize how,
+             std::span<float> to) {
+  conform_values([&](std::size_t i) { return from[i]; }, from_shape, shape, how, to);
+}
+
+void conform(const Picture& picture, const Shape& shape, Resize how, std::span<float> to) {
+  conform_values([&](std::size_t i) { return picture.value(i); }, picture.shape, shape, how, to);
 }
 
 }  // namespace lastmile

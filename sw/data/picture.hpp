@@ -19,9 +19,19 @@ inline constexpr int kMaxPictureSide = 1 << 16;
 inline constexpr std::int64_t kMaxPicturePixels = std::int64_t{1} << 25;
 
 struct Picture {
-  Shape shape;    // c: 1 grey or 3 colour
-  int top = 255;  // the sample that is white: 255 or 65535
-  std::vector<std::uint16_t> samples;
+  Shape shape;        // c: 1 grey or 3 colour
+  bool deep = false;  // 16 bits a sample, first byte high; else 8
+  std::vector<std::uint8_t> bytes;
+
+  [[nodiscard]] std::size_t size() const { return bytes.size() / (deep ? 2 : 1); }
+  [[nodiscard]] int top() const { return deep ? 65535 : 255; }  // the sample that is white
+  [[nodiscard]] int sample(std::size_t i) const {
+    return deep ? bytes[2 * i] << 8 | bytes[2 * i + 1] : bytes[i];
+  }
+  // 0 black to 1 white.
+  [[nodiscard]] float value(std::size_t i) const {
+    return static_cast<float>(sample(i)) / static_cast<float>(top());
+  }
 };
 
 enum class PictureFormat { none, png, jpeg };
@@ -53,7 +63,7 @@ enum class Resize {
 // same shape is the same values; only IEEE operations, so that all machines agree.
 void conform(std::span<const float> from, const Shape& from_shape, const Shape& shape, Resize how,
              std::span<float> to);
-// Samples as 0 black to 1 white.
-[[nodiscard]] std::vector<float> values_of(const Picture& picture);
+// The same of a picture, whose values are not all made at once.
+void conform(const Picture& picture, const Shape& shape, Resize how, std::span<float> to);
 
 }  // namespace lastmile

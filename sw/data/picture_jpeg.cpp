@@ -128,7 +128,7 @@ Picture decode_jpeg(std::span<const std::uint8_t> bytes, const std::string& name
   // Row by row, so that a file of a few bytes fails before its size costs memory.
   for (int i = 0; i < p.shape.h; ++i) {
     if (!read_row(r)) fail(name, r.message);
-    p.samples.insert(p.samples.end(), r.row.begin(), r.row.end());
+    p.bytes.insert(p.bytes.end(), r.row.begin(), r.row.end());
   }
   if (!finish(r)) fail(name, r.message);
   return std::move(r.picture);

@@ -23,7 +23,6 @@ struct Reader {
   png_uint_32 width = 0, height = 0;
   int depth = 0, color = 0;
   std::size_t row_bytes = 0;
-  std::vector<png_byte> pixels;
   std::vector<png_bytep> rows;
 
   Reader() = default;
@@ -109,16 +108,12 @@ Picture decode_png(std::span<const std::uint8_t> bytes, const std::string& name)
   Picture p;
   p.shape = open(r, bytes, name);
   if (!prepare(r)) fail(name, r.message);
-  r.pixels.resize(r.row_bytes * r.height);
+  // Rows are where the picture wants them: nothing is copied.
+  p.deep = r.depth == 16;
+  p.bytes.resize(r.row_bytes * r.height);
   r.rows.resize(r.height);
-  for (std::size_t i = 0; i < r.rows.size(); ++i) r.rows[i] = r.pixels.data() + i * r.row_bytes;
+  for (std::size_t i = 0; i < r.rows.size(); ++i) r.rows[i] = p.bytes.data() + i * r.row_bytes;
   if (!read_rows(r)) fail(name, r.message);
-  p.top = r.depth == 16 ? 65535 : 255;
-  p.samples.resize(static_cast<std::size_t>(p.shape.elements()));
-  for (std::size_t i = 0; i < p.samples.size(); ++i)
-    p.samples[i] = r.depth == 16
-                       ? static_cast<std::uint16_t>(r.pixels[2 * i] << 8 | r.pixels[2 * i + 1])
-                       : r.pixels[i];
   return p;
 }
 

@@ -237,8 +237,9 @@ class Limits(Suite):
     def lines(self):
         """Command lines that the program prints do what they say."""
         # Of every option of `cosim`: in the line, in the journal (or of a run that makes one), or no matter of results.
-        in_line = {"seed", "backend", "backend-options", "hardware", "data", "source", "target", "shift", "adapt-examples",
-                   "balance", "resize", "size", "mean", "std", "layout", "features", "speaker", "steps", "from", "input", "journal", "out", "report"}
+        in_line = {"seed", "backend", "backend-options", "hardware", "data", "source", "target", "shift",
+                   "adapt-examples", "balance", "resize", "size", "mean", "std", "layout", "features", "speaker",
+                   "steps", "from", "input", "journal", "out", "report"}
         in_journal = {"network", "epochs", "learning-rate", "pretrain-seed", "weights", "calibration", "percentile",
                       "headroom", "per-tensor", "calibration-examples", "calibrate-on", "equalize", "range-headroom",
                       "layers", "no-biases", "unit", "eps", "step", "inner", "keep", "pairs", "batch", "estimator",

@@ -313,6 +313,15 @@ TEST_CASE("data: small sets are split in what there is") {
   o.seed = 2;
   CHECK(load_task(o).adapt.x != t.adapt.x);
   CHECK(load_task(o).shifted_test.x == t.shifted_test.x);
+  // A target that lacks a class has the others' numbers.
+  write_pictures(dir / "three", {"a", "b", "c"}, 3);
+  write_pictures(dir / "two", {"c", "b"}, 3);
+  TaskOptions lacking;
+  lacking.source = dir / "three";
+  lacking.target = dir / "two";
+  const Task less = load_task(lacking);
+  CHECK(less.class_names == Names{"a", "b", "c"});
+  CHECK(class_counts(less.shifted_test) == std::vector<std::size_t>{0, 1, 1});
   o.shift = "brightness=0.5";
   CHECK(load_task(o).shift == "t, brightness=0.5");
   CHECK(load_task(o).source_test.x == t.source_test.x);

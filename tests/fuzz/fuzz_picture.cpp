@@ -13,10 +13,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (claimed.elements() > 1 << 20) return;  // for speed
     const Picture p = decode_picture({data, size}, "picture");
     fuzz::require(p.shape == claimed);
-    fuzz::require(p.samples.size() == static_cast<std::size_t>(p.shape.elements()));
+    fuzz::require(p.size() == static_cast<std::size_t>(p.shape.elements()));
     for (const Resize how : {Resize::stretch, Resize::fit, Resize::crop}) {
       std::vector<float> out(7 * 5 * 3);
-      conform(values_of(p), p.shape, {7, 5, 3}, how, out);
+      conform(p, {7, 5, 3}, how, out);
       for (const float v : out) fuzz::require(v >= 0 && v <= 1);
     }
   });
