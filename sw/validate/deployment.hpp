@@ -13,8 +13,9 @@ namespace lastmile {
 
 // `source`: the float network on the source test. Checks "split" (a class without examples, or
 // another mix of classes to adapt on than to meet), "normalization" (values of the source test far
-// from those that the network was trained on, where its file says them) and "class order" (most
-// examples of several classes taken for one other each).
+// from those that the network was trained on, where its file says them), "class order" (most
+// examples of several classes taken for one other each, which are taken for others themselves) and
+// "balance" (rare classes missed).
 [[nodiscard]] std::vector<Finding> judge_data(const Task& task, const Accuracy& source);
 
 }  // namespace lastmile

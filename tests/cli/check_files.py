@@ -7,12 +7,14 @@ usage: check_files.py PROGRAM      ends with `N passed, N failed`
 """
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
 import time
 
-from harness import INPUT, JOURNAL, TIMEOUT, TINY, USAGE, Suite, error_line, matches, state, write_idx_folder
+from harness import (INPUT, JOURNAL, TIMEOUT, TINY, USAGE, Suite, error_line, matches, state, write_audio_folder,
+                     write_idx_folder)
 
 DATA = ["--network", "tiny.toml", "--data", "img", "--adapt-examples", 32, "--threads", 1]
 TRAIN = [*DATA, "--input", "q.lmq", "--batch", 8, "--evaluations", 0]
@@ -257,9 +259,81 @@ class Files(Suite):
                 matches(error_line(r), [r"journal\.lmj: is a device, a pipe"])
         self.case("a FIFO without a reader is known before the work", fifos)
 
+    # ---- files of others
+
+    def owned(self):
+        def journals():
+            shutil.copy(self.dir / "ref.lmj", self.dir / "old.lmj")
+            for command in (["quantize", *DATA, "--checkpoint", "tiny.lmc", "--output"], [*REPLAY, "--output"],
+                            ["pretrain", *DATA, "--epochs", 1, "--output"],
+                            ["infer", "--network", "q.lmq", "--random", 2, "--output"]):
+                self.fails(JOURNAL, [r"old\.lmj: it is a journal"], *command, "old.lmj")
+        self.case("a journal is replaced by no output", journals)
+
+        def in_use():
+            owner = ["adapt", *TRAIN, "--steps", 10 ** 6, "--journal", "w.lmj", "--output", "w.lmq"]
+            with self.running(*owner, until="w.lmj") as child:
+                os.link(self.dir / "w.lmj", self.dir / "x.lmj")
+                for taken in ("w.lmj", "w.lmq", "x.lmj"):
+                    r = self.p.run("quantize", *DATA, "--checkpoint", "tiny.lmc", "--output", taken, cwd=self.dir)
+                    assert r.returncode == JOURNAL, f"{taken}: {r.returncode}: {error_line(r)}"
+                    matches(error_line(r), ["in use by process|it is a journal"])
+                assert child.poll() is None
+                (self.dir / "w.lmj").unlink()
+                (self.dir / "x.lmj").unlink()
+                assert child.wait(TIMEOUT) == JOURNAL
+                matches(child.stderr.read(), ["removed or replaced while records were appended"])
+        self.case("what a process writes is nobody else's output, and it notices when its journal goes", in_use)
+
+        def locks():
+            self.fails(USAGE, ["are one file"], *ADAPT, "--journal", "w.lmj", "--output", "w.lmj.lock")
+            self.fails(USAGE, ["are one file"], "profile", "--networks", "tiny.toml", "--reports", "rep", "--trace",
+                       "rep/profile.json.lock")
+            self.fails(USAGE, ["are one file"], "profile", "--networks", "tiny.toml", "--reports", "rep", "--trace",
+                       "rep/profile.html.part")
+            name = "n" * 249 + ".lmq"  # .lock and .part make it too long
+            self.ok(*REPLAY, "--output", name)
+            assert sorted(p.name for p in self.dir.glob("lastmile-*")) == []
+        self.case("an output is no lock and no new content of another", locks)
+
+        def data():
+            (self.dir / "real").mkdir()
+            shutil.copytree(self.dir / "img", self.dir / "linked")
+            for file in list((self.dir / "linked").iterdir()):
+                file.rename(self.dir / "real" / f"{file.name}.bin")
+                file.symlink_to(f"../real/{file.name}.bin")
+            linked = ["linked" if a == "img" else a for a in DATA]
+            for target in sorted((self.dir / "real").iterdir()):
+                self.fails(USAGE, ["it is part of --data linked"], "quantize", *linked, "--checkpoint", "tiny.lmc",
+                           "--output", target)
+            write_audio_folder(self.dir / "au")
+            (self.dir / "au/s").mkdir()
+            for place in ("au/train.wav", "au/s/train.WAV", "au/s/train.snd"):
+                if place != "au/train.wav":
+                    (self.dir / "au/train.wav").rename(self.dir / place)
+                text = (self.dir / "au/index.csv").read_text()
+                (self.dir / "au/index.csv").write_text(text.replace("\ntrain.wav", "\n" + place[3:]))
+                self.fails(USAGE, ["it is part of --data au"], "pretrain", "--network", "tiny.toml", "--data", "au",
+                           "--output", place)
+                (self.dir / "au/index.csv").write_text(text)
+                if place != "au/train.wav":
+                    (self.dir / place).rename(self.dir / "au/train.wav")
+        self.case("files of a data set are no outputs, whatever their names", data)
+
+        def integers():
+            (self.dir / "t.tflite").write_bytes(b"none")
+            (self.dir / "m.lmq").write_bytes(self.read("q.lmq"))
+            shared = pathlib.Path(os.environ.get("SHARED", "../shared")).resolve()
+            models = sorted(shared.glob("models/*float32.tflite"))
+            if not models:
+                print("SKIPPED: import beside integers: no float model (../shared/models)")
+                return
+            self.fails(INPUT, [r"m\.lmq: integers of another model"], "import", models[0], "--output", "m")
+        self.case("a float model is not written beside another one's integers", integers)
+
     def all(self):
         self.prepare()
-        for group in (self.beside, self.bases, self.runs, self.names):
+        for group in (self.beside, self.bases, self.runs, self.names, self.owned):
             group()
         self.checks.finish()
 

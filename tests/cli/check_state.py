@@ -7,7 +7,6 @@ usage: check_state.py PROGRAM      ends with `N passed, N failed`
 
 LASTMILE_SEED repeats a run.
 """
-import contextlib
 import gzip
 import json
 import os
@@ -55,22 +54,6 @@ class States(Suite):
         r = self.p.run(*args, cwd=self.dir, **kw)
         assert r.returncode == 0, f"exit code {r.returncode}: {error_line(r)!r}"
         return r
-
-    @contextlib.contextmanager
-    def running(self, *args, until, **kw):
-        """A process that has come as far as that a file is there."""
-        child = self.p.start(*args, cwd=self.dir, stderr=subprocess.PIPE, **kw)
-        try:
-            deadline = time.monotonic() + TIMEOUT
-            while not (self.dir / until).exists() and time.monotonic() < deadline:
-                assert child.poll() is None, f"it ended with {child.returncode}: {child.stderr.read()}"
-                time.sleep(0.002)
-            yield child
-        finally:
-            if child.poll() is None:
-                child.kill()
-            if not child.stderr.closed:
-                child.communicate()
 
     def end(self, child):
         """An orderly end of a process of above."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shared by the checks that run the `lastmile` program: running it, what it left behind, counting, small data."""
+import contextlib
 import hashlib
 import json
 import os
@@ -275,3 +276,19 @@ class Suite:
         changed = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
         assert not changed, f"a failed command changed {changed}"
         return r
+
+    @contextlib.contextmanager
+    def running(self, *args, until, **kw):
+        """A process that has come as far as that a file is there."""
+        child = self.p.start(*args, cwd=self.dir, stderr=subprocess.PIPE, **kw)
+        try:
+            deadline = time.monotonic() + TIMEOUT
+            while not (self.dir / until).exists() and time.monotonic() < deadline:
+                assert child.poll() is None, f"it ended with {child.returncode}: {child.stderr.read()}"
+                time.sleep(0.002)
+            yield child
+        finally:
+            if child.poll() is None:
+                child.kill()
+            if not child.stderr.closed:
+                child.communicate()

@@ -97,6 +97,25 @@ TEST_CASE("held out: the share of every class, each example once, the same for t
   CHECK(std::equal(readouts.order.begin(), readouts.order.end(), d.data().x.begin()));
 }
 
+TEST_CASE("held out: copies of an example all train or are all held out") {
+  Dataset all = numbered(400, 7);
+  for (std::size_t i = 0; i < all.size(); ++i) all.y[i] = i < 380 ? 0 : 1;
+  all.classes = 2;
+  const Dataset even = balanced(all, 5);
+  CHECK(even.size() == 760);
+  const HeldOutData d(even, 10, 3);
+  std::set<float> train, held;
+  for (std::size_t i = 0; i < even.size(); ++i)
+    (i < d.train() ? train : held).insert(d.data().x[i]);
+  for (const float x : held) CHECK(!train.contains(x));
+  CHECK(held.size() == 40);
+  CHECK(train.size() == 360);
+  CHECK(d.held() == 76);  // 38 and two that are there 19 times
+  // Examples of one speaker are still copies.
+  CHECK(select(even, std::vector<std::size_t>{3, 1}).copy_of ==
+        std::vector<std::uint32_t>{even.copy_of[3], even.copy_of[1]});
+}
+
 TEST_CASE("held out: none at 0 per cent and of few examples; then all train in their order") {
   const Dataset few = numbered(kLeastToHoldOut - 1, 3), enough = numbered(kLeastToHoldOut, 3);
   CHECK(HeldOutData(few, 10, 1).held() == 0);
