@@ -216,6 +216,7 @@ class RunState {
     if (known && o.resume) {
       require_same(found);
       wanted_["kept"] = found.at("kept");
+      if (found.contains("complete")) wanted_["complete"] = found["complete"];
       continues_ = true;
       return;
     }
@@ -248,6 +249,25 @@ class RunState {
     write();
   }
   [[nodiscard]] bool continues() const { return continues_; }
+
+  // The run came to its end and its report was written, with what it measured; `diverged` as in
+  // RunOutcome.
+  void complete(const std::filesystem::path& report, const std::vector<std::string>& diverged) {
+    wanted_["complete"] = {
+        {"report", content_digest(report)}, {"diverged", diverged}, {"files", digests()}};
+    write();
+  }
+  // The outcome of such a run, if its report is there as it was written and its files are.
+  [[nodiscard]] std::optional<RunOutcome> outcome(const std::filesystem::path& report) const {
+    if (!continues_ || !wanted_.contains("complete") || kind_of(report) != FileKind::file)
+      return std::nullopt;
+    const json& done = wanted_["complete"];
+    if (!done.is_object() || content_digest(report) != done.value("report", json()) ||
+        digests() != done.value("files", json()))
+      return std::nullopt;
+    return RunOutcome{json::parse(read_text_file(report)),
+                      done.value("diverged", std::vector<std::string>())};
+  }
 
  private:
   void write() const { write_file_atomic(path_, json_text(wanted_, 1) + "\n"); }
@@ -287,19 +307,30 @@ class RunState {
     throw Error(ErrorKind::journal,
                 fmt::format("{}: it is of a run on other data", path_.string()));
   }
-  // What an earlier run left would not belong to this one. `found`: its state, if it can be read.
-  void remove_old(const RunOptions& o, const json& found) const {
-    std::vector<std::string> names = {"quantized.lmq"};
-    if (o.checkpoint.empty()) names.emplace_back("float.lmc");
+  // Files that a run of this state writes beside it.
+  static std::vector<std::string> names_of(const json& state) {
+    std::vector<std::string> names = {"quantized.lmq", "float.lmc"};
     std::vector<std::string> domains = {""};
-    for (const json* state : {&wanted_, &found})
-      if (state->is_object() && state->contains("domains") && (*state)["domains"].is_array())
-        for (const json& d : (*state)["domains"])
-          if (d.is_string()) domains.push_back(file_word(d.get<std::string>()));
+    if (state.is_object() && state.contains("domains") && state["domains"].is_array())
+      for (const json& d : state["domains"])
+        if (d.is_string()) domains.push_back(file_word(d.get<std::string>()));
     for (const std::string& d : domains)
       for (const char* kind : {"journal{}.lmj", "readout{}.lmj", "both{}.lmj", "adapted{}.lmq",
                                "statistics{}.lmq", "readout{}.lmq", "both{}.lmq"})
         names.push_back(fmt::format(fmt::runtime(kind), d));
+    return names;
+  }
+  [[nodiscard]] json digests() const {
+    json out = json::object();
+    for (const std::string& name : names_of(wanted_))
+      out[name] = content_digest(path_.parent_path() / name);
+    return out;
+  }
+  // What an earlier run left would not belong to this one. `found`: its state, if it can be read.
+  void remove_old(const RunOptions& o, const json& found) const {
+    std::vector<std::string> names = names_of(wanted_);
+    for (const std::string& name : names_of(found)) names.push_back(name);
+    if (!o.checkpoint.empty()) std::erase(names, "float.lmc");
     for (const std::string& name : names)
       if (kind_of(o.out / name) == FileKind::file) std::filesystem::remove(o.out / name);
   }
@@ -378,16 +409,24 @@ class Experiment {
              const ProgressOptions& progress)
       : o_(o), open_(open), say_(say), progress_(progress), task_(task_of(o, say)) {}
 
-  json run() {
+  RunOutcome run() {
     const auto begin = std::chrono::steady_clock::now();
     const std::vector<Domain> domains = domains_of(task_, o_.speaker);
-    prepare(domains);
+    NetworkSource described = begin_state(domains);
+    const std::filesystem::path to = o_.reports / "run.json";
+    if (const std::optional<RunOutcome> done = state_->outcome(to)) {
+      tell("this run is complete: its report stays as it is");
+      return *done;
+    }
+    prepare(std::move(described));
     for (const Domain& d : domains) adapt(d, domains.size() == 1 ? "" : "-" + file_word(d.name));
     json r = report();
     r["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    return r;
+    write_file_atomic(to, json_text(r, 2) + "\n");
+    write_file_atomic(o_.reports / "run.html", run_page(r));
+    state_->complete(to, diverged_);
+    return {std::move(r), diverged_};
   }
-  [[nodiscard]] const std::vector<std::string>& diverged() const { return diverged_; }
 
  private:
   void tell(const std::string& text) const {
@@ -398,14 +437,19 @@ class Experiment {
     return {o_.out / (name + suffix_ + ".lmj"), state_->continues(), o_.salvage};
   }
 
-  // The float network, its integers, and what both know of the source.
-  void prepare(const std::vector<Domain>& domains) {
+  // Whose run this is, once nothing can refuse it any more.
+  NetworkSource begin_state(const std::vector<Domain>& domains) {
     NetworkSource described = load_source(o_.network, shape_of(task_));
     make_folder(o_.out);
     make_folder(o_.reports);
     check_before(o_, described.network, domains);
     rehearse(described, domains.at(0).train);
     state_.emplace(o_, task_, domains);
+    return described;
+  }
+
+  // The float network, its integers, and what both know of the source.
+  void prepare(NetworkSource described) {
     const Pretrained given =
         pretrained_of(o_, *state_, task_, std::move(described), say_, progress_);
     const Pretrained p = prepared(given, task_, o_.quantize, o_.task.threads, say_);
@@ -618,7 +662,7 @@ class Experiment {
   const Say& say_;
   const ProgressOptions& progress_;
   Task task_;
-  std::optional<RunState> state_;  // from prepare() on
+  std::optional<RunState> state_;  // from begin_state() on
   Network network_;
   QuantizedNetwork source_;
   FloatParams<float> source_params_;  // folded
@@ -678,11 +722,7 @@ nlohmann::json confusion_json(const Accuracy& a) {
 
 RunOutcome run_experiment(const RunOptions& o, const DeviceOpener& open, const Say& say,
                           const ProgressOptions& progress) {
-  Experiment experiment(o, open, say, progress);
-  json report = experiment.run();
-  write_file_atomic(o.reports / "run.json", json_text(report, 2) + "\n");
-  write_file_atomic(o.reports / "run.html", run_page(report));
-  return {std::move(report), experiment.diverged()};
+  return Experiment(o, open, say, progress).run();
 }
 
 namespace {

@@ -179,6 +179,9 @@ class States(Suite):
             self.fails(JOURNAL, ["out: it holds an earlier run", "--resume", "--overwrite"], *RUN)
             other = [a if a != 400 else 300 for a in RUN]
             self.fails(JOURNAL, ["another run: --steps is", "400", "expected", "300"], *other, "--resume")
+            report = self.read("rep/run.json")
+            matches(self.ok(*RUN, "--resume").stderr, ["this run is complete: its report stays"])
+            assert self.read("rep/run.json") == report
             (self.dir / "out/journal.lmj").write_bytes(self.files["journal.lmj"][:-40])
             (self.dir / "out/adapted.lmq").unlink()
             self.ok(*RUN, "--resume", "--quiet")
