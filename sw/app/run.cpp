@@ -29,6 +29,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr double kMostCurvature = 1e6;
+
 // One domain to adapt to: the whole shifted set, or one speaker.
 struct Domain {
   std::string name;
@@ -472,6 +474,11 @@ class Experiment {
     AdaptOptions adapt = o_.adapt;
     // Measured on the weights that training will give: those drawn say nothing of it.
     const bool measured = adapt.unit != AmplitudeUnit::rms;
+    for (const auto& [name, value] : {std::pair{"eps", adapt.eps}, std::pair{"step", adapt.step}})
+      if (measured && value > kMostCurvature)
+        throw Error(ErrorKind::usage, fmt::format("{} is {:g} in units of curvature, expected at "
+                                                  "most {:g}",
+                                                  name, value, kMostCurvature));
     adapt.unit = AmplitudeUnit::rms;
     if (o_.with_forward) {
       CompileOptions o;

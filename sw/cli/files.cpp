@@ -248,6 +248,7 @@ void Files::claim() {
     require_writable(j.path);
     locked_files_.push_back(j.path);
   }
+  for (const Named& out : outputs_) require_writable(out.path);
   // Whatever two options name alike is locked once.
   const auto lock = [&](const std::vector<fs::path>& paths, auto&& take) {
     for (std::size_t i = 0; i < paths.size(); ++i) {
@@ -278,7 +279,6 @@ void Files::claim() {
   for (const fs::path& file : locked_files_) require_free_file(file);
   // Once more: who held the lock until now may have written and ended since the first look.
   refuse_existing();
-  for (const Named& out : outputs_) require_writable(out.path);
   open_streams();
 }
 
