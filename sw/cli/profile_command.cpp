@@ -60,6 +60,11 @@ Subcommand profile_command(CLI::App& app, const Backends& backends) {
   sub->add_option("--trace", s->o.trace,
                   "Perfetto trace of a step of the first network to write (open in "
                   "ui.perfetto.dev)");
+  sub->add_flag("--inference", s->o.inference,
+                "no training steps: passes that end with the network's outputs, as infer runs them")
+      ->excludes("--variants")
+      ->excludes("--sweep")
+      ->excludes("--trace");
   sub->add_option("--against", s->o.against, "earlier profile.json to compare with");
   return {sub, [s, backends] {
             profile::ProfileOptions& o = s->o;

@@ -45,8 +45,10 @@ std::optional<U> packed_pitch(const spec::Descriptor& d, const spec::HardwarePar
 
 // Cycles that engines need beside their work: the loader to compute a tile's geometry and wait for
 // its first word, and to begin an image row; the drain and the pool unit to end a block; the drain
-// until a block's first residual words are there.
+// until a block's first residual words are there; a depthwise k-tile to begin once the one before
+// is taken, then its one row is spread over the columns, one per cycle.
 constexpr U kLoadTile = 60, kLoadRow = 1, kPoolBlock = 16, kDrainBlock = 16, kResidualBlock = 64;
+constexpr U kDepthwiseKTile = 5;
 
 struct Choice {
   U cost = std::numeric_limits<U>::max();
@@ -142,7 +144,8 @@ class Chooser {
       const U per_row = std::max<U>(1, (conv ? bank_rows : lanes) * element / bus);
       weights = per_row * (conv ? std::min<U>(lanes, d_.cout_group) : 1);
     }
-    const U array = taps * std::max(positions, weights);
+    const U shadow = op_ == Opcode::depthwise_ ? std::min(lanes, out_c) + kDepthwiseKTile : weights;
+    const U array = taps * std::max(positions, shadow);
     const U groups = ceil_div(std::min(lanes, out_c), static_cast<U>(hw_.rq_lanes));
     const U drain = op_ == Opcode::pool_ ? kPoolBlock
                                          : positions * groups + kDrainBlock +

@@ -146,11 +146,14 @@ class Profiler {
               {"weight_type", lastmile::name_of(o_.weight_type)},
               {"weights", weight_count(q.network)},
               {"macs_per_example", macs(q.network)}};
-    const Measurement inference =
-        measure(q, inference_options(batch), "inference", open, o_.measure);
+    CompileOptions pass = inference_options(batch);
+    if (o_.inference) pass.output_layer = static_cast<int>(q.network.layers.size()) - 1;
+    const Measurement inference = measure(q, pass, "inference", open, o_.measure);
     keep(w, inference);
     j["inference"] = step_json(inference.file, table_);
     j["inference"]["memory"] = memory_json(memory_profile(inference.program, q.network, 1));
+    j["steps"] = json::object();
+    if (o_.inference) return j;
     for (const Variant v : o_.variants) {
       const Measurement m =
           measure(q, step_options(q, v, batch, o_.distribution), name_of(v), open, o_.measure);

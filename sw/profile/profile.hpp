@@ -25,6 +25,7 @@ struct ProfileOptions {
   bool predict = false;         // count without executing, whatever the network's size
   bool execute = false;         // execute networks that are only predicted otherwise, too
   bool compare = true;          // inference, backpropagation, floor, schedules
+  bool inference = false;       // no steps; a pass ends with the network's outputs, not its loss
   bool sweep = false;           // hardware, batch and pairs, for the first network
   std::string table = "22nm", dram;
   std::filesystem::path reports = "build/reports";

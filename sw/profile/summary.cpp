@@ -148,6 +148,8 @@ std::string profile_summary(const json& report) {
   for (const json& n : report.at("networks"))
     for (const auto& [variant, s] : n.at("steps").items())
       if (variant != "full") row(n, variant, s);
+  for (const json& n : report.at("networks"))
+    if (n.at("steps").empty()) row(n, "inference", n.at("inference"));
   if (report.contains("differences") && !report.at("differences").empty()) {
     const json& d = report.at("differences").front();
     lines.push_back(fmt::format(

@@ -335,7 +335,8 @@ TABLES = {
 }
 
 # Tables that their own programs wrote as Markdown.
-MARKDOWN = ["synth", "mutation", "coverage", *(f"quantization_{x}" for x in ("ranges", "equalize", "faults"))]
+MARKDOWN = ["synth", "mutation", "coverage", "models_tiny", "models_imports",
+            *(f"quantization_{x}" for x in ("ranges", "equalize", "faults"))]
 
 
 def written(name):

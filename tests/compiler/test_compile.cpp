@@ -274,6 +274,20 @@ TEST_CASE(
   CHECK(s->logits() == reference::run(q, x).logits);
 }
 
+TEST_CASE("compiler: a depthwise tile lasts until the next weights are spread over the columns") {
+  const Network net =
+      make_network("small", "[25, 5, 64]",
+                   layer_text("d", "depthwise_conv2d", "kernel = 3\npadding = \"same\"") +
+                       layer_text("g", "global_average_pool", ""));
+  const spec::HardwareParams hw;
+  QuantizeOptions o;
+  o.weight_type = WeightType::w8;
+  const Program p = compile(quantize_random(net, 23, o), hw, batch_of(1));
+  const spec::Descriptor& d = p.forward[0].descriptor;
+  REQUIRE(d.op() == spec::Opcode::depthwise_);
+  CHECK(d.tile_h * d.tile_w >= static_cast<std::uint32_t>(hw.cols));
+}
+
 TEST_CASE("compiler: the batch is a second addend only by way of a copy, and only if it must be") {
   const auto copies = [](const std::string& inputs) {
     const Network net = make_network("twice", "[4, 4, 2]",

@@ -13,7 +13,7 @@
 #include "sw/base/rng.hpp"
 #include "sw/export/export.hpp"
 #include "sw/golden/golden.hpp"
-#include "tests/import/onnx_builder.hpp"
+#include "tests/import/exported.hpp"
 #include "tests/import/onnx_interpreter.hpp"
 #include "tests/import/run.hpp"
 #include "tests/quantizer/cases.hpp"
@@ -22,140 +22,13 @@ namespace lastmile {
 namespace {
 
 using testing::Array;
+using testing::Exported;
 using testing::Interpreter;
 using testing::run_on_model;
 using Builder = testing::OnnxBuilder;
 using Ints = Builder::Ints;
 
 constexpr int kSide = 32, kClasses = 10;
-
-class Exported {
- public:
-  Exported(int opset, std::uint64_t seed)
-      : rng_(seed, 8), b_(opset, opset > 15 ? 8 : 7), opset_(opset) {}
-
-  // Batch norm beside its convolution, as of a network that was exported while it trained; or
-  // folded.
-  Builder::Bytes resnet18(bool norms) {
-    norms_ = norms;
-    channels_ = 3;
-    std::string x = b_.input({3, kSide, kSide});
-    x = relu(conv(x, 8, 7, 2));
-    auto* pool = b_.node("MaxPool", {x});
-    Builder::set(pool, "kernel_shape", Ints{3, 3});
-    Builder::set(pool, "strides", Ints{2, 2});
-    Builder::set(pool, "pads", Ints{1, 1, 1, 1});
-    if (opset_ > 9) Builder::set(pool, "ceil_mode", std::int64_t{0});
-    x = pool->output(0);
-    for (const int width : {8, 16, 32, 64}) {
-      for (int block = 0; block < 2; ++block) {
-        const int stride = block == 0 && width > 8 ? 2 : 1, before = channels_;
-        std::string y = relu(conv(x, width, 3, stride));
-        y = conv(y, width, 3, 1);
-        if (stride != 1 || before != width) {
-          channels_ = before;
-          x = conv(x, width, 1, stride);
-        }
-        x = relu(b_.node("Add", {y, x})->output(0));
-      }
-    }
-    return b_.build(head(x));
-  }
-
-  Builder::Bytes mobilenet_v2(bool norms) {
-    norms_ = norms;
-    channels_ = 3;
-    std::string x = relu6(conv(b_.input({3, kSide, kSide}), 8, 3, 2));
-    struct Stage {
-      int expand, width, count, stride;
-    };
-    for (const Stage& s : {Stage{1, 4, 1, 1},
-                           {6, 6, 2, 2},
-                           {6, 8, 3, 2},
-                           {6, 16, 4, 2},
-                           {6, 24, 3, 1},
-                           {6, 40, 3, 2},
-                           {6, 80, 1, 1}}) {
-      for (int i = 0; i < s.count; ++i) {
-        const int before = channels_, hidden = before * s.expand, stride = i == 0 ? s.stride : 1;
-        std::string y = x;
-        if (s.expand != 1) y = relu6(conv(y, hidden, 1, 1));
-        y = relu6(conv(y, hidden, 3, stride, hidden));
-        y = conv(y, s.width, 1, 1);
-        x = stride == 1 && before == s.width ? b_.node("Add", {x, y})->output(0) : y;
-      }
-    }
-    return b_.build(head(relu6(conv(x, 160, 1, 1))));
-  }
-
- private:
-  std::vector<float> randoms(std::int64_t n, double low, double high) {
-    std::vector<float> v;
-    for (std::int64_t i = 0; i < n; ++i) v.push_back(static_cast<float>(rng_.uniform(low, high)));
-    return v;
-  }
-  std::string conv(const std::string& x, int filters, int kernel, int stride, int group = 1) {
-    const std::int64_t each = channels_ / group;
-    const double reach = std::sqrt(6.0 / static_cast<double>(each * kernel * kernel));
-    const Ints shape{filters, each, kernel, kernel};
-    std::vector<std::string> inputs{
-        x, b_.floats(shape, randoms(filters * each * kernel * kernel, -reach, reach))};
-    if (!norms_) inputs.push_back(b_.floats({filters}, randoms(filters, -0.1, 0.1)));
-    auto* n = b_.node("Conv", inputs);
-    const std::int64_t pad = kernel / 2;
-    Builder::set(n, "dilations", Ints{1, 1});
-    Builder::set(n, "group", std::int64_t{group});
-    Builder::set(n, "kernel_shape", Ints{kernel, kernel});
-    Builder::set(n, "pads", Ints{pad, pad, pad, pad});
-    Builder::set(n, "strides", Ints{stride, stride});
-    channels_ = filters;
-    if (!norms_) return n->output(0);
-    const std::string y = n->output(0);
-    const Ints per{filters};
-    auto* norm = b_.node(
-        "BatchNormalization",
-        {y, b_.floats(per, randoms(filters, 0.7, 1.2)), b_.floats(per, randoms(filters, -0.2, 0.2)),
-         b_.floats(per, randoms(filters, -0.2, 0.2)), b_.floats(per, randoms(filters, 0.7, 1.3))});
-    Builder::set(norm, "epsilon", 1e-5F);
-    Builder::set(norm, "momentum", 0.9F);
-    if (opset_ >= 14) Builder::set(norm, "training_mode", std::int64_t{0});
-    return norm->output(0);
-  }
-  std::string relu(const std::string& x) { return b_.node("Relu", {x})->output(0); }
-  // Bounds as nodes of their own.
-  std::string bound(float v) {
-    auto* n = b_.node("Constant", {});
-    auto* a = n->add_attribute();
-    a->set_name("value");
-    a->set_type(onnx::AttributeProto::TENSOR);
-    a->mutable_t()->set_data_type(onnx::TensorProto::FLOAT);
-    a->mutable_t()->set_raw_data(&v, sizeof v);
-    return n->output(0);
-  }
-  std::string relu6(const std::string& x) {
-    return b_.node("Clip", {x, bound(0), bound(6)})->output(0);
-  }
-  std::string head(std::string x) {
-    x = b_.node("GlobalAveragePool", {x})->output(0);
-    auto* flat = b_.node("Flatten", {x});
-    Builder::set(flat, "axis", std::int64_t{1});
-    x = b_.node("Identity", {flat->output(0)})->output(0);  // a Dropout that no longer drops
-    const double reach = std::sqrt(6.0 / channels_);
-    auto* gemm = b_.node(
-        "Gemm", {x, b_.floats({kClasses, channels_}, randoms(kClasses * channels_, -reach, reach)),
-                 b_.floats({kClasses}, randoms(kClasses, -0.1, 0.1))});
-    Builder::set(gemm, "alpha", 1.0F);
-    Builder::set(gemm, "beta", 1.0F);
-    Builder::set(gemm, "transB", std::int64_t{1});
-    return gemm->output(0);
-  }
-
-  Rng rng_;
-  Builder b_;
-  int opset_;
-  int channels_ = 3;
-  bool norms_ = false;
-};
 
 // Largest difference by the outputs' size.
 double apart(const std::vector<float>& found, const std::vector<double>& expected) {
@@ -206,7 +79,8 @@ TEST_CASE("import: ResNet-18 of opsets 11, 13 and 17") {
   for (const int opset : {11, 13, 17}) {
     CAPTURE(opset);
     // 20 convolutions, 8 sums, 2 pools, a dense layer.
-    require_usable(Exported(opset, sub_seed(seed, 1)).resnet18(opset != 13), 31, seed);
+    require_usable(Exported({opset, kSide, kClasses, 8}, sub_seed(seed, 1)).resnet18(opset != 13),
+                   31, seed);
   }
 }
 
@@ -215,7 +89,9 @@ TEST_CASE("import: MobileNetV2 of opsets 11, 13 and 17") {
   for (const int opset : {11, 13, 17}) {
     CAPTURE(opset);
     // 52 convolutions, 10 sums, a pool, a dense layer.
-    require_usable(Exported(opset, sub_seed(seed, 2)).mobilenet_v2(opset != 13), 64, seed);
+    require_usable(
+        Exported({opset, kSide, kClasses, 8}, sub_seed(seed, 2)).mobilenet_v2(opset != 13), 64,
+        seed);
   }
 }
 
