@@ -53,7 +53,7 @@ class Failure(Exception):
 
 
 def run(*args):
-    """Standard output; exit code, processor seconds and peak kilobytes of the process. Failure below 32."""
+    """Standard output; exit code (0, or what validate found), processor seconds and peak kilobytes of the process."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         child = subprocess.Popen([str(a) for a in args], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         end = time.monotonic() + TIMEOUT
@@ -69,7 +69,7 @@ def run(*args):
             time.sleep(0.005)
         child.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0), err.seek(0)
-        if child.returncode < 0 or child.returncode in range(1, 32):
+        if child.returncode < 0 or child.returncode in range(1, 32) or child.returncode > 128:
             lines = [line for line in err.read().splitlines() if line.strip()]
             said = [line.split("lastmile: ", 1)[1] for line in lines if line.startswith("lastmile: ")]
             raise Failure(f"exit code {child.returncode}: {(said or lines or ['nothing said'])[-1]}")
@@ -274,13 +274,14 @@ class Bench:
                   "--reports", self.work / "profile")
         return row
 
-    def imports(self):
+    def imports(self, keep):
         written = self.work / "written"
         written.mkdir(exist_ok=True)
         print(run(self.tool, "tiny" if self.small else "write", written)[0], end="")
         rows = []
         for file in [*self.models(), *sorted(written.glob("*.onnx"))]:
             rows.append(self.one_import(file))
+            keep(rows)
             x = rows[-1]["steps"]
             print(f"{file.name}: " + ", ".join(f"{k} {cell(v)}" for k, v in x.items()), flush=True)
         return rows
@@ -374,9 +375,12 @@ def main():
         if report["tiny"]:
             (a.reports / "models_tiny.md").write_text(tiny_text(report["tiny"]) + "\n")
     if a.only != "tiny":
-        report["imports"] = bench.imports()
-        if report["imports"]:
-            (a.reports / "models_imports.md").write_text(imports_text(report["imports"]) + "\n")
+        def keep(rows):  # what ends early keeps what it measured
+            report["imports"] = rows
+            (a.reports / "models_imports.md").write_text(imports_text(rows) + "\n")
+            path.write_text(json.dumps(report, indent=1) + "\n")
+
+        bench.imports(keep)
     path.write_text(json.dumps(report, indent=1) + "\n")
     print(f"report: {path}; {len(bench.failed)} failed")
     return 1 if bench.failed else 0
