@@ -161,7 +161,7 @@ ADDITIONS = [
       "cmodel/spec/REFERENCE.md": ["| `NEGATE` | @ | NEGATE |"]}),
     ("error", [("WATCHDOG = 11       #", "PARITY = 12\nWATCHDOG = 11       #"),
                ('WATCHDOG = "engine"', 'PARITY = "register"\nWATCHDOG = "engine"')],
-     {"cmodel/spec/npu_spec.hpp": ["case Error::parity_: return ErrorInfo::register_;"],
+     {"cmodel/spec/npu_spec.hpp": ["case Error::parity_:\n      return ErrorInfo::register_;"],
       "cmodel/spec/npu_spec.h": ["PARITY 12u"]}),
     ("hardware parameter", [after("doc = \"1: perturbation, loss", "[parameter.BANKS]", "value = 2", "allowed = [1, 2]",
                                   'doc = "halves of the scratchpad"')],
@@ -216,7 +216,7 @@ def adds_together():
 # Operators are enums that `switch` reads without a default.
 TABLE_ROW = re.compile(r"^\| `([^`]+)` \| [^|]* \|([^|]*)\|$", re.M)
 # What names softmax without being a place of an operator of ours: see the page.
-USES = ("sw/profile/backprop_cost.cpp", "sw/import/")
+USES = ("sw/profile/backprop_cost.cpp", "sw/import/", "sw/export/")
 MOST_PLACES = 25
 # Rules that no hardware computes.
 OF_THE_HOST = ("host_rule.hpp", "loss_units.hpp")
