@@ -97,6 +97,18 @@ def data(checks, tree):
                       run.stdout)
 
 
+def variables(checks, tree):
+    """Fragments share one make: a variable that two of them set has the value of the last one."""
+    setters = {}
+    for f in [tree / "Makefile", *sorted(tree.rglob("*.mk"))]:
+        for name in set(re.findall(r"^([A-Za-z_]+) *[?:]?=", f.read_text(), re.M)):
+            setters.setdefault(name, []).append(str(f.relative_to(tree)))
+    checks.expect("variables found", len(setters) > 50)
+    for name, files in setters.items():
+        if len(files) > 1:
+            checks.expect(f"{name} is set by {' and '.join(files)}", False)
+
+
 def array_list(checks, tree):
     names = [n + s for n in arrays.named() for s in ("", "-inference")]
     show = "".join(f"$(info array {n} $(call array_settings,{n}))" for n in names)
@@ -124,7 +136,7 @@ def main():
     checks = Checks()
     with tempfile.TemporaryDirectory() as folder:
         tree = copy_tree(folder)
-        for check in (fragments, dry_run, data, array_list):
+        for check in (fragments, dry_run, data, variables, array_list):
             check(checks, tree)
     print(f"{checks.passed} passed, {checks.failed} failed")
     return 1 if checks.failed else 0
