@@ -10,7 +10,7 @@ $(NETWORK_FUZZ): $(NETWORK_FUZZ_OBJ) $(LIB)
 # SECONDS has a default of `make chaos`; here it counts where it was given.
 NETWORK_SECONDS = $(if $(filter command,$(firstword $(origin SECONDS))),$(SECONDS),$(if $(ROUNDS),1e9,40))
 .PHONY: fuzz-networks
-fuzz-networks: $(NETWORK_FUZZ) ## random networks against an independent simulation (SECONDS= ROUNDS= CASE= LASTMILE_SEED=)
+fuzz-networks: $(NETWORK_FUZZ) ## random networks against an independent simulation (SECONDS= ROUNDS= CASE=)
 	@nice $< --seconds $(NETWORK_SECONDS) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	  $(if $(NETWORK_JOBS),--jobs $(NETWORK_JOBS)) $(if $(CASE),--case '$(CASE)')
 TEST_TARGETS += fuzz-networks
