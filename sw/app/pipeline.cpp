@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sw/app/pipeline.hpp"
-#include "sw/app/origin.hpp"
 
 #include <fmt/format.h>
 
@@ -205,7 +204,6 @@ Pretrained starting_point(const Task& task, NetworkSource source,
       say(fmt::format("note: {}: {}", source.name, note));
   if (!checkpoint.empty()) {
     FloatParams<float> params = load_weights(checkpoint, source.network);
-    require_origin(source.network, params, task, checkpoint);
     return {std::move(source.network), std::move(params), {}, false};
   }
   if (!source.params) return pretrain(task, source.network, options, threads, say, progress);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "sw/app/apart.hpp"
+#include "sw/app/origin.hpp"
 #include "sw/app/ranges.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
@@ -19,6 +20,7 @@
 #include "sw/base/stop.hpp"
 #include "sw/compiler/compile.hpp"
 #include "sw/golden/checkpoint.hpp"
+#include "sw/golden/npz.hpp"
 #include "sw/quantizer/file.hpp"
 #include "sw/report/html.hpp"
 #include "sw/report/plot.hpp"
@@ -446,6 +448,9 @@ class Experiment {
     make_folder(o_.reports);
     check_before(o_, described.network, domains);
     rehearse(described, domains.at(0).train);
+    if (!o_.checkpoint.empty())
+      require_origin(described.network, load_weights(o_.checkpoint, described.network), task_,
+                     o_.checkpoint);
     state_.emplace(o_, task_, domains);
     return described;
   }

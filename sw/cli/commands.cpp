@@ -337,6 +337,8 @@ Subcommand quantize_command(CLI::App& app, const Backends& backends) {
             const Pretrained given =
                 starting_point(task, std::move(source), s->checkpoint, s->run.pretrain,
                                s->common.thread_count(), s->common.say(), s->common.progress());
+            if (!s->checkpoint.empty())
+              require_origin(given.network, given.params, task, s->checkpoint);
             const Pretrained p =
                 prepared(given, task, s->run.quantize, s->common.thread_count(), s->common.say());
             const QuantizedNetwork q =
