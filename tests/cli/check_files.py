@@ -6,10 +6,12 @@ folders, names of stdout, empty names, FIFOs.
 usage: check_files.py PROGRAM      ends with `N passed, N failed`
 """
 import json
+import math
 import os
 import pathlib
 import shutil
 import signal
+import struct
 import subprocess
 import time
 
@@ -334,9 +336,37 @@ class Files(Suite):
             self.fails(INPUT, [r"m\.lmq: integers of another model"], "import", models[0], "--output", "m")
         self.case("a float model is not written beside another one's integers", integers)
 
+    # ---- what is asked for
+
+    def asked(self):
+        def arrays():
+            def npy(name, shape, values):
+                head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b"\n"
+                (self.dir / name).write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head +
+                                              struct.pack(f"<{len(values)}f", *values))
+            infer = ["infer", "--network", "q.lmq", "--input"]
+            for shape in ((2, 12, 12, 1), (2, 12, 12), (2, 144), (12, 12, 1)):
+                npy("x.npy", shape, [0.5] * math.prod(shape))
+                self.ok(*infer, "x.npy")
+            for shape in ((5, 12, 24, 1), (2, 12, 1, 12), (288,)):
+                npy("x.npy", shape, [0.5] * math.prod(shape))
+                said = f"the array's shape is {' x '.join(map(str, shape))}, expected examples of 12 x 12 x 1"
+                self.fails(INPUT, [said], *infer, "x.npy")
+            npy("x.npy", (1, 144), [0.5] * 143 + [math.inf])
+            self.fails(INPUT, ["value 143 is inf"], *infer, "x.npy")
+        self.case("arrays of another shape, or without an end", arrays)
+
+        def documents():
+            emitted = json.loads(self.p.ok("vectors", "--emit", "vec", "--json", cwd=self.dir))["files"]
+            assert emitted and all((self.dir / f).is_file() for f in emitted), emitted
+            peer = self.p.ok("validate", "--network", "tiny.toml", "--peer", "peer", "--json", cwd=self.dir)
+            assert all((self.dir / f).is_file() for f in json.loads(peer)["files"]), peer
+            self.fails(USAGE, ["--listing is for people"], "info", "q.lmq", "--listing", "--json")
+        self.case("--json is a document, or is refused", documents)
+
     def all(self):
         self.prepare()
-        for group in (self.beside, self.bases, self.runs, self.names, self.owned):
+        for group in (self.beside, self.bases, self.runs, self.names, self.owned, self.asked):
             group()
         self.checks.finish()
 
