@@ -21,8 +21,8 @@ constexpr std::uint64_t kSampleOrder = 0x6f726967696e0001U;
 // training give less than 0.1 of both, normalization by a few clips of one word 0.56 of the first.
 constexpr double kMeanOff = 0.3;
 constexpr double kDeviationOff = 0.5;
-constexpr double kLeastForStatistics = 64;  // examples
-constexpr double kSigmas = 3;               // below chance
+constexpr std::size_t kLeastForStatistics = 64;  // examples
+constexpr double kSigmas = 3;                    // below chance
 constexpr double kTimesChance = 3;
 
 struct Off {
@@ -55,7 +55,7 @@ void require_statistics(const Golden<float>& golden, const FloatParams<float>& p
   const std::vector<Layer>& layers = golden.network().layers;
   const auto first =
       std::find_if(layers.begin(), layers.end(), [](const Layer& l) { return l.batch_norm; });
-  if (first == layers.end() || static_cast<double>(sample.size()) < kLeastForStatistics) return;
+  if (first == layers.end() || sample.size() < kLeastForStatistics) return;
   const auto at = static_cast<std::size_t>(first - layers.begin());
   const Off found = off(*first, params.layers[at], golden.trace(params, sample.x)[at].pre);
   if (found.mean <= kMeanOff && found.deviation <= kDeviationOff) return;

@@ -14,8 +14,8 @@
 namespace lastmile {
 
 // For commands that go on with such weights; `validate` judges them itself. Error(input) where
-// either shows on a sample of the source test. What a file stored was compared
-// before (Task::as_stored) and is not looked at; class names that are mere numbers say nothing.
+// either shows on a sample of the source test. What a file stored was compared before
+// (Task::as_stored) and is not looked at, but for class names that are mere numbers.
 void require_origin(const Network& network, const FloatParams<float>& params, const Task& task,
                     const std::filesystem::path& file);
 

@@ -14,6 +14,7 @@
 #include "sw/app/apart.hpp"
 #include "sw/app/origin.hpp"
 #include "sw/app/ranges.hpp"
+#include "sw/app/run_state.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/base/json_text.hpp"
@@ -31,13 +32,8 @@ namespace {
 
 using nlohmann::json;
 
+// Where an amplitude in units of curvature (AmplitudeUnit) is a mistake, whatever was measured.
 constexpr double kMostCurvature = 1e6;
-
-// One domain to adapt to: the whole shifted set, or one speaker.
-struct Domain {
-  std::string name;
-  Dataset train, test;
-};
 
 std::vector<Domain> domains_of(const Task& task, const std::optional<int>& speaker) {
   std::vector<Domain> out;
@@ -161,19 +157,6 @@ Start start_of(const QuantizedNetwork& network, const FloatParams<float>& params
   return out;
 }
 
-// The part of a file name that a domain gives. Speakers are called as their data set pleases.
-std::string file_word(const std::string& name) {
-  constexpr std::size_t kMost = 64;
-  std::string out;
-  for (const char c : name.substr(0, kMost)) {
-    const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                       c == '-' || c == '_' || c == '.' || c == '=';
-    out += plain ? c : '_';
-  }
-  // Two names must not become one.
-  return out == name ? out : fmt::format("{}-{:016x}", out, xxh64(bytes_of(std::span(name))));
-}
-
 // Everything that would end the run after hours of it.
 void check_before(const RunOptions& o, const Network& network, const std::vector<Domain>& domains) {
   for (const Domain& d : domains) {
@@ -188,161 +171,6 @@ void check_before(const RunOptions& o, const Network& network, const std::vector
     check_options(readout, examples);
   }
 }
-
-// Digest of a file's content; null without one.
-json content_digest(const std::filesystem::path& path) {
-  if (kind_of(path) != FileKind::file) return {};
-  return fmt::format("{:016x}", xxh64(read_file(path)));
-}
-
-// What `out` holds of a run, and whether this one may go on with it: the options as given, digests
-// of all that it reads, the domains, which name files, and digests of the networks it wrote.
-class RunState {
- public:
-  RunState(const RunOptions& o, const Task& task, const std::vector<Domain>& domains)
-      : path_(o.out / kRunState),
-        wanted_({{"settings", o.settings},
-                 {"data_digest", data_digest(task.pretrain)},
-                 {"inputs",
-                  {{"the network file", content_digest(o.network)},
-                   {"the checkpoint", content_digest(o.checkpoint)},
-                   {"the test of the source", data_digest(task.source_test)}}},
-                 {"kept", json::object()}}) {
-    for (const Domain& d : domains) {
-      wanted_["domains"].push_back(domains.size() == 1 ? "" : "-" + file_word(d.name));
-      const std::string of = " (" + file_word(d.name) + ")";
-      wanted_["inputs"]["the examples to adapt on" + of] = data_digest(d.train);
-      wanted_["inputs"]["the test" + of] = data_digest(d.test);
-    }
-    const bool known = kind_of(path_) == FileKind::file;
-    json found;
-    if (known) found = json::parse(read_text_file(path_), nullptr, false);
-    if (known && o.resume) {
-      require_same(found);
-      wanted_["kept"] = found.at("kept");
-      if (found.contains("complete")) wanted_["complete"] = found["complete"];
-      continues_ = true;
-      return;
-    }
-    if (o.resume)
-      for (const char* file : {"quantized.lmq", "journal.lmj", "readout.lmj", "both.lmj"})
-        if (kind_of(o.out / file) == FileKind::file)
-          throw Error(ErrorKind::journal,
-                      fmt::format("{}: it has {} but no {}: what run it is of is not known; "
-                                  "expected --overwrite, or another folder",
-                                  o.out.string(), file, kRunState));
-    // Of a run whose folder was made before there were such files, too: a kill would leave its
-    // weights beside this run's state.
-    if (known || kind_of(o.out / "quantized.lmq") == FileKind::file) remove_old(o, found);
-    write();
-  }
-  // `file` is there, and of this run. One that was not kept() may be half of what it was to be.
-  [[nodiscard]] bool has(const std::filesystem::path& file) const {
-    const std::string name = file.filename().string();
-    if (!continues_ || kind_of(file) != FileKind::file || !wanted_["kept"].contains(name))
-      return false;
-    if (content_digest(file) != wanted_["kept"][name])
-      throw Error(ErrorKind::journal, fmt::format("{}: it is not what this run wrote; expected "
-                                                  "--overwrite, or another folder",
-                                                  file.string()));
-    return true;
-  }
-  // `file` is written.
-  void kept(const std::filesystem::path& file) {
-    wanted_["kept"][file.filename().string()] = content_digest(file);
-    write();
-  }
-  [[nodiscard]] bool continues() const { return continues_; }
-
-  // The run came to its end and its report was written, with what it measured; `diverged` as in
-  // RunOutcome.
-  void complete(const std::filesystem::path& report, const std::vector<std::string>& diverged) {
-    wanted_["complete"] = {
-        {"report", content_digest(report)}, {"diverged", diverged}, {"files", digests()}};
-    write();
-  }
-  // The outcome of such a run, if its report is there as it was written and its files are.
-  [[nodiscard]] std::optional<RunOutcome> outcome(const std::filesystem::path& report) const {
-    if (!continues_ || !wanted_.contains("complete") || kind_of(report) != FileKind::file)
-      return std::nullopt;
-    const json& done = wanted_["complete"];
-    if (!done.is_object() || content_digest(report) != done.value("report", json()) ||
-        digests() != done.value("files", json()))
-      return std::nullopt;
-    return RunOutcome{json::parse(read_text_file(report)),
-                      done.value("diverged", std::vector<std::string>())};
-  }
-
- private:
-  void write() const { write_file_atomic(path_, json_text(wanted_, 1) + "\n"); }
-  void require_same(const json& found) const {
-    const json wanted = json::parse(json_text(wanted_));
-    const auto same = [&](const char* key) {
-      return found.is_object() && found.contains(key) && found[key] == wanted[key];
-    };
-    if (found.is_object() && found.contains("settings") && !found.contains("kept"))
-      throw Error(ErrorKind::journal, fmt::format("{}: of an older program, which kept no digests "
-                                                  "of its files; expected --overwrite, or another "
-                                                  "folder",
-                                                  path_.string()));
-    if (same("settings") && same("data_digest") && same("inputs") && found["kept"].is_object())
-      return;
-    const auto value = [](const json& j, const std::string& key) {
-      return j.is_object() && j.contains("settings") && j["settings"].is_object() &&
-                     j["settings"].contains(key)
-                 ? json_text(j["settings"][key])
-                 : std::string("not given");
-    };
-    std::vector<std::string> keys;
-    for (const json* j : {&wanted_, &found})
-      if (j->is_object() && j->contains("settings") && (*j)["settings"].is_object())
-        for (const auto& item : (*j)["settings"].items()) keys.push_back(item.key());
-    for (const std::string& key : keys)
-      if (value(wanted_, key) != value(found, key))
-        throw Error(ErrorKind::journal,
-                    fmt::format("{}: it is of another run: --{} is {}, expected {}", path_.string(),
-                                key, value(found, key), value(wanted_, key)));
-    for (const auto& [what, digest] : wanted["inputs"].items())
-      if (same("data_digest") && found.contains("inputs") && found["inputs"].is_object() &&
-          (!found["inputs"].contains(what) || found["inputs"][what] != digest))
-        throw Error(
-            ErrorKind::journal,
-            fmt::format("{}: it is of another run: {} has another content", path_.string(), what));
-    throw Error(ErrorKind::journal,
-                fmt::format("{}: it is of a run on other data", path_.string()));
-  }
-  // Files that a run of this state writes beside it.
-  static std::vector<std::string> names_of(const json& state) {
-    std::vector<std::string> names = {"quantized.lmq", "float.lmc"};
-    std::vector<std::string> domains = {""};
-    if (state.is_object() && state.contains("domains") && state["domains"].is_array())
-      for (const json& d : state["domains"])
-        if (d.is_string()) domains.push_back(file_word(d.get<std::string>()));
-    for (const std::string& d : domains)
-      for (const char* kind : {"journal{}.lmj", "readout{}.lmj", "both{}.lmj", "adapted{}.lmq",
-                               "statistics{}.lmq", "readout{}.lmq", "both{}.lmq"})
-        names.push_back(fmt::format(fmt::runtime(kind), d));
-    return names;
-  }
-  [[nodiscard]] json digests() const {
-    json out = json::object();
-    for (const std::string& name : names_of(wanted_))
-      out[name] = content_digest(path_.parent_path() / name);
-    return out;
-  }
-  // What an earlier run left would not belong to this one. `found`: its state, if it can be read.
-  void remove_old(const RunOptions& o, const json& found) const {
-    std::vector<std::string> names = names_of(wanted_);
-    for (const std::string& name : names_of(found)) names.push_back(name);
-    if (!o.checkpoint.empty()) std::erase(names, "float.lmc");
-    for (const std::string& name : names)
-      if (kind_of(o.out / name) == FileKind::file) std::filesystem::remove(o.out / name);
-  }
-
-  std::filesystem::path path_;
-  json wanted_;
-  bool continues_ = false;
-};
 
 // The weights to start from: those that an earlier start trained, if this run goes on.
 Pretrained pretrained_of(const RunOptions& o, RunState& state, const Task& task,

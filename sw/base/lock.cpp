@@ -29,8 +29,6 @@ constexpr const char* kFolderLock = ".lastmile.lock";
 
 std::string reason(int err) { return std::generic_category().message(err); }
 
-constexpr std::string_view kSuffix = ".lock";
-
 // This process, for whoever finds the lock taken.
 std::string self() {
   std::array<char, 256> host{};
@@ -114,14 +112,14 @@ StateLock& StateLock::operator=(StateLock&&) noexcept = default;
 StateLock::~StateLock() = default;
 
 StateLock StateLock::of_file(const std::filesystem::path& file) {
-  return StateLock(std::make_unique<State>(file, beside(file, kSuffix)));
+  return StateLock(std::make_unique<State>(file, lock_of_file(file)));
 }
 StateLock StateLock::of_folder(const std::filesystem::path& folder) {
   return StateLock(std::make_unique<State>(folder, lock_of_folder(folder)));
 }
 
 std::filesystem::path lock_of_file(const std::filesystem::path& file) {
-  return beside(file, kSuffix);
+  return beside(file, ".lock");
 }
 std::filesystem::path lock_of_folder(const std::filesystem::path& folder) {
   return folder / kFolderLock;
@@ -145,7 +143,7 @@ void require_free_file(const std::filesystem::path& file) {
 }
 
 void lock_open_file(int fd, const std::filesystem::path& file) {
-  if (!try_lock(fd, file)) taken(file, beside(file, kSuffix), true);
+  if (!try_lock(fd, file)) taken(file, lock_of_file(file), true);
 }
 
 }  // namespace lastmile
