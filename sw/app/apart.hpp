@@ -14,8 +14,9 @@ inline constexpr double kApartPoints = 10;  // that fixed point may lose, unless
 
 struct FloatAgainstFixed {
   std::string domain;              // "source", "shifted"
-  double floating = 0, fixed = 0;  // per cent of a sample of its test
+  double floating = 0, fixed = 0;  // per cent of a sample of its test; squared errors per element
   std::size_t examples = 0;
+  bool reconstruction = false;  // nobody judges squared errors
 };
 
 // `given`: the float network as it was trained.

@@ -27,6 +27,7 @@
 #include "sw/golden/npz.hpp"
 #include "sw/import/model.hpp"
 #include "sw/quantizer/file.hpp"
+#include "sw/trainer/reconstruction.hpp"
 #include "sw/trainer/statistics.hpp"
 
 namespace lastmile {
@@ -46,6 +47,11 @@ struct State {
 };
 
 json accuracy_json(const Accuracy& a) {
+  if (a.reconstruction) {
+    json j = {{"squared_error", a.loss}, {"examples", a.examples}};
+    if (a.area) j.update({{"squared_error_normal", *a.normal_loss}, {"auc", *a.area}});
+    return j;
+  }
   json j = {{"accuracy", a.percent()},
             {"correct", a.correct},
             {"examples", a.examples},
@@ -58,6 +64,10 @@ json accuracy_json(const Accuracy& a) {
 // the accuracy.
 constexpr double kBalancedApart = 2;
 std::string accuracy_text(const Accuracy& a) {
+  if (a.reconstruction && !a.area) return fmt::format("squared error per element {:.5g}", a.loss);
+  if (a.reconstruction)
+    return fmt::format("squared error per element {:.5g} (normal {:.5g}), AUC {:.4f}", a.loss,
+                       *a.normal_loss, *a.area);
   if (std::abs(a.balanced() - a.percent()) <= kBalancedApart)
     return fmt::format("{:.2f} %", a.percent());
   return fmt::format("{:.2f} % (balanced {:.2f} %)", a.percent(), a.balanced());
@@ -148,14 +158,23 @@ struct AdaptationStart {
       say(fmt::format("the start of the run is {}: what `replay --base` takes", base.string()));
   }
 };
-AdaptationStart adaptation_start(const State& s, const Task& task) {
-  if (!s.input.empty()) return {load_integers(s.input), false};
+AdaptationStart adaptation_start(const State& s, Task& task) {
+  if (!s.input.empty()) {
+    const QuantizedNetwork given = load_integers(s.input);
+    keep_normal(given.network, task);
+    QuantizedNetwork start = with_difference(given, task, s.run.quantize, s.common.thread_count());
+    const bool made = start != given;
+    return {std::move(start), made};
+  }
   NetworkSource source = load_source(s.run.network, shape_of(task));
+  keep_normal(source.network, task);
   const Pretrained p =
       prepared(starting_point(task, std::move(source), {}, {}, s.common.thread_count(),
                               s.common.say(), s.common.progress()),
                task, s.run.quantize, s.common.thread_count(), s.common.say());
-  return {integers_of(p, task, s.run.quantize, s.common.thread_count()), !p.integers};
+  QuantizedNetwork start = integers_of(p, task, s.run.quantize, s.common.thread_count());
+  const bool made = !p.integers || start != *p.integers;
+  return {std::move(start), made};
 }
 
 }  // namespace
@@ -308,8 +327,9 @@ Subcommand pretrain_command(CLI::App& app) {
             files.writes("--output", s->output);
             files.writes(kWaveformOption, waveform_of(s->common));
             files.claim();
-            const Task task = load_task(s->run.task);
+            Task task = load_task(s->run.task);
             const NetworkSource source = load_source(s->run.network, shape_of(task));
+            keep_normal(source.network, task);
             if (const Say say = s->common.say(); say && source.params)
               say(fmt::format("note: {} gives its shape only: its weights are drawn anew",
                               source.name));
@@ -324,7 +344,8 @@ Subcommand pretrain_command(CLI::App& app) {
             if (s->common.json) {
               print_json(accuracy_json(a));
             } else {
-              print_out("{}: {:.2f} % on the source test\n", s->output.string(), a.percent());
+              print_out("{}: {} on the source test\n", s->output.string(),
+                        a.reconstruction ? accuracy_text(a) : fmt::format("{:.2f} %", a.percent()));
             }
             return 0;
           }};
@@ -350,8 +371,9 @@ Subcommand quantize_command(CLI::App& app, const Backends& backends) {
             files.claim();
             require_weights(s->checkpoint, "--checkpoint", s->run.network);
             use_stored(s->run.task, s->checkpoint, s->common.say());
-            const Task task = load_task(s->run.task);
+            Task task = load_task(s->run.task);
             NetworkSource source = load_source(s->run.network, shape_of(task));
+            keep_normal(source.network, task);
             const Pretrained given =
                 starting_point(task, std::move(source), s->checkpoint, s->run.pretrain,
                                s->common.thread_count(), s->common.say(), s->common.progress());
@@ -425,8 +447,11 @@ Subcommand adapt_command(CLI::App& app, const Backends& backends) {
             require_weights(s->input, "--input", s->run.network);
             use_stored(s->run.task, s->input, s->common.say());
             const DeviceOpener open = find_backend(s->common, backends);
-            const Task task = load_task(s->run.task);
+            Task task = load_task(s->run.task);
             AdaptationStart from = adaptation_start(*s, task);
+            if (s->method != "forward-gradient")
+              require_labels(from.network.network, "--method " + s->method);
+            if (s->run.statistics) require_labels(from.network.network, "--statistics on");
             SpeakerData data = adaptation_data(task, s->run);
             if (s->test_examples != 0 && s->test_examples < data.test.size())
               data.test = slice(data.test, 0, s->test_examples);
@@ -514,6 +539,12 @@ Evaluated evaluated(const State& s, const Task& task) {
       s.input.empty() ? std::filesystem::path(s.run.network) : s.input;
   if (is_model_file(path)) {
     NetworkSource m = load_source(path.string(), shape_of(task));
+    if (m.integers) {
+      Task normal = task;
+      keep_normal(m.network, normal);
+      m.integers =
+          with_difference(std::move(*m.integers), normal, s.run.quantize, s.common.thread_count());
+    }
     return {std::move(m.network), std::move(*m.params), std::move(m.integers)};
   }
   if (!is_weights_file(path)) return {{}, {}, load_quantized(path)};

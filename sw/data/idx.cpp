@@ -112,6 +112,8 @@ void write(const fs::path& path, std::span<const std::uint8_t> bytes) {
       path, path.extension() == ".gz" ? gzip(bytes) : std::vector(bytes.begin(), bytes.end()));
 }
 
+constexpr std::size_t kMostLabelBytes = kIdxMaxExamples + 8;
+
 }  // namespace
 
 ImageSet parse_idx_images(std::span<const std::uint8_t> bytes, const std::string& name) {
@@ -163,7 +165,6 @@ ImageSet join_idx(ImageSet images, const std::string& images_name, std::vector<s
 }
 
 ImageSet read_idx(const fs::path& images, const fs::path& labels, int classes) {
-  constexpr std::size_t kMostLabelBytes = kIdxMaxExamples + 8;
   std::vector<std::uint8_t> found =
       parse_idx_labels(read_file_maybe_gzip(labels, kMostLabelBytes), labels.string());
   ImageSet set =
@@ -212,9 +213,24 @@ std::optional<IdxFolder> find_idx_folder(const fs::path& folder) {
   return out;
 }
 
+namespace {
+
+// Of a set for an autoencoder: normal examples (0) to train on, tests with others (1). 0: of no
+// such set, the labels say how many classes there are.
+int normal_classes(const IdxFolder& files) {
+  const auto largest = [](const fs::path& path) {
+    const auto labels =
+        parse_idx_labels(read_file_maybe_gzip(path, kMostLabelBytes), path.string());
+    return labels.empty() ? 0 : *std::max_element(labels.begin(), labels.end());
+  };
+  return largest(files.train_labels) == 0 && largest(files.test_labels) == 1 ? 2 : 0;
+}
+
+}  // namespace
+
 IdxTask read_idx_folder(const IdxFolder& files) {
   IdxTask task;
-  task.train = read_idx(files.train_images, files.train_labels);
+  task.train = read_idx(files.train_images, files.train_labels, normal_classes(files));
   task.test = read_idx(files.test_images, files.test_labels, task.train.classes);
   if (task.test.h != task.train.h || task.test.w != task.train.w || task.test.c != task.train.c)
     fail(files.test_images.string(),

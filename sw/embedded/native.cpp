@@ -115,6 +115,11 @@ lm_plan plan_for(Device& device, const Program& p) {
 }  // namespace
 
 EmbeddedResult run_embedded(Device& device, FixedTarget& target, const EmbeddedRun& run) {
+  if (target.driver().program().squared_error)
+    throw Error(
+        ErrorKind::usage,
+        "the host in C reads losses from LOSS_LO and LOSS_HI, expected a program whose loss "
+        "is cross-entropy; squared errors are added up by the driver alone");
   const Program& p = target.driver().program();
   const ForwardGradientOptions& o = run.config.forward;
   if (o.seed_rule != SeedRule::hashed)

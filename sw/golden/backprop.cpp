@@ -352,7 +352,10 @@ BatchLoss Backprop<T>::gradients(const FloatParams<T>& params, std::span<const T
     if (pass.flows[i]) gradient_[i].assign(output_[i].size(), T{0});
   }
   logits_gradient_.resize(output_[last].size());
-  const BatchLoss loss = cross_entropy<T>(output_[last], labels, {}, logits_gradient_);
+  const BatchLoss loss =
+      network_.reconstructs()
+          ? squared_error<T>(output_[last], x, labels.size(), {}, logits_gradient_)
+          : cross_entropy<T>(output_[last], labels, {}, logits_gradient_);
   if (pass.flows[last]) gradient_[last] = logits_gradient_;
   for (std::size_t i = last + 1; i-- > 0;) {
     if (pass.flows[i]) backward_layer(pass, i);

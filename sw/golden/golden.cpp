@@ -85,6 +85,29 @@ BatchLoss cross_entropy(std::span<const T> logits, std::span<const std::uint8_t>
 }
 
 template <class T>
+BatchLoss squared_error(std::span<const T> outputs, std::span<const T> targets, std::size_t n,
+                        std::span<double> per_example, std::span<T> gradient) {
+  expect_size("targets", targets.size(), outputs.size());
+  if (!per_example.empty()) expect_size("per-example losses", per_example.size(), n);
+  if (!gradient.empty()) expect_size("gradient of the outputs", gradient.size(), outputs.size());
+  const std::size_t each = n == 0 ? 0 : outputs.size() / n;
+  BatchLoss result;
+  for (std::size_t i = 0; i < n; ++i) {
+    double sum = 0;
+    for (std::size_t k = i * each; k < (i + 1) * each; ++k) {
+      const double d = static_cast<double>(outputs[k]) - static_cast<double>(targets[k]);
+      sum += d * d;
+      if (!gradient.empty())
+        gradient[k] = static_cast<T>(2 * d / static_cast<double>(outputs.size()));
+    }
+    result.mean += sum / static_cast<double>(each);
+    if (!per_example.empty()) per_example[i] = sum / static_cast<double>(each);
+  }
+  if (n > 0) result.mean /= static_cast<double>(n);
+  return result;
+}
+
+template <class T>
 Golden<T>::Golden(Network network, int threads) : network_(std::move(network)), workers_(threads) {
   check_network(network_, fmt::format("network '{}'", network_.name));
   for (const Layer& layer : network_.layers) has_batch_norm_ = has_batch_norm_ || layer.batch_norm;
@@ -185,6 +208,7 @@ BatchLoss Golden<T>::loss(const FloatParams<T>& params, std::span<const T> x,
   expect_size("labels", labels.size(), static_cast<std::size_t>(batch_of(x.size())));
   std::vector<T> logits(labels.size() * static_cast<std::size_t>(network_.classes));
   forward(params, x, logits);
+  if (network_.reconstructs()) return squared_error<T>(logits, x, labels.size(), per_example);
   return cross_entropy<T>(logits, labels, per_example);
 }
 
@@ -238,6 +262,10 @@ LayerTrace<T> Golden<T>::run_layer(int layer, const FloatParams<T>& params,
 
 template class Golden<float>;
 template class Golden<double>;
+template BatchLoss squared_error<float>(std::span<const float>, std::span<const float>, std::size_t,
+                                        std::span<double>, std::span<float>);
+template BatchLoss squared_error<double>(std::span<const double>, std::span<const double>,
+                                         std::size_t, std::span<double>, std::span<double>);
 template BatchLoss cross_entropy<float>(std::span<const float>, std::span<const std::uint8_t>,
                                         std::span<double>, std::span<float>);
 template BatchLoss cross_entropy<double>(std::span<const double>, std::span<const std::uint8_t>,

@@ -152,11 +152,24 @@ void BackpropTrainer<T>::update(FloatParams<T>& params, double rate) {
   }
 }
 
+namespace {
+
+// What it costs to know nothing: of an autoencoder, to give 0.
+template <class T>
+double guess_of(const Network& network, std::span<const T> x) {
+  if (!network.reconstructs()) return std::log(static_cast<double>(network.classes));
+  double sum = 0;
+  for (const T v : x) sum += static_cast<double>(v) * static_cast<double>(v);
+  return sum / static_cast<double>(std::max<std::size_t>(x.size(), 1));
+}
+
+}  // namespace
+
 template <class T>
 BatchLoss BackpropTrainer<T>::step(FloatParams<T>& params, std::span<const T> x,
                                    std::span<const std::uint8_t> labels) {
   const BatchLoss loss = backprop_.gradients(params, x, labels, options_.trainable, gradients_);
-  const double guess = std::log(static_cast<double>(backprop_.network().classes));
+  const double guess = guess_of(backprop_.network(), x);
   if (!std::isfinite(loss.mean) || loss.mean > kDivergence * guess) {
     throw Error(
         ErrorKind::diverged,

@@ -20,7 +20,7 @@ Batch random_batch(const Program& p, Rng& rng) {
   Batch b;
   b.x.resize(static_cast<std::size_t>(p.input.elements()) * static_cast<std::size_t>(p.batch));
   for (std::int8_t& v : b.x) v = static_cast<std::int8_t>(static_cast<int>(rng.below(256)) - 128);
-  if (p.has_loss)
+  if (p.classes != 0)
     for (int i = 0; i < p.batch; ++i)
       b.labels.push_back(static_cast<int>(rng.below(static_cast<std::uint64_t>(p.classes))));
   return b;

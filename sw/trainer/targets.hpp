@@ -35,9 +35,13 @@ struct FixedOptions {
 
 struct Accuracy {
   std::int64_t correct = 0, examples = 0;
-  double loss = 0;  // mean, nats
+  double loss = 0;  // mean, nats; with Loss::reconstruction per element, real units squared
   // Examples by label and prediction, classes x classes; empty where nobody counted.
   std::vector<std::int64_t> confusion = {};
+  // With Loss::reconstruction, where nothing is correct: of data with normal (0) and anomalous (1)
+  // examples the loss of the normal ones, and how well the error tells them apart.
+  bool reconstruction = false;
+  std::optional<double> normal_loss = {}, area = {};
   [[nodiscard]] double percent() const {
     return examples == 0 ? 0 : 100.0 * static_cast<double>(correct) / static_cast<double>(examples);
   }
@@ -48,6 +52,10 @@ struct Accuracy {
   // Both together; the loss weighs by examples.
   void add(const Accuracy& other);
 };
+
+// Of squared errors per element, one for each example (Loss::reconstruction).
+[[nodiscard]] Accuracy reconstruction_accuracy(std::span<const double> scores,
+                                               std::span<const std::uint8_t> labels);
 
 // Forward passes of a quantized network on a device; batches of any data set of its input shape.
 [[nodiscard]] Accuracy evaluate_fixed(const QuantizedNetwork& network, const Dataset& data,
@@ -90,7 +98,7 @@ class FixedTarget final : public ForwardGradientTarget {
 // losses, to kLossFraction bits: finer than float32 itself has it.
 class FloatTarget final : public ForwardGradientTarget {
  public:
-  // cache_features: as in FixedOptions.
+  // cache_features: as in FixedOptions. `network` must outlive this.
   FloatTarget(const Golden<float>& golden, FloatParams<float>& params,
               const QuantizedNetwork& network, std::span<const TensorTraining> training,
               const Dataset& data, spec::Distribution distribution, std::uint64_t mask_seed,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sw/validate/validate.hpp"
+#include "sw/trainer/reconstruction.hpp"
 
 #include <fmt/format.h>
 
@@ -295,6 +296,7 @@ Candidate load_candidate(const ValidateOptions& o, const Say& say,
   // Recordings come sorted by word: a part of them must be a sample.
   for (Dataset* data : {&s.task.source_test, &s.task.shifted_test}) *data = shuffled(*data, kOrder);
   NetworkSource source = load_source(run.network, shape_of(s.task));
+  require_labels(source.network, "validate");
   check_before(o, source.network, s.task.adapt.size());
   s.pretrained = prepared(starting_point(s.task, std::move(source), run.checkpoint, run.pretrain,
                                          run.task.threads, say, progress),
