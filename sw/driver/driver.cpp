@@ -185,24 +185,27 @@ std::vector<std::byte> Driver::label_bytes(std::span<const int> labels, std::siz
 }
 
 // Their number.
-std::size_t Driver::write_examples(std::span<const std::int8_t> examples, int slot) {
+std::size_t Driver::checked_examples(std::span<const std::int8_t> examples) const {
   const auto each = static_cast<std::size_t>(program_.input.elements());
   const std::size_t count = examples.size() / each;
   if (examples.size() % each != 0 || count > static_cast<std::size_t>(program_.batch)) {
     bad_input(fmt::format("batch has {} values, expected a multiple of {}, at most {}",
                           examples.size(), each, each * static_cast<std::size_t>(program_.batch)));
   }
+  return count;
+}
+
+void Driver::write_examples(std::span<const std::int8_t> examples, std::size_t count, int slot) {
   const auto s = static_cast<std::uint32_t>(slot);
   write_memory(program_.batch_address + s * program_.batch_stride, std::as_bytes(examples),
                Traffic::batch);
   loaded_[s] = count;
-  return count;
 }
 
 void Driver::load_batch(std::span<const std::int8_t> examples, std::span<const int> labels,
                         int slot) {
+  const std::size_t count = checked_examples(examples);
   const auto s = static_cast<std::uint32_t>(checked_slot(slot));
-  const std::size_t count = examples.size() / static_cast<std::size_t>(program_.input.elements());
   const std::size_t wanted = program_.classes != 0 ? count : 0;
   if (labels.size() != wanted)
     bad_input(fmt::format("{} labels, expected {}", labels.size(), wanted));
@@ -213,7 +216,7 @@ void Driver::load_batch(std::span<const std::int8_t> examples, std::span<const i
   }
   const std::vector<std::byte> bytes =
       label_bytes(labels, static_cast<std::size_t>(program_.batch));
-  write_examples(examples, slot);
+  write_examples(examples, count, slot);
   if (program_.has_loss)
     write_memory(program_.label_address + s * program_.label_stride, bytes, Traffic::batch);
 }
@@ -221,12 +224,12 @@ void Driver::load_batch(std::span<const std::int8_t> examples, std::span<const i
 void Driver::load_targets(std::span<const std::int8_t> examples,
                           std::span<const std::int8_t> targets, int slot) {
   if (!program_.squared_error) usage("targets for a program without squared errors");
+  const std::size_t count = checked_examples(examples);
   const auto s = static_cast<std::uint32_t>(checked_slot(slot));
-  const std::size_t count = examples.size() / static_cast<std::size_t>(program_.input.elements());
   const std::size_t wanted = count * static_cast<std::size_t>(program_.label_bytes);
   if (targets.size() != wanted)
     bad_input(fmt::format("targets have {} values, expected {}", targets.size(), wanted));
-  write_examples(examples, slot);
+  write_examples(examples, count, slot);
   std::vector<std::int8_t> negated(targets.size());
   std::transform(targets.begin(), targets.end(), negated.begin(), negated_target);
   write_memory(program_.label_address + s * program_.label_stride,

@@ -139,7 +139,8 @@ class Driver {
   [[noreturn]] void fail(const std::vector<Command>& commands, const std::string& phase);
   const TensorPlace& place(std::uint32_t tensor) const;
   int checked_slot(int slot) const;
-  std::size_t write_examples(std::span<const std::int8_t> examples, int slot);
+  std::size_t checked_examples(std::span<const std::int8_t> examples) const;
+  void write_examples(std::span<const std::int8_t> examples, std::size_t count, int slot);
   const ReadoutQueues& readout() const;
   void select_records(int first);
   void set_step(std::uint32_t step_register);

@@ -363,6 +363,8 @@ TEST_CASE("reconstruction: what does not fit is refused before anything runs") {
                        doctest::Contains("2 labels, expected 0"), Error);
   CHECK_THROWS_WITH_AS(s->load_targets(quantized_input(q, 2, 1), std::vector<std::int8_t>(37)),
                        doctest::Contains("targets have 37 values, expected 74"), Error);
+  CHECK_THROWS_WITH_AS(s->load_batch(quantized_input(q, 3, 1), {}),
+                       doctest::Contains("batch has 111 values"), Error);
   CHECK_THROWS_WITH_AS(s->logits(), doctest::Contains("no logits"), Error);
   const Dataset data = points(40, 0, 1);
   const Trained t;
