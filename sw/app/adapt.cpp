@@ -4,19 +4,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
 #include <limits>
 #include <numeric>
 #include <utility>
 
-#include "cmodel/numeric/loss_units.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/io.hpp"
 #include "sw/base/rng.hpp"
 #include "sw/base/stop.hpp"
 #include "sw/trainer/fixed_training.hpp"
+#include "sw/trainer/reconstruction.hpp"
 
 namespace lastmile {
 namespace {
@@ -29,12 +28,16 @@ double seconds_since(Clock::time_point start) {
 // Collects the loss curve and asks for an accuracy at evenly spaced steps.
 class CurveRecorder {
  public:
-  CurveRecorder(const AdaptOptions& o, AdaptResult& result) : o_(o), result_(result) {}
+  // `network` must outlive this.
+  CurveRecorder(const QuantizedNetwork& network, const AdaptOptions& o, AdaptResult& result)
+      : network_(network), o_(o), result_(result) {}
 
   // evaluate() gives per cent and is called only at the points of the curve.
   template <class Evaluate>
   void step(const JournalRecord& r, const Evaluate& evaluate) {
-    const double loss = mean_loss(r, o_.forward);
+    const double loss = network_.network.reconstructs()
+                            ? mean_loss(network_, r.loss_sum, losses_of_a_step())
+                            : mean_loss(r, o_.forward);
     mean_ = count_++ == 0 ? loss : 0.98 * mean_ + 0.02 * loss;
     const std::uint64_t done = std::uint64_t{r.step} + 1, steps = o_.forward.steps;
     const auto points = static_cast<std::uint64_t>(std::max(o_.evaluations, 0));
@@ -56,6 +59,11 @@ class CurveRecorder {
   [[nodiscard]] double mean() const { return mean_; }
 
  private:
+  [[nodiscard]] std::size_t losses_of_a_step() const {
+    return 2 * static_cast<std::size_t>(o_.forward.pairs) *
+           static_cast<std::size_t>(o_.forward.batch);
+  }
+  const QuantizedNetwork& network_;
   const AdaptOptions& o_;
   AdaptResult& result_;
   double mean_ = 0;
@@ -65,21 +73,19 @@ class CurveRecorder {
 // The last point of the curve is the result's, unless that is of an earlier step.
 void end_curve(AdaptResult& r, std::uint32_t steps) {
   if (!r.curve.empty() && (!r.held || r.held->best_step == steps))
-    r.curve.back().accuracy = r.after.percent();
+    r.curve.back().accuracy = r.after.percent();  // 0 of a network that classifies nothing
 }
 
 // `passes`: of a batch, for all points.
-std::optional<HeldResult> held_result(const TrainingRun& run, std::size_t examples,
-                                      std::uint64_t passes) {
+std::optional<HeldResult> held_result(const QuantizedNetwork& network, const TrainingRun& run,
+                                      std::size_t examples, std::uint64_t passes) {
   if (!run.points()) return {};
   const BestPoint& p = *run.points();
-  const auto nats = [&](std::int64_t sum) {
-    return numeric::mean_nats(sum, static_cast<double>(examples));
-  };
+  const auto mean = [&](std::int64_t sum) { return mean_loss(network, sum, examples); };
   return HeldResult{examples,
                     p.best_step(),
-                    nats(p.start_loss()),
-                    nats(p.best_loss()),
+                    mean(p.start_loss()),
+                    mean(p.best_loss()),
                     passes,
                     p.diverged() ? p.last() : 0};
 }
@@ -105,11 +111,10 @@ namespace {
 constexpr double kProbeAmplitude = 0.05;  // of a tensor's RMS, where its curvature is measured
 constexpr double kLeastAmplitude = 0.001,
                  kMostAmplitude = 0.2;  // of a tensor's RMS, whatever was measured
-// LSBs of a perturbation of weights and of biases (sw/compiler), a little below the limit.
-constexpr std::array<double, 2> kMostLsbs{0x1p16 * 0.99, 0x1p24 * 0.99};
 constexpr std::uint64_t kCurvatureStream = 0x63757276;
 
-// Mean rise of the loss, nats, when one tensor alone is perturbed by its `eps_lsb`.
+// Mean rise of the loss, nats, when one tensor alone is perturbed by its `eps_lsb`; of a squared
+// error, which has no such unit, its share of the loss.
 double loss_rise(const QuantizedNetwork& network, const TensorTraining& tensor,
                  const Dataset& train, const AdaptOptions& o, const DeviceOpener& open) {
   FixedOptions fixed = o.fixed;
@@ -127,6 +132,7 @@ double loss_rise(const QuantizedNetwork& network, const TensorTraining& tensor,
         (target.loss(spec::Polarity::plus_, seed) + target.loss(spec::Polarity::minus_, seed)) / 2 -
         base;
   }
+  if (network.network.reconstructs()) rise /= std::max(base, 1e-300);
   return rise / kCurvatureProbes;
 }
 
@@ -179,7 +185,7 @@ std::vector<TensorTraining> plan_training(const QuantizedNetwork& network, const
                         : most;
     // A network that fits its data perfectly shows no rise: a bias of small LSBs must not be asked
     // for more of them than the hardware has.
-    if (factor > 1) factor = std::clamp(kMostLsbs[t.tensor % 2] / t.eps_lsb, 1.0, factor);
+    if (factor > 1) factor = std::clamp(kMostEpsLsb[t.tensor % 2] / t.eps_lsb, 1.0, factor);
     t.eps_lsb *= factor * o.eps;
     t.step_lsb *= factor * step;
   }
@@ -242,7 +248,7 @@ FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTra
   training.choose_best();
   if (say)
     for (const std::string& note : target.driver().program().notes) say("note: " + note);
-  CurveRecorder recorder(o, result);
+  CurveRecorder recorder(start, o, result);
   if (!journal.path.empty() && !journal.goes_on() && journal.begins) journal.begins();
   if (!journal.path.empty() && !journal.resume) run.start_journal(journal.path);
   if (!journal.path.empty() && journal.resume) {
@@ -288,7 +294,7 @@ FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTra
   result.forward_passes =
       2 * std::uint64_t{result.steps} * static_cast<std::uint64_t>(o.forward.pairs) +
       training.held_passes();
-  result.held = held_result(run, training.held_examples(), training.held_passes());
+  result.held = held_result(start, run, training.held_examples(), training.held_passes());
   result.network = training.result();
   result.device_report = target.device().report();
   if (result.end == RunEnd::stopped) return result;
@@ -322,7 +328,7 @@ AdaptResult adapt_float(const QuantizedNetwork& network, std::span<const TensorT
   FloatTarget target(golden, params, network, plan, data.data(), o.fixed.distribution,
                      o.fixed.mask_seed);
   const Dataset curve_test = head_of(test, o.evaluation_examples);
-  CurveRecorder recorder(o, result);
+  CurveRecorder recorder(network, o, result);
   Progress bar("adapting (float)", o.forward.steps, progress);
   const Clock::time_point begin = Clock::now();
   ForwardGradient method(target, data.train(), o.forward);
@@ -333,7 +339,8 @@ AdaptResult adapt_float(const QuantizedNetwork& network, std::span<const TensorT
         {.loss = [&] { return held_loss(target, data.train(), data.held(), o.forward.batch); },
          .keep = [&] { best = params; },
          .examples = data.held(),
-         .classes = train.classes});
+         .classes = train.classes,
+         .elements = network.network.reconstructs() ? network.network.input.elements() : 0});
   bool exploded = false;  // between two points
   try {
     run.run({}, [&](const JournalRecord& r) {
@@ -353,7 +360,7 @@ AdaptResult adapt_float(const QuantizedNetwork& network, std::span<const TensorT
   result.forward_passes =
       2 * std::uint64_t{run.next_step()} * static_cast<std::uint64_t>(o.forward.pairs) +
       held_passes;
-  result.held = held_result(run, data.held(), held_passes);
+  result.held = held_result(network, run, data.held(), held_passes);
   if (exploded) result.held->diverged_at = run.next_step();
   if (data.held() != 0) params = best;
   result.after = evaluate_float(golden, params, test);

@@ -25,7 +25,7 @@ enum class AmplitudeUnit {
               // curvature takes the whole step (an early convolution does, otherwise)
 };
 inline constexpr double kCurvatureBudget =
-    0.01;  // nats, mean of L+ and L- over L, all trained tensors together
+    0.01;  // nats (of a squared error: its share), mean of L+ and L- over L, all tensors together
 inline constexpr int kCurvatureProbes = 8;   // pairs per tensor
 inline constexpr int kCurvatureBatch = 256;  // examples of each
 

@@ -34,9 +34,13 @@ std::vector<FloatAgainstFixed> float_against_fixed(const Network& network,
        {std::pair{"source", &task.source_test}, std::pair{"shifted", &task.shifted_test}}) {
     if (data->size() == 0) continue;  // a target alone
     const Dataset part = sample_of(*data);
-    const Accuracy fixed = evaluate_fixed(quantized, part, open, options);
-    out.push_back({domain, evaluate_float(golden, given, part).percent(), fixed.percent(),
-                   fixed.balanced(), part.size()});
+    const Accuracy in_float = evaluate_float(golden, given, part);
+    const Accuracy in_fixed = evaluate_fixed(quantized, part, open, options);
+    if (network.reconstructs())
+      out.push_back({domain, in_float.loss, in_fixed.loss, 0, part.size(), true});
+    else
+      out.push_back(
+          {domain, in_float.percent(), in_fixed.percent(), in_fixed.balanced(), part.size()});
   }
   return out;
 }
@@ -44,8 +48,13 @@ std::vector<FloatAgainstFixed> float_against_fixed(const Network& network,
 std::string text_of(const std::vector<FloatAgainstFixed>& all) {
   std::string out;
   for (const FloatAgainstFixed& a : all) {
-    out += fmt::format("{}{}: float {:.2f} %, fixed point {:.2f} %", out.empty() ? "" : "; ",
-                       a.domain, a.floating, a.fixed);
+    out += out.empty() ? "" : "; ";
+    if (a.reconstruction) {
+      out += fmt::format("{}: squared error per element: float {:.5g}, fixed point {:.5g}",
+                         a.domain, a.floating, a.fixed);
+      continue;
+    }
+    out += fmt::format("{}: float {:.2f} %, fixed point {:.2f} %", a.domain, a.floating, a.fixed);
     if (std::abs(a.fixed - a.balanced) > kBalancedApart)
       out += fmt::format(" (balanced {:.2f} %)", a.balanced);
   }
@@ -54,6 +63,7 @@ std::string text_of(const std::vector<FloatAgainstFixed>& all) {
 
 void require_near(const std::vector<FloatAgainstFixed>& all, double points) {
   for (const FloatAgainstFixed& a : all) {
+    if (a.reconstruction) continue;
     const double p = std::clamp((a.floating + a.fixed) / 200, 0.01, 0.99);
     const double chance =
         kStandardErrors * 100 * std::sqrt(2 * p * (1 - p) / static_cast<double>(a.examples));

@@ -14,9 +14,10 @@ inline constexpr double kApartPoints = 10;  // that fixed point may lose, unless
 
 struct FloatAgainstFixed {
   std::string domain;              // "source", "shifted"
-  double floating = 0, fixed = 0;  // per cent of a sample of its test
+  double floating = 0, fixed = 0;  // per cent of a sample of its test; squared errors per element
   double balanced = 0;             // the latter, every class weighing the same
   std::size_t examples = 0;
+  bool reconstruction = false;  // nobody judges squared errors
 };
 
 // `given`: the float network as it was trained.

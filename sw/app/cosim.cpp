@@ -127,10 +127,13 @@ CosimOutcome cosimulate(CosimOptions& o, const DeviceOpener& model, const OpenBa
   make_folder(o.out);
   make_folder(o.report.parent_path());
   use_network(o.run.task, o.run.network, o.input, say);
-  const Task task = load_task(o.run.task);
+  Task task = load_task(o.run.task);
   if (o.run.speaker && task.speakers.empty())
     throw Error(ErrorKind::usage, fmt::format("speaker is {}, but task {} has no speakers",
                                               *o.run.speaker, task.name));
+  keep_normal(o.input.empty() ? load_source(o.run.network, shape_of(task)).network
+                              : load_integers(o.input).network,
+              task);
   const Dataset train =
       !task.speakers.empty() ? speaker_data(task, o.run.speaker.value_or(0)).adapt : task.adapt;
   const QuantizedNetwork base = base_network(o, task, train.size(), say, progress);

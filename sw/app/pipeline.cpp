@@ -46,6 +46,20 @@ double guessing(const Dataset& data) {
   return loss;
 }
 
+// The same of an autoencoder that always gives the mean: the variance of an element.
+double guessing_input(const Dataset& data) {
+  const auto each = static_cast<std::size_t>(data.shape.elements());
+  std::vector<double> sums(each), squares(each);
+  for (std::size_t k = 0; k < data.x.size(); ++k) {
+    sums[k % each] += double{data.x[k]};
+    squares[k % each] += double{data.x[k]} * double{data.x[k]};
+  }
+  const auto n = static_cast<double>(data.size());
+  double variance = 0;
+  for (std::size_t k = 0; k < each; ++k) variance += squares[k] / n - sums[k] / n * (sums[k] / n);
+  return variance / static_cast<double>(each);
+}
+
 // Whether the outputs are the same whatever the input is: units that died.
 bool is_dead(const Network& network, const FloatParams<float>& params, const Dataset& data) {
   const Dataset some = slice(data, 0, std::min<std::size_t>(data.size(), 64));
@@ -67,7 +81,7 @@ class PretrainWatch {
       : network_(network),
         data_(data),
         params_(params),
-        guess_(guessing(data)),
+        guess_(network.reconstructs() ? guessing_input(data) : guessing(data)),
         best_loss_(guess_ * kNothingLearned) {}
 
   void begin() {
@@ -86,11 +100,13 @@ class PretrainWatch {
         std::accumulate(losses_.end() - static_cast<std::ptrdiff_t>(quarter), losses_.end(), 0.0) /
         static_cast<double>(std::max<std::size_t>(1, quarter));
     losses_.clear();
-    if (r.epoch > 1 && r.loss > kExploded * guess_)
-      throw Error(ErrorKind::diverged,
-                  fmt::format("training diverged in epoch {}: its loss is {:.3f}, that of guessing "
-                              "{:.3f}",
-                              r.epoch, r.loss, guess_));
+    // Outputs that start at random are far from an input of small variance: no explosion yet.
+    const double start = network_.reconstructs() ? std::max(guess_, first_) : guess_;
+    if (r.epoch > 1 && r.loss > kExploded * start)
+      throw Error(
+          ErrorKind::diverged,
+          fmt::format("training diverged in epoch {}: its loss is {:.3f}, that of {} {:.3f}",
+                      r.epoch, r.loss, start > guess_ ? "the start" : "guessing", start));
     if (last_ >= best_loss_) return;
     best_loss_ = last_;
     best_ = params_;
@@ -116,6 +132,11 @@ class PretrainWatch {
   std::vector<double> losses_;  // of the epoch
   std::optional<FloatParams<float>> best_;
 };
+
+std::string trained_text(const Network& network, const EpochReport& r) {
+  if (network.reconstructs()) return fmt::format("squared error per element {:.5g}", r.loss);
+  return fmt::format("loss {:.3f}, accuracy {:.1f} %", r.loss, 100 * r.accuracy);
+}
 
 }  // namespace
 
@@ -162,7 +183,7 @@ Pretrained pretrain(const Task& task, const Network& network, const PretrainOpti
     bar.add();
   };
   callbacks.on_epoch = [&](const EpochReport& r) {
-    bar.note(fmt::format("loss {:.3f}, accuracy {:.1f} %", r.loss, 100 * r.accuracy));
+    bar.note(trained_text(network, r));
     watch.epoch(r);
   };
   std::vector<EpochReport> reports;
@@ -191,8 +212,8 @@ Pretrained pretrain(const Task& task, const Network& network, const PretrainOpti
   }
   bar.finish();
   if (say && !reports.empty())
-    say(fmt::format("pre-trained {} on {}: {} epochs, loss {:.3f}, accuracy {:.1f} %", network.name,
-                    task.name, o.epochs, reports.back().loss, 100 * reports.back().accuracy));
+    say(fmt::format("pre-trained {} on {}: {} epochs, {}", network.name, task.name, o.epochs,
+                    trained_text(network, reports.back())));
   return result;
 }
 
@@ -339,9 +360,39 @@ QuantizedNetwork quantize_stage(const Pretrained& pretrained, const Task& task,
   return q;
 }
 
+void keep_normal(Dataset& data, const std::string& task) {
+  if (data.classes != 2) return;
+  std::vector<std::size_t> normal;
+  for (std::size_t i = 0; i < data.size(); ++i)
+    if (data.y[i] == 0) normal.push_back(i);
+  if (normal.empty())
+    throw Error(ErrorKind::input,
+                fmt::format("task {}: none of {} examples is of class 0, expected normal ones for "
+                            "a network whose loss is reconstruction",
+                            task, data.size()));
+  if (normal.size() != data.size()) data = select(data, normal);
+}
+
+void keep_normal(const Network& network, Task& task) {
+  if (!network.reconstructs()) return;
+  keep_normal(task.pretrain, task.name);
+  keep_normal(task.adapt, task.name);
+}
+
+QuantizedNetwork with_difference(QuantizedNetwork q, const Task& task,
+                                 const QuantizeStageOptions& options, int threads) {
+  if (!q.network.reconstructs() || q.difference) return q;
+  const CalibrationRanges seen = calibrate(Golden<float>(q.network, threads), dequantize(q),
+                                           calibration_sample(task, options));
+  q.difference = encode_difference(
+      q.layers.back().out, q.input,
+      seen.difference.interval(options.quantize.method, options.quantize.percentile));
+  return q;
+}
+
 QuantizedNetwork integers_of(const Pretrained& pretrained, const Task& task,
                              const QuantizeStageOptions& options, int threads) {
-  if (pretrained.integers) return *pretrained.integers;
+  if (pretrained.integers) return with_difference(*pretrained.integers, task, options, threads);
   return quantize_stage(pretrained, task, options, threads);
 }
 

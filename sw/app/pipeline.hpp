@@ -101,6 +101,15 @@ QuantizedNetwork require_runnable(const Network& network, const Task& task,
 [[nodiscard]] QuantizedNetwork quantize_stage(const Pretrained& pretrained, const Task& task,
                                               const QuantizeStageOptions& options, int threads);
 
+// Loss::reconstruction on data of normal (0) and anomalous (1) examples: what is trained and
+// adapted on, and calibrated with, are the normal ones.
+void keep_normal(const Network& network, Task& task);
+// The same of one data set, whatever the network is.
+void keep_normal(Dataset& data, const std::string& task);
+// An int8 model of an autoencoder does not say how large its errors are: they are seen on the data.
+[[nodiscard]] QuantizedNetwork with_difference(QuantizedNetwork network, const Task& task,
+                                               const QuantizeStageOptions& options, int threads);
+
 // The same, but an int8 model stays as it is.
 [[nodiscard]] QuantizedNetwork integers_of(const Pretrained& pretrained, const Task& task,
                                            const QuantizeStageOptions& options, int threads);

@@ -25,6 +25,7 @@
 #include "sw/quantizer/file.hpp"
 #include "sw/report/html.hpp"
 #include "sw/report/plot.hpp"
+#include "sw/trainer/reconstruction.hpp"
 #include "sw/trainer/statistics.hpp"
 
 namespace lastmile {
@@ -272,6 +273,7 @@ class Experiment {
   // Whose run this is, once nothing can refuse it any more.
   NetworkSource begin_state(const std::vector<Domain>& domains) {
     NetworkSource described = load_source(o_.network, shape_of(task_));
+    require_labels(described.network, "run");
     make_folder(o_.out);
     make_folder(o_.reports);
     check_before(o_, described.network, domains);
@@ -541,10 +543,14 @@ std::string figure(const nlohmann::json& number, int digits) {
 }
 
 std::string held_text(const HeldResult& h, std::uint32_t of) {
+  // Squared errors may be small.
+  const auto loss = [](double v) {
+    return v < 0.1 ? fmt::format("{:.4g}", v) : fmt::format("{:.3f}", v);
+  };
   const std::string best = fmt::format(
-      "best of {} held-out examples after step {} (loss {:.3f}, "
-      "at the start {:.3f})",
-      h.examples, h.best_step, h.best_loss, h.start_loss);
+      "best of {} held-out examples after step {} (loss {}, "
+      "at the start {})",
+      h.examples, h.best_step, loss(h.best_loss), loss(h.start_loss));
   return h.diverged_at == 0
              ? best
              : fmt::format("diverged by step {} of {}, back to the {}", h.diverged_at, of, best);

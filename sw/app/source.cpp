@@ -21,7 +21,7 @@ NetworkSource load_source(const std::string& name, const TaskShape& shape) {
     throw Error(ErrorKind::input,
                 fmt::format("{}: input is {} x {} x {}, expected {} x {} x {} of the data", name,
                             has.h, has.w, has.c, wants.h, wants.w, wants.c));
-  if (shape.binding && m.network.classes != shape.classes)
+  if (shape.binding && !m.network.reconstructs() && m.network.classes != shape.classes)
     throw Error(ErrorKind::input, fmt::format("{}: classes is {}, expected {} of the data", name,
                                               m.network.classes, shape.classes));
   return {name, std::move(m.network), std::move(m.params), std::move(m.quantized),

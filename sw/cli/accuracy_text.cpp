@@ -13,6 +13,11 @@ namespace lastmile {
 using nlohmann::json;
 
 json accuracy_json(const Accuracy& a) {
+  if (a.reconstruction) {
+    json j = {{"squared_error", a.loss}, {"examples", a.examples}};
+    if (a.area) j.update({{"squared_error_normal", *a.normal_loss}, {"auc", *a.area}});
+    return j;
+  }
   json j = {{"accuracy", a.percent()},
             {"correct", a.correct},
             {"examples", a.examples},
@@ -22,6 +27,10 @@ json accuracy_json(const Accuracy& a) {
 }
 
 std::string accuracy_text(const Accuracy& a) {
+  if (a.reconstruction && !a.area) return fmt::format("squared error per element {:.5g}", a.loss);
+  if (a.reconstruction)
+    return fmt::format("squared error per element {:.5g} (normal {:.5g}), AUC {:.4f}", a.loss,
+                       *a.normal_loss, *a.area);
   if (std::abs(a.balanced() - a.percent()) <= kBalancedApart)
     return fmt::format("{:.2f} %", a.percent());
   return fmt::format("{:.2f} % (balanced {:.2f} %)", a.percent(), a.balanced());

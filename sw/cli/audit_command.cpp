@@ -83,7 +83,9 @@ Subcommand audit_command(CLI::App& app, const Backends& backends) {
         use_network(s->run.task, "", s->base, s->common.say());
         const QuantizedNetwork base = load_integers(s->base);
         if (!s->result.empty()) s->audit.result = load_quantized(s->result);
-        const Dataset train = adaptation_data(load_task(s->run.task), s->run).adapt;
+        Task task = load_task(s->run.task);
+        keep_normal(base.network, task);
+        const Dataset train = adaptation_data(task, s->run).adapt;
         const AuditOutcome o =
             audit_journal(base, train, s->audit, open, s->run.adapt.fixed, s->common.progress());
         if (s->common.json) print_json(to_json(o));

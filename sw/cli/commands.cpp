@@ -28,6 +28,7 @@
 #include "sw/golden/npz.hpp"
 #include "sw/import/model.hpp"
 #include "sw/quantizer/file.hpp"
+#include "sw/trainer/reconstruction.hpp"
 #include "sw/trainer/statistics.hpp"
 
 namespace lastmile {
@@ -117,14 +118,23 @@ struct AdaptationStart {
       say(fmt::format("the start of the run is {}: what `replay --base` takes", base.string()));
   }
 };
-AdaptationStart adaptation_start(const State& s, const Task& task) {
-  if (!s.input.empty()) return {load_integers(s.input), false};
+AdaptationStart adaptation_start(const State& s, Task& task) {
+  if (!s.input.empty()) {
+    const QuantizedNetwork given = load_integers(s.input);
+    keep_normal(given.network, task);
+    QuantizedNetwork start = with_difference(given, task, s.run.quantize, s.common.thread_count());
+    const bool made = start != given;
+    return {std::move(start), made};
+  }
   NetworkSource source = load_source(s.run.network, shape_of(task));
+  keep_normal(source.network, task);
   const Pretrained p =
       prepared(starting_point(task, std::move(source), {}, {}, s.common.thread_count(),
                               s.common.say(), s.common.progress()),
                task, s.run.quantize, s.common.thread_count(), s.common.say());
-  return {integers_of(p, task, s.run.quantize, s.common.thread_count()), !p.integers};
+  QuantizedNetwork start = integers_of(p, task, s.run.quantize, s.common.thread_count());
+  const bool made = !p.integers || start != *p.integers;
+  return {std::move(start), made};
 }
 
 // The usual batch, where there are not that many examples.
@@ -287,10 +297,11 @@ Subcommand pretrain_command(CLI::App& app) {
             files.writes(kWaveformOption, waveform_of(s->common));
             files.claim();
             use_network(s->run.task, s->run.network, {}, s->common.say());
-            const Task task = load_task(s->run.task);
+            Task task = load_task(s->run.task);
             require_source(task, "pretrain");
             say_data(task, s->common.say());
             const NetworkSource source = load_source(s->run.network, shape_of(task));
+            keep_normal(source.network, task);
             if (const Say say = s->common.say(); say && source.params)
               say(fmt::format("note: {} gives its shape only: its weights are drawn anew",
                               source.name));
@@ -331,9 +342,10 @@ Subcommand quantize_command(CLI::App& app, const Backends& backends) {
             files.claim();
             require_weights(s->checkpoint, "--checkpoint", s->run.network);
             use_network(s->run.task, s->run.network, s->checkpoint, s->common.say());
-            const Task task = load_task(s->run.task);
+            Task task = load_task(s->run.task);
             say_data(task, s->common.say());
             NetworkSource source = load_source(s->run.network, shape_of(task));
+            keep_normal(source.network, task);
             const Pretrained given =
                 starting_point(task, std::move(source), s->checkpoint, s->run.pretrain,
                                s->common.thread_count(), s->common.say(), s->common.progress());
@@ -409,9 +421,12 @@ Subcommand adapt_command(CLI::App& app, const Backends& backends) {
             require_weights(s->input, "--input", s->run.network);
             use_network(s->run.task, s->run.network, s->input, s->common.say());
             const DeviceOpener open = find_backend(s->common, backends);
-            const Task task = load_task(s->run.task);
+            Task task = load_task(s->run.task);
             say_data(task, s->common.say());
             AdaptationStart from = adaptation_start(*s, task);
+            if (s->method != "forward-gradient")
+              require_labels(from.network.network, "--method " + s->method);
+            if (s->run.statistics) require_labels(from.network.network, "--statistics on");
             SpeakerData data = adaptation_data(task, s->run);
             if (s->test_examples != 0 && s->test_examples < data.test.size())
               data.test = slice(data.test, 0, s->test_examples);

@@ -45,6 +45,12 @@ Evaluated evaluated(const State& s, const Task& task) {
   const std::filesystem::path path = evaluated_file(s);
   if (is_model_file(path)) {
     NetworkSource m = load_source(path.string(), shape_of(task));
+    if (m.integers) {
+      Task normal = task;
+      keep_normal(m.network, normal);
+      m.integers =
+          with_difference(std::move(*m.integers), normal, s.run.quantize, s.common.thread_count());
+    }
     return {std::move(m.network), std::move(*m.params), std::move(m.integers)};
   }
   if (!is_weights_file(path)) return {{}, {}, load_quantized(path)};
@@ -62,17 +68,20 @@ std::string csv(const std::string& text) {
   return out + '"';
 }
 
-std::string predictions_csv(const Task& task, const Dataset& data,
+// `reconstructs`: the network predicts no class, its error is what there is to say.
+std::string predictions_csv(const Task& task, const Dataset& data, bool reconstructs,
                             const std::vector<Prediction>& predictions) {
-  std::string out =
-      task.labelled ? "example,label,predicted,confidence\n" : "example,predicted,confidence\n";
+  std::string out = task.labelled ? "example,label" : "example";
+  out += reconstructs ? ",squared_error\n" : ",predicted,confidence\n";
   const auto name = [&](std::size_t k) { return csv(task.class_names.at(k)); };
   const bool named = task.shifted_files.size() == predictions.size();
   for (std::size_t i = 0; i < predictions.size(); ++i) {
     out += named ? csv(task.shifted_files[i]) : std::to_string(i);
     if (task.labelled) out += "," + name(data.y[i]);
-    out += fmt::format(",{},{:.6f}\n", name(static_cast<std::size_t>(predictions[i].label)),
-                       predictions[i].confidence);
+    out += reconstructs
+               ? fmt::format(",{:.6g}\n", predictions[i].confidence)
+               : fmt::format(",{},{:.6f}\n", name(static_cast<std::size_t>(predictions[i].label)),
+                             predictions[i].confidence);
   }
   return out;
 }
@@ -142,14 +151,16 @@ Subcommand eval_command(CLI::App& app, const Backends& backends) {
           shifted_fit = range_fit_of(q, shifted, s->common.thread_count());
         }
         if (!s->predictions.empty())
-          write_file_atomic(s->predictions, predictions_csv(task, shifted, predictions));
+          write_file_atomic(s->predictions,
+                            predictions_csv(task, shifted, moved.reconstruction, predictions));
         const std::vector<std::int64_t> counts = counts_of(predictions, task.class_names.size());
         if (s->common.json) {
           json j = {{"classes", task.class_names},
                     {"data", {{"name", task.name}, {"shift", task.shift}, {"split", task.split}}}};
           if (with_source) j["source"] = accuracy_json(source);
-          j["shifted"] = task.labelled ? accuracy_json(moved)
-                                       : json{{"examples", shifted.size()}, {"predicted", counts}};
+          j["shifted"] = task.labelled || moved.reconstruction
+                             ? accuracy_json(moved)
+                             : json{{"examples", shifted.size()}, {"predicted", counts}};
           if (e.integers) {
             j["range_fit"] = {{"shifted", fit_json(shifted_fit)}};
             if (with_source) j["range_fit"]["source"] = fit_json(source_fit);
@@ -162,7 +173,7 @@ Subcommand eval_command(CLI::App& app, const Backends& backends) {
             print_out("{}\n", fit_text(source_fit, "source test", s->run.saturation_warn));
           print_out("{}\n", fit_text(shifted_fit, "shifted test", s->run.saturation_warn));
         }
-        if (!task.labelled) {
+        if (!task.labelled && !moved.reconstruction) {
           print_out("{} examples without labels; predicted:\n", shifted.size());
           for (std::size_t k = 0; k < counts.size(); ++k)
             print_out("  {:<20}  {}\n", printable(task.class_names[k], 80), counts[k]);

@@ -47,9 +47,13 @@ json describe_network(const Network& n) {
                       {"out", {l.out.h, l.out.w, l.out.c}},
                       {"weights", weight_count(l)},
                       {"macs", macs(l)}});
-  return {{"network", n.name},    {"input", {n.input.h, n.input.w, n.input.c}},
-          {"classes", n.classes}, {"weights", weight_count(n)},
-          {"macs", macs(n)},      {"layers", layers}};
+  return {{"network", n.name},
+          {"input", {n.input.h, n.input.w, n.input.c}},
+          {"loss", name_of(n.loss)},
+          {n.reconstructs() ? "outputs" : "classes", n.classes},
+          {"weights", weight_count(n)},
+          {"macs", macs(n)},
+          {"layers", layers}};
 }
 
 json describe(const State& s) {

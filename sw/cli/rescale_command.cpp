@@ -11,6 +11,7 @@
 #include "sw/cli/files.hpp"
 #include "sw/cli/print.hpp"
 #include "sw/quantizer/file.hpp"
+#include "sw/trainer/reconstruction.hpp"
 
 namespace lastmile {
 
@@ -48,6 +49,7 @@ Subcommand rescale_command(CLI::App& app, const Backends& backends) {
             files.claim();
             use_network(s->run.task, "", s->input, s->common.say());
             const QuantizedNetwork q = load_integers(s->input);
+            require_labels(q.network, "rescale");
             const Task task = load_task(s->run.task);
             const Dataset data =
                 s->run.speaker ? speaker_data(task, *s->run.speaker).adapt : task.adapt;

@@ -75,6 +75,8 @@ Subcommand validate_command(CLI::App& app, const Backends& backends) {
   number("--headroom-warn", t.headroom_warn_bits, {0, 40}, "accumulator bits left");
   number("--accuracy-fail", t.accuracy_fail_points, {-100.0, 100.0},
          "points that fixed point may lose");
+  number("--squared-error-fail", t.squared_error_fail, {0.0, kAny},
+         "an autoencoder's squared error: share that fixed point may add");
   number("--float32-fail", t.float32_fail, {0.0, kAny}, "golden float32 against float64, relative");
   number("--logit-bits-fail", t.logit_bits_fail, {0.0, 16.0}, "effective bits of the logits");
   sub->add_option(

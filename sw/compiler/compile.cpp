@@ -19,12 +19,15 @@ using lowering::align_up;
 using lowering::is_constants;
 using lowering::kBatch;
 using lowering::kBatchCopy;
+using lowering::kDifference;
 using lowering::kErrors;
 using lowering::kGradient;
 using lowering::kMoments;
 using lowering::kNone;
 using lowering::kOnes;
+using lowering::kPadded;
 using lowering::kRecords;
+using lowering::kSquares;
 using lowering::Step;
 using spec::Descriptor;
 using spec::Opcode;
@@ -112,6 +115,12 @@ class Layout {
       at += align_up(std::uint64_t{p_.moments->rows} * p_.moments->columns);
     }
     p_.memory.constant_bytes = at - constants_at;
+    if (p_.squared_error && p_.squared_error->pitch != static_cast<std::uint32_t>(p_.label_bytes)) {
+      padded_address_ = address(at);
+      p_.memory.loss_bytes =
+          std::uint64_t{p_.squared_error->pitch} * static_cast<std::uint64_t>(o_.batch);
+      at += p_.memory.loss_bytes;
+    }
     image_bytes_ = at;
   }
 
@@ -128,10 +137,15 @@ class Layout {
     }
   }
 
+  // Not in the arena, and always the same.
+  [[nodiscard]] static bool has_own_place(int tensor) {
+    return tensor == kRecords || tensor == kMoments || tensor == kPadded || tensor == kSquares ||
+           is_constants(tensor);
+  }
   // Tensors that live in the arena.
   [[nodiscard]] bool in_arena(int tensor) const {
-    return tensor != kNone && tensor != kBatch && tensor != kRecords && tensor != kMoments &&
-           !is_constants(tensor) && (p_.has_loss || p_.moments || tensor != p_.output_layer);
+    return tensor != kNone && tensor != kBatch && !has_own_place(tensor) &&
+           (p_.has_loss || p_.moments || tensor != p_.output_layer);
   }
 
   void collect_tensors() {
@@ -139,15 +153,17 @@ class Layout {
     for (int s = 0; s < end; ++s) {
       const Step& step = steps_[static_cast<std::size_t>(s)];
       for (const int in : {step.in, step.in2})
-        if (in != kNone && in != kBatch && !is_constants(in)) tensors_.at(in).last = s;
-      if (step.out == kNone || step.out == kMoments) continue;
+        if (in != kNone && in != kBatch && !has_own_place(in)) tensors_.at(in).last = s;
+      if (step.out == kNone || has_own_place(step.out)) continue;
       if (const auto known = tensors_.find(step.out); known != tensors_.end()) {
         known->second.last = s;  // another part of a concat
         continue;
       }
       Tensor t;
       t.bits = step.command.descriptor.has(spec::kFlagOut16) ? 16 : 8;
-      const Shape& shape = step.out == kBatchCopy ? p_.input : layer(step.out).out;
+      const Shape& shape = step.out == kBatchCopy    ? p_.input
+                           : step.out == kDifference ? p_.output
+                                                     : layer(step.out).out;
       t.bytes = static_cast<std::uint64_t>(shape.elements()) *
                 static_cast<std::uint64_t>(o_.batch) * static_cast<std::uint64_t>(t.bits / 8);
       t.first = t.last = s;
@@ -157,7 +173,7 @@ class Layout {
       if (!o_.reuse_memory) t.last = end;
     }
     // What the host reads after a pass stays to its end.
-    if (p_.has_loss) tensors_.at(p_.output_layer).last = end;
+    if (p_.has_loss) tensors_.at(p_.squared_error ? kDifference : p_.output_layer).last = end;
     if (!p_.readout) return;
     // The learning queue runs by itself: of the tensors of a pass it has the logits alone.
     const auto classes = static_cast<std::uint64_t>(p_.classes);
@@ -217,7 +233,10 @@ class Layout {
       const auto [at, fresh] = live.emplace(b, id);
       if (!fresh && tensors_.at(at->second).first < t.first) at->second = id;
     }
-    for (const auto& [b, id] : live) p_.memory.peak_layers.push_back(id < 0 ? kNetworkInput : id);
+    for (const auto& [b, id] : live)
+      p_.memory.peak_layers.push_back(id == kDifference ? p_.output_layer
+                                      : id < 0          ? kNetworkInput
+                                                        : id);
     std::sort(p_.memory.peak_layers.begin(), p_.memory.peak_layers.end());
   }
 
@@ -262,8 +281,9 @@ class Layout {
     };
     std::uint32_t unused = 0;
     if (p_.example_losses) {
-      m.loss_bytes = 4 * batch;
-      place(m.loss_bytes, 1, p_.loss_address, unused);
+      const std::uint64_t losses = 4 * batch * (p_.squared_error ? p_.squared_error->block : 1);
+      m.loss_bytes += losses;
+      place(losses, 1, p_.loss_address, unused);
     }
     const std::uint64_t inputs = static_cast<std::uint64_t>(p_.input.elements()) * batch;
     place(inputs, slots, p_.batch_address, p_.batch_stride);
@@ -308,6 +328,8 @@ class Layout {
         (!p_.has_loss && !p_.moments && tensor == p_.output_layer))
       return 0;
     if (tensor == kOnes) return ones_address_;
+    if (tensor == kPadded) return padded_address_;
+    if (tensor == kSquares) return p_.loss_address;
     if (is_constants(tensor)) return constant_address_.at(lowering::concat_of(tensor));
     return tensor_address_.at(tensor);
   }
@@ -334,6 +356,7 @@ class Layout {
 
   void finish() {
     finish(steps_, p_.forward);
+    if (p_.squared_error) p_.squared_error->address = address_of(kDifference);
     std::vector<const std::vector<Command>*> streams{&p_.forward, &p_.update};
     if (p_.readout) {
       finish(extract_, p_.readout->extract);
@@ -400,7 +423,7 @@ class Layout {
             put(row + 2 * c, q.weights[k]);
         }
       }
-      const bool logits = p_.has_loss && t.layer == p_.output_layer;
+      const bool logits = p_.has_loss && !p_.squared_error && t.layer == p_.output_layer;
       const std::vector<Requant>& table = logits ? net_.logits.requant : q.requant;
       for (std::size_t i = 0; i < table.size(); ++i) {
         put(requant_address_.at(t.layer) + 8 * i, table[i].multiplier);
@@ -417,7 +440,7 @@ class Layout {
   std::map<int, Tensor> tensors_;                  // by name
   std::map<int, std::uint32_t> requant_address_;   // by layer
   std::map<int, std::uint32_t> tensor_address_;
-  std::uint32_t ones_address_ = 0;
+  std::uint32_t ones_address_ = 0, padded_address_ = 0;
   std::uint64_t image_bytes_ = 0, arena_at_ = 0;
 };
 

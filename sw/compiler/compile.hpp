@@ -30,9 +30,9 @@ struct CompileOptions {
   // Part of a network: the batch is the output of this layer, and only what follows is compiled.
   // Every path from the network's input to the program's output must pass it.
   int input_layer = kNetworkInput;
-  // Without a value: int16 logits and the loss. With a value: the program ends with this layer's
-  // int8 output, which goes to register OUT_ADDR (a feature extractor, or probabilities if the
-  // layer is a softmax).
+  // Without a value: int16 logits (Loss::reconstruction: int8 differences) and the loss. With a
+  // value: the program ends with this layer's int8 output, which goes to register OUT_ADDR (a
+  // feature extractor, or probabilities if the layer is a softmax).
   std::optional<int> output_layer;
   // With an output layer: the program ends with the sums of MomentSums over it instead.
   bool moments = false;

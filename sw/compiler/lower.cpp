@@ -10,9 +10,12 @@
 #include <utility>
 
 #include "sw/base/error.hpp"
+#include "sw/base/label.hpp"
 #include "sw/compiler/tiling.hpp"
 
 namespace lastmile::lowering {
+
+static_assert(kMaxClasses == spec::kSoftmaxClasses);  // data sets take what the device does
 namespace {
 
 using spec::Descriptor;
@@ -20,6 +23,9 @@ using spec::Opcode;
 
 // Sums over a batch are large, so their steps may be small: 8 bits of mantissa are left.
 constexpr double kLeastReadoutStep = 0x1p-24;
+
+// Examples that are squared at once, at least: a command has its own cost.
+constexpr int kLeastBlock = 8;
 
 std::uint32_t u32(std::int64_t value) { return static_cast<std::uint32_t>(value); }
 
@@ -39,7 +45,11 @@ class Lowering {
     to_ = &out.steps;
     emit_copies(o_.input_layer);
     for (const int layer : layers_) emit_all(layer);
-    if (p_.has_loss) emit_loss();
+    if (p_.squared_error) {
+      emit_squares();
+    } else if (p_.has_loss) {
+      emit_loss();
+    }
     if (o_.moments) emit_moments();
     emit_updates();
     if (o_.readout) emit_readout(out);
@@ -85,7 +95,7 @@ class Lowering {
       usage(fmt::format("memory is {} bytes, expected at most 2^32", o_.memory_bytes));
     if (!o_.training.empty() && hw_.training == 0)
       usage("hardware parameter TRAINING is 0, expected 1 for a program that trains");
-    if (!o_.output_layer && hw_.training == 0)
+    if (!o_.output_layer && hw_.training == 0 && !net_.network.reconstructs())
       usage("hardware parameter TRAINING is 0, expected 1 for a program with a loss");
     if (o_.example_losses && o_.output_layer) usage("per-example losses of a program without loss");
     if (o_.readout) check_readout();
@@ -102,6 +112,10 @@ class Lowering {
 
   void check_readout() const {
     if (o_.output_layer) usage("readouts of a program without loss");
+    if (net_.network.reconstructs())
+      fail(
+          "its loss is reconstruction, which readouts cannot learn, expected forward gradients, or "
+          "a network whose loss is cross-entropy");
     if (!(o_.readout->step_lsb > 0))
       usage(fmt::format("step of the readouts is {} LSBs, expected more than 0",
                         o_.readout->step_lsb));
@@ -169,6 +183,14 @@ class Lowering {
     p_.output_layer = output;
     p_.has_loss = !o_.output_layer.has_value();
     if (!p_.has_loss) return;
+    if (net_.network.reconstructs()) {
+      if (!net_.difference)
+        fail(output,
+             "the quantized network does not say how large a difference of output and input is, "
+             "expected one that was calibrated");
+      p_.squared_error = SquaredError{.scale = net_.difference->scale};
+      return;
+    }
     if (!has_weights(layer(output)))
       fail(output,
            "the logits' layer, expected conv2d, depthwise_conv2d or fully_connected (int16 "
@@ -212,6 +234,14 @@ class Lowering {
     p_.output = layer(p_.output_layer).out;
     p_.example_losses = o_.example_losses;
     if (!p_.has_loss) return;
+    if (p_.squared_error) {
+      p_.example_losses = true;
+      p_.label_bytes = static_cast<int>(p_.output.elements());
+      p_.squared_error->pitch =
+          u32(static_cast<std::int64_t>(align_up(static_cast<std::uint64_t>(p_.label_bytes))));
+      p_.squared_error->block = u32(std::min(o_.batch, std::max(hw_.cols, kLeastBlock)));
+      return;
+    }
     p_.classes = static_cast<int>(p_.output.elements());
     p_.label_bytes = p_.classes > spec::kLabel8Classes ? 2 : 1;
     p_.logit_scale = net_.logits.scale;
@@ -275,16 +305,19 @@ class Lowering {
     const Layer& l = layer(i);
     const bool weighted = has_weights(l);
     const auto fused = fused_into_.find(i);
-    const int result = fused == fused_into_.end() ? i : fused->second;
-    int in2 = kNone;
-    if (result != i) {
+    const bool compared = p_.squared_error && i == p_.output_layer;
+    const int result = compared ? kDifference : fused == fused_into_.end() ? i : fused->second;
+    int in2 = kNone;  // a target: relative to LABEL_ADDR
+    if (result != i && !compared) {
       const std::vector<int>& addends = layer(result).inputs;
       in2 = tensor_of(addends[0] == i ? addends[1] : addends[0]);
     }
     const Opcode op = !weighted                      ? Opcode::pool_
                       : l.op == Op::depthwise_conv2d ? Opcode::depthwise_
                                                      : Opcode::conv2d_;
-    const std::string name = result == i ? l.name : l.name + "+" + layer(result).name;
+    const std::string name = result == i ? l.name
+                             : compared  ? l.name + "-target"
+                                         : l.name + "+" + layer(result).name;
     const auto place = placed_.find(result);
     const bool placed = place != placed_.end();
     Step& step =
@@ -297,7 +330,12 @@ class Lowering {
     window_fields(i, d);
     if (weighted) {
       weighted_fields(i, d);
-      if (result != i) add_fields(result, layer(result).inputs[0] != i, d);
+      if (compared) {
+        d.flags |= spec::kFlagIn2Label;
+        add_fields(net_.difference->add, false, d);
+      } else if (result != i) {
+        add_fields(quantized(result).add, layer(result).inputs[0] != i, d);
+      }
     } else {
       if (l.op == Op::max_pool2d) d.flags |= spec::kFlagMax;
       d.act_min = quantized(i).act_min;
@@ -340,7 +378,7 @@ class Lowering {
   void weighted_fields(int i, Descriptor& d) {
     const Layer& l = layer(i);
     const QuantizedLayer& q = quantized(i);
-    const bool logits = p_.has_loss && i == p_.output_layer;
+    const bool logits = p_.has_loss && !p_.squared_error && i == p_.output_layer;
     check(i, "K, the number of products summed per output,", reduction(l), 1, spec::kMaxK);
     const int bits = bits_of(net_.weight_type_of(static_cast<std::size_t>(i)));
     if (bits == 8) d.flags |= spec::kFlagW8;
@@ -413,8 +451,7 @@ class Lowering {
   }
 
   // `swapped`: the addend that comes first in the descriptor is the layer's second input.
-  void add_fields(int a, bool swapped, Descriptor& d) const {
-    const numeric::AddParams& p = quantized(a).add;
+  static void add_fields(const numeric::AddParams& p, bool swapped, Descriptor& d) {
     const bool fused = d.opcode != u32(static_cast<std::int64_t>(Opcode::add_));
     if (fused) d.flags |= spec::kFlagResAdd;
     if (!fused) d.in_zp = swapped ? p.zp2 : p.zp1;
@@ -439,7 +476,7 @@ class Lowering {
     }
     Step& step = push(Opcode::add_, i, l.name, first, second, i);
     Descriptor& d = step.command.descriptor;
-    add_fields(i, swapped, d);
+    add_fields(quantized(i).add, swapped, d);
     const std::int64_t elements = l.out.elements();
     d.in_c = u32(elements);
     if (elements > 65536) {  // the same elements as more, shorter entries
@@ -521,6 +558,43 @@ class Lowering {
     d.in_c = u32(p_.classes);
     d.m1 = net_.logits.loss_multiplier;
     d.e1 = -net_.logits.loss_shift;
+  }
+
+  // A fully connected layer whose inputs are the differences of a block of examples and whose
+  // weights are the same bytes: sums of squares are its diagonal. Blocks as wide as the array cost
+  // it a cycle per k-tile and example; one filter per example would wait for its weights instead.
+  // Rows of weights begin at multiples of 64 bytes, so rows of another length are copied into
+  // longer ones, whose rest the image has set to 0.
+  void emit_squares() {
+    const SquaredError& e = *p_.squared_error;
+    const auto elements = u32(p_.output.elements());
+    int rows = kDifference;
+    if (e.pitch != elements) {
+      rows = kPadded;
+      Step& copy =
+          push(Opcode::pool_, kNetworkInput, "rows of differences", kDifference, kNone, kPadded);
+      copy_fields({1, 1, static_cast<int>(elements)}, copy.command.descriptor);
+      copy.command.descriptor.out_pitch = e.pitch;
+      tile(p_.output_layer, copy.command.descriptor);
+    }
+    for (int first = 0; first < o_.batch; first += static_cast<int>(e.block)) {
+      const auto count = std::min(e.block, u32(o_.batch - first));
+      Step& step = push(Opcode::conv2d_, kNetworkInput, fmt::format("squares from {}", first), rows,
+                        kNone, kSquares);
+      step.weights = rows;
+      step.in_offset = step.weights_offset = u32(first) * e.pitch;
+      step.out_offset = u32(first) * e.block * 4;
+      Descriptor& d = step.command.descriptor;
+      d.flags |= spec::kFlagW8 | spec::kFlagOut32;
+      d.n = count;
+      d.in_h = d.in_w = d.out_h = d.out_w = d.kernel_h = d.kernel_w = 1;
+      d.stride_h = d.stride_w = d.dilation_h = d.dilation_w = 1;
+      d.groups = 1;
+      d.in_c = d.cin_group = d.w_pitch = e.pitch;
+      d.out_c = d.cout_group = count;
+      d.w_keep = d.b_keep = spec::kKeepAll;
+      tile(p_.output_layer, d);
+    }
   }
 
   // The three queues of readouts: the layers up to the record with it at OUT_ADDR; the head and the

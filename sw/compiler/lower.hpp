@@ -16,11 +16,14 @@ inline constexpr int kBatch = kNetworkInput;  // the batch in its slot
 // The batch in the arena, for a second addend: in2_addr cannot be relative to BATCH_ADDR.
 inline constexpr int kBatchCopy = -2;
 inline constexpr int kNone = -3;
-inline constexpr int kErrors = -4;    // of the outputs: int8 [batch][classes]
-inline constexpr int kGradient = -5;  // of the head's weights: int32 [classes][record]
-inline constexpr int kRecords = -6;   // the records at register OUT_ADDR
-inline constexpr int kMoments = -7;   // int32 at register OUT_ADDR: see MomentSums
-inline constexpr int kOnes = -8;      // int8 ones, a chunk of them: in the image
+inline constexpr int kErrors = -4;      // of the outputs: int8 [batch][classes]
+inline constexpr int kGradient = -5;    // of the head's weights: int32 [classes][record]
+inline constexpr int kRecords = -6;     // the records at register OUT_ADDR
+inline constexpr int kMoments = -7;     // int32 at register OUT_ADDR: see MomentSums
+inline constexpr int kOnes = -8;        // int8 ones, a chunk of them: in the image
+inline constexpr int kDifference = -9;  // output minus target: int8 [batch][elements]
+inline constexpr int kPadded = -10;     // the same in rows of whole 64 bytes: in the image
+inline constexpr int kSquares = -11;    // products of examples: see SquaredError
 // The constants of concat `layer`, once per example: in the image.
 constexpr int constants_of(int layer) { return -16 - layer; }
 constexpr bool is_constants(int tensor) { return tensor <= -16; }

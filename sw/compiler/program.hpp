@@ -100,6 +100,18 @@ struct MomentSums {
   std::uint32_t chunks = 0;
 };
 
+// Of a program whose loss is the squared difference of output and target (Loss::reconstruction).
+// Targets are where labels are else, as negated_target() has them. Examples are multiplied with
+// each other in blocks, the first `block` of them, the next, ... (the last block may be smaller).
+// Of a block of m the NPU leaves int32 [m][m] at loss_address + 4 * block * its first example; the
+// diagonal has the sums of squares. real = sum * scale^2.
+struct SquaredError {
+  float scale = 1;            // of a difference
+  std::uint32_t address = 0;  // of the differences: int8 [batch][elements], zero point 0
+  std::uint32_t pitch = 0;    // bytes of a row that is squared, a multiple of 64
+  std::uint32_t block = 0;    // examples
+};
+
 struct Program {
   std::string network;
   spec::HardwareParams hardware;
@@ -113,8 +125,9 @@ struct Program {
   Shape output;
   bool has_loss = true;
   bool example_losses = false;
-  int classes = 0;      // 0 without loss
-  int label_bytes = 1;  // 1, or 2 above 255 classes; all ones: ignore
+  std::optional<SquaredError> squared_error;  // else the loss is cross-entropy
+  int classes = 0;                            // 0 without loss, and without labels
+  int label_bytes = 1;  // 1, or 2 above 255 classes; all ones: ignore. Of targets: the elements
   float logit_scale = 1;
 
   std::vector<Command> forward;

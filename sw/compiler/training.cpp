@@ -101,10 +101,12 @@ std::vector<TensorTraining> training_plan(const QuantizedNetwork& net, const Tra
   std::vector<TensorTraining> plan;
   const auto add = [&](std::uint32_t tensor, int keep) {
     // a pass over all weights, if it is their RMS
-    const double eps = unit_lsb(net, tensor, rule.eps_mode);
+    const double unit = unit_lsb(net, tensor, rule.eps_mode);
     const double step =
-        rule.step_mode == rule.eps_mode ? eps : unit_lsb(net, tensor, rule.step_mode);
-    plan.push_back({tensor, rule.eps * eps, rule.step * step, keep});
+        rule.step_mode == rule.eps_mode ? unit : unit_lsb(net, tensor, rule.step_mode);
+    double eps = rule.eps * unit;
+    if (tensor % 2 != 0 && rule.eps_mode == Amplitude::rms) eps = std::min(eps, kMostEpsLsb[1]);
+    plan.push_back({tensor, eps, rule.step * step, keep});
   };
   for (std::size_t i = 0; i < net.layers.size(); ++i) {
     if (!has_weights(net.network.layers[i]) || (!rule.layers.empty() && !rule.layers[i])) continue;

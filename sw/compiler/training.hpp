@@ -4,6 +4,7 @@
 // sw/compiler/compile.hpp.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -48,7 +49,12 @@ struct TrainingRule {
 [[nodiscard]] double unit_lsb(const QuantizedNetwork& network, std::uint32_t tensor,
                               Amplitude mode);
 
-// The rule applied to every chosen layer that has weights, in order of tensor id. Error(usage) for
+// LSBs that a perturbation of weights and of biases may have, a little below the descriptor's
+// limit.
+inline constexpr std::array<double, 2> kMostEpsLsb{0x1p16 * 0.99, 0x1p24 * 0.99};
+
+// The rule applied to every chosen layer that has weights, in order of tensor id. A bias whose LSB
+// is that fine gets kMostEpsLsb where an RMS asks for more. Error(usage) for
 // a rule that chooses no tensor or whose numbers are outside their ranges (eps > 0, step > 0, keep
 // 0..256).
 [[nodiscard]] std::vector<TensorTraining> training_plan(const QuantizedNetwork& network,

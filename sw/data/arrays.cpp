@@ -121,19 +121,19 @@ Form form_of(const NpzEntry& e, Layout layout, const std::optional<Shape>& input
   return f;
 }
 
-std::vector<std::uint8_t> labels_of(const NpzEntry& e, const NpzEntry& examples, std::size_t n) {
+std::vector<Label> labels_of(const NpzEntry& e, const NpzEntry& examples, std::size_t n) {
   const std::vector<std::int64_t>& s = e.header.shape;
   if (s.empty() || s[0] != static_cast<std::int64_t>(n) || e.header.elements() != n)
     fail(e.where, fmt::format("labels of shape {}, expected {} as in {}", fmt::join(s, " x "), n,
                               examples.where));
   const NpyArray a = read_array(e);
-  std::vector<std::uint8_t> out(n);
+  std::vector<Label> out(n);
   for (std::size_t i = 0; i < n; ++i) {
     const float v = a.values[i];
     if (!(v >= 0 && v < static_cast<float>(kMaxClasses)) || v != std::floor(v))
       fail(e.where, fmt::format("label {} of example {}, expected a whole number from 0 to {}", v,
                                 i, kMaxClasses - 1));
-    out[i] = static_cast<std::uint8_t>(v);
+    out[i] = static_cast<Label>(v);
   }
   return out;
 }
@@ -151,7 +151,7 @@ ArrayPart part_of(const Names& names, const NpzEntry& e, const NpzEntry* labels,
   p.where = e.where;
   p.labelled = labels != nullptr;
   p.data.shape = f.shape;
-  p.data.y = p.labelled ? labels_of(*labels, e, f.n) : std::vector<std::uint8_t>(f.n);
+  p.data.y = p.labelled ? labels_of(*labels, e, f.n) : std::vector<Label>(f.n);
   std::vector<float> values = read_array(e).values;
   if (bytes)
     for (float& v : values) v /= 255.0F;

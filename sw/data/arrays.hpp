@@ -33,8 +33,8 @@ struct ArraySet {
 
 // Rank 4 is NHWC or NCHW, rank 3 has no channels, rank 2 no rows and columns. `layout` automatic:
 // that which fits `input`, else the one whose channels are at most 4. Values: uint8 (b / 255) or
-// float16, float32, float64 (as they are); labels: whole numbers below 256, as many as examples.
-// Nothing for a folder without such arrays; Error (input) for anything else.
+// float16, float32, float64 (as they are); labels: whole numbers below kMaxClasses, as many as
+// examples. Nothing for a folder without such arrays; Error (input) for anything else.
 [[nodiscard]] std::optional<ArraySet> read_arrays(const std::filesystem::path& path, Layout layout,
                                                   const std::optional<Shape>& input);
 

@@ -78,18 +78,18 @@ void settle_classes(const fs::path& path, const CollectionOptions& o,
                     Collection& set) {
   const std::size_t own = own_names.size();
   if (!o.class_names.empty() && named) {
-    std::vector<std::uint8_t> to(own);
+    std::vector<Label> to(own);
     std::vector<std::string> unknown;
     for (std::size_t k = 0; k < own; ++k) {
       const auto at = std::find(o.class_names.begin(), o.class_names.end(), own_names[k]);
       if (at == o.class_names.end()) unknown.push_back('\'' + own_names[k] + '\'');
-      to[k] = static_cast<std::uint8_t>(at - o.class_names.begin());
+      to[k] = static_cast<Label>(at - o.class_names.begin());
     }
     if (!unknown.empty())
       fail(path, fmt::format("class {} is none of '{}'", fmt::join(unknown, ", "),
                              fmt::join(o.class_names, "', '")));
     for (Part& p : parts)
-      for (std::uint8_t& y : p.examples.data.y) y = to[y];
+      for (Label& y : p.examples.data.y) y = to[y];
   }
   const std::size_t classes = !o.class_names.empty() ? o.class_names.size()
                               : o.classes > 0        ? static_cast<std::size_t>(o.classes)
@@ -115,7 +115,7 @@ std::vector<std::string> names_of_numbers(const fs::path& folder, const std::vec
                                           bool& named) {
   std::size_t classes = 0;
   for (const Part& p : parts)
-    for (const std::uint8_t y : p.examples.data.y)
+    for (const Label y : p.examples.data.y)
       classes = std::max<std::size_t>(classes, std::size_t{y} + 1);
   std::vector<std::string> names;
   if (auto listed = read_class_names(folder.empty() ? "." : folder)) {

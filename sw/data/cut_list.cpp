@@ -159,7 +159,7 @@ CutList parse_cut_list(std::string_view text, const std::string& name) {
     at[c] = static_cast<std::size_t>(std::find(header.begin(), header.end(), kColumnNames[c]) -
                                      header.begin());
   }
-  std::array<const std::string*, kMaxClasses> names{};
+  std::vector<const std::string*> names(static_cast<std::size_t>(kMaxClasses));
   std::size_t classes = 0;
   for (std::size_t r = 1; r < records.size(); ++r) {
     const Row row{records[r], at, name};

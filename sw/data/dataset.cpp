@@ -131,18 +131,20 @@ ImageSet select(const ImageSet& images, std::span<const std::size_t> indices) {
   return out;
 }
 
-std::vector<std::size_t> stratified_indices(std::span<const std::uint8_t> labels, std::size_t count,
+std::vector<std::size_t> stratified_indices(std::span<const Label> labels, std::size_t count,
                                             std::uint64_t seed) {
+  constexpr std::size_t kOrderStream = 256;  // of random numbers; the others are those of a class
   check_range(0, count, labels.size());
-  std::array<std::vector<std::size_t>, kMaxClasses> of_class;
+  const std::size_t classes =
+      labels.empty() ? 0 : std::size_t{1} + *std::max_element(labels.begin(), labels.end());
+  std::vector<std::vector<std::size_t>> of_class(classes);
   for (std::size_t i = 0; i < labels.size(); ++i) of_class[labels[i]].push_back(i);
   // Whole examples of each class's share, then one more for the largest remainders. Products stay
   // exact: both factors are far below 2^32.
-  std::array<std::size_t, kMaxClasses> take{}, rest{}, order{};
+  std::vector<std::size_t> take(classes), rest(classes), order(classes);
   std::size_t left = count;
   for (std::size_t k = 0; k < order.size(); ++k) {
     order[k] = k;
-    if (labels.empty()) continue;
     take[k] = of_class[k].size() * count / labels.size();
     rest[k] = of_class[k].size() * count % labels.size();
     left -= take[k];
@@ -152,11 +154,11 @@ std::vector<std::size_t> stratified_indices(std::span<const std::uint8_t> labels
   for (std::size_t k = 0; k < left; ++k) ++take[order[k]];
   std::vector<std::size_t> out;
   for (std::size_t k = 0; k < of_class.size(); ++k) {
-    Rng(seed, k).shuffle(std::span(of_class[k]));
+    Rng(seed, k < kOrderStream ? k : k + 1).shuffle(std::span(of_class[k]));
     out.insert(out.end(), of_class[k].begin(),
                of_class[k].begin() + static_cast<std::ptrdiff_t>(take[k]));
   }
-  Rng(seed, kMaxClasses).shuffle(std::span(out));
+  Rng(seed, kOrderStream).shuffle(std::span(out));
   return out;
 }
 

@@ -8,17 +8,16 @@
 #include <string>
 #include <vector>
 
+#include "sw/base/label.hpp"
 #include "sw/base/shape.hpp"
 
 namespace lastmile {
-
-inline constexpr int kMaxClasses = 256;  // a label is one byte
 
 // Images as files hold them: unsigned bytes.
 struct ImageSet {
   int n = 0, h = 0, w = 0, c = 0;
   std::vector<std::uint8_t> pixels;  // n * h * w * c, NHWC
-  std::vector<std::uint8_t> labels;  // n, each below classes
+  std::vector<Label> labels;         // n, each below classes
   int classes = 0;
 };
 
@@ -27,9 +26,9 @@ struct ImageSet {
 struct Dataset {
   Shape shape;
   int classes = 0;
-  std::vector<float> x;         // size() * shape.elements(), NHWC
-  std::vector<std::uint8_t> y;  // size() labels, each below classes
-  std::vector<int> group;       // size() speakers or domains, or empty if the data has none
+  std::vector<float> x;    // size() * shape.elements(), NHWC
+  std::vector<Label> y;    // size() labels, each below classes
+  std::vector<int> group;  // size() speakers or domains, or empty if the data has none
   // size(), or empty if no example is there twice: copies of one another have the same number.
   std::vector<std::uint32_t> copy_of;
 
@@ -65,7 +64,7 @@ void check(const Dataset& data, const std::string& name);
 
 // `count` of the examples, in random order: of every class the same share, to within one example.
 // Which ones depends on the labels and the seed alone. Error (input) if there are fewer.
-[[nodiscard]] std::vector<std::size_t> stratified_indices(std::span<const std::uint8_t> labels,
+[[nodiscard]] std::vector<std::size_t> stratified_indices(std::span<const Label> labels,
                                                           std::size_t count, std::uint64_t seed);
 // Those of 0 .. n-1 that are not in `taken`, in order.
 [[nodiscard]] std::vector<std::size_t> remaining_indices(std::size_t n,

@@ -109,14 +109,14 @@ class Scan {
     set_.sounds = !sounds_.empty();
     set_.labelled = loose_.empty();
     if (set_.labelled) name_classes();
-    std::map<std::string, std::uint8_t> label;
+    std::map<std::string, Label> label;
     for (std::size_t k = 0; k < set_.class_names.size(); ++k)
-      label[set_.class_names[k]] = static_cast<std::uint8_t>(k);
+      label[set_.class_names[k]] = static_cast<Label>(k);
     for (Found& p : parts_) {
       FolderPart part{p.name, {}};
       for (auto& [name, files] : p.files)
         for (fs::path& file : files)
-          part.files.push_back({std::move(file), set_.labelled ? label.at(name) : std::uint8_t{0}});
+          part.files.push_back({std::move(file), set_.labelled ? label.at(name) : Label{0}});
       std::stable_sort(part.files.begin(), part.files.end(),
                        [](const FolderFile& a, const FolderFile& b) { return a.label < b.label; });
       set_.parts.push_back(std::move(part));

@@ -14,11 +14,13 @@
 #include <string>
 #include <vector>
 
+#include "sw/base/label.hpp"
+
 namespace lastmile {
 
 struct FolderFile {
   std::filesystem::path path;
-  std::uint8_t label = 0;
+  Label label = 0;
 };
 struct FolderPart {
   std::string name;               // "train", "test", "val", or empty: undivided
@@ -34,7 +36,7 @@ struct FolderSet {
 
 // Nothing if there is neither a picture nor a sound where they may be. Classes are in the order of
 // folder/classes.txt if it is there, else of their names' bytes. Error (input) for pictures beside
-// sounds, labelled examples beside others, classes without an example, more than 256 of them, or a
+// sounds, labelled examples beside others, classes without an example, more than kMaxClasses, or a
 // folder that cannot be read.
 [[nodiscard]] std::optional<FolderSet> scan_folder(const std::filesystem::path& folder);
 

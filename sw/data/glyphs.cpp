@@ -151,7 +151,7 @@ ImageSet make_glyphs(int n, std::uint64_t seed, int threads) {
     for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
       Rng rng(seed, i);
       const auto label = static_cast<std::size_t>(rng.below(kGlyphClasses));
-      out.labels[i] = static_cast<std::uint8_t>(label);
+      out.labels[i] = static_cast<Label>(label);
       draw(shapes[label], rng, std::span(out.pixels).subspan(i * kPixels, kPixels));
     }
   });

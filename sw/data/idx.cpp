@@ -112,6 +112,8 @@ void write(const fs::path& path, std::span<const std::uint8_t> bytes) {
       path, path.extension() == ".gz" ? gzip(bytes) : std::vector(bytes.begin(), bytes.end()));
 }
 
+constexpr std::size_t kMostLabelBytes = kIdxMaxExamples + 8;
+
 }  // namespace
 
 ImageSet parse_idx_images(std::span<const std::uint8_t> bytes, const std::string& name) {
@@ -128,22 +130,21 @@ ImageSet parse_idx_images(std::span<const std::uint8_t> bytes, const std::string
   return out;
 }
 
-std::vector<std::uint8_t> parse_idx_labels(std::span<const std::uint8_t> bytes,
-                                           const std::string& name) {
+std::vector<Label> parse_idx_labels(std::span<const std::uint8_t> bytes, const std::string& name) {
   const Header h = parse_header(bytes, name, 1, 1, "1 (labels)");
   check_dim(name, "labels", h.dims[0], kIdxMaxExamples);
   check_size(name, h.data.size(), h.dims[0], fmt::format("{} labels", h.dims[0]));
   return {h.data.begin(), h.data.end()};
 }
 
-ImageSet join_idx(ImageSet images, const std::string& images_name, std::vector<std::uint8_t> labels,
+ImageSet join_idx(ImageSet images, const std::string& images_name, std::vector<Label> labels,
                   const std::string& labels_name, int classes) {
   require_count(labels.size(), labels_name, static_cast<std::size_t>(images.n), images_name);
   const int largest = labels.empty() ? 0 : *std::max_element(labels.begin(), labels.end());
   if (classes == 0) {
     classes = largest + 1;
-    std::array<bool, 256> seen{};
-    for (const auto label : labels) seen[label] = true;
+    std::vector<bool> seen(static_cast<std::size_t>(classes));
+    for (const Label label : labels) seen[label] = true;
     for (int k = 0; k < classes; ++k)
       if (!seen[static_cast<std::size_t>(k)])
         fail(labels_name, fmt::format("labels: the largest is {} but none is {}, expected "
@@ -151,8 +152,8 @@ ImageSet join_idx(ImageSet images, const std::string& images_name, std::vector<s
                                       largest, k));
     if (classes < 2) fail(labels_name, "labels: all are 0, expected at least 2 classes");
   } else if (largest >= classes) {
-    const auto at = std::find_if(labels.begin(), labels.end(),
-                                 [&](std::uint8_t label) { return label >= classes; });
+    const auto at =
+        std::find_if(labels.begin(), labels.end(), [&](Label label) { return label >= classes; });
     fail(labels_name,
          fmt::format("labels: {} at example {}, expected below {} (the number of classes)", *at,
                      at - labels.begin(), classes));
@@ -163,8 +164,7 @@ ImageSet join_idx(ImageSet images, const std::string& images_name, std::vector<s
 }
 
 ImageSet read_idx(const fs::path& images, const fs::path& labels, int classes) {
-  constexpr std::size_t kMostLabelBytes = kIdxMaxExamples + 8;
-  std::vector<std::uint8_t> found =
+  std::vector<Label> found =
       parse_idx_labels(read_file_maybe_gzip(labels, kMostLabelBytes), labels.string());
   ImageSet set =
       parse_idx_images(image_bytes(images, found.size(), labels.string()), images.string());
@@ -212,9 +212,25 @@ std::optional<IdxFolder> find_idx_folder(const fs::path& folder) {
   return out;
 }
 
+namespace {
+
+// Of a set for an autoencoder: normal examples (0) to train on, tests with others (1). 0: of no
+// such set, the labels say how many classes there are.
+int normal_classes(const IdxFolder& files) {
+  const auto largest = [](const fs::path& path) {
+    const auto labels =
+        parse_idx_labels(read_file_maybe_gzip(path, kMostLabelBytes), path.string());
+    return labels.empty() ? 0 : *std::max_element(labels.begin(), labels.end());
+  };
+  return largest(files.train_labels) == 0 && largest(files.test_labels) == 1 ? 2 : 0;
+}
+
+}  // namespace
+
 IdxTask read_idx_folder(const IdxFolder& files, int classes) {
   IdxTask task;
-  task.train = read_idx(files.train_images, files.train_labels, classes);
+  task.train = read_idx(files.train_images, files.train_labels,
+                        classes == 0 ? normal_classes(files) : classes);
   task.test = read_idx(files.test_images, files.test_labels, task.train.classes);
   if (task.test.h != task.train.h || task.test.w != task.train.w || task.test.c != task.train.c)
     fail(files.test_images.string(),
@@ -233,10 +249,14 @@ void write_idx_images(const fs::path& path, const ImageSet& images) {
   write(path, out);
 }
 
-void write_idx_labels(const fs::path& path, std::span<const std::uint8_t> labels) {
+void write_idx_labels(const fs::path& path, std::span<const Label> labels) {
   std::vector<std::uint8_t> out{0, 0, 8, 1};
   append_u32(out, labels.size());
-  out.insert(out.end(), labels.begin(), labels.end());
+  for (const Label label : labels) {
+    if (label > 0xff)
+      fail(path.string(), fmt::format("label {}, expected at most 255 in this format", label));
+    out.push_back(static_cast<std::uint8_t>(label));
+  }
   write(path, out);
 }
 

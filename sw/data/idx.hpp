@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "sw/base/label.hpp"
 #include "sw/data/dataset.hpp"
 
 namespace lastmile {
@@ -27,14 +28,14 @@ inline constexpr std::uint32_t kIdxMaxChannels = 16;
 [[nodiscard]] ImageSet parse_idx_images(std::span<const std::uint8_t> bytes,
                                         const std::string& name);
 // Labels: d = 1.
-[[nodiscard]] std::vector<std::uint8_t> parse_idx_labels(std::span<const std::uint8_t> bytes,
-                                                         const std::string& name);
+[[nodiscard]] std::vector<Label> parse_idx_labels(std::span<const std::uint8_t> bytes,
+                                                  const std::string& name);
 
 // Joins both. `classes` 0: one more than the largest label, and each class must then occur (a gap
 // is a sign of labels that belong to something else); otherwise every label must be below it. Error
 // if the counts differ.
 [[nodiscard]] ImageSet join_idx(ImageSet images, const std::string& images_name,
-                                std::vector<std::uint8_t> labels, const std::string& labels_name,
+                                std::vector<Label> labels, const std::string& labels_name,
                                 int classes = 0);
 
 [[nodiscard]] ImageSet read_idx(const std::filesystem::path& images,
@@ -59,6 +60,6 @@ struct IdxTask {
 
 // Writers (atomic; gzip if the name ends in .gz; one channel: idx3, more: idx4).
 void write_idx_images(const std::filesystem::path& path, const ImageSet& images);
-void write_idx_labels(const std::filesystem::path& path, std::span<const std::uint8_t> labels);
+void write_idx_labels(const std::filesystem::path& path, std::span<const Label> labels);
 
 }  // namespace lastmile

@@ -173,7 +173,7 @@ Dataset features_of(const ClipSet& clips, const FeatureOptions& features,
   Dataset all;
   all.shape = extractor.shape(static_cast<std::int64_t>(window));
   all.classes = static_cast<int>(clips.list.class_names.size());
-  for (const Cut& cut : clips.list.cuts) all.y.push_back(static_cast<std::uint8_t>(cut.label));
+  for (const Cut& cut : clips.list.cuts) all.y.push_back(static_cast<Label>(cut.label));
   all.x.resize(all.y.size() * static_cast<std::size_t>(all.shape.elements()));
   parallel_for(
       threads, static_cast<std::int64_t>(all.y.size()), [&](std::int64_t begin, std::int64_t end) {

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cctype>
 #include <cstdlib>
@@ -72,6 +73,7 @@ HostTraffic operator-(const HostTraffic& a, const HostTraffic& b) {
 }
 
 Driver::Driver(Device& device, Program program) : device_(device), program_(std::move(program)) {
+  loaded_.resize(static_cast<std::size_t>(program_.slots));
   check_device();
   write(reg::kCtrl, spec::kSoftReset, Traffic::load);
   wait_for_bus();
@@ -182,27 +184,61 @@ std::vector<std::byte> Driver::label_bytes(std::span<const int> labels, std::siz
   return bytes;
 }
 
-void Driver::load_batch(std::span<const std::int8_t> examples, std::span<const int> labels,
-                        int slot) {
+// Their number.
+std::size_t Driver::checked_examples(std::span<const std::int8_t> examples) const {
   const auto each = static_cast<std::size_t>(program_.input.elements());
   const std::size_t count = examples.size() / each;
   if (examples.size() % each != 0 || count > static_cast<std::size_t>(program_.batch)) {
     bad_input(fmt::format("batch has {} values, expected a multiple of {}, at most {}",
                           examples.size(), each, each * static_cast<std::size_t>(program_.batch)));
   }
-  const auto s = static_cast<std::uint32_t>(checked_slot(slot));
-  if (program_.has_loss ? labels.size() != count : !labels.empty())
-    bad_input(fmt::format("{} labels, expected {}", labels.size(), program_.has_loss ? count : 0));
-  const std::vector<std::byte> bytes =
-      label_bytes(labels, static_cast<std::size_t>(program_.batch));
+  return count;
+}
+
+void Driver::write_examples(std::span<const std::int8_t> examples, std::size_t count, int slot) {
+  const auto s = static_cast<std::uint32_t>(slot);
   write_memory(program_.batch_address + s * program_.batch_stride, std::as_bytes(examples),
                Traffic::batch);
+  loaded_[s] = count;
+}
+
+void Driver::load_batch(std::span<const std::int8_t> examples, std::span<const int> labels,
+                        int slot) {
+  const std::size_t count = checked_examples(examples);
+  const auto s = static_cast<std::uint32_t>(checked_slot(slot));
+  const std::size_t wanted = program_.classes != 0 ? count : 0;
+  if (labels.size() != wanted)
+    bad_input(fmt::format("{} labels, expected {}", labels.size(), wanted));
+  if (program_.squared_error) {
+    if (program_.input_layer != kNetworkInput)
+      usage("a batch without targets for a program that begins behind a layer");
+    return load_targets(examples, examples, slot);
+  }
+  const std::vector<std::byte> bytes =
+      label_bytes(labels, static_cast<std::size_t>(program_.batch));
+  write_examples(examples, count, slot);
   if (program_.has_loss)
     write_memory(program_.label_address + s * program_.label_stride, bytes, Traffic::batch);
 }
 
+void Driver::load_targets(std::span<const std::int8_t> examples,
+                          std::span<const std::int8_t> targets, int slot) {
+  if (!program_.squared_error) usage("targets for a program without squared errors");
+  const std::size_t count = checked_examples(examples);
+  const auto s = static_cast<std::uint32_t>(checked_slot(slot));
+  const std::size_t wanted = count * static_cast<std::size_t>(program_.label_bytes);
+  if (targets.size() != wanted)
+    bad_input(fmt::format("targets have {} values, expected {}", targets.size(), wanted));
+  write_examples(examples, count, slot);
+  std::vector<std::int8_t> negated(targets.size());
+  std::transform(targets.begin(), targets.end(), negated.begin(), negated_target);
+  write_memory(program_.label_address + s * program_.label_stride,
+               std::as_bytes(std::span(negated)), Traffic::batch);
+}
+
 void Driver::select_batch(int slot) {
   const auto s = static_cast<std::uint32_t>(checked_slot(slot));
+  slot_ = slot;
   set(reg::kBatchAddr, program_.batch_address + s * program_.batch_stride, Traffic::step);
   set(reg::kLabelAddr, program_.label_address + s * program_.label_stride, Traffic::step);
   set(reg::kOutAddr, program_.output_address + s * program_.output_stride, Traffic::step);
@@ -249,12 +285,34 @@ ForwardResult Driver::result() {
   return r;
 }
 
+std::vector<std::int32_t> Driver::read_squares(std::size_t count, Traffic kind) {
+  const auto batch = static_cast<std::uint32_t>(program_.batch);
+  const std::uint32_t block = program_.squared_error->block;
+  std::vector<std::int32_t> sums(count);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const std::uint32_t first = i / block * block, width = std::min(block, batch - first);
+    const std::uint32_t word = first * block + (i - first) * (width + 1);  // of the diagonal
+    read_memory(program_.loss_address + 4 * word, std::as_writable_bytes(std::span(&sums[i], 1)),
+                kind);
+  }
+  return sums;
+}
+
+ForwardResult Driver::squares() {
+  ForwardResult r;
+  const std::size_t count = loaded_[static_cast<std::size_t>(slot_)];
+  for (const std::int32_t sum : read_squares(count, Traffic::step)) r.loss_sum += sum;
+  r.examples = static_cast<std::uint32_t>(count);
+  return r;
+}
+
 ForwardResult Driver::forward(spec::Polarity polarity, std::uint64_t seed) {
   set_polarity(polarity, seed);
   const char* sign = polarity == spec::Polarity::plus_    ? "+"
                      : polarity == spec::Polarity::minus_ ? "-"
                                                           : "";
   run(program_.forward_address, program_.forward, fmt::format("forward{}", sign));
+  if (program_.squared_error) return squares();
   return program_.has_loss ? result() : ForwardResult{};
 }
 
@@ -348,17 +406,27 @@ void Driver::update(std::span<const std::uint64_t> seeds, std::span<const std::i
 
 std::vector<std::int32_t> Driver::example_losses() {
   if (!program_.example_losses) usage("the program was compiled without per-example losses");
+  if (program_.squared_error)
+    return read_squares(static_cast<std::size_t>(program_.batch), Traffic::result);
   std::vector<std::byte> bytes(4 * static_cast<std::size_t>(program_.batch));
   read_memory(program_.loss_address, bytes, Traffic::result);
   return as<std::int32_t>(bytes);
 }
 
 std::vector<std::int16_t> Driver::logits() {
-  if (!program_.has_loss) usage("the program has no logits");
+  if (!program_.has_loss || program_.squared_error) usage("the program has no logits");
   const ActivationPlace& a = *program_.find_activation(program_.output_layer);
   std::vector<std::byte> bytes(a.bytes);
   read_memory(a.address, bytes, Traffic::result);
   return as<std::int16_t>(bytes);
+}
+
+std::vector<std::int8_t> Driver::differences() {
+  if (!program_.squared_error) usage("the program has no squared errors");
+  std::vector<std::byte> bytes(static_cast<std::size_t>(program_.output.elements()) *
+                               static_cast<std::size_t>(program_.batch));
+  read_memory(program_.squared_error->address, bytes, Traffic::result);
+  return as<std::int8_t>(bytes);
 }
 
 std::vector<std::int8_t> Driver::output(int slot) {

@@ -17,11 +17,12 @@
 namespace lastmile {
 
 struct ForwardResult {
-  std::int64_t loss_sum =
-      0;  // units of log2, 20 fraction bits; sum over the examples that have a label
+  std::int64_t loss_sum = 0;  // units of log2, 20 fraction bits; sum over the examples that have a
+                              // label. Of a program with squared errors: their sum, over the
+                              // examples that were loaded, none of them correct
   std::uint32_t correct = 0;
   std::uint32_t examples = 0;
-  [[nodiscard]] double mean_nats() const;  // 0 without examples
+  [[nodiscard]] double mean_nats() const;  // of cross-entropy; 0 without examples
 };
 
 // What crossed the seam. A register access moves 4 bytes.
@@ -60,6 +61,10 @@ class Driver {
   // ignore (empty for a program without loss). The rest of the slot is ignored by the loss.
   // Error(input) naming the example for a wrong label.
   void load_batch(std::span<const std::int8_t> examples, std::span<const int> labels, int slot = 0);
+  // The same for a program with squared errors, whose targets are its examples (load_batch without
+  // labels), or these, as many bytes of the network's input, where it begins behind a layer.
+  void load_targets(std::span<const std::int8_t> examples, std::span<const std::int8_t> targets,
+                    int slot = 0);
   // The slot of the next passes: three register words.
   void select_batch(int slot);
 
@@ -91,6 +96,8 @@ class Driver {
   [[nodiscard]] std::vector<std::int32_t>
   example_losses();  // Error(usage) unless compiled with example_losses
   [[nodiscard]] std::vector<std::int16_t> logits();  // batch x classes
+  // Of a program with squared errors: batch x output, output minus target.
+  [[nodiscard]] std::vector<std::int8_t> differences();
   [[nodiscard]] std::vector<std::int8_t> output(
       int slot = 0);  // of a program without loss: batch x output
   // Of a program with moments: per channel, over the batch.
@@ -132,15 +139,22 @@ class Driver {
   [[noreturn]] void fail(const std::vector<Command>& commands, const std::string& phase);
   const TensorPlace& place(std::uint32_t tensor) const;
   int checked_slot(int slot) const;
+  std::size_t checked_examples(std::span<const std::int8_t> examples) const;
+  void write_examples(std::span<const std::int8_t> examples, std::size_t count, int slot);
   const ReadoutQueues& readout() const;
   void select_records(int first);
   void set_step(std::uint32_t step_register);
   void set_polarity(spec::Polarity polarity, std::uint64_t seed);
   std::vector<std::byte> label_bytes(std::span<const int> labels, std::size_t count) const;
   ForwardResult result();
+  ForwardResult squares();
+  // Sums of squares of the first `count` examples.
+  std::vector<std::int32_t> read_squares(std::size_t count, Traffic kind);
 
   Device& device_;
   Program program_;
+  int slot_ = 0;                                   // of the passes
+  std::vector<std::size_t> loaded_;                // examples, by slot
   std::map<std::uint32_t, std::uint32_t> shadow_;  // registers that only this driver writes
   std::array<HostTraffic, kTrafficKinds> traffic_{};
 };

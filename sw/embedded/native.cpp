@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <vector>
@@ -63,8 +64,7 @@ int lm_port_records(lm_port* port, uint32_t first) {
     x.resize(x.size() + each);
     lastmile::quantize_activations(std::span(b.data.x).subspan(example * each, each), p.input_quant,
                                    std::span(x).last(each));
-    labels[i * width] = std::byte{b.data.y[example]};
-    if (width == 2) labels[i * width + 1] = std::byte{0};
+    std::memcpy(labels.data() + i * width, &b.data.y[example], width);
   }
   if (!x.empty()) port->device.write_memory(p.batch_address, std::as_bytes(std::span(x)));
   port->device.write_memory(p.readout->label_address + static_cast<std::uint32_t>(first * width),
@@ -115,6 +115,11 @@ lm_plan plan_for(Device& device, const Program& p) {
 }  // namespace
 
 EmbeddedResult run_embedded(Device& device, FixedTarget& target, const EmbeddedRun& run) {
+  if (target.driver().program().squared_error)
+    throw Error(
+        ErrorKind::usage,
+        "the host in C reads losses from LOSS_LO and LOSS_HI, expected a program whose loss "
+        "is cross-entropy; squared errors are added up by the driver alone");
   const Program& p = target.driver().program();
   const ForwardGradientOptions& o = run.config.forward;
   if (o.seed_rule != SeedRule::hashed)

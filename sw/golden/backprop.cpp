@@ -312,8 +312,8 @@ void Backprop<T>::backward_layer(Pass& pass, std::size_t i) {
 
 template <class T>
 BatchLoss Backprop<T>::gradients(const FloatParams<T>& params, std::span<const T> x,
-                                 std::span<const std::uint8_t> labels,
-                                 const std::vector<bool>& trainable, FloatParams<T>& gradients) {
+                                 std::span<const Label> labels, const std::vector<bool>& trainable,
+                                 FloatParams<T>& gradients) {
   const auto n = static_cast<std::int64_t>(labels.size());
   if (static_cast<std::int64_t>(x.size()) != n * network_.input.elements() || n == 0) {
     throw Error(ErrorKind::input,
@@ -352,7 +352,10 @@ BatchLoss Backprop<T>::gradients(const FloatParams<T>& params, std::span<const T
     if (pass.flows[i]) gradient_[i].assign(output_[i].size(), T{0});
   }
   logits_gradient_.resize(output_[last].size());
-  const BatchLoss loss = cross_entropy<T>(output_[last], labels, {}, logits_gradient_);
+  const BatchLoss loss =
+      network_.reconstructs()
+          ? squared_error<T>(output_[last], x, labels.size(), {}, logits_gradient_)
+          : cross_entropy<T>(output_[last], labels, {}, logits_gradient_);
   if (pass.flows[last]) gradient_[last] = logits_gradient_;
   for (std::size_t i = last + 1; i-- > 0;) {
     if (pass.flows[i]) backward_layer(pass, i);

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "sw/base/label.hpp"
 #include "sw/base/parallel.hpp"
 #include "sw/golden/golden.hpp"
 #include "sw/golden/params.hpp"
@@ -29,7 +30,7 @@ class Backprop {
   // `gradients.layers[i].mean` and `.variance`; of another layer, its running ones. Same bits for
   // any number of threads.
   BatchLoss gradients(const FloatParams<T>& params, std::span<const T> x,
-                      std::span<const std::uint8_t> labels, const std::vector<bool>& trainable,
+                      std::span<const Label> labels, const std::vector<bool>& trainable,
                       FloatParams<T>& gradients);
 
  private:

@@ -49,7 +49,7 @@ void run(const Layer& l, const LayerParams<T>& p, int n, std::span<const T* cons
 }  // namespace
 
 template <class T>
-BatchLoss cross_entropy(std::span<const T> logits, std::span<const std::uint8_t> labels,
+BatchLoss cross_entropy(std::span<const T> logits, std::span<const Label> labels,
                         std::span<double> per_example, std::span<T> gradient) {
   const std::size_t n = labels.size();
   const std::size_t classes = n == 0 ? 0 : logits.size() / n;
@@ -79,6 +79,29 @@ BatchLoss cross_entropy(std::span<const T> logits, std::span<const std::uint8_t>
       const double p = std::exp(static_cast<double>(z[c]) - high) / sum;
       gradient[i * classes + c] = static_cast<T>((p - (c == label ? 1.0 : 0.0)) * scale);
     }
+  }
+  if (n > 0) result.mean /= static_cast<double>(n);
+  return result;
+}
+
+template <class T>
+BatchLoss squared_error(std::span<const T> outputs, std::span<const T> targets, std::size_t n,
+                        std::span<double> per_example, std::span<T> gradient) {
+  expect_size("targets", targets.size(), outputs.size());
+  if (!per_example.empty()) expect_size("per-example losses", per_example.size(), n);
+  if (!gradient.empty()) expect_size("gradient of the outputs", gradient.size(), outputs.size());
+  const std::size_t each = n == 0 ? 0 : outputs.size() / n;
+  BatchLoss result;
+  for (std::size_t i = 0; i < n; ++i) {
+    double sum = 0;
+    for (std::size_t k = i * each; k < (i + 1) * each; ++k) {
+      const double d = static_cast<double>(outputs[k]) - static_cast<double>(targets[k]);
+      sum += d * d;
+      if (!gradient.empty())
+        gradient[k] = static_cast<T>(2 * d / static_cast<double>(outputs.size()));
+    }
+    result.mean += sum / static_cast<double>(each);
+    if (!per_example.empty()) per_example[i] = sum / static_cast<double>(each);
   }
   if (n > 0) result.mean /= static_cast<double>(n);
   return result;
@@ -180,11 +203,11 @@ void Golden<T>::forward(const FloatParams<T>& params, std::span<const T> x,
 
 template <class T>
 BatchLoss Golden<T>::loss(const FloatParams<T>& params, std::span<const T> x,
-                          std::span<const std::uint8_t> labels,
-                          std::span<double> per_example) const {
+                          std::span<const Label> labels, std::span<double> per_example) const {
   expect_size("labels", labels.size(), static_cast<std::size_t>(batch_of(x.size())));
   std::vector<T> logits(labels.size() * static_cast<std::size_t>(network_.classes));
   forward(params, x, logits);
+  if (network_.reconstructs()) return squared_error<T>(logits, x, labels.size(), per_example);
   return cross_entropy<T>(logits, labels, per_example);
 }
 
@@ -238,9 +261,13 @@ LayerTrace<T> Golden<T>::run_layer(int layer, const FloatParams<T>& params,
 
 template class Golden<float>;
 template class Golden<double>;
-template BatchLoss cross_entropy<float>(std::span<const float>, std::span<const std::uint8_t>,
+template BatchLoss squared_error<float>(std::span<const float>, std::span<const float>, std::size_t,
                                         std::span<double>, std::span<float>);
-template BatchLoss cross_entropy<double>(std::span<const double>, std::span<const std::uint8_t>,
+template BatchLoss squared_error<double>(std::span<const double>, std::span<const double>,
+                                         std::size_t, std::span<double>, std::span<double>);
+template BatchLoss cross_entropy<float>(std::span<const float>, std::span<const Label>,
+                                        std::span<double>, std::span<float>);
+template BatchLoss cross_entropy<double>(std::span<const double>, std::span<const Label>,
                                          std::span<double>, std::span<double>);
 
 }  // namespace lastmile

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "sw/base/label.hpp"
 #include "sw/base/parallel.hpp"
 #include "sw/golden/params.hpp"
 #include "sw/graph/network.hpp"
@@ -16,8 +17,8 @@
 namespace lastmile {
 
 struct BatchLoss {
-  double mean =
-      0;  // softmax cross-entropy in nats, in double from the logits, averaged over the examples
+  double mean = 0;  // softmax cross-entropy in nats, in double from the logits, averaged over the
+                    // examples; with Loss::reconstruction the squared error per element
   std::int64_t correct = 0;  // examples whose first largest logit is the label
 };
 
@@ -25,7 +26,13 @@ struct BatchLoss {
 // `gradient`, n x classes or empty, receives d mean / d logits. Error(input) for a label outside
 // [0, classes).
 template <class T>
-BatchLoss cross_entropy(std::span<const T> logits, std::span<const std::uint8_t> labels,
+BatchLoss cross_entropy(std::span<const T> logits, std::span<const Label> labels,
+                        std::span<double> per_example = {}, std::span<T> gradient = {});
+
+// Mean squared error per element of n examples: outputs and targets of the same size, per_example n
+// or empty; nothing is correct. `gradient` as above.
+template <class T>
+BatchLoss squared_error(std::span<const T> outputs, std::span<const T> targets, std::size_t n,
                         std::span<double> per_example = {}, std::span<T> gradient = {});
 
 // What one layer put out for the whole batch, NHWC.
@@ -50,9 +57,10 @@ class Golden {
 
   // logits: n x classes.
   void forward(const FloatParams<T>& params, std::span<const T> x, std::span<T> logits) const;
-  // The fast path of a forward-gradient trainer. per_example: n or empty.
-  BatchLoss loss(const FloatParams<T>& params, std::span<const T> x,
-                 std::span<const std::uint8_t> labels, std::span<double> per_example = {}) const;
+  // The fast path of a forward-gradient trainer. per_example: n or empty. With
+  // Loss::reconstruction the targets are x, and of the labels only their number counts.
+  BatchLoss loss(const FloatParams<T>& params, std::span<const T> x, std::span<const Label> labels,
+                 std::span<double> per_example = {}) const;
   // Every layer's tensors, by layer.
   [[nodiscard]] std::vector<LayerTrace<T>> trace(const FloatParams<T>& params,
                                                  std::span<const T> x) const;

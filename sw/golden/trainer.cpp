@@ -152,11 +152,24 @@ void BackpropTrainer<T>::update(FloatParams<T>& params, double rate) {
   }
 }
 
+namespace {
+
+// What it costs to know nothing: of an autoencoder, to give 0.
+template <class T>
+double guess_of(const Network& network, std::span<const T> x) {
+  if (!network.reconstructs()) return std::log(static_cast<double>(network.classes));
+  double sum = 0;
+  for (const T v : x) sum += static_cast<double>(v) * static_cast<double>(v);
+  return sum / static_cast<double>(std::max<std::size_t>(x.size(), 1));
+}
+
+}  // namespace
+
 template <class T>
 BatchLoss BackpropTrainer<T>::step(FloatParams<T>& params, std::span<const T> x,
-                                   std::span<const std::uint8_t> labels) {
+                                   std::span<const Label> labels) {
   const BatchLoss loss = backprop_.gradients(params, x, labels, options_.trainable, gradients_);
-  const double guess = std::log(static_cast<double>(backprop_.network().classes));
+  const double guess = guess_of(backprop_.network(), x);
   if (!std::isfinite(loss.mean) || loss.mean > kDivergence * guess) {
     throw Error(
         ErrorKind::diverged,
@@ -171,10 +184,9 @@ BatchLoss BackpropTrainer<T>::step(FloatParams<T>& params, std::span<const T> x,
 }
 
 template <class T>
-BatchSource<T> memory_source(std::span<const T> x, std::span<const std::uint8_t> labels) {
+BatchSource<T> memory_source(std::span<const T> x, std::span<const Label> labels) {
   const std::size_t one = labels.empty() ? 0 : x.size() / labels.size();
-  return [=](std::span<const std::uint32_t> indices, std::span<T> to,
-             std::span<std::uint8_t> to_labels) {
+  return [=](std::span<const std::uint32_t> indices, std::span<T> to, std::span<Label> to_labels) {
     for (std::size_t i = 0; i < indices.size(); ++i) {
       std::copy_n(x.begin() + static_cast<std::ptrdiff_t>(indices[i] * one), one,
                   to.begin() + static_cast<std::ptrdiff_t>(i * one));
@@ -198,7 +210,7 @@ std::vector<EpochReport> train(const Network& network, FloatParams<T>& params,
   BackpropTrainer<T> trainer(network, options, steps);
   std::vector<std::uint32_t> order(static_cast<std::size_t>(examples));
   std::vector<T> x(static_cast<std::size_t>(batch * network.input.elements()));
-  std::vector<std::uint8_t> labels(static_cast<std::size_t>(batch));
+  std::vector<Label> labels(static_cast<std::size_t>(batch));
   std::vector<EpochReport> reports;
   for (int epoch = 0; epoch < options.epochs; ++epoch) {
     std::iota(order.begin(), order.end(), 0U);
@@ -221,11 +233,11 @@ std::vector<EpochReport> train(const Network& network, FloatParams<T>& params,
 }
 
 // NOLINTBEGIN(bugprone-macro-parentheses): the argument is a type.
-#define LASTMILE_INSTANTIATE(T)                                                                \
-  template class BackpropTrainer<T>;                                                           \
-  template BatchSource<T> memory_source<T>(std::span<const T>, std::span<const std::uint8_t>); \
-  template std::vector<EpochReport> train<T>(const Network&, FloatParams<T>&, std::int64_t,    \
-                                             const BatchSource<T>&, const BackpropOptions&,    \
+#define LASTMILE_INSTANTIATE(T)                                                             \
+  template class BackpropTrainer<T>;                                                        \
+  template BatchSource<T> memory_source<T>(std::span<const T>, std::span<const Label>);     \
+  template std::vector<EpochReport> train<T>(const Network&, FloatParams<T>&, std::int64_t, \
+                                             const BatchSource<T>&, const BackpropOptions&, \
                                              const TrainCallbacks&);
 // NOLINTEND(bugprone-macro-parentheses)
 LASTMILE_INSTANTIATE(float)

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "sw/base/label.hpp"
 #include "sw/golden/backprop.hpp"
 
 namespace lastmile {
@@ -53,8 +54,7 @@ class BackpropTrainer {
   // One step on one batch. The loss returned was measured before the step. Error(diverged) naming
   // the step when the loss or a weight is not finite any more or the loss exceeds 100 times that of
   // guessing: training has diverged.
-  BatchLoss step(FloatParams<T>& params, std::span<const T> x,
-                 std::span<const std::uint8_t> labels);
+  BatchLoss step(FloatParams<T>& params, std::span<const T> x, std::span<const Label> labels);
 
   [[nodiscard]] std::int64_t steps_done() const { return step_; }
   // Of the last step, before weight decay.
@@ -72,12 +72,11 @@ class BackpropTrainer {
 // Puts the examples with these indices into x (one after another) and labels.
 template <class T>
 using BatchSource = std::function<void(std::span<const std::uint32_t> indices, std::span<T> x,
-                                       std::span<std::uint8_t> labels)>;
+                                       std::span<Label> labels)>;
 
 // A source over examples that lie one after another in memory; both spans must outlive it.
 template <class T>
-[[nodiscard]] BatchSource<T> memory_source(std::span<const T> x,
-                                           std::span<const std::uint8_t> labels);
+[[nodiscard]] BatchSource<T> memory_source(std::span<const T> x, std::span<const Label> labels);
 
 struct EpochReport {
   int epoch = 0;        // from 1

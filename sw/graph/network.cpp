@@ -274,6 +274,10 @@ std::int64_t macs(const Network& network) {
   return sum;
 }
 
+const char* name_of(Loss loss) {
+  return loss == Loss::reconstruction ? "reconstruction" : "cross-entropy";
+}
+
 const char* name_of(Activation activation) {
   switch (activation) {
     case Activation::none:
@@ -323,6 +327,23 @@ void check_network(const Network& network, const std::string& origin) {
       fail(origin, network.layers[i], "no layer reads its output, and it is not the last one");
   }
   const Layer& last = network.layers.back();
+  if (network.reconstructs()) {
+    if (!has_weights(last))
+      fail(origin, last,
+           "it is the last layer of a network whose loss is reconstruction, expected conv2d, "
+           "depthwise_conv2d or fully_connected");
+    if (last.out.elements() != in.elements())
+      fail(origin, last,
+           fmt::format("the last layer's output is {}x{}x{}, expected the {} elements of the "
+                       "input, which the loss \"reconstruction\" compares it with",
+                       last.out.h, last.out.w, last.out.c, in.elements()));
+    if (network.classes != in.elements())
+      fail_net(
+          fmt::format("classes is {}, expected {}, the elements of the input, with the loss "
+                      "\"reconstruction\"",
+                      network.classes, in.elements()));
+    return;
+  }
   if (last.out != Shape{1, 1, network.classes}) {
     fail(origin, last,
          fmt::format("the last layer's output is {}x{}x{}, expected 1x1x{}, the number of classes",

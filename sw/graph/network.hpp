@@ -78,6 +78,12 @@ constexpr void each_op(const Use& use) {
 
 enum class Activation { none, relu, relu6 };
 
+// What a pass of training makes small.
+enum class Loss {
+  cross_entropy,   // of the logits against a label
+  reconstruction,  // the squared difference of output and input: an autoencoder
+};
+
 // Index of the network's input in `Layer::inputs`.
 inline constexpr int kNetworkInput = -1;
 
@@ -124,9 +130,10 @@ struct Layer {
 struct Network {
   std::string name;
   Shape input;
-  int classes = 0;
+  int classes = 0;  // with Loss::reconstruction the elements of the output, as many as of the input
   std::vector<Layer>
       layers;  // topological order; the last one is the output, of `classes` elements
+  Loss loss = Loss::cross_entropy;
 
   // The layer whose output the loss reads: the last one, or the one before a closing softmax.
   [[nodiscard]] int logits_layer() const {
@@ -138,6 +145,7 @@ struct Network {
   [[nodiscard]] const Shape& shape_of(int index) const {
     return index == kNetworkInput ? input : layers[static_cast<std::size_t>(index)].out;
   }
+  [[nodiscard]] bool reconstructs() const { return loss == Loss::reconstruction; }
   friend bool operator==(const Network&, const Network&) = default;
 };
 
@@ -163,6 +171,7 @@ struct Network {
   return name == nullptr ? "?" : name;
 }
 [[nodiscard]] const char* name_of(Activation activation);
+[[nodiscard]] const char* name_of(Loss loss);
 
 // Index of the layer called `name`, or -2 when there is none; "input" is kNetworkInput.
 [[nodiscard]] int find_layer(const Network& network, const std::string& name);

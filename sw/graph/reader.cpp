@@ -391,6 +391,22 @@ void read_header(Table& table, const std::optional<TaskShape>& task, Network& ne
                                        task->input.h, task->input.w, task->input.c));
     }
   }
+  const char* loss_text = "\"cross-entropy\" or \"reconstruction\"";
+  const std::string loss = table.text("loss", loss_text, name_of(Loss::cross_entropy));
+  for (const Loss l : {Loss::cross_entropy, Loss::reconstruction})
+    if (loss == name_of(l)) network.loss = l;
+  if (loss != name_of(network.loss)) table.wrong("loss", loss_text);
+  if (network.reconstructs()) {
+    if (table.find("classes") != nullptr)
+      table.wrong("classes",
+                  "no such key beside loss = \"reconstruction\": the output is as large as the "
+                  "input");
+    if (network.input.elements() > kMaxDimension)
+      table.wrong("input", fmt::format("at most {} elements beside loss = \"reconstruction\"",
+                                       kMaxDimension));
+    network.classes = static_cast<int>(network.input.elements());
+    return;
+  }
   const char* classes_text = "\"task\" or an integer of 2 to 65535";
   const toml::value* classes = table.find("classes");
   if (classes == nullptr) table.missing("classes", classes_text);
@@ -444,9 +460,10 @@ FixedShape read_fixed_shape(const std::string& path) {
 }
 
 std::string to_toml(const Network& network) {
-  std::string text =
-      fmt::format("name = \"{}\"\ninput = [{}, {}, {}]\nclasses = {}\n", network.name,
-                  network.input.h, network.input.w, network.input.c, network.classes);
+  std::string text = fmt::format("name = \"{}\"\ninput = [{}, {}, {}]\n", network.name,
+                                 network.input.h, network.input.w, network.input.c);
+  text += network.reconstructs() ? fmt::format("loss = \"{}\"\n", name_of(network.loss))
+                                 : fmt::format("classes = {}\n", network.classes);
   for (const Layer& l : network.layers) {
     text +=
         fmt::format("\n[[layer]]\nname = \"{}\"\nop = \"{}\"\ninputs = [", l.name, name_of(l.op));

@@ -12,11 +12,29 @@ bool is_model_file(const std::filesystem::path& path) {
   return path.extension() == ".tflite" || path.extension() == ".onnx";
 }
 
+namespace {
+
+// An autoencoder: nothing of a classifier's output has the size of its input.
+ImportedModel with_loss(ImportedModel m) {
+  Network& n = m.network;
+  const Layer& last = n.layers.back();
+  if (!has_weights(last) || last.out.elements() != n.input.elements()) return m;
+  n.loss = Loss::reconstruction;
+  if (m.quantized) m.quantized->network.loss = n.loss;
+  m.notes.push_back(fmt::format(
+      "its output has the {} elements of its input and ends in no softmax: it is taken for an "
+      "autoencoder, whose loss is the reconstruction of its input",
+      n.classes));
+  return m;
+}
+
+}  // namespace
+
 ImportedModel load_model(const std::filesystem::path& path) {
-  if (path.extension() == ".tflite") return parse_tflite(read_file(path), path.string());
+  if (path.extension() == ".tflite") return with_loss(parse_tflite(read_file(path), path.string()));
   if (path.extension() == ".onnx") {
     const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
-    return parse_onnx(read_file(path), path.string(), folder);
+    return with_loss(parse_onnx(read_file(path), path.string(), folder));
   }
   throw Error(ErrorKind::input, fmt::format("{}: expected a .tflite or .onnx file", path.string()));
 }

@@ -12,18 +12,19 @@
 namespace lastmile::profile {
 namespace {
 
-struct Batch {
-  std::vector<std::int8_t> x;
+void load_random_batch(Driver& driver, const Program& p, Rng& rng) {
+  const auto bytes = [&](std::int64_t each) {
+    std::vector<std::int8_t> out(static_cast<std::size_t>(each * p.batch));
+    for (std::int8_t& v : out) v = static_cast<std::int8_t>(static_cast<int>(rng.below(256)) - 128);
+    return out;
+  };
+  const std::vector<std::int8_t> x = bytes(p.input.elements());
+  if (p.squared_error) return driver.load_targets(x, bytes(p.output.elements()));
   std::vector<int> labels;
-};
-Batch random_batch(const Program& p, Rng& rng) {
-  Batch b;
-  b.x.resize(static_cast<std::size_t>(p.input.elements()) * static_cast<std::size_t>(p.batch));
-  for (std::int8_t& v : b.x) v = static_cast<std::int8_t>(static_cast<int>(rng.below(256)) - 128);
-  if (p.has_loss)
+  if (p.classes != 0)
     for (int i = 0; i < p.batch; ++i)
-      b.labels.push_back(static_cast<int>(rng.below(static_cast<std::uint64_t>(p.classes))));
-  return b;
+      labels.push_back(static_cast<int>(rng.below(static_cast<std::uint64_t>(p.classes))));
+  driver.load_batch(x, labels);
 }
 
 void step(Driver& driver, const MeasureOptions& o, std::uint64_t index) {
@@ -53,8 +54,7 @@ Measurement measure(const QuantizedNetwork& network, const CompileOptions& compi
   for (std::uint64_t k = 0; k < o.steps; ++k) {
     stop_if_asked();
     session.device->annotate(fmt::format("step {}", k));
-    const Batch batch = random_batch(m.program, rng);
-    driver.load_batch(batch.x, batch.labels);
+    load_random_batch(driver, m.program, rng);
     if (m.program.update.empty()) {
       static_cast<void>(driver.forward());
     } else {

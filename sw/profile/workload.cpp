@@ -92,7 +92,7 @@ Workload find_workload(const std::string& name) {
 QuantizedNetwork make_network(const Workload& w, WeightType type, std::uint64_t seed, int threads) {
   const NetworkSource source = load_source(w.network, TaskShape{w.input, w.classes, false});
   const Network& network = source.network;
-  if (source.integers) return *source.integers;
+  if (source.integers && !network.reconstructs()) return *source.integers;
   const Network folded = fold_network(network), plain = depthwise_groups(folded);
   if (w.shapes_only) return shapes_only(weighted_head(plain), type);
   const FloatParams<float> given =

@@ -25,7 +25,7 @@ static_assert(std::endian::native == std::endian::little,
 
 constexpr std::string_view kMagic = "LMQUANT\n";
 constexpr std::uint32_t kVersion = 1, kMixedVersion = 2, kStatisticsVersion = 3,
-                        kPreprocessedVersion = 4;
+                        kPreprocessedVersion = 4, kDifferenceVersion = 5;
 constexpr std::size_t kPrefix = 24;
 constexpr std::uint32_t kLargestHeader = 1U << 24;
 
@@ -39,6 +39,14 @@ json quant_json(const TensorQuant& q) {
   return {{"scale", static_cast<double>(q.scale)}, {"zero_point", q.zero_point}};
 }
 
+json add_json(const numeric::AddParams& a) {
+  return {{"zero_points", {a.zp1, a.zp2, a.zp_out}},
+          {"multipliers", {a.m1, a.m2, a.mo}},
+          {"exponents", {a.e1, a.e2, a.eo}},
+          {"left_shift", a.left_shift},
+          {"clamp", {a.act_min, a.act_max}}};
+}
+
 json layer_json(const Layer& layer, const QuantizedLayer& q) {
   json j = {{"name", layer.name}, {"out", quant_json(q.out)}, {"clamp", {q.act_min, q.act_max}}};
   if (q.weight_type) j["weight_type"] = name_of(*q.weight_type);
@@ -47,15 +55,9 @@ json layer_json(const Layer& layer, const QuantizedLayer& q) {
     case Op::concat:
       j["constants"] = q.constants;
       break;
-    case Op::add: {
-      const numeric::AddParams& a = q.add;
-      j["add"] = {{"zero_points", {a.zp1, a.zp2, a.zp_out}},
-                  {"multipliers", {a.m1, a.m2, a.mo}},
-                  {"exponents", {a.e1, a.e2, a.eo}},
-                  {"left_shift", a.left_shift},
-                  {"clamp", {a.act_min, a.act_max}}};
+    case Op::add:
+      j["add"] = add_json(q.add);
       break;
-    }
     case Op::softmax:
       j["softmax"] = {{"multiplier", q.softmax.multiplier},
                       {"left_shift", q.softmax.left_shift},
@@ -74,6 +76,7 @@ json layer_json(const Layer& layer, const QuantizedLayer& q) {
 
 // The oldest version that has what the file needs.
 std::uint32_t version_of(const QuantizedNetwork& net) {
+  if (net.network.reconstructs()) return kDifferenceVersion;
   if (!net.preprocessing.empty()) return kPreprocessedVersion;
   std::uint32_t version = kVersion;
   for (std::size_t i = 0; i < net.layers.size(); ++i) {
@@ -137,7 +140,8 @@ class Reader {
     QuantizedNetwork net;
     const std::string toml = text(header, "network", "header");
     net.network = parse_network(toml, origin_ + ": header.network");
-    if (preprocessed_) net.preprocessing = text(header, "preprocessing", "header");
+    if (preprocessed_ && (!difference_ || header.contains("preprocessing")))
+      net.preprocessing = text(header, "preprocessing", "header");
     net.weight_type = width(header, "header");
     net.input = quant(member(header, "input", "header"), "header.input");
     const json& layers = member(header, "layers", "header");
@@ -156,6 +160,11 @@ class Reader {
         integer(logits, "loss_multiplier", "header.logits", 0, spec::kLossMultiplierMax));
     net.logits.loss_shift =
         static_cast<std::int32_t>(integer(logits, "loss_shift", "header.logits", 0, 31));
+    if (difference_ && header.contains("difference")) {
+      const std::string in = "header.difference";
+      const json& d = header["difference"];
+      net.difference = {real(d, "scale", in), read_add(member(d, "add", in), in + ".add")};
+    }
     read_arrays(header, net);
     return net;
   }
@@ -167,12 +176,13 @@ class Reader {
     if (std::memcmp(bytes_.data(), kMagic.data(), kMagic.size()) != 0)
       fail("magic", "something else", "LMQUANT, the mark of a quantized network");
     const auto version = value<std::uint32_t>(8);
-    if (version < kVersion || version > kPreprocessedVersion)
+    if (version < kVersion || version > kDifferenceVersion)
       fail("version", std::to_string(version),
-           fmt::format("{} to {}", kVersion, kPreprocessedVersion));
+           fmt::format("{} to {}", kVersion, kDifferenceVersion));
     mixed_ = version >= kMixedVersion;
     statistics_ = version >= kStatisticsVersion;
     preprocessed_ = version >= kPreprocessedVersion;
+    difference_ = version >= kDifferenceVersion;
     const auto size = value<std::uint32_t>(12);
     if (size > kLargestHeader || size > bytes_.size() - kPrefix)
       fail("header size", std::to_string(size),
@@ -262,7 +272,7 @@ class Reader {
         read_constants(j, in, q);
         break;
       case Op::add:
-        read_add(member(j, "add", in), in + ".add", q);
+        q.add = read_add(member(j, "add", in), in + ".add");
         break;
       case Op::softmax: {
         const json& s = member(j, "softmax", in);
@@ -290,13 +300,13 @@ class Reader {
           static_cast<std::int8_t>(check_integer(v, in + ".constants", -128, 127)));
   }
 
-  void read_add(const json& a, const std::string& where, QuantizedLayer& q) const {
+  numeric::AddParams read_add(const json& a, const std::string& where) const {
     const auto zp = integers<3>(a, "zero_points", where);
     const auto m = integers<3>(a, "multipliers", where);
     const auto e = integers<3>(a, "exponents", where);
     const auto c = integers<2>(a, "clamp", where);
     const auto shift = static_cast<int>(integer(a, "left_shift", where, 0, 20));
-    q.add = {zp[0], zp[1], zp[2], m[0], m[1], m[2], e[0], e[1], e[2], shift, c[0], c[1]};
+    return {zp[0], zp[1], zp[2], m[0], m[1], m[2], e[0], e[1], e[2], shift, c[0], c[1]};
   }
 
   template <class T>
@@ -361,7 +371,7 @@ class Reader {
   std::span<const std::uint8_t> bytes_;
   const std::string& origin_;
   std::size_t at_ = 0;
-  bool mixed_ = false, statistics_ = false, preprocessed_ = false;
+  bool mixed_ = false, statistics_ = false, preprocessed_ = false, difference_ = false;
   json arrays_;
   std::size_t next_array_ = 0;
 };
@@ -388,6 +398,9 @@ std::vector<std::uint8_t> serialize(const QuantizedNetwork& net) {
                    {"loss_shift", net.logits.loss_shift}}},
                  {"arrays", arrays}};
   if (!net.preprocessing.empty()) header["preprocessing"] = net.preprocessing;
+  if (net.difference)
+    header["difference"] = {{"scale", static_cast<double>(net.difference->scale)},
+                            {"add", add_json(net.difference->add)}};
   const std::string text = header.dump();
   if (text.size() > kLargestHeader) {
     throw Error(ErrorKind::input,

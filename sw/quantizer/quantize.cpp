@@ -230,6 +230,10 @@ CalibrationRanges calibrate(const Golden<float>& golden, const FloatParams<float
     const std::vector<LayerTrace<float>> trace = golden.trace(params, part);
     for (std::size_t i = 0; i < trace.size(); ++i)
       out.layers[i].observe(trace[i].post, "layer '" + net.layers[i].name + "'");
+    if (!net.reconstructs()) continue;
+    std::vector<float> difference = trace.back().post;
+    for (std::size_t k = 0; k < difference.size(); ++k) difference[k] -= part[k];
+    out.difference.observe(difference, "difference");
   }
   return out;
 }
@@ -307,6 +311,17 @@ numeric::AddParams encode_add(const TensorQuant& a, const TensorQuant& b, const 
   p.act_min = clamp[0];
   p.act_max = clamp[1];
   return p;
+}
+
+DifferenceQuant encode_difference(const TensorQuant& output, const TensorQuant& input,
+                                  const TensorRange::Interval& range) {
+  // The target domain is another one, and perturbed weights do worse.
+  constexpr double kRoom = 2;
+  const double largest = kRoom * std::max(-range.low, range.high);
+  DifferenceQuant q;
+  q.scale = std::max(output.scale, static_cast<float>(largest / numeric::kW8Max));
+  q.add = encode_add(output, {input.scale, -1 - input.zero_point}, {q.scale, 0}, Activation::none);
+  return q;
 }
 
 SoftmaxQuant encode_softmax(float input_scale, const std::string& what) {
@@ -400,7 +415,10 @@ QuantizedNetwork quantize(const Network& network, const FloatParams<float>& para
   }
   const auto head = static_cast<std::size_t>(out.network.logits_layer());
   const Layer& layer = out.network.layers[head];
-  if (has_weights(layer)) {
+  if (out.network.reconstructs()) {
+    out.difference = encode_difference(out.layers[head].out, out.input,
+                                       ranges.difference.interval(o.method, o.percentile));
+  } else if (has_weights(layer)) {
     const TensorRange& range = ranges.layers[head];
     const double largest = std::max(std::abs(static_cast<double>(range.min())),
                                     std::abs(static_cast<double>(range.max())));

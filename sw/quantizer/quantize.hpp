@@ -55,6 +55,7 @@ class TensorRange {
 struct CalibrationRanges {
   TensorRange input;
   std::vector<TensorRange> layers;  // outputs after the activation
+  TensorRange difference;           // Loss::reconstruction: output minus input
 };
 
 // Runs the float network on x (whole examples, at least one) and collects the range of every
@@ -112,6 +113,10 @@ struct QuantizeOptions {
 // larger input scale.
 [[nodiscard]] numeric::AddParams encode_add(const TensorQuant& a, const TensorQuant& b,
                                             const TensorQuant& out, Activation activation);
+// Of a network with Loss::reconstruction whose output and input reach `range` apart. Twice that
+// fits, and no step is finer than the output's own.
+[[nodiscard]] DifferenceQuant encode_difference(const TensorQuant& output, const TensorQuant& input,
+                                                const TensorRange::Interval& range);
 [[nodiscard]] SoftmaxQuant encode_softmax(float input_scale, const std::string& what);
 // The integers of an operator that computes with the scales of its inputs a and b (add, softmax),
 // and the quantization of its output where the operator fixes it; false for any other operator.

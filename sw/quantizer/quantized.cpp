@@ -140,6 +140,27 @@ void check_concat(const Checker& check, const QuantizedNetwork& net, std::size_t
   }
 }
 
+// The numbers of an addition, and that zero points are those that its operands have.
+void check_difference(const QuantizedNetwork& net, const std::string& origin) {
+  if (!net.difference) return;
+  const std::string name = "difference";
+  const Checker check(origin, name);
+  if (!net.network.reconstructs())
+    check.fail("difference", "given", "none for a network whose loss is cross-entropy");
+  check.scale("scale", net.difference->scale);
+  Layer layer;
+  layer.op = Op::add;
+  QuantizedLayer q;
+  q.add = net.difference->add;
+  check_operator(check, layer, q);
+  const numeric::AddParams& a = q.add;
+  const std::int32_t out = net.layers.back().out.zero_point;
+  check.range("zero point of the output", a.zp1, out, out);
+  const std::int32_t target = -1 - net.input.zero_point;
+  check.range("zero point of the target", a.zp2, target, target);
+  check.range("zero point of the difference", a.zp_out, 0, 0);
+}
+
 }  // namespace
 
 WeightType QuantizedNetwork::widest_weights() const {
@@ -187,6 +208,7 @@ void check_quantized(const QuantizedNetwork& net, const std::string& origin) {
     check_concat(check, net, i);
     check_operator(check, layer, q);
   }
+  check_difference(net, origin);
   if (net.logits.requant.empty()) return;
   const Layer& head = net.network.layers[static_cast<std::size_t>(net.network.logits_layer())];
   const Checker check(origin, head.name);

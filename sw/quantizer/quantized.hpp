@@ -90,6 +90,19 @@ struct LogitQuant {
   friend bool operator==(const LogitQuant&, const LogitQuant&) = default;
 };
 
+// Loss::reconstruction: output minus target, int8 with zero point 0, in the addition that makes it.
+// Its first addend is the output. Its second one is the target with all bits inverted: its zero
+// point is -1 minus the input's, so that the sum is the difference.
+struct DifferenceQuant {
+  float scale = 1;
+  numeric::AddParams add;
+  friend bool operator==(const DifferenceQuant&, const DifferenceQuant&) = default;
+};
+// The bytes of an input as that second addend.
+[[nodiscard]] constexpr std::int8_t negated_target(std::int8_t input) {
+  return static_cast<std::int8_t>(-1 - input);
+}
+
 struct QuantizedNetwork {
   Network network;                           // without batch norm
   WeightType weight_type = WeightType::w16;  // of the layers that do not state their own
@@ -99,6 +112,8 @@ struct QuantizedNetwork {
   std::string preprocessing = {};
   LogitQuant logits;  // requant empty: the network has no int16 logits (then it can be compiled
                       // without loss only)
+  std::optional<DifferenceQuant> difference =
+      {};  // none: a network with Loss::reconstruction can be compiled without loss only
 
   [[nodiscard]] WeightType weight_type_of(std::size_t layer) const {
     return layers[layer].weight_type.value_or(weight_type);

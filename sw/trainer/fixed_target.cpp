@@ -10,6 +10,7 @@
 #include "sw/base/error.hpp"
 #include "sw/base/stop.hpp"
 #include "sw/compiler/compile.hpp"
+#include "sw/trainer/reconstruction.hpp"
 #include "sw/trainer/targets.hpp"
 
 namespace lastmile {
@@ -18,7 +19,7 @@ namespace {
 // A data set as the NPU reads it.
 struct QuantizedData {
   std::vector<std::int8_t> x;
-  std::vector<std::uint8_t> y;
+  std::vector<Label> y;
   std::size_t elements = 0;  // of one example
   [[nodiscard]] std::size_t size() const { return y.size(); }
   [[nodiscard]] std::span<const std::int8_t> range(std::size_t first, std::size_t count) const {
@@ -81,6 +82,30 @@ double Accuracy::balanced() const {
   return seen == 0 ? percent() : sum / seen;
 }
 
+Accuracy reconstruction_accuracy(std::span<const double> scores, std::span<const Label> labels,
+                                 std::vector<Prediction>* predictions) {
+  Accuracy a;
+  a.reconstruction = true;
+  a.examples = static_cast<std::int64_t>(scores.size());
+  double sum = 0, normal_sum = 0;
+  std::size_t normal = 0;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    sum += scores[i];
+    if (predictions != nullptr) predictions->push_back({0, scores[i]});
+    if (labels[i] == 0) normal_sum += scores[i], ++normal;
+  }
+  if (!scores.empty()) a.loss = sum / static_cast<double>(scores.size());
+  a.area = area_under_curve(scores, labels);
+  if (a.area) a.normal_loss = normal_sum / static_cast<double>(normal);
+  return a;
+}
+
+void Accuracy::count(Label label, int predicted, std::size_t classes) {
+  if (classes > kMostConfused) return;
+  confusion.resize(classes * classes);
+  ++confusion[label * classes + static_cast<std::size_t>(predicted)];
+}
+
 void Accuracy::add(const Accuracy& other) {
   const std::int64_t all = examples + other.examples;
   if (all != 0)
@@ -93,6 +118,27 @@ void Accuracy::add(const Accuracy& other) {
   for (std::size_t i = 0; i < other.confusion.size(); ++i) confusion[i] += other.confusion[i];
 }
 
+namespace {
+
+// With Loss::reconstruction: sums of squares of every example.
+Accuracy evaluate_squares(const QuantizedNetwork& network, const QuantizedData& q,
+                          const Session& session, std::size_t batch,
+                          std::vector<Prediction>* predictions) {
+  std::vector<double> scores;
+  scores.reserve(q.size());
+  for (std::size_t first = 0; first < q.size(); first += batch) {
+    stop_if_asked();
+    const std::size_t n = std::min(batch, q.size() - first);
+    session->load_batch(q.range(first, n), {});
+    static_cast<void>(session->forward());
+    const std::vector<std::int32_t> sums = session->example_losses();
+    for (std::size_t i = 0; i < n; ++i) scores.push_back(mean_loss(network, sums[i], 1));
+  }
+  return reconstruction_accuracy(scores, q.y, predictions);
+}
+
+}  // namespace
+
 Accuracy evaluate_fixed(const QuantizedNetwork& network, const Dataset& data,
                         const DeviceOpener& open, const FixedOptions& options,
                         std::vector<Prediction>* predictions) {
@@ -101,9 +147,11 @@ Accuracy evaluate_fixed(const QuantizedNetwork& network, const Dataset& data,
   compile_options.batch = batch_for(options, q.size());
   const Session session =
       open_session(compile(network, options.hardware, compile_options), open, options.threads);
+  if (network.network.reconstructs())
+    return evaluate_squares(network, q, session, static_cast<std::size_t>(compile_options.batch),
+                            predictions);
   const auto classes = static_cast<std::size_t>(network.network.classes);
   Accuracy result;
-  result.confusion.resize(classes * classes);
   double loss = 0;
   const auto batch = static_cast<std::size_t>(compile_options.batch);
   for (std::size_t first = 0; first < q.size(); first += batch) {
@@ -120,7 +168,7 @@ Accuracy evaluate_fixed(const QuantizedNetwork& network, const Dataset& data,
     for (std::size_t i = 0; i < n; ++i) {
       const auto row = std::span(logits).subspan(i * classes, classes);
       const Prediction p = prediction_of(row, network.logits.scale);
-      ++result.confusion[q.y[first + i] * classes + static_cast<std::size_t>(p.label)];
+      result.count(q.y[first + i], p.label, classes);
       if (predictions != nullptr) predictions->push_back(p);
     }
   }
@@ -131,9 +179,10 @@ Accuracy evaluate_fixed(const QuantizedNetwork& network, const Dataset& data,
 struct FixedTarget::State {
   QuantizedNetwork network;
   QuantizedData data;
+  QuantizedData targets;  // Loss::reconstruction behind frozen layers: the network's inputs
   int input_layer = kNetworkInput;
   Session session;
-  std::vector<std::int8_t> batch;
+  std::vector<std::int8_t> batch, batch_targets;
   std::vector<int> labels;
 };
 
@@ -164,6 +213,7 @@ FixedTarget::FixedTarget(const QuantizedNetwork& network, std::span<const Tensor
       features.x.insert(features.x.end(), out.begin(),
                         out.begin() + static_cast<std::ptrdiff_t>(n * features.elements));
     }
+    if (network.network.reconstructs()) s.targets = std::move(s.data);
     s.data = std::move(features);
   }
   CompileOptions compile_options;
@@ -181,13 +231,22 @@ FixedTarget::~FixedTarget() = default;
 void FixedTarget::set_batch(std::span<const std::uint32_t> examples) {
   State& s = *state_;
   s.batch.clear();
+  s.batch_targets.clear();
   s.labels.clear();
   for (const std::uint32_t i : examples) {
     const auto x = s.data.range(i, 1);
     s.batch.insert(s.batch.end(), x.begin(), x.end());
-    s.labels.push_back(s.data.y[i]);
+    if (!s.network.network.reconstructs()) {
+      s.labels.push_back(s.data.y[i]);
+    } else if (s.targets.size() != 0) {
+      const auto t = s.targets.range(i, 1);
+      s.batch_targets.insert(s.batch_targets.end(), t.begin(), t.end());
+    }
   }
-  s.session->load_batch(s.batch, s.labels);
+  if (s.batch_targets.empty())
+    s.session->load_batch(s.batch, s.labels);
+  else
+    s.session->load_targets(s.batch, s.batch_targets);
 }
 
 std::int64_t FixedTarget::loss_sum(spec::Polarity polarity, std::uint64_t seed) {
@@ -195,7 +254,8 @@ std::int64_t FixedTarget::loss_sum(spec::Polarity polarity, std::uint64_t seed) 
 }
 
 double FixedTarget::loss(spec::Polarity polarity, std::uint64_t seed) {
-  return state_->session->forward(polarity, seed).mean_nats();
+  const ForwardResult r = state_->session->forward(polarity, seed);
+  return mean_loss(state_->network, r.loss_sum, r.examples);
 }
 
 void FixedTarget::update(std::span<const std::uint64_t> seeds,

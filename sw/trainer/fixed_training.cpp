@@ -36,7 +36,8 @@ void FixedTraining::choose_best() {
   run_.hold_out({.loss = loss,
                  .keep = [this] { best_ = target_.network(); },
                  .examples = data_.held(),
-                 .classes = classes_});
+                 .classes = classes_,
+                 .elements = elements_});
 }
 
 QuantizedNetwork FixedTraining::result() const { return best_ ? *best_ : target_.network(); }

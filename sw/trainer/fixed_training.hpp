@@ -27,7 +27,8 @@ class FixedTraining {
         target_(start, config.tensors, data_.data(), open, options_of(config, how)),
         method_(target_, data_.train(), config.forward),
         run_(method_, config),
-        classes_(data.classes) {
+        classes_(data.classes),
+        elements_(start.network.reconstructs() ? start.network.input.elements() : 0) {
     data_.drop_data();
     if (config.audit.every != 0)
       run_.digest_weights([this] { return network_digest(target_.network()); });
@@ -53,6 +54,7 @@ class FixedTraining {
   ForwardGradient method_;
   TrainingRun run_;
   int classes_;
+  std::int64_t elements_;  // as HeldOut has them
   std::optional<QuantizedNetwork> best_;
   HostTraffic held_step_, held_batch_;
 };

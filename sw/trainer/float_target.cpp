@@ -8,22 +8,27 @@
 #include "cmodel/numeric/loss_units.hpp"
 #include "cmodel/numeric/random.hpp"
 #include "sw/base/error.hpp"
+#include "sw/trainer/reconstruction.hpp"
 #include "sw/trainer/targets.hpp"
 
 namespace lastmile {
 
 Accuracy evaluate_float(const Golden<float>& golden, const FloatParams<float>& params,
                         const Dataset& data, std::vector<Prediction>* predictions) {
+  if (golden.network().reconstructs()) {
+    std::vector<double> scores(data.size());
+    golden.loss(params, data.x, data.y, scores);
+    return reconstruction_accuracy(scores, data.y, predictions);
+  }
   const auto classes = static_cast<std::size_t>(golden.network().classes);
   std::vector<float> logits(data.size() * classes);
   golden.forward(params, data.x, logits);
   const BatchLoss r = cross_entropy<float>(logits, data.y);
   Accuracy a{r.correct, static_cast<std::int64_t>(data.size()), r.mean};
-  a.confusion.resize(classes * classes);
   for (std::size_t i = 0; i < data.size(); ++i) {
     const Prediction p =
         prediction_of(std::span<const float>(logits).subspan(i * classes, classes), 1);
-    ++a.confusion[data.y[i] * classes + static_cast<std::size_t>(p.label)];
+    a.count(data.y[i], p.label, classes);
     if (predictions != nullptr) predictions->push_back(p);
   }
   return a;
@@ -109,6 +114,7 @@ void draw(FloatTensor& t, std::uint64_t seed, spec::Distribution distribution) {
 }  // namespace
 
 struct FloatTarget::State {
+  const QuantizedNetwork& network;
   int cut = kNetworkInput;  // layers up to here are frozen and computed once
   Dataset data;             // features of the cut, or the data themselves
   Golden<float> golden;     // of the layers after the cut
@@ -117,16 +123,20 @@ struct FloatTarget::State {
   FloatParams<float> moved;                    // params +- delta, of golden's layers
   std::vector<std::span<float>> moved_values;  // of `moved`, in the order of `tensors`
   std::vector<float> x;
-  std::vector<std::uint8_t> y;
+  std::vector<Label> y;
 };
 
 FloatTarget::FloatTarget(const Golden<float>& golden, FloatParams<float>& params,
                          const QuantizedNetwork& network, std::span<const TensorTraining> training,
                          const Dataset& data, spec::Distribution distribution,
                          std::uint64_t mask_seed, bool cache_features) {
-  const int cut = cache_features ? frozen_prefix(network.network, training) : kNetworkInput;
+  // The target of a reconstruction is the network's input.
+  const int cut = cache_features && !network.network.reconstructs()
+                      ? frozen_prefix(network.network, training)
+                      : kNetworkInput;
   state_ = std::make_unique<State>(
-      State{cut,
+      State{network,
+            cut,
             cut == kNetworkInput ? data : features_of(golden, params, data, cut),
             Golden<float>(suffix_of(golden.network(), cut), golden.workers().threads()),
             distribution,
@@ -184,7 +194,7 @@ void FloatTarget::set_batch(std::span<const std::uint32_t> examples) {
 }
 
 std::int64_t FloatTarget::loss_sum(spec::Polarity polarity, std::uint64_t seed) {
-  return loss_sum_of(loss(polarity, seed), state_->y.size());
+  return loss_sum_of(state_->network, loss(polarity, seed), state_->y.size());
 }
 
 double FloatTarget::loss(spec::Polarity polarity, std::uint64_t seed) {

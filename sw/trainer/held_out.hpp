@@ -60,13 +60,14 @@ struct HeldOut {
   std::function<void()> keep;          // they are the best so far
   std::size_t examples = 0;
   int classes = 0;
+  std::int64_t elements = 0;  // Loss::reconstruction: of an example; else 0
 };
 
 // The points of a run so far.
 class BestPoint {
  public:
-  // examples, classes: of what is held out.
-  BestPoint(std::uint32_t steps, std::size_t examples, int classes);
+  // examples, classes: of what is held out; elements: as in HeldOut.
+  BestPoint(std::uint32_t steps, std::size_t examples, int classes, std::int64_t elements = 0);
 
   // Whether the loss is measured after so many steps. The start is a point.
   [[nodiscard]] bool is_point(std::uint64_t done) const;
@@ -84,7 +85,8 @@ class BestPoint {
 
  private:
   std::uint64_t steps_;
-  std::int64_t guess_;  // sum, at least that of guessing: whole bits of each example
+  std::int64_t values_;  // squared errors: so many in all; else 0
+  std::int64_t guess_;   // sum, at least that of guessing: whole bits of each example
   std::int64_t start_ = 0, best_ = 0;
   std::uint32_t best_step_ = 0, last_ = 0, points_ = 0;
   int high_ = 0;

@@ -219,7 +219,7 @@ void check_options(const ReadoutRunOptions& o, std::size_t examples) {
     usage(fmt::format("final factor is {}, expected 0..1", o.final_factor));
 }
 
-ReadoutSplit split_records(std::span<const std::uint8_t> labels, std::uint64_t seed, int percent,
+ReadoutSplit split_records(std::span<const Label> labels, std::uint64_t seed, int percent,
                            std::size_t least, std::span<const std::uint32_t> copy_of) {
   std::vector<std::uint32_t> all(labels.size());
   std::iota(all.begin(), all.end(), 0U);

@@ -23,6 +23,7 @@
 #include <span>
 #include <vector>
 
+#include "sw/base/label.hpp"
 #include "sw/trainer/readout_journal.hpp"
 #include "sw/trainer/targets.hpp"
 
@@ -61,7 +62,7 @@ struct ReadoutSplit {
   std::size_t train = 0;             // records that train
   [[nodiscard]] std::size_t held() const { return order.size() - train; }
 };
-[[nodiscard]] ReadoutSplit split_records(std::span<const std::uint8_t> labels, std::uint64_t seed,
+[[nodiscard]] ReadoutSplit split_records(std::span<const Label> labels, std::uint64_t seed,
                                          int percent = kHeldPercent, std::size_t least = kHeldLeast,
                                          std::span<const std::uint32_t> copy_of = {});
 [[nodiscard]] inline ReadoutSplit split_records(const Dataset& data, std::uint64_t seed,

@@ -30,7 +30,7 @@ struct FloatReadout::State {
   std::size_t batch = 0;
   double rate = 0;
   std::vector<float> records;
-  std::vector<std::uint8_t> labels;
+  std::vector<Label> labels;
 
   std::vector<float>& weights() const { return params.layers[head].weights; }
   [[nodiscard]] std::span<const float> record(std::size_t i) const {

@@ -47,7 +47,11 @@ std::string value_at(const json& j, const std::string& pointer) {
 std::uint64_t network_digest(const QuantizedNetwork& network) { return xxh64(serialize(network)); }
 
 std::uint64_t data_digest(const Dataset& data) {
-  return xxh64(bytes_of(std::span(data.y)), xxh64(bytes_of(std::span(data.x))));
+  const std::uint64_t x = xxh64(bytes_of(std::span(data.x)));
+  if (data.classes > 256) return xxh64(bytes_of(std::span(data.y)), x);
+  const std::vector<std::uint8_t> y(data.y.begin(),
+                                    data.y.end());  // journals of before keep theirs
+  return xxh64(bytes_of(std::span(y)), x);
 }
 
 std::string network_sha256(const QuantizedNetwork& network) {

@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "sw/base/label.hpp"
 #include "sw/compiler/training.hpp"
 #include "sw/data/dataset.hpp"
 #include "sw/driver/session.hpp"
@@ -35,11 +36,17 @@ struct FixedOptions {
 // if there is none.
 [[nodiscard]] int frozen_prefix(const Network& network, std::span<const TensorTraining> training);
 
+inline constexpr std::size_t kMostConfused = 1024;
 struct Accuracy {
   std::int64_t correct = 0, examples = 0;
-  double loss = 0;  // mean, nats
-  // Examples by label and prediction, classes x classes; empty where nobody counted.
+  double loss = 0;  // mean, nats; with Loss::reconstruction per element, real units squared
+  // Examples by label and prediction, classes x classes; empty where nobody counted, or of more
+  // than kMostConfused classes.
   std::vector<std::int64_t> confusion = {};
+  // With Loss::reconstruction, where nothing is correct: of data with normal (0) and anomalous (1)
+  // examples the loss of the normal ones, and how well the error tells them apart.
+  bool reconstruction = false;
+  std::optional<double> normal_loss = {}, area = {};
   [[nodiscard]] double percent() const {
     return examples == 0 ? 0 : 100.0 * static_cast<double>(correct) / static_cast<double>(examples);
   }
@@ -47,6 +54,8 @@ struct Accuracy {
   [[nodiscard]] std::vector<double> per_class() const;
   // Mean of that over the classes with examples: chance is 100 / classes whatever the mix is.
   [[nodiscard]] double balanced() const;
+  // Adds an example of `classes` to the confusion.
+  void count(Label label, int predicted, std::size_t classes);
   // Both together; the loss weighs by examples.
   void add(const Accuracy& other);
 };
@@ -54,11 +63,16 @@ struct Accuracy {
 // What a network says of one example.
 struct Prediction {
   int label = 0;
-  double confidence = 0;  // softmax of its logit
+  double confidence = 0;  // softmax of its logit; Loss::reconstruction: its squared error
 };
 
 // Points between accuracy and balanced accuracy from which on the mix of classes hides something.
 inline constexpr double kBalancedApart = 2;
+
+// Of squared errors per element, one for each example (Loss::reconstruction).
+[[nodiscard]] Accuracy reconstruction_accuracy(std::span<const double> scores,
+                                               std::span<const Label> labels,
+                                               std::vector<Prediction>* predictions);
 
 // Forward passes of a quantized network on a device; batches of any data set of its input shape.
 // `predictions`: if there, one of each example is appended.
@@ -113,7 +127,7 @@ class FixedTarget final : public ForwardGradientTarget {
 // losses, to kLossFraction bits: finer than float32 itself has it.
 class FloatTarget final : public ForwardGradientTarget {
  public:
-  // cache_features: as in FixedOptions.
+  // cache_features: as in FixedOptions. `network` must outlive this.
   FloatTarget(const Golden<float>& golden, FloatParams<float>& params,
               const QuantizedNetwork& network, std::span<const TensorTraining> training,
               const Dataset& data, spec::Distribution distribution, std::uint64_t mask_seed,

@@ -32,7 +32,7 @@ TrainingRun::TrainingRun(TrainingMethod& method, RunConfig config)
     : method_(method), config_(std::move(config)) {}
 
 void TrainingRun::hold_out(HeldOut held) {
-  points_.emplace(config_.steps(), held.examples, held.classes);
+  points_.emplace(config_.steps(), held.examples, held.classes, held.elements);
   held_ = std::move(held);
   measure();
 }

@@ -115,7 +115,7 @@ ContractOutput ContractNetwork::run(int layer,
                  [zp](std::int8_t v) { return static_cast<double>(v - zp); });
   const LayerTrace<double> trace =
       golden_.run_layer(layer, integers_, {std::span<const double>(x)});
-  const bool logits = layer == network_.network.logits_layer() && !network_.logits.requant.empty();
+  const bool logits = layer == wide_layer(network_.network) && !network_.logits.requant.empty();
   Drain drain{q.out.zero_point, q.act_min, q.act_max, -128, 127};
   Drain wide{0, network_.logits.act_min, network_.logits.act_max, -32768, 32767};
   r.out.reserve(trace.pre.size());
@@ -195,7 +195,7 @@ std::vector<T> simulate(const Golden<T>& golden, const QuantizedNetwork& network
                         const std::vector<bool>& quantized,
                         std::vector<std::int16_t>* logit_codes) {
   const Network& net = network.network;
-  const int head = net.logits_layer();
+  const int head = net.logits_layer(), wide = wide_layer(net);
   outputs.resize(net.layers.size());
   for (int i = first; i <= head; ++i) {
     const Layer& l = net.layers[at(i)];
@@ -205,7 +205,7 @@ std::vector<T> simulate(const Golden<T>& golden, const QuantizedNetwork& network
       inputs.push_back(in == kNetworkInput ? x : std::span<const T>(outputs[at(in)]));
     LayerTrace<T> t = golden.run_layer(i, params, inputs);
     const bool now = quantized.empty() || quantized[at(i)];
-    if (!now || i == head || widths.activations == 0) {
+    if (!now || i == wide || widths.activations == 0) {
       outputs[at(i)] = std::move(t.post);
       continue;
     }
@@ -215,7 +215,8 @@ std::vector<T> simulate(const Golden<T>& golden, const QuantizedNetwork& network
     outputs[at(i)] = std::move(t.pre);
   }
   std::vector<T> logits = outputs[at(head)];
-  if (widths.logits == 0 || (!quantized.empty() && !quantized[at(head)])) return logits;
+  if (head != wide || widths.logits == 0 || (!quantized.empty() && !quantized[at(head)]))
+    return logits;
   const T unit = static_cast<T>(1 << (16 - widths.logits));
   const T scale = static_cast<T>(network.logits.scale) * unit;
   const T low = static_cast<T>(network.logits.act_min) / unit;

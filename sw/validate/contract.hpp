@@ -15,6 +15,12 @@
 
 namespace lastmile {
 
+// The layer whose output is int16, the logits of a classifier; none (no layer's index) of a network
+// with Loss::reconstruction, whose last layer is as wide as the others.
+[[nodiscard]] inline int wide_layer(const Network& network) {
+  return network.reconstructs() ? kNetworkInput : network.logits_layer();
+}
+
 // One layer's result on n examples.
 struct ContractOutput {
   std::vector<std::int8_t> out;

@@ -108,11 +108,11 @@ struct EmulatedTarget<T>::State {
   int cut = kNetworkInput;
   std::size_t elements = 0;  // of one example of `features`
   std::vector<T> features;   // outputs of `cut` for every example
-  std::vector<std::uint8_t> labels;
+  std::vector<Label> labels;
   FloatParams<T> params, moved, start;  // `moved`: perturbed
   std::vector<Codes> codes, start_codes;
   std::vector<T> x;
-  std::vector<std::uint8_t> y;
+  std::vector<Label> y;
   std::vector<std::int8_t> z;
   std::uint64_t z_seed = 0;
   bool z_valid = false;
@@ -137,7 +137,7 @@ struct EmulatedTarget<T>::State {
           encode_scaled(t.eps / codes[k].coarse, t.bias ? 24 : 16, "emulated perturbation");
     }
   }
-  double loss_of(const FloatParams<T>& p, std::span<const T> in, std::span<const std::uint8_t> of,
+  double loss_of(const FloatParams<T>& p, std::span<const T> in, std::span<const Label> of,
                  int first, std::int64_t& correct) {
     std::vector<std::vector<T>> outputs(network.layers.size());
     if (first > 0) outputs[at(first - 1)].assign(in.begin(), in.end());

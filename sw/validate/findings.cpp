@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "sw/quantizer/quantize.hpp"
+#include "sw/validate/contract.hpp"
 
 namespace lastmile {
 namespace {
@@ -134,7 +135,7 @@ class Judge {
     for (const LayerReport& r : a_.layers) {
       const std::size_t i = at(r.layer);
       const OpTraits op = traits(layer(i).op);
-      if (r.layer == net_.logits_layer() || op.keeps_quant || op.fixes_quant) continue;
+      if (r.layer == wide_layer(net_) || op.keeps_quant || op.fixes_quant) continue;
       const TensorQuant& quant = q_.layers[i].out;
       const double range = a_.golden_high[i] - a_.golden_low[i];
       const double factor = static_cast<double>(quant.scale) * 255 / range;
@@ -184,7 +185,7 @@ class Judge {
             kCause);
     };
     check(q.requant, q.out.scale, "output");
-    if (r.layer == net_.logits_layer()) check(q_.logits.requant, q_.logits.scale, "logit");
+    if (r.layer == wide_layer(net_)) check(q_.logits.requant, q_.logits.scale, "logit");
   }
 
   void biases(const LayerReport& r) {
@@ -223,7 +224,7 @@ class Judge {
     const QuantizedLayer& q = q_.layers[i];
     const Layer& l = layer(i);
     const bool add = l.op == Op::add;
-    if (r.layer != net_.logits_layer() && !traits(l.op).closing) {
+    if (r.layer != wide_layer(net_) && !traits(l.op).closing) {
       const auto clamp = activation_clamp(l.activation, q.out);
       const std::int32_t low = add ? q.add.act_min : q.act_min;
       if (low != clamp[0])
@@ -255,7 +256,7 @@ class Judge {
             kCause);
         return;
       }
-      if (r.layer == net_.logits_layer()) return;
+      if (r.layer == wide_layer(net_)) return;
       const double k = std::round(mean_of(e));
       if (k != 0 && std::abs(mean_of(e) - k) < 0.2)
         say(Level::failure, r.name, "output zero point",
@@ -313,7 +314,7 @@ class Judge {
               100 * saturation, 100 * r.sat_low, 100 * r.sat_high,
               100 * (saturation > t_.saturation_fail ? t_.saturation_fail : t_.saturation_warn)),
           100 * saturation);
-    const bool logits = r.layer == net_.logits_layer();
+    const bool logits = r.layer == wide_layer(net_);
     if (!logits && r.alone.rmse_over_scale() > t_.rmse_over_scale_warn)
       say(Level::warning, r.name, "rmse over scale",
           fmt::format(
@@ -354,6 +355,17 @@ class Judge {
                       a_.device_sat_low, a_.device_sat_high, a_.counted_sat_low,
                       a_.counted_sat_high),
           kCause);
+    if (net_.reconstructs()) {
+      // No more than that and what rounding to the output's step adds.
+      const double step = q_.layers.back().out.scale;
+      const double most = a_.float_loss * (1 + t_.squared_error_fail) + step * step / 3;
+      if (a_.fixed_loss > most)
+        say(Level::failure, "", "squared error",
+            fmt::format("fixed point {:.4g}, float {:.4g}, expected at most {:.4g}", a_.fixed_loss,
+                        a_.float_loss, most),
+            1);
+      return;
+    }
     if (a_.float_accuracy - a_.fixed_accuracy > t_.accuracy_fail_points)
       say(Level::failure, "", "accuracy",
           fmt::format("fixed point {:.2f} %, float {:.2f} %, expected at most {:.2f} points less",
@@ -377,7 +389,7 @@ Subject subject_of(const std::string& check) {
   const auto one_of = [&](std::initializer_list<const char*> names) {
     return std::find(names.begin(), names.end(), check) != names.end();
   };
-  if (one_of({"sqnr", "cosine", "accuracy"})) return Subject::accuracy;
+  if (one_of({"sqnr", "cosine", "accuracy", "squared error"})) return Subject::accuracy;
   if (one_of({"saturation"})) return Subject::saturation;
   if (one_of({"rmse over scale", "headroom", "stuck channels", "logit width"}))
     return Subject::range;

@@ -20,6 +20,7 @@ struct Thresholds {
   double rmse_over_scale_warn = 0.7;  // layer alone
   int headroom_warn_bits = 1;         // accumulator bits left
   double accuracy_fail_points = 5;    // fixed point below float
+  double squared_error_fail = 0.25;   // fixed point's share above float's (Loss::reconstruction)
   double float32_fail = 1e-4;         // golden float32 against float64, relative
   double logit_bits_fail = 10;        // effective bits of the logits
 };

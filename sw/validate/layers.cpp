@@ -21,6 +21,7 @@ Program readable_program(const QuantizedNetwork& network, int batch, const Fixed
   o.batch = batch;
   o.fuse_adds = false;
   o.reuse_memory = false;
+  if (network.network.reconstructs()) o.output_layer = network.network.logits_layer();
   return compile(network, fixed.hardware, o);
 }
 
@@ -124,7 +125,7 @@ std::vector<double> simulate_layer(const Golden<double>& golden, const Quantized
   const QuantizedLayer& q = network.layers[at(layer)];
   LayerTrace<double> t = golden.run_layer(layer, stated, inputs);
   if (l.op == Op::max_pool2d) return std::move(t.post);
-  if (layer == golden.network().logits_layer()) {
+  if (layer == wide_layer(golden.network())) {
     const double scale = network.logits.scale;
     for (double& v : t.post)
       v = scale *
@@ -137,18 +138,28 @@ std::vector<double> simulate_layer(const Golden<double>& golden, const Quantized
   return std::move(t.pre);
 }
 
-// Sum over examples of loss and correct answers of simulated logits.
+// Sum over examples of loss and correct answers of outputs; with Loss::reconstruction of squared
+// errors per element against the inputs, and no answers.
 template <class T>
-void add_loss(std::span<const T> logits, std::span<const std::uint8_t> y, double& loss,
-              double& correct) {
-  const BatchLoss b = cross_entropy<T>(logits, y);
+void add_loss(const Network& network, std::span<const T> outputs, std::span<const T> x,
+              std::span<const Label> y, double& loss, double& correct) {
+  if (network.reconstructs()) {
+    double sum = 0;
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      const double d = static_cast<double>(outputs[i]) - static_cast<double>(x[i]);
+      sum += d * d;
+    }
+    loss += sum / static_cast<double>(network.input.elements());
+    return;
+  }
+  const BatchLoss b = cross_entropy<T>(outputs, y);
   loss += b.mean * static_cast<double>(y.size());
   correct += static_cast<double>(b.correct);
 }
 
 void sensitivity(const Network& folded, const FloatParams<float>& params,
                  const QuantizedNetwork& network, std::span<const float> x,
-                 std::span<const std::uint8_t> y, int threads, bool each, LayerAnalysis& a) {
+                 std::span<const Label> y, int threads, bool each, LayerAnalysis& a) {
   const Golden<float> golden(folded, threads);
   const auto n = static_cast<double>(y.size());
   constexpr int own = 16;  // every layer as wide as it is
@@ -161,7 +172,7 @@ void sensitivity(const Network& folded, const FloatParams<float>& params,
     const auto logits =
         simulate<float>(golden, network, p, input ? std::span<const float>(snapped) : x, outputs, 0,
                         {own, 8, 16}, quantized);
-    add_loss<float>(logits, y, loss, correct);
+    add_loss<float>(folded, logits, x, y, loss, correct);
     loss /= n;
     accuracy = 100 * correct / n;
   };
@@ -182,7 +193,7 @@ struct BatchRun {
   std::vector<LayerTrace<double>> trace;
   std::vector<LayerTrace<float>> trace32;
   std::vector<std::int8_t> input;               // on the grid of int8
-  std::vector<std::vector<std::int8_t>> chain;  // the device's activations; none of the last layer
+  std::vector<std::vector<std::int8_t>> chain;  // the device's activations; none of logits
   std::vector<std::int16_t> logits;
 };
 
@@ -232,7 +243,7 @@ class LayerStudy {
   }
 
   // Adds one batch.
-  void batch(std::span<const float> x, std::span<const std::uint8_t> y) {
+  void batch(std::span<const float> x, std::span<const Label> y) {
     const BatchRun run = execute(x, y);
     for (std::size_t i = 0; i < a_.layers.size(); ++i) {
       stop_if_asked();
@@ -251,7 +262,10 @@ class LayerStudy {
   }
 
  private:
-  [[nodiscard]] bool last(std::size_t i) const { return static_cast<int>(i) == head_; }
+  // int16 logits.
+  [[nodiscard]] bool last(std::size_t i) const {
+    return static_cast<int>(i) == wide_layer(folded_);
+  }
 
   void begin_layer(std::size_t i) {
     const Layer& l = folded_.layers[i];
@@ -277,25 +291,33 @@ class LayerStudy {
     a_.layers.push_back(std::move(r));
   }
 
-  BatchRun execute(std::span<const float> x, std::span<const std::uint8_t> y) {
+  BatchRun execute(std::span<const float> x, std::span<const Label> y) {
     BatchRun run;
     run.x64.assign(x.begin(), x.end());
     run.trace = golden_.trace(params64_, run.x64);
     run.trace32 = golden32_.trace(params_, x);
-    add_loss<double>(run.trace[at(head_)].post, y, a_.float_loss, a_.float_accuracy);
+    add_loss<double>(folded_, run.trace[at(head_)].post, run.x64, y, a_.float_loss,
+                     a_.float_accuracy);
 
     run.input.resize(x.size());
     quantize_activations(x, network_.input, run.input);
-    session_->load_batch(run.input, std::vector<int>(y.begin(), y.end()));
+    std::vector<int> labels;
+    if (!folded_.reconstructs()) labels.assign(y.begin(), y.end());
+    session_->load_batch(run.input, labels);
     const ForwardResult forward = session_->forward();
-    a_.fixed_loss += forward.mean_nats() * static_cast<double>(y.size());
-    a_.fixed_accuracy += forward.correct;
     const auto counters = session_->counters();
     a_.device_sat_low += counters[at(static_cast<std::int64_t>(spec::Counter::sat_low_))];
     a_.device_sat_high += counters[at(static_cast<std::int64_t>(spec::Counter::sat_high_))];
     run.chain.resize(a_.layers.size());
-    for (std::size_t i = 0; i + 1 < a_.layers.size(); ++i)
-      run.chain[i] = session_->activation(static_cast<int>(i));
+    for (std::size_t i = 0; i < a_.layers.size(); ++i)
+      if (!last(i)) run.chain[i] = session_->activation(static_cast<int>(i));
+    if (folded_.reconstructs()) {
+      add_loss<double>(folded_, real_values(run.chain.back(), network_.layers[at(head_)].out),
+                       run.x64, y, a_.fixed_loss, a_.fixed_accuracy);
+      return run;
+    }
+    a_.fixed_loss += forward.mean_nats() * static_cast<double>(y.size());
+    a_.fixed_accuracy += forward.correct;
     run.logits = session_->logits();
     return run;
   }
@@ -459,7 +481,7 @@ LayerAnalysis analyse_layers(const Network& folded, const FloatParams<float>& pa
   const std::size_t examples = wanted / batch * batch;
   const auto elements = at(folded.input.elements());
   const std::span<const float> x = std::span(data.x).first(examples * elements);
-  const std::span<const std::uint8_t> y = std::span(data.y).first(examples);
+  const std::span<const Label> y = std::span(data.y).first(examples);
 
   LayerStudy study(folded, params, network, executed, static_cast<int>(batch), open, fixed);
   for (std::size_t first = 0; first < examples; first += batch) {

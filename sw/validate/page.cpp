@@ -12,8 +12,19 @@
 
 namespace lastmile {
 namespace {
-
 using nlohmann::json;
+
+bool reconstructs(const json& r) { return r.at("reconstruction").get<bool>(); }
+std::string loss_text(const json& r, double loss) {
+  return reconstructs(r) ? fmt::format("{:.5g}", loss) : fmt::format("{:.4f}", loss);
+}
+// How good one side ("float", "fixed", "simulated") is in `part`, a domain of report `r`.
+std::string quality(const json& r, const json& part, const char* side) {
+  const std::string loss = loss_text(r, part.at("loss").at(side).get<double>());
+  return reconstructs(r)
+             ? "squared error per element " + loss
+             : fmt::format("{:.2f} %, loss {}", part.at("accuracy").at(side).get<double>(), loss);
+}
 
 double number(const json& j, const char* key) { return j.at(key).get<double>(); }
 std::string text(const json& j, const char* key) { return j.at(key).get<std::string>(); }
@@ -143,26 +154,24 @@ void layer_table(html::Page& page, const json& r) {
                     fmt::format("{} of 40", l.at("accumulator_bits").get<int>()),
                     fmt::format("{:.0f}", percent(l, "code_share")),
                     fmt::format("{}", l.at("stuck_channels").size())});
-    sensitivity.push_back(
-        {text(l, "layer"), fmt::format("{:.4f}", number(l.at("only_this_quantized"), "loss")),
-         fmt::format("{:.2f}", number(l.at("only_this_quantized"), "accuracy")),
-         fmt::format("{:.4f}", number(l.at("all_but_this_quantized"), "loss")),
-         fmt::format("{:.2f}", number(l.at("all_but_this_quantized"), "accuracy"))});
+    std::vector<std::string> each = {text(l, "layer")};
+    for (const char* which : {"only_this_quantized", "all_but_this_quantized"}) {
+      each.push_back(loss_text(r, number(l.at(which), "loss")));
+      if (!reconstructs(r)) each.push_back(fmt::format("{:.2f}", number(l.at(which), "accuracy")));
+    }
+    sensitivity.push_back(std::move(each));
   }
   page.heading("Layers, worst first")
       .table(
           {"layer", "op", "SQNR dB", "injected", "inherited", "cosine", "max abs", "mean error",
            "RMSE/scale alone", "saturated low %", "high %", "accumulator", "codes used %", "stuck"},
           rows);
-  page.heading("One at a time")
-      .table(
-          {"layer", "loss, only this quantized", "accuracy %", "loss, all but this", "accuracy %"},
-          sensitivity);
-  page.note(
-      fmt::format("Simulated quantization in float32. All float: loss {:.4f}, {:.2f} %; all "
-                  "quantized: {:.4f}, {:.2f} %.",
-                  number(r.at("loss"), "float"), number(r.at("accuracy"), "float"),
-                  number(r.at("loss"), "simulated"), number(r.at("accuracy"), "simulated")));
+  std::vector<std::string> head = {"layer", "loss, only this quantized", "accuracy %",
+                                   "loss, all but this", "accuracy %"};
+  if (reconstructs(r)) std::erase(head, "accuracy %");
+  page.heading("One at a time").table(head, sensitivity);
+  page.note(fmt::format("Simulated quantization in float32. All float: {}; all quantized: {}.",
+                        quality(r, r, "float"), quality(r, r, "simulated")));
 }
 
 // One curve for each e of the list.
@@ -484,17 +493,13 @@ std::string layers_csv(const json& r) {
 }
 
 std::string validate_summary(const json& r) {
-  std::string out = fmt::format(
-      "{} on {} ({}), {}, {} examples: float {:.2f} %, fixed point {:.2f} %, loss {:.4f} and "
-      "{:.4f}\n",
-      text(r, "network"), text(r, "task"), text(r, "shift"), text(r, "weight_type"),
-      r.at("examples").get<int>(), number(r.at("accuracy"), "float"),
-      number(r.at("accuracy"), "fixed"), number(r.at("loss"), "float"),
-      number(r.at("loss"), "fixed"));
+  std::string out =
+      fmt::format("{} on {} ({}), {}, {} examples: float {}, fixed point {}\n", text(r, "network"),
+                  text(r, "task"), text(r, "shift"), text(r, "weight_type"),
+                  r.at("examples").get<int>(), quality(r, r, "float"), quality(r, r, "fixed"));
   if (r.contains("shifted"))
-    out += fmt::format("shifted domain: float {:.2f} %, fixed point {:.2f} %\n",
-                       number(r.at("shifted").at("accuracy"), "float"),
-                       number(r.at("shifted").at("accuracy"), "fixed"));
+    out += fmt::format("shifted domain: float {}, fixed point {}\n",
+                       quality(r, r.at("shifted"), "float"), quality(r, r.at("shifted"), "fixed"));
   out += finding_lines(r) + layer_lines(r);
   if (r.contains("signal")) out += signal_lines(r.at("signal"));
   if (r.contains("sweep")) out += sweep_lines(r.at("sweep"));
@@ -509,15 +514,14 @@ std::string validate_summary(const json& r) {
 std::string validate_page(const json& r) {
   html::Page page(fmt::format("Validation: {} on {}", text(r, "network"), text(r, "task")));
   page.paragraph(
-      fmt::format("{} weights, {} examples of the source test. Float64 golden model: {:.2f} %, "
-                  "loss {:.4f}. Fixed point on the device: {:.2f} %, loss {:.4f}.",
-                  text(r, "weight_type"), r.at("examples").get<int>(),
-                  number(r.at("accuracy"), "float"), number(r.at("loss"), "float"),
-                  number(r.at("accuracy"), "fixed"), number(r.at("loss"), "fixed")));
+      fmt::format("{} weights, {} examples of the source test. Float64 golden model: {}. Fixed "
+                  "point on the device: {}.",
+                  text(r, "weight_type"), r.at("examples").get<int>(), quality(r, r, "float"),
+                  quality(r, r, "fixed")));
   if (r.contains("shifted"))
-    page.paragraph(fmt::format("On the shifted test: float64 {:.2f} %, fixed point {:.2f} %.",
-                               number(r.at("shifted").at("accuracy"), "float"),
-                               number(r.at("shifted").at("accuracy"), "fixed")));
+    page.paragraph(fmt::format("On the shifted test: float64 {}, fixed point {}.",
+                               quality(r, r.at("shifted"), "float"),
+                               quality(r, r.at("shifted"), "fixed")));
   std::vector<std::vector<std::string>> rows;
   for (const json& f : r.at("findings"))
     rows.push_back({text(f, "level"), text(f, "layer"), text(f, "check"), text(f, "text")});

@@ -68,9 +68,9 @@ void write_peer_case(const std::string& name, const std::filesystem::path& folde
   std::vector<float> x(static_cast<std::size_t>(network.input.elements() * kExamples));
   for (float& v : x) v = static_cast<float>(rng.normal());
   const std::vector<double> x64(x.begin(), x.end());
-  std::vector<std::uint8_t> y;
+  std::vector<Label> y;
   for (int i = 0; i < kExamples; ++i)
-    y.push_back(static_cast<std::uint8_t>(rng.below(static_cast<std::uint64_t>(network.classes))));
+    y.push_back(static_cast<Label>(rng.below(static_cast<std::uint64_t>(network.classes))));
 
   Arrays arrays;
   arrays.add("x", x);

@@ -97,7 +97,7 @@ std::vector<double> scaled_gradient(const Bench& bench, const Directions& direct
   stop_if_asked();
   Backprop<double> backprop(bench.folded, bench.how.fixed.threads);
   std::vector<double> x;
-  std::vector<std::uint8_t> y;
+  std::vector<Label> y;
   for (const std::uint32_t i : batch) {
     const auto e = bench.data.example(i);
     x.insert(x.end(), e.begin(), e.end());

@@ -296,6 +296,11 @@ Candidate load_candidate(const ValidateOptions& o, const Say& say,
   // Recordings come sorted by word: a part of them must be a sample.
   for (Dataset* data : {&s.task.source_test, &s.task.shifted_test}) *data = shuffled(*data, kOrder);
   NetworkSource source = load_source(run.network, shape_of(s.task));
+  if (source.network.reconstructs()) {  // anomalous examples are met, not learned
+    keep_normal(source.network, s.task);
+    for (Dataset* data : {&s.task.source_test, &s.task.shifted_test})
+      keep_normal(*data, s.task.name);
+  }
   check_before(o, source.network, s.task.adapt.size());
   s.pretrained = prepared(starting_point(s.task, std::move(source), run.checkpoint, run.pretrain,
                                          run.task.threads, say, progress),
@@ -322,6 +327,7 @@ json thresholds_json(const Thresholds& t) {
           {"rmse_over_scale_warn", t.rmse_over_scale_warn},
           {"headroom_warn_bits", t.headroom_warn_bits},
           {"accuracy_fail_points", t.accuracy_fail_points},
+          {"squared_error_fail", t.squared_error_fail},
           {"float32_fail", t.float32_fail},
           {"logit_bits_fail", t.logit_bits_fail}};
 }
@@ -408,6 +414,7 @@ json analysis_json(const Candidate& s, const ValidateOptions& o, const Compariso
       {"quick", o.quick},
       {"strict", o.strict},
       {"thresholds", thresholds_json(o.thresholds)},
+      {"reconstruction", s.folded.reconstructs()},  // then the loss is squared error per element
       {"accuracy",
        {{"float", layers.float_accuracy},
         {"fixed", layers.fixed_accuracy},
@@ -452,6 +459,12 @@ ValidateOutcome validate_network(const ValidateOptions& options, const DeviceOpe
   const auto begin = std::chrono::steady_clock::now();
   const Candidate s = load_candidate(options, say, progress);
   ValidateOptions o = options;
+  if (s.folded.reconstructs() && (o.with_signal || o.with_sweep)) {
+    o.with_signal = o.with_sweep = false;
+    if (say)
+      say("note: the loss of this network is reconstruction: layers are compared, the training "
+          "signal and widths are not");
+  }
   scale_effort(o, s.folded);
   const RunOptions& run = o.run;
 

@@ -43,7 +43,7 @@ Task random_task(std::uint64_t seed, std::size_t examples) {
   d.classes = 4;
   Rng rng(seed);
   for (std::size_t i = 0; i < 16 * examples; ++i) d.x.push_back(static_cast<float>(rng.normal()));
-  for (std::size_t i = 0; i < examples; ++i) d.y.push_back(static_cast<std::uint8_t>(i % 4));
+  for (std::size_t i = 0; i < examples; ++i) d.y.push_back(static_cast<Label>(i % 4));
   return task;
 }
 

@@ -747,11 +747,80 @@ class Suite:
             self.p.ok("eval", *DATA, "--adapt-examples", 32, "--input", "wide.lmq", "--quiet", cwd=self.dir)
         self.checks.case("rescale", rescaled)
 
+    def reconstruction(self):
+        """An autoencoder on normal examples (0) to train on, and tests of both classes."""
+        (self.dir / "auto.toml").write_text('name = "auto"\ninput = "task"\nloss = "reconstruction"\n' + "".join(
+            f'[[layer]]\nname = "{name}"\nop = "fully_connected"\nunits = {units}\n{rest}'
+            for name, units, rest in (("a", 16, 'activation = "relu"\nbatch_norm = true\n'), ("b", 8, ""),
+                                      ("c", '"classes"', ""))))
+        (self.dir / "ano").mkdir()
+        for part, n, label in (("train", 300, lambda i: 0), ("t10k", 80, lambda i: i % 2)):
+            labels = bytes(label(i) for i in range(n))
+            # Stripes of any phase; anomalous ones have a spot.
+            pixels = bytes(min(255, 90 + 60 * ((x + i) % 4 > 1) + 100 * (labels[i] and x in (3, 4) and y in (3, 4)))
+                           for i in range(n) for y in range(8) for x in range(8))
+            (self.dir / f"ano/{part}-images-idx3-ubyte").write_bytes(idx_bytes([n, 8, 8], pixels))
+            (self.dir / f"ano/{part}-labels-idx1-ubyte").write_bytes(idx_bytes([n], labels))
+        data = ["--data", "ano", "--adapt-examples", 50, "--shift", "contrast=0.6"]
+        described = ["--network", "auto.toml", *data]
+        adapt = ["adapt", *data, "--input", "auto.lmq", "--batch", 10, "--steps", 60, "--step", 0.3, "--evaluations", 0]
+
+        def adapted():
+            self.p.ok("pretrain", *described, "--epochs", 100, "--output", "auto.lmc", cwd=self.dir)
+            self.p.ok("quantize", *described, "--checkpoint", "auto.lmc", "--output", "auto.lmq", cwd=self.dir)
+            r = self.p.json("eval", *data, "--input", "auto.lmq", cwd=self.dir)
+            exact = self.p.json("eval", *described, "--input", "auto.lmc", cwd=self.dir)
+            for domain in ("source", "shifted"):
+                assert r[domain]["examples"] == 80 and 0.9 < r[domain]["auc"] <= 1, r[domain]
+                assert r[domain]["squared_error_normal"] < r[domain]["squared_error"], r[domain]
+                key = "squared_error_normal"  # anomalous ones leave the calibrated ranges
+                assert abs(r[domain][key] / exact[domain][key] - 1) < 0.1, (r, exact)
+            a = self.p.json(*adapt, "--journal", "auto.lmj", "--output", "auto2.lmq", "--audit-every", 20, cwd=self.dir)
+            assert a["before"] == r["shifted"], (a, r)
+            assert a["after"]["squared_error_normal"] < 0.95 * a["before"]["squared_error_normal"], a
+            again = self.p.json("replay", "--base", "auto.lmq", "--journal", "auto.lmj", cwd=self.dir)
+            assert again["weights_hash"] == a["weights_hash"], (again, a)
+            said = self.p.ok("audit", *data, "auto.lmj", "--base", "auto.lmq", cwd=self.dir)
+            assert "confirmed: 60 of 60" in said, said
+            assert self.p.json("info", "auto2.lmq", cwd=self.dir)["loss"] == "reconstruction"
+        self.checks.case("reconstruction: adapt, replay, audit, eval", adapted)
+
+        def validated():
+            r = self.p.json("validate", *described, "--checkpoint", "auto.lmc", "--quick", "--reports", "p",
+                            cwd=self.dir)
+            assert r["reconstruction"] and len(r["layers"]) == 3, r
+            exact = self.p.json("eval", *described, "--input", "auto.lmc", cwd=self.dir)
+            for part, domain in ((r, "source"), (r["shifted"], "shifted")):
+                error = exact[domain]["squared_error_normal"]
+                assert abs(part["loss"]["float"] / error - 1) < 1e-3, (part["loss"], error)
+                assert 0 < abs(part["loss"]["fixed"] / error - 1) < 0.1, (part["loss"], error)
+            assert all(x["contract_differences"] == 0 and x["total"]["sqnr_db"] > 20 for x in r["layers"]), r["layers"]
+            assert r["saturation_counters"]["device"] == r["saturation_counters"]["counted"], r
+            assert not [f for f in r["findings"] if f["layer"] == "" or f["level"] == "fail"], r["findings"]
+        self.checks.case("reconstruction: validate", validated)
+
+        def profiled():
+            (self.dir / "coder.toml").write_text((self.dir / "auto.toml").read_text().replace(
+                '"task"', "[1, 1, 64]").replace('units = "classes"', "units = 64"))
+            self.p.ok("profile", "--predict", "--no-compare", "--batch", 8, "--networks", "coder.toml", "--reports",
+                      "coder", cwd=self.dir)
+            n = json.loads((self.dir / "coder/profile.json").read_text())["networks"][0]
+            for section in ("full", "head"):
+                names = [x["command"] for x in n["steps"][section]["commands"]]
+                assert any("squares" in x for x in names), (section, names)
+        self.checks.case("reconstruction: profile", profiled)
+        refused = [r"its loss is reconstruction", r"pretrain, quantize, adapt"]
+        self.bad("reconstruction: run", INPUT, refused, "run", *described, "--out", "o", "--reports", "p")
+        self.bad("reconstruction: readouts", INPUT, refused, *adapt, "--journal", "n.lmj", "--method", "readout")
+        self.bad("reconstruction: statistics", INPUT, refused, *adapt, "--journal", "n.lmj", "--statistics", "on")
+        self.bad("reconstruction: rescale", INPUT, refused, "rescale", *data, "--input", "auto.lmq", "--output",
+                 "n.lmq")
+
     def all(self):
         self.prepare()
         for group in (self.usage, self.data_sets, self.networks, self.checkpoints, self.quantized, self.journals,
                       self.writing, self.vectors,
-                      self.output, self.deployment):
+                      self.output, self.deployment, self.reconstruction):
             group()
         self.checks.finish()
 

@@ -109,6 +109,25 @@ TEST_CASE("compiler: a rule chooses layers, biases and masks") {
   CHECK(mentions(error_of(ids), {"keep is 257"}));
 }
 
+TEST_CASE("compiler: biases with a fine LSB are perturbed as far as a descriptor holds") {
+  QuantizedNetwork q = quantize_random(norm_case(), 3);
+  std::fill(q.layers[0].bias.begin(), q.layers[0].bias.end(), 600'000'000);
+  TrainingRule rule;
+  rule.eps = 0.05;
+  CompileOptions o;
+  o.batch = 1;
+  o.training = training_plan(q, rule);
+  REQUIRE(o.training[1].tensor == 1);
+  CHECK(o.training[1].eps_lsb == kMostEpsLsb[1]);
+  CHECK(o.training[3].eps_lsb == doctest::Approx(0.05 * unit_lsb(q, 3, Amplitude::rms)));
+  CHECK_NOTHROW((void)compile(q, {}, o));
+  // What somebody asks for in LSBs is not changed silently.
+  rule.eps_mode = Amplitude::lsb;
+  rule.eps = 0x1p25;
+  o.training = training_plan(q, rule);
+  CHECK(mentions(error_of([&] { (void)compile(q, {}, o); }), {"perturbation of"}));
+}
+
 TEST_CASE("compiler: descriptors hold what the plan asks for, scaled for the distribution") {
   const QuantizedNetwork q = quantize_random(norm_case(), 3);
   CompileOptions o;

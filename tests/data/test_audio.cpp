@@ -127,8 +127,8 @@ TEST_CASE("data: a wrong cut list says line, column, value and what was expected
   CHECK(row_error("a.wav,0,0,1,yes,me,train")
             .find("length: '0', expected a whole number from 1 to") != std::string::npos);
   CHECK(row_error("a.wav,0,,1,yes,me,train").find("length: ''") != std::string::npos);
-  CHECK(row_error("a.wav,0,10,256,yes,me,train")
-            .find("class: '256', expected a whole number from 0 to 255") != std::string::npos);
+  CHECK(row_error("a.wav,0,10,4095,yes,me,train")
+            .find("class: '4095', expected a whole number from 0 to 4094") != std::string::npos);
   CHECK(row_error("a.wav,0,10,2,yes,me,train").find("class 1 has no clip but class 2 has") !=
         std::string::npos);
   CHECK(row_error("a.wav,0,10,0,yes,me,train").find("class_name: 'yes', expected 'no'") !=

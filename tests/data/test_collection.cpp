@@ -72,7 +72,7 @@ TEST_CASE("data: a folder of pictures has the classes of its subfolders") {
   const Collection c = read(dir.path());
   CHECK(c.format == SetFormat::pictures);
   CHECK(c.class_names == Names{"cat", "dog"});
-  CHECK(c.train.data.y == std::vector<std::uint8_t>{0, 0, 0, 1, 1, 1});
+  CHECK(c.train.data.y == std::vector<Label>{0, 0, 0, 1, 1, 1});
   CHECK(c.train.data.shape == Shape{6, 6, 1});
   CHECK(c.train.data.example(0)[5] == 80.0F / 255.0F);  // cat was written second
   CHECK(c.train.files[3] == "dog/p100.png");
@@ -82,7 +82,7 @@ TEST_CASE("data: a folder of pictures has the classes of its subfolders") {
   // Another order by classes.txt, and a class without an example.
   write_file_atomic(dir / "classes.txt", std::string_view("dog\nemu\r\ncat\n"));
   CHECK(read(dir.path()).class_names == Names{"dog", "emu", "cat"});
-  CHECK(read(dir.path()).train.data.y == std::vector<std::uint8_t>{0, 0, 0, 2, 2, 2});
+  CHECK(read(dir.path()).train.data.y == std::vector<Label>{0, 0, 0, 2, 2, 2});
   write_file_atomic(dir / "classes.txt", std::string_view("dog\n"));
   CHECK(says(wrong(dir.path()), "cat: this class is not in classes.txt"));
   write_file_atomic(dir / "classes.txt", std::string_view("dog\n\ncat\n"));
@@ -169,7 +169,7 @@ TEST_CASE("data: labels follow the names that are expected") {
   CollectionOptions o;
   o.class_names = {"emu", "dog", "cat"};
   const Collection c = read(dir.path(), o);
-  CHECK(c.train.data.y == std::vector<std::uint8_t>{2, 1});
+  CHECK(c.train.data.y == std::vector<Label>{2, 1});
   CHECK(c.class_names == o.class_names);
   CHECK(c.train.data.classes == 3);
   o.class_names = {"emu", "dog"};
@@ -212,7 +212,7 @@ TEST_CASE("data: arrays of numpy, with channels last or first") {
   write_file_atomic(dir / "b_labels.npy", npy_u8("2,", {1, 0}));
   b = read(dir / "b.npy");
   CHECK(b.labelled);
-  CHECK(b.train.data.y == std::vector<std::uint8_t>{1, 0});
+  CHECK(b.train.data.y == std::vector<Label>{1, 0});
   write_file_atomic(dir / "classes.txt", std::string_view("no\nyes\n"));
   CHECK(read(dir / "b.npy").class_names == Names{"no", "yes"});
   write_file_atomic(dir / "b_labels.npy", npy_u8("3,", {1, 0, 0}));
@@ -225,7 +225,7 @@ TEST_CASE("data: arrays of numpy, with channels last or first") {
   write_file_atomic(dir / "c.npz", encode_npz(parts));
   const Collection d = read(dir / "c.npz");
   CHECK(d.train.data.size() == 4);
-  CHECK(d.test.data.y == std::vector<std::uint8_t>{2});
+  CHECK(d.test.data.y == std::vector<Label>{2});
 }
 
 TEST_CASE("data: arrays that are none of a data set are refused") {
@@ -237,7 +237,7 @@ TEST_CASE("data: arrays that are none of a data set are refused") {
   const NpyArray x{{2, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8}};
   CHECK(says(refused({{"weights", x}}), "arrays \"weights\", expected x and y"));
   CHECK(says(refused({{"x", x}, {"y", {{2}, {0, 0.5F}}}}), "label 0.5 of example 1"));
-  CHECK(says(refused({{"x", x}, {"y", {{2}, {0, 256}}}}), "label 256"));
+  CHECK(says(refused({{"x", x}, {"y", {{2}, {0, 4095}}}}), "label 4095"));
   CHECK(says(refused({{"x", {{4}, {1, 2, 3, 4}}}}), "expected examples x rows"));
   CHECK(says(refused({{"x", {{2, 1}, {1, std::nanf("")}}}, {"y", {{2}, {0, 1}}}}),
              "in example 1, expected a finite number"));

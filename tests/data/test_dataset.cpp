@@ -12,6 +12,7 @@
 #include "tests/base/temp_dir.hpp"
 
 using lastmile::Dataset;
+using lastmile::Label;
 using lastmile::testing::error_of;
 
 namespace {
@@ -23,7 +24,7 @@ Dataset numbered(int n) {
   for (int i = 0; i < n; ++i) {
     d.x.push_back(static_cast<float>(i));
     d.x.push_back(static_cast<float>(-i));
-    d.y.push_back(static_cast<std::uint8_t>(i % 3));
+    d.y.push_back(static_cast<Label>(i % 3));
     d.group.push_back(i / 4);
   }
   return d;
@@ -45,7 +46,7 @@ TEST_CASE("data: slices, selections, groups and shuffles keep examples whole") {
   const auto d = numbered(12);
   const auto s = lastmile::slice(d, 4, 3);
   CHECK(s.x == std::vector<float>{4, -4, 5, -5, 6, -6});
-  CHECK(s.y == std::vector<std::uint8_t>{1, 2, 0});
+  CHECK(s.y == std::vector<Label>{1, 2, 0});
   CHECK(s.group == std::vector<int>{1, 1, 1});
   CHECK(lastmile::slice(d, 12, 0).size() == 0);
   CHECK(error_of([&] { (void)lastmile::slice(d, 10, 3); }) ==
@@ -75,7 +76,7 @@ TEST_CASE("data: slices, selections, groups and shuffles keep examples whole") {
   const auto part = lastmile::slice(set, 1, 2);
   CHECK(part.n == 2);
   CHECK(part.pixels == std::vector<std::uint8_t>{3, 4, 5, 6});
-  CHECK(part.labels == std::vector<std::uint8_t>{1, 0});
+  CHECK(part.labels == std::vector<Label>{1, 0});
 }
 
 TEST_CASE("data: balancing repeats rare classes, group by group, and loses no example") {
@@ -86,7 +87,7 @@ TEST_CASE("data: balancing repeats rare classes, group by group, and loses no ex
   for (const auto& [y, group] :
        {std::pair{0, 0}, {0, 0}, {1, 0}, {0, 0}, {0, 0}, {0, 0}, {2, 1}, {2, 1}}) {
     d.x.push_back(static_cast<float>(d.y.size()));
-    d.y.push_back(static_cast<std::uint8_t>(y));
+    d.y.push_back(static_cast<Label>(y));
     d.group.push_back(group);
   }
   const Dataset b = lastmile::balanced(d, 1);

@@ -10,6 +10,7 @@
 #include "tests/data/shared.hpp"
 
 using lastmile::ImageSet;
+using lastmile::Label;
 using lastmile::testing::error_of;
 using lastmile::testing::TempDir;
 using Bytes = std::vector<std::uint8_t>;
@@ -19,7 +20,7 @@ namespace {
 ImageSet small_set(int n, int c = 1) {
   ImageSet s{n, 3, 2, c, {}, {}, 2};
   for (int i = 0; i < n * 6 * c; ++i) s.pixels.push_back(static_cast<std::uint8_t>(i * 37));
-  for (int i = 0; i < n; ++i) s.labels.push_back(static_cast<std::uint8_t>(i % 2));
+  for (int i = 0; i < n; ++i) s.labels.push_back(static_cast<Label>(i % 2));
   return s;
 }
 
@@ -46,7 +47,7 @@ TEST_CASE("data: IDX images and labels are read as they were written") {
   CHECK(images.w == 2);
   CHECK(images.c == 1);
   CHECK(images.pixels == Bytes{10, 11, 12, 13});
-  CHECK(lastmile::parse_idx_labels(labels_bytes(), "lab") == Bytes{1, 0});
+  CHECK(lastmile::parse_idx_labels(labels_bytes(), "lab") == std::vector<Label>{1, 0});
 
   const TempDir dir;
   for (const char* gz : {"", ".gz"})
@@ -105,7 +106,7 @@ TEST_CASE("data: no prefix of an IDX file is accepted, nor one more byte") {
 }
 
 TEST_CASE("data: labels that cannot belong to the images are refused") {
-  const auto join = [](Bytes labels, int classes) {
+  const auto join = [](std::vector<Label> labels, int classes) {
     return error_of([&] {
       (void)lastmile::join_idx(lastmile::parse_idx_images(images_bytes(), "img"), "img",
                                std::move(labels), "lab", classes);

@@ -17,6 +17,7 @@
 #include "tests/base/temp_dir.hpp"
 #include "tests/data/shared.hpp"
 
+using lastmile::Label;
 using lastmile::load_task;
 using lastmile::Task;
 using lastmile::TaskOptions;
@@ -69,8 +70,7 @@ void write_image_set(const TempDir& dir, bool sorted = false) {
   lastmile::ImageSet set{60, 4, 4, 1, {}, {}, 2};
   for (int i = 0; i < 60 * 16; ++i)
     set.pixels.push_back(static_cast<std::uint8_t>(i % 16 == 0 ? i / 16 : i));
-  for (int i = 0; i < 60; ++i)
-    set.labels.push_back(static_cast<std::uint8_t>(sorted ? i / 30 : i % 2));
+  for (int i = 0; i < 60; ++i) set.labels.push_back(static_cast<Label>(sorted ? i / 30 : i % 2));
   lastmile::write_idx_images(dir / "train-images-idx3-ubyte.gz", set);
   lastmile::write_idx_labels(dir / "train-labels-idx1-ubyte.gz", set.labels);
   lastmile::write_idx_images(dir / "t10k-images-idx3-ubyte", set);
@@ -167,9 +167,9 @@ TEST_CASE("data: a stratified choice has every class in its share, to one exampl
   lastmile::Rng rng(seed);
   for (int round = 0; round < 200; ++round) {
     CAPTURE(round);
-    std::vector<std::uint8_t> labels(1 + rng.below(300));
-    const std::uint64_t classes = 1 + rng.below(9);
-    for (auto& y : labels) y = static_cast<std::uint8_t>(rng.below(classes) * rng.below(2));
+    std::vector<Label> labels(1 + rng.below(300));
+    const std::uint64_t classes = 1 + rng.below(round % 10 == 0 ? 600 : 9);
+    for (auto& y : labels) y = static_cast<Label>(rng.below(classes) * rng.below(2));
     const std::size_t count = rng.below(labels.size() + 1);
     const auto chosen = lastmile::stratified_indices(labels, count, rng.next());
     CHECK(chosen.size() == count);

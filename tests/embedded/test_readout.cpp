@@ -24,7 +24,7 @@ Dataset bright_quadrants(std::size_t examples, std::uint64_t seed) {
       const bool inside = (k / 32) == label / 2 && (k % 8) / 4 == label % 2;
       d.x.push_back(static_cast<float>(rng.normal() + (inside ? 0.8 : 0)));
     }
-    d.y.push_back(static_cast<std::uint8_t>(label));
+    d.y.push_back(static_cast<Label>(label));
   }
   return d;
 }

@@ -12,11 +12,11 @@ using namespace lastmile;
 
 namespace {
 
-std::vector<std::uint8_t> random_labels(int examples, int classes, std::uint64_t seed) {
+std::vector<Label> random_labels(int examples, int classes, std::uint64_t seed) {
   Rng rng(seed, 3);
-  std::vector<std::uint8_t> labels;
+  std::vector<Label> labels;
   for (int i = 0; i < examples; ++i)
-    labels.push_back(static_cast<std::uint8_t>(rng.below(static_cast<std::uint64_t>(classes))));
+    labels.push_back(static_cast<Label>(rng.below(static_cast<std::uint64_t>(classes))));
   return labels;
 }
 
@@ -75,14 +75,14 @@ double worst_difference(const Network& net, const std::vector<bool>& trainable,
 // Three classes that differ in which third of the image is bright.
 struct Toy {
   std::vector<float> x;
-  std::vector<std::uint8_t> labels;
+  std::vector<Label> labels;
 };
 Toy toy_data(int examples, std::uint64_t seed) {
   Toy toy;
   Rng rng(seed);
   for (int n = 0; n < examples; ++n) {
     const int label = static_cast<int>(rng.below(3));
-    toy.labels.push_back(static_cast<std::uint8_t>(label));
+    toy.labels.push_back(static_cast<Label>(label));
     for (int y = 0; y < 6; ++y) {
       for (int i = 0; i < 10; ++i) {
         toy.x.push_back(static_cast<float>(0.5 * rng.normal() + (y / 2 == label ? 1.0 : 0.0)));

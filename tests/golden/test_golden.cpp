@@ -183,7 +183,7 @@ TEST_CASE("golden: folding batch norm leaves the function unchanged") {
 
 TEST_CASE("golden: loss is the cross-entropy, also where exp alone would overflow") {
   const std::vector<double> logits = {0, 0, 0, 1000, 0, -1000};
-  const std::vector<std::uint8_t> labels = {1, 2};
+  const std::vector<Label> labels = {1, 2};
   std::vector<double> each(2), gradient(6);
   const BatchLoss loss = cross_entropy<double>(logits, labels, each, gradient);
   CHECK(each[0] == doctest::Approx(std::log(3.0)).epsilon(1e-14));
@@ -193,7 +193,7 @@ TEST_CASE("golden: loss is the cross-entropy, also where exp alone would overflo
   CHECK(gradient[0] == doctest::Approx(1.0 / 6));
   CHECK(gradient[1] == doctest::Approx(-1.0 / 3));
   CHECK(gradient[3] == doctest::Approx(0.5));
-  const std::vector<std::uint8_t> outside = {1, 3};
+  const std::vector<Label> outside = {1, 3};
   CHECK_THROWS_WITH_AS(cross_entropy<double>(logits, outside),
                        doctest::Contains("example 1 is 3, expected 0 to 2"), Error);
 }
@@ -203,7 +203,7 @@ TEST_CASE("golden: perturbing a tensor view changes the loss, and restoring it r
   auto params = fold_params(norm_case(), random_params<float>(norm_case(), 3));
   const Golden<float> golden(net);
   const auto x = random_values<float>(net, 16, 4);
-  const std::vector<std::uint8_t> labels(16, 1);
+  const std::vector<Label> labels(16, 1);
   const double before = golden.loss(params, x, labels).mean;
   const auto refs = tensor_refs(params, trainable_layers(net, {"head"}));
   REQUIRE(refs.size() == 2);

@@ -97,6 +97,8 @@ void tiny_tflite(const Folder& folder) {
 #ifdef LASTMILE_HAVE_ONNX
 using testing::Exported;
 
+constexpr int kImageNet = 1000;  // classes
+
 void tiny_onnx(const Folder& folder) {
   write_file_atomic(folder / "tiny.onnx", Exported({17, 16, 4, 8}, 1).mobilenet_v2(true));
 }
@@ -105,8 +107,8 @@ void networks(const Folder& folder) {
   const auto write = [&](const char* name, const std::vector<std::uint8_t>& file) {
     write_file_atomic(folder / fmt::format("{}.onnx", name), file);
   };
-  write("resnet18-96", Exported({13, 96, kMaxClasses, 64}, 1).resnet18(true));
-  write("resnet18-224", Exported({13, 224, kMaxClasses, 64}, 2).resnet18(true));
+  write("resnet18-96", Exported({13, 96, kImageNet, 64}, 1).resnet18(true));
+  write("resnet18-224", Exported({13, 224, kImageNet, 64}, 2).resnet18(true));
   write("mobilenet_v1-0.25-96", Exported({11, 96, 2, 8}, 3).mobilenet_v1(true));
   write("mobilenet_v2-0.25-96", Exported({17, 96, 10, 8}, 4).mobilenet_v2(true));
   write("autoencoder",

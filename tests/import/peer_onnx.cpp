@@ -59,7 +59,8 @@ void inputs(const std::filesystem::path& folder, std::size_t count) {
         x.push_back(e[static_cast<std::size_t>(p * d.shape.c + c)]);
   }
   write(folder / "x.f32", x);
-  write_file_atomic(folder / "labels.u8", std::span<const std::uint8_t>(d.y));
+  const std::vector<std::uint8_t> labels(d.y.begin(), d.y.end());  // ten classes
+  write_file_atomic(folder / "labels.u8", std::span<const std::uint8_t>(labels));
 }
 
 void floats(const std::filesystem::path& folder, const std::string& network,

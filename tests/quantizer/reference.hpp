@@ -160,7 +160,7 @@ inline Result run(const QuantizedNetwork& net, std::span<const std::int8_t> x,
         const std::size_t o = k % at(l.filters);
         out.push_back(static_cast<std::int8_t>(
             requantize(acc[k], q.requant[o], q.out.zero_point, q.act_min, q.act_max)));
-        if (i == net.network.logits_layer())
+        if (i == net.network.logits_layer() && !net.logits.requant.empty())
           result.logits.push_back(static_cast<std::int16_t>(requantize(
               acc[k], net.logits.requant[o], 0, net.logits.act_min, net.logits.act_max)));
       }

@@ -64,9 +64,9 @@ TEST_CASE("quantizer: errors of a file name the field") {
   bad[0] = 'X';
   CHECK(mentions(error_of([&] { (void)parse_quantized(bad, "q"); }), {"magic"}));
   bad = bytes;
-  bad[8] = 5;
+  bad[8] = 6;
   CHECK(mentions(error_of([&] { (void)parse_quantized(bad, "q"); }),
-                 {"version is 5", "expected 1 to 4"}));
+                 {"version is 6", "expected 1 to 5"}));
   bad = bytes;
   bad.back() ^= 1;
   CHECK(

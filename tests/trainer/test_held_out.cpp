@@ -27,7 +27,7 @@ Dataset numbered(std::size_t examples, int classes) {
   d.classes = classes;
   for (std::size_t i = 0; i < examples; ++i) {
     d.x.push_back(static_cast<float>(i));
-    d.y.push_back(static_cast<std::uint8_t>(i * i % static_cast<std::size_t>(classes)));
+    d.y.push_back(static_cast<Label>(i * i % static_cast<std::size_t>(classes)));
   }
   return d;
 }

@@ -73,12 +73,12 @@ struct Setup {
 }  // namespace
 
 TEST_CASE("trainer: a tenth of every class is held out, each example has one record") {
-  std::vector<std::uint8_t> labels;
-  for (int i = 0; i < 203; ++i) labels.push_back(static_cast<std::uint8_t>(i % 7 == 0 ? 1 : 0));
+  std::vector<Label> labels;
+  for (int i = 0; i < 203; ++i) labels.push_back(static_cast<Label>(i % 7 == 0 ? 1 : 0));
   const ReadoutSplit s = split_records(labels, 9);
   CHECK(std::set<std::uint32_t>(s.order.begin(), s.order.end()).size() == 203);
   CHECK(s.held() == 20);
-  const auto held_of = [&](std::uint8_t label) {
+  const auto held_of = [&](Label label) {
     return std::count_if(s.order.begin() + static_cast<std::ptrdiff_t>(s.train), s.order.end(),
                          [&](std::uint32_t i) { return labels[i] == label; });
   };

@@ -24,7 +24,7 @@ inline Dataset random_data(const Network& network, int examples, std::uint64_t s
   d.x = random_values<float>(network, examples, seed);
   Rng rng(seed, 3);
   for (int i = 0; i < examples; ++i)
-    d.y.push_back(static_cast<std::uint8_t>(rng.below(static_cast<std::uint64_t>(d.classes))));
+    d.y.push_back(static_cast<Label>(rng.below(static_cast<std::uint64_t>(d.classes))));
   return d;
 }
 

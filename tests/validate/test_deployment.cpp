@@ -18,7 +18,7 @@ Task even_task() {
     d->classes = 4;
     for (int i = 0; i < 40; ++i) {
       d->x.push_back(static_cast<float>(i % 5));
-      d->y.push_back(static_cast<std::uint8_t>(i % 4));
+      d->y.push_back(static_cast<Label>(i % 4));
     }
   }
   return task;

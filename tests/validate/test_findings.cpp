@@ -100,6 +100,39 @@ TEST_CASE("validate: a correct network has no failures, on every operator") {
   }
 }
 
+TEST_CASE("validate: an autoencoder's layers are int8 to the last, its loss the squared error") {
+  const Network network =
+      parse_network("name = \"auto\"\ninput = [1, 1, 16]\nloss = \"reconstruction\"\n" +
+                        layer_text("a", "fully_connected", "units = 8\nactivation = \"relu\"") +
+                        layer_text("b", "fully_connected", "units = 16"),
+                    "auto");
+  const ValidateCase c = validate_case(network, test_seed());
+  LayerAnalysis a = analyse(c, c.quantized, true);
+  REQUIRE(a.layers.size() == 2);
+  const Accuracy exact = evaluate_float(Golden<float>(c.network), c.params, c.data);
+  CHECK(a.float_loss == doctest::Approx(exact.loss).epsilon(1e-5));
+  CHECK(a.fixed_loss == doctest::Approx(exact.loss).epsilon(0.05));
+  CHECK(a.simulated_loss == doctest::Approx(a.fixed_loss).epsilon(0.01));
+  CHECK(a.device_sat_low == a.counted_sat_low);
+  CHECK(a.device_sat_high == a.counted_sat_high);
+  for (const LayerReport& r : a.layers) {
+    CAPTURE(r.name);
+    CHECK(r.contract_differences == 0);
+    CHECK(r.simulation_lsb <= 1);
+    CHECK(r.total.lsb() == c.quantized.layers[static_cast<std::size_t>(r.layer)].out.scale);
+    CHECK(r.injected.rmse_over_scale() < 0.32);
+  }
+  const auto judged = [&] { return judge(c.network, c.params, c.quantized, a, {}); };
+  INFO(listing(judged()));
+  CHECK(std::ranges::none_of(judged(), [](const Finding& f) { return f.level == Level::failure; }));
+  a.fixed_loss = 1.3 * a.float_loss;
+  check_first(judged(), "", "squared error", {"expected at most"});
+  // What rounding adds to a small error is no fault.
+  const double step = c.quantized.layers.back().out.scale;
+  a.float_loss = 0, a.fixed_loss = 0.9 * step * step / 3;
+  CHECK(find(judged(), "", "squared error") == nullptr);
+}
+
 TEST_CASE("validate: a layer injects its own error and inherits that of those before it") {
   ValidateCase c = validate_case(two_convolutions(), test_seed());
   const LayerAnalysis clean = analyse(c, c.quantized);
