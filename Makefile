@@ -16,7 +16,7 @@ endif
 # For recipes that do more than call make: make runs every line that holds $(MAKE), even under -n. Not these.
 SUBMAKE = $(MAKE)
 
-include sw/build.mk sim/arrays.mk
+include sw/build.mk sw/install.mk sim/arrays.mk
 # What `make test` runs after its own checks: make targets, added by the fragments. A target that prints
 # `N passed, N failed` counts as that many cases, another one as a single case.
 TEST_TARGETS :=

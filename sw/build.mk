@@ -67,6 +67,15 @@ LIB   := $(OUT)/liblastmile.a
 BIN   := $(OUT)/lastmile
 TESTS := $(OUT)/lastmile-tests
 
+# What `lastmile --version` says; a file per commit, so that one more commit recompiles one file.
+VERSION := 1.0.0
+COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null)
+$(OUT)/sw/cli/version.o: DEFINES += -DLASTMILE_VERSION='"$(VERSION)"' -DLASTMILE_COMMIT='"$(COMMIT)"'
+$(OUT)/sw/cli/version.o: $(OUT)/commit-$(COMMIT)
+$(OUT)/commit-$(COMMIT):
+	@mkdir -p $(@D)
+	@rm -f $(OUT)/commit-* && touch $@
+
 $(OUT)/tests/%.o: DEFINES += -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS
 $(OUT)/%.o: %.cpp
 	@mkdir -p $(@D)

@@ -124,14 +124,18 @@ std::string library_name(const spec::HardwareParams& hw, bool checked) {
 
 namespace {
 
-// A symbol of build/rtl/<parameters>/npu.so.
+// A symbol of build/rtl/<parameters>/npu.so, or, installed, of
+// lib/lastmile/rtl/<parameters>/npu.so.
 void* library_symbol(const spec::HardwareParams& hw, bool checked, const char* name) {
   namespace fs = std::filesystem;
   Dl_info self{};
   if (::dladdr(reinterpret_cast<void*>(&parse_options), &self) == 0 || self.dli_fname == nullptr)
     throw Error(ErrorKind::device, "rtl: the folder of the backend is unknown");
-  const fs::path file = fs::absolute(self.dli_fname).parent_path().parent_path() / "rtl" /
-                        library_name(hw, checked) / "npu.so";
+  const fs::path folder = fs::absolute(self.dli_fname).parent_path();
+  const fs::path place = fs::path("rtl") / library_name(hw, checked) / "npu.so";
+  std::error_code none;
+  const fs::path file =
+      fs::exists(folder / place, none) ? folder / place : folder.parent_path() / place;
   const std::string build = fmt::format(
       "`make rtl ROWS={} COLS={} BUS_BYTES={} ACT_BYTES={} ACC_DEPTH={} RQ_LANES={} "
       "TRAINING={}{}`",

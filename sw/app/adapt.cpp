@@ -173,6 +173,7 @@ std::vector<TensorTraining> plan_training(const QuantizedNetwork& network, const
   const auto scale_inner = [&] {
     for (TensorTraining& t : plan)
       if (t.tensor / 2 != head) t.eps_lsb *= o.inner, t.step_lsb *= o.inner;
+    fit_biases(plan);
     return plan;
   };
   if (!measured) return scale_inner();

@@ -4,13 +4,17 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <span>
 #include <stdexcept>
+#include <string_view>
+#include <system_error>
 
 #include "cmodel/spec/settings.hpp"
 #include "sw/base/error.hpp"
@@ -82,6 +86,23 @@ class TracedDevice final : public Device {
   int unwinding_ = std::uncaught_exceptions();
 };
 
+constexpr std::string_view kBackendPrefix = "liblastmile_", kBackendSuffix = ".so";
+
+std::array<std::filesystem::path, 2> backend_folders() {
+  const auto program = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+  return {program, program.parent_path() / "lib" / "lastmile"};
+}
+
+// Where there is none: where a build would put it.
+std::filesystem::path backend_file(const std::string& name) {
+  const auto file = fmt::format("{}{}{}", kBackendPrefix, name, kBackendSuffix);
+  const auto folders = backend_folders();
+  std::error_code none;
+  for (const std::filesystem::path& folder : folders)
+    if (std::filesystem::exists(folder / file, none)) return folder / file;
+  return folders[0] / file;
+}
+
 }  // namespace
 
 std::filesystem::path waveform_of(const CommonOptions& common) {
@@ -91,12 +112,26 @@ std::filesystem::path waveform_of(const CommonOptions& common) {
   return {};
 }
 
+std::vector<std::string> backend_names() {
+  std::set<std::string> found;
+  for (const std::filesystem::path& folder : backend_folders()) {
+    std::error_code none;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, none)) {
+      const std::string name = entry.path().filename().string();
+      if (name.starts_with(kBackendPrefix) && name.ends_with(kBackendSuffix))
+        found.insert(name.substr(kBackendPrefix.size(),
+                                 name.size() - kBackendPrefix.size() - kBackendSuffix.size()));
+    }
+  }
+  std::vector<std::string> out{"cmodel"};
+  out.insert(out.end(), found.begin(), found.end());
+  return out;
+}
+
 DeviceOpener find_backend(const CommonOptions& common, const Backends& backends) {
   DeviceOpener open = backends.model;
   if (common.backend != "cmodel") {
-    namespace fs = std::filesystem;
-    const std::string file = "liblastmile_" + common.backend + ".so";
-    const fs::path path = fs::read_symlink("/proc/self/exe").parent_path() / file;
+    const std::filesystem::path path = backend_file(common.backend);
     void* handle = load_shared_object(
         path, fmt::format("backend is \"{}\", expected cmodel, or a backend that was built (rtl: "
                           "`make rtl`)",

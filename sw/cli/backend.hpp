@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "sw/cli/options.hpp"
 #include "sw/driver/session.hpp"
@@ -28,9 +29,12 @@ struct Backends {
 inline constexpr const char* kWaveformOption = "--backend-options trace";
 [[nodiscard]] std::filesystem::path waveform_of(const CommonOptions& common);
 
+// "cmodel" and those that were built, by name.
+[[nodiscard]] std::vector<std::string> backend_names();
+
 // The backend's opener: the model for "cmodel", else from the shared object liblastmile_<name>.so
-// beside the program. Error(device) says what to build. A device that leaves its waveform
-// incomplete says so in backends.waveform.
+// beside the program, or, installed, in lib/lastmile beside its folder. Error(device) says what to
+// build. A device that leaves its waveform incomplete says so in backends.waveform.
 [[nodiscard]] DeviceOpener find_backend(const CommonOptions& common, const Backends& backends);
 
 }  // namespace lastmile

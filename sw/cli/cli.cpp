@@ -5,6 +5,7 @@
 
 #include <exception>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <sstream>
 #include <string>
@@ -17,6 +18,8 @@
 #include "sw/base/streams.hpp"
 #include "sw/base/text.hpp"
 #include "sw/cli/commands.hpp"
+#include "sw/cli/help.hpp"
+#include "sw/cli/version.hpp"
 
 namespace lastmile {
 namespace {
@@ -51,6 +54,9 @@ int failed(const char* what, int code, const char* prefix = "") {
 int run(CLI::App& app, const std::vector<Subcommand>& commands, std::span<char* const> argv) {
   const Subcommand* command = nullptr;
   try {
+    if (argv.size() > 1)
+      if (const std::string wrong = unknown_command(app, argv[1]); !wrong.empty())
+        throw Error(ErrorKind::usage, wrong);
     app.parse(static_cast<int>(argv.size()), argv.data());
     for (const Subcommand& c : commands)
       if (c.app->parsed()) command = &c;
@@ -81,6 +87,9 @@ int run_cli(int argc, char** argv, const DeviceOpener& model) {
   secure_standard_streams();
   keep_stdout_for_results();
   CLI::App app{"Lastmile: on-device adaptation with fixed-point forward gradients on an open NPU"};
+  app.name("lastmile");
+  app.formatter(std::make_shared<HelpFormatter>());
+  app.set_version_flag("--version", version_text, "version, commit, contract, backends");
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "help of all commands");
   app.footer(

@@ -178,7 +178,9 @@ std::vector<Subcommand> all_commands(CLI::App& app, const Backends& backends) {
                                  export_command(app),
                                  infer_command(app, backends),
                                  rescale_command(app, backends),
-                                 audit_command(app, backends)};
+                                 audit_command(app, backends),
+                                 completion_command(app),
+                                 man_command(app)};
   for (const Subcommand& c : all) strict_values(*c.app);
   return all;
 }

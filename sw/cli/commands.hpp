@@ -42,4 +42,8 @@ Subcommand rescale_command(CLI::App& app, const Backends& backends);   // rescal
 Subcommand infer_command(CLI::App& app, const Backends& backends);     // infer_command.cpp
 Subcommand audit_command(CLI::App& app, const Backends& backends);     // audit_command.cpp
 
+// shell_command.cpp: of all commands that `app` has by the time they run.
+Subcommand completion_command(CLI::App& app);
+Subcommand man_command(CLI::App& app);
+
 }  // namespace lastmile

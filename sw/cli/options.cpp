@@ -22,6 +22,7 @@
 #include "sw/base/parallel.hpp"
 #include "sw/base/streams.hpp"
 #include "sw/base/text.hpp"
+#include "sw/cli/help.hpp"
 #include "sw/data/collection.hpp"
 #include "sw/import/model.hpp"
 
@@ -100,6 +101,7 @@ ProgressOptions CommonOptions::progress() const {
 int CommonOptions::thread_count() const { return threads > 0 ? threads : default_threads(); }
 
 void add_common(CLI::App& app, CommonOptions& o) {
+  const OptionGroup group(app, "Common to all commands");
   app.add_option("--seed", o.seed, "seed of everything random")->capture_default_str();
   app.add_option("--threads", o.threads, "threads; never changes a result (0: all of the machine)")
       ->check(CLI::Range(0, 1024))
@@ -116,6 +118,7 @@ void add_common(CLI::App& app, CommonOptions& o) {
 }
 
 void add_task(CLI::App& app, RunOptions& o) {
+  const OptionGroup group(app, "Data and network");
   app.add_option("--data", o.task.data,
                  "data set, split in itself: a folder of pictures or sounds by class, IDX, .npz, "
                  ".npy, or audio with an index.csv (default: drawn digits)");
@@ -174,6 +177,7 @@ void add_task(CLI::App& app, RunOptions& o) {
 }
 
 void add_pretrain(CLI::App& app, RunOptions& o) {
+  const OptionGroup group(app, "Pre-training");
   app.add_option("--epochs", o.pretrain.epochs, "epochs of pre-training (0: as the task needs)")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
@@ -185,6 +189,7 @@ void add_pretrain(CLI::App& app, RunOptions& o) {
 }
 
 void add_quantize(CLI::App& app, RunOptions& o) {
+  const OptionGroup group(app, "Quantization");
   QuantizeOptions& q = o.quantize.quantize;
   app.add_option_function<std::string>(
          "--weights", [&q](const std::string& text) { parse_weights(text, q); },
@@ -226,6 +231,7 @@ void add_quantize(CLI::App& app, RunOptions& o) {
 }
 
 void add_saturation(CLI::App& app, RunOptions& o) {
+  const OptionGroup group(app, "Quantization");
   app.add_option("--saturation-warn", o.saturation_warn,
                  "share of a tensor's values outside its stored range, beyond which a line says so")
       ->check(CLI::Range(0.0, 1.0))
@@ -233,6 +239,7 @@ void add_saturation(CLI::App& app, RunOptions& o) {
 }
 
 void add_adapt(CLI::App& app, RunOptions& o) {
+  const OptionGroup group(app, "Adaptation");
   AdaptOptions& a = o.adapt;
   app.add_option(
          "--layers", a.layers,
@@ -286,6 +293,7 @@ void add_adapt(CLI::App& app, RunOptions& o) {
 }
 
 void add_hold_out(CLI::App& app, RunOptions& o) {
+  const OptionGroup group(app, "Adaptation");
   app.add_option("--hold-out", o.adapt.hold_out,
                  fmt::format("forward gradients: per cent of the examples that do not train but "
                              "choose the best of {} points and the start, 0: the end is the result "
@@ -295,6 +303,7 @@ void add_hold_out(CLI::App& app, RunOptions& o) {
 }
 
 void add_readout(CLI::App& app, RunOptions& o) {
+  const OptionGroup group(app, "Readouts");
   app.add_option("--taps", o.readout.readout.taps,
                  "inner activations that readouts read: auto, none, or layer[:grid],...")
       ->capture_default_str();
@@ -319,18 +328,21 @@ void add_readout(CLI::App& app, RunOptions& o) {
 }
 
 void add_existing(CLI::App& app, bool& resume, bool& overwrite, const std::string& what) {
+  const OptionGroup group(app, "Files that are there");
   app.add_flag("--resume", resume,
                "go on with " + what + " if it exists (it must be of the same run)");
   app.add_flag("--overwrite", overwrite, "replace " + what + " if it exists");
 }
 
 void add_audit(CLI::App& app, RunOptions& o) {
+  const OptionGroup group(app, "Adaptation");
   app.add_option("--audit-every", o.adapt.audit_every,
                  "chain the journal's records by SHA-256, with a digest of all weights every so "
                  "many steps, for `audit` (0: neither; readouts: their snapshots hold the weights)")
       ->capture_default_str();
 }
 void add_salvage(CLI::App& app, bool& salvage) {
+  const OptionGroup group(app, "Files that are there");
   app.add_flag("--salvage", salvage,
                "of a damaged journal take all steps before the damage, whatever follows");
 }

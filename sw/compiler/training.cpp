@@ -88,6 +88,14 @@ double unit_lsb(const QuantizedNetwork& net, std::uint32_t tensor, Amplitude mod
   return rms > 0 ? rms : 1;
 }
 
+void fit_biases(std::span<TensorTraining> plan) {
+  for (TensorTraining& t : plan) {
+    if (t.tensor % 2 == 0) continue;
+    t.eps_lsb = std::min(t.eps_lsb, kMostEpsLsb[1]);
+    t.step_lsb = std::min(t.step_lsb, kMostEpsLsb[1]);
+  }
+}
+
 std::vector<TensorTraining> training_plan(const QuantizedNetwork& net, const TrainingRule& rule) {
   check("eps", rule.eps);
   check("step", rule.step);
@@ -104,9 +112,7 @@ std::vector<TensorTraining> training_plan(const QuantizedNetwork& net, const Tra
     const double unit = unit_lsb(net, tensor, rule.eps_mode);
     const double step =
         rule.step_mode == rule.eps_mode ? unit : unit_lsb(net, tensor, rule.step_mode);
-    double eps = rule.eps * unit;
-    if (tensor % 2 != 0 && rule.eps_mode == Amplitude::rms) eps = std::min(eps, kMostEpsLsb[1]);
-    plan.push_back({tensor, eps, rule.step * step, keep});
+    plan.push_back({tensor, rule.eps * unit, rule.step * step, keep});
   };
   for (std::size_t i = 0; i < net.layers.size(); ++i) {
     if (!has_weights(net.network.layers[i]) || (!rule.layers.empty() && !rule.layers[i])) continue;
@@ -119,6 +125,7 @@ std::vector<TensorTraining> training_plan(const QuantizedNetwork& net, const Tra
                 fmt::format("no layer of network '{}' is chosen to train, expected at "
                             "least one with weights",
                             net.network.name));
+  if (rule.eps_mode == Amplitude::rms && rule.step_mode == Amplitude::rms) fit_biases(plan);
   return plan;
 }
 

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "cmodel/spec/npu_spec.hpp"
@@ -49,14 +50,15 @@ struct TrainingRule {
 [[nodiscard]] double unit_lsb(const QuantizedNetwork& network, std::uint32_t tensor,
                               Amplitude mode);
 
-// LSBs that a perturbation of weights and of biases may have, a little below the descriptor's
-// limit.
+// LSBs that a perturbation of weights and of biases may have, a little below the limit of their
+// descriptors. The limit of steps is as large as that of biases.
 inline constexpr std::array<double, 2> kMostEpsLsb{0x1p16 * 0.99, 0x1p24 * 0.99};
+// Biases whose LSB is so fine that their amplitudes exceed that get the most that fits.
+void fit_biases(std::span<TensorTraining> plan);
 
-// The rule applied to every chosen layer that has weights, in order of tensor id. A bias whose LSB
-// is that fine gets kMostEpsLsb where an RMS asks for more. Error(usage) for
-// a rule that chooses no tensor or whose numbers are outside their ranges (eps > 0, step > 0, keep
-// 0..256).
+// The rule applied to every chosen layer that has weights, in order of tensor id; biases fit where
+// the amplitudes are of an RMS. Error(usage) for a rule that chooses no tensor or whose numbers are
+// outside their ranges (eps > 0, step > 0, keep 0..256).
 [[nodiscard]] std::vector<TensorTraining> training_plan(const QuantizedNetwork& network,
                                                         const TrainingRule& rule);
 

@@ -86,7 +86,9 @@ class Suite:
     def usage(self):
         bad = self.bad
         bad("no subcommand", USAGE, ["subcommand is required"])
-        bad("unknown subcommand", USAGE, ["subcommand|not expected"], "frobnicate")
+        bad("unknown command", USAGE, ["no command 'frobnicate', expected one of run, .*audit"], "frobnicate")
+        bad("a slip", USAGE, ["no command 'adpat'; did you mean 'adapt'"], "adpat", "--steps", 3)
+        bad("a beginning", USAGE, ["no command 'val'; did you mean 'validate'"], "val")
         required = {"pretrain": ["--output", "x"], "quantize": ["--checkpoint", "x", "--output", "x"], "vectors": ["x"],
                     "adapt": ["--input", "x", "--journal", "x"], "replay": ["--base", "x", "--journal", "x"],
                     "eval": ["--input", "x"], "audit": ["x", "--base", "x"]}

@@ -19,6 +19,10 @@ audit-test: $(BIN)       ## audits of true and forged journals
 	@python3 tests/cli/check_audit.py $<
 held-out-test: $(BIN)    ## the best point is the result; divergence goes back and ends with 8
 	@python3 tests/cli/check_held_out.py $<
+install-test: $(BIN)     ## what `make install` puts somewhere works from there: program, manual, completions, library
+	@python3 tests/cli/check_install.py "$(SUBMAKE)" $(OUT)
+TEST_TARGETS += install-test
+.PHONY: install-test
 # Everything that can go wrong around a run, in random order: SECONDS= (LASTMILE_SEED repeats the order).
 SECONDS ?= 1800
 IO_FAULTS := $(OUT)/io_faults.so

@@ -113,11 +113,12 @@ TEST_CASE("compiler: biases with a fine LSB are perturbed as far as a descriptor
   QuantizedNetwork q = quantize_random(norm_case(), 3);
   std::fill(q.layers[0].bias.begin(), q.layers[0].bias.end(), 600'000'000);
   TrainingRule rule;
-  rule.eps = 0.05;
+  rule.eps = rule.step = 0.05;
   CompileOptions o;
   o.batch = 1;
   o.training = training_plan(q, rule);
   REQUIRE(o.training[1].tensor == 1);
+  CHECK(o.training[1].step_lsb == kMostEpsLsb[1]);
   CHECK(o.training[1].eps_lsb == kMostEpsLsb[1]);
   CHECK(o.training[3].eps_lsb == doctest::Approx(0.05 * unit_lsb(q, 3, Amplitude::rms)));
   CHECK_NOTHROW((void)compile(q, {}, o));

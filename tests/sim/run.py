@@ -11,6 +11,23 @@ import subprocess
 import sys
 import tempfile
 
+CODER = """\
+name = "coder"
+input = "task"
+loss = "reconstruction"
+[[layer]]
+name = "code"
+op = "conv2d"
+filters = 4
+kernel = 3
+stride = 2
+padding = "same"
+activation = "relu"
+[[layer]]
+name = "picture"
+op = "fully_connected"
+units = "classes"
+"""
 MEMORY = "latency=20,stall=20,reorder=2,rand_reset=7"
 
 
@@ -34,7 +51,10 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder, "cosim.json")
+        coder = pathlib.Path(folder, "coder.toml")
+        coder.write_text(CODER)
         for name, extra in [("two steps", ["--steps", "2"]),
+                            ("an autoencoder", ["--steps", "1", "--network", str(coder), "--epochs", "1"]),
                             ("from step 3 on, gaussian, masked", ["--from", "3", "--steps", "1", "--distribution",
                                 "gaussian", "--keep", "0.5"])]:
             run = subprocess.run([lastmile, "cosim", "--overwrite", "--batch", "4", "--adapt-examples", "200",
