@@ -15,16 +15,17 @@
 namespace lastmile::profile {
 
 struct Workload {
-  std::string name;     // "resnet8", "resnet18-224"
+  std::string name;     // "resnet8", "resnet18-224"; of a description its own name
   std::string network;  // of sw/share/networks, or a .toml file
   Shape input;          // of the task
   int classes = 10;
   int batch = 64;
   bool shapes_only = false;  // too large to execute: predicted from shapes
+  std::string assumed = {};  // what a description leaves open, and what it was taken for
 };
 // Networks of the tasks (drawn digits, images, speech), and larger ones.
 [[nodiscard]] const std::vector<Workload>& suite();
-// One of the suite, or a file with `input` and `classes` of its own (or 32 x 32 x 3 and 10).
+// One of the suite, or a file; one that leaves input or classes to the task: graph/assumed.hpp.
 [[nodiscard]] Workload find_workload(const std::string& name);
 
 // Initial weights, calibrated on random inputs; or, for shapes_only, arbitrary numbers that are
