@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "sw/profile/profile.hpp"
 #include "sw/profile/ranks.hpp"
@@ -33,7 +34,10 @@ std::string shown(const json& v) {
 // Members of both objects; what only one of them says differs, too.
 void compare_members(json& out, const json& now, const json& old, const std::string& prefix,
                      const std::string& network, const std::set<std::string>& keys) {
-  for (const std::string& key : keys) {
+  std::vector<std::string> ordered(keys.begin(), keys.end());  // a name says most: first
+  std::stable_partition(ordered.begin(), ordered.end(),
+                        [](const std::string& key) { return key == "name"; });
+  for (const std::string& key : ordered) {
     const json a = now.value(key, json()), b = old.value(key, json());
     if (a != b)
       out.push_back(
@@ -93,9 +97,12 @@ json settings_of(const json& now, const json& old) {
 
 json profile_comparison(const json& report, const json& old) {
   const auto table = [](const json& r) { return r.value("energy_table", json::object()); };
-  json out = {{"settings", settings_of(report, old)},
-              {"energy_not_compared", why_not_ranked(table(report), table(old))},
-              {"warnings", json::array()}};
+  // Other figures of one node are what somebody wants to compare.
+  const bool one_node = report.value("technology", "a") == old.value("technology", "b");
+  json out = {
+      {"settings", settings_of(report, old)},
+      {"energy_not_compared", one_node ? std::string() : why_not_ranked(table(report), table(old))},
+      {"warnings", json::array()}};
   const auto boundary = [](const json& r) {
     return r.value("memory", json::object()).value("boundary", std::string());
   };

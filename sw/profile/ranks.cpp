@@ -38,13 +38,18 @@ json faults_json(const std::vector<RankFault>& faults) {
   return out;
 }
 
-// A table again, as far as ranks need it.
+// A table again, as far as ranks need it; without cells where the report lacks one.
 EnergyTable table_of(const json& j) {
   EnergyTable t;
   t.technology = j.value("technology", std::string());
+  const json cells = j.value("cells", json::object());
+  for (const CellName& name : cell_names())
+    if (!cells.contains(name.name) || !cells[name.name].contains("value") ||
+        !cells[name.name].contains("source"))
+      return t;
   t.cells.resize(cell_names().size());
   for (std::size_t i = 0; i < cell_names().size(); ++i) {
-    const json& c = j.at("cells").at(cell_names()[i].name);
+    const json& c = cells.at(cell_names()[i].name);
     t.cells[i].value = c.at("value").get<double>();
     t.cells[i].source = c.at("source").get<std::string>();
   }
@@ -115,9 +120,9 @@ json table_json(const EnergyTable& t) {
 
 std::string why_not_ranked(const json& a, const json& b) {
   if (a.value("hash", "a") == b.value("hash", "b")) return {};
-  if (!a.contains("cells") || !b.contains("cells"))
-    return "one report does not say what its energy table holds";
   const EnergyTable x = table_of(a), y = table_of(b);
+  if (x.cells.empty() || y.cells.empty())
+    return "one report does not say what its energy table holds";
   if (x.technology == y.technology) return {};  // figures of one node were changed: that is meant
   if (node_of(x) == 0 || node_of(y) == 0)
     return fmt::format("\"{}\" and \"{}\" have no order", x.technology, y.technology);

@@ -639,6 +639,18 @@ class Suite:
             assert not silent, silent
         self.checks.case("documented fields are in run.json", documented_run)
 
+        def documented_validation():
+            r = self.p.run("validate", *DATA, "--epochs", 1, "--quick", "--examples", 60, "--adapt-examples", 40,
+                           "--reports", "doc", "--quiet", cwd=self.dir)
+            assert r.returncode in (0, 32), r.stderr
+            report = json.loads(self.read("doc/validate.json"))
+            text = section(ROOT / "sw/validate/README.md", "## `validate.json`")
+            missing, silent = absent(report, text), unsaid(report, text)
+            assert not missing and not silent, (missing, silent)
+            columns = self.read("doc/validate-layers.csv").decode().split("\n", 1)[0].split(",")
+            assert len(set(columns)) == len(columns), columns
+        self.checks.case("documented fields are in validate.json", documented_validation)
+
         def frozen():
             head = self.p.json("run", *DATA, "--epochs", 1, "--steps", 4, "--layers", "head", "--hold-out", 0,
                                "--method", "forward-gradient", "--no-float", "--no-backprop", "--out", "head",
