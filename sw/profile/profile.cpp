@@ -147,7 +147,8 @@ class Profiler {
     for (std::size_t i = 0; i < workloads.size(); ++i)
       rename.push_back(shared(i) && o_.networks[i].ends_with(".toml"));
     for (std::size_t i = 0; i < workloads.size(); ++i)
-      if (rename[i]) workloads[i].name = std::filesystem::path(o_.networks[i]).stem().string();
+      if (rename[i])
+        workloads[i].name = report_name(std::filesystem::path(o_.networks[i]).stem().string());
     for (std::size_t i = 0; i < workloads.size(); ++i)
       for (std::size_t k = 0; k < i; ++k)
         if (workloads[i].name == workloads[k].name)

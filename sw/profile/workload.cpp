@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 
 #include "sw/app/source.hpp"
@@ -75,6 +76,17 @@ const std::vector<Workload>& suite() {
   return all;
 }
 
+std::string report_name(const std::string& name) {
+  std::string out = name;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const auto c = static_cast<unsigned char>(out[i]);
+    const bool letter = c < 0x80 && std::isalnum(c) != 0;
+    const bool mark = c == '_' || c == '-' || c == '.';
+    if (!letter && (!mark || (i == 0 && c != '_'))) out[i] = '_';
+  }
+  return out;
+}
+
 Workload find_workload(const std::string& name) {
   const auto& all = suite();
   const auto at =
@@ -82,7 +94,7 @@ Workload find_workload(const std::string& name) {
   if (at != all.end()) return *at;
   if (name.ends_with(".toml")) {
     const AssumedTask task = assumed_task(name);
-    return {read_network(name, task.shape).name,
+    return {report_name(read_network(name, task.shape).name),
             name,
             task.shape.input,
             task.shape.classes,
@@ -91,7 +103,7 @@ Workload find_workload(const std::string& name) {
             task.said};
   }
   if (is_model_file(name))  // whatever the tool that wrote it called its graph
-    return {std::filesystem::path(name).stem().string(), name, {}, 0, 64, false};
+    return {report_name(std::filesystem::path(name).stem().string()), name, {}, 0, 64, false};
   std::string known;
   for (const Workload& w : all) known += (known.empty() ? "" : ", ") + w.name;
   throw Error(ErrorKind::usage,

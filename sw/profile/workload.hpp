@@ -15,7 +15,7 @@
 namespace lastmile::profile {
 
 struct Workload {
-  std::string name;     // "resnet8", "resnet18-224"; of a description its own name
+  std::string name;     // "resnet8", "resnet18-224"; of a description its own, as report_name()
   std::string network;  // of sw/share/networks, or a .toml file
   Shape input;          // of the task
   int classes = 10;
@@ -32,6 +32,10 @@ struct Workload {
 // legal (nothing may be executed with them).
 [[nodiscard]] QuantizedNetwork make_network(const Workload& workload, WeightType type,
                                             std::uint64_t seed, int threads);
+
+// A name as that of a file in the reports' folder and as a cell of a CSV: of letters, digits, and
+// _ - . inside it; anything else becomes _.
+[[nodiscard]] std::string report_name(const std::string& name);
 
 enum class Variant { full, head, sparse };  // sparse: 90 % of the weights masked
 [[nodiscard]] const char* name_of(Variant variant);

@@ -300,6 +300,24 @@ def main():
                               "--reports", folder / "own", "--json"))
         check("two networks of one name are told apart by their files",
               [n["name"] for n in both["networks"]] == ["net", "other"])
+        # A name is no path, and no two cells of a CSV.
+        again.write_text(NETWORK.replace('"mine"', '"../../a, b"'))
+        hostile = folder / "own" / "hostile"
+        report = json.loads(run("profile", "--quiet", "--predict", "--no-compare", "--networks", again, "--reports",
+                                hostile, "--json"))
+        check("a network's name does not lead out of the folder", (hostile / "profile" / "_._.._a__b-full.json").exists()
+              and report["networks"][0]["name"] == "_._.._a__b" and not list(folder.glob("*a, b*")),
+              str(list(folder.rglob("*b-full*"))))
+        rows = [x.split(",") for x in (hostile / "profile-layers.csv").read_text().splitlines()]
+        check("every row of a CSV has its columns", len({len(r) for r in rows}) == 1)
+        # Another network under the same name heads the comparison.
+        again.write_text(NETWORK.replace("input = [8, 8, 4]", "input = [8, 8, 8]"))
+        first = folder / "own" / "first"
+        run("profile", "--quiet", "--predict", "--no-compare", "--networks", mine, "--reports", first)
+        other = json.loads(run("profile", "--quiet", "--predict", "--no-compare", "--networks", again, "--reports",
+                               folder / "own" / "other", "--against", first / "profile.json", "--json"))
+        check("another network of the same name heads the comparison", {"input", "fingerprint", "weights"} <=
+              {s["what"] for s in other["comparison"]["settings"]}, str(other["comparison"]))
         again.write_text(NETWORK.replace("input = [8, 8, 4]", 'input = "task"').replace("classes = 3",
             'classes = "task"').replace("units = 3", 'units = "classes"'))
         assumed = json.loads(run("profile", "--quiet", "--predict", "--no-compare", "--networks", again, "--reports",
