@@ -186,7 +186,7 @@ class Profiler {
     const QuantizedNetwork q = make_network(w, o_.weight_type, o_.measure.seed, o_.measure.threads);
     const DeviceOpener open = predicted(w) ? count_only_ : open_(settings_, false);
     json j = {{"name", w.name},
-              {"input", {w.input.h, w.input.w, w.input.c}},
+              {"input", {q.network.input.h, q.network.input.w, q.network.input.c}},
               {"batch", batch},
               {"pairs", o_.measure.pairs},
               {"weight_type", lastmile::name_of(o_.weight_type)},

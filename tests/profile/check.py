@@ -305,9 +305,10 @@ def main():
         hostile = folder / "own" / "hostile"
         report = json.loads(run("profile", "--quiet", "--predict", "--no-compare", "--networks", again, "--reports",
                                 hostile, "--json"))
-        check("a network's name does not lead out of the folder", (hostile / "profile" / "_._.._a__b-full.json").exists()
-              and report["networks"][0]["name"] == "_._.._a__b" and not list(folder.glob("*a, b*")),
+        check("a network's name does not lead out of the folder",
+              (hostile / "profile" / "_._.._a__b-full.json").exists() and report["networks"][0]["name"] == "_._.._a__b" and not list(folder.glob("*a, b*")),
               str(list(folder.rglob("*b-full*"))))
+        check("a network's input is its own", report["networks"][0]["input"] == [8, 8, 4])
         rows = [x.split(",") for x in (hostile / "profile-layers.csv").read_text().splitlines()]
         check("every row of a CSV has its columns", len({len(r) for r in rows}) == 1)
         # Another network under the same name heads the comparison.
