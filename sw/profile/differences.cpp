@@ -109,8 +109,8 @@ json profile_comparison(const json& report, const json& old) {
   if (boundary(report) != boundary(old) && !boundary(report).empty() && !boundary(old).empty())
     out["warnings"].push_back(
         fmt::format("energies of the memories do not cover the same: {} ({}) and {} ({})",
-                    old.at("memory").value("name", ""), boundary(old),
-                    report.at("memory").value("name", ""), boundary(report)));
+                    old.at("memory").value("energy", ""), boundary(old),
+                    report.at("memory").value("energy", ""), boundary(report)));
   return out;
 }
 
