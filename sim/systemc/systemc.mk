@@ -67,6 +67,7 @@ systemc-run: $(call with_systemc,build sim-backends $(SC_BIN) $(SC_TESTS) rtl em
 .PHONY: test-systemc test-systemc-run
 test-systemc: $(SC_FLAGS_FILE)  ## the SystemC platform: 10^6 random transactions, faults on both NPUs, the C host
 	@$(MAKE) --no-print-directory test-systemc-run
-test-systemc-run: $(call with_systemc,build $(SC_TESTS) $(call with_verilator,rtl))
-	@$(need_systemc) python3 tests/systemc/run.py $(SC_TESTS)
+test-systemc-run: $(call with_systemc,build $(SC_BIN) $(SC_TESTS) $(call with_verilator,rtl))
+	@$(need_systemc) python3 tests/systemc/check_memory.py $(SC_BIN) build/lastmile && \
+	  python3 tests/systemc/run.py $(SC_TESTS)
 TEST_TARGETS += test-systemc

@@ -14,6 +14,7 @@
 #include "sw/base/io.hpp"
 #include "sw/base/rng.hpp"
 #include "sw/base/stop.hpp"
+#include "sw/compiler/compile.hpp"
 #include "sw/trainer/fixed_training.hpp"
 #include "sw/trainer/reconstruction.hpp"
 
@@ -232,6 +233,30 @@ AdaptOptions settled(AdaptOptions o, const Dataset& train, const JournalFile& jo
   return o;
 }
 
+namespace {
+
+// Frozen layers run once per example in a program of their own before the first step; the host
+// keeps what they put out. The device must have memory for both, one after the other.
+void count_frozen(const FixedTarget& target, const QuantizedNetwork& start, const Dataset& train,
+                  const AdaptOptions& o, FixedResult& result) {
+  CompileOptions front;
+  front.batch = static_cast<int>(
+      std::max<std::size_t>(1, std::min(static_cast<std::size_t>(o.fixed.batch), train.size())));
+  front.output_layer = target.input_layer();
+  const std::uint64_t bytes = compile(start, o.fixed.hardware, front).memory.total_bytes;
+  const auto kept =
+      static_cast<std::uint64_t>(start.network.shape_of(target.input_layer()).elements());
+  result.memory_text += fmt::format(
+      "frozen layers run once per example before the first step, up to {}:\n"
+      "  {:<28}{:>10}  a program of its own\n"
+      "  {:<28}{:>10}  {} examples, {} bytes each, kept by the host\n",
+      start.network.layers[static_cast<std::size_t>(target.input_layer())].name,
+      "frozen layers, total", bytes, "kept outputs", kept * train.size(), train.size(), kept);
+  result.peak_bytes = std::max(result.peak_bytes, bytes);
+}
+
+}  // namespace
+
 FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTraining> plan,
                         const Dataset& train, const Dataset& test, const AdaptOptions& o,
                         const DeviceOpener& open, const JournalFile& journal,
@@ -288,9 +313,11 @@ FixedResult adapt_fixed(const QuantizedNetwork& start, std::span<const TensorTra
       static_cast<double>((traffic(Traffic::step) - step_before).bytes()) / steps;
   result.batch_bytes_per_step =
       static_cast<double>((traffic(Traffic::batch) - batch_before).bytes()) / steps;
-  result.peak_bytes = target.driver().program().memory.total_bytes;
-  result.peak_activation_bytes = target.driver().program().memory.activation_live_peak;
-  result.memory_text = memory_report(target.driver().program(), start.network);
+  const Program& program = target.driver().program();
+  result.peak_bytes = program.memory.total_bytes;
+  result.peak_activation_bytes = program.memory.activation_live_peak;
+  result.memory_text = memory_report(program, start.network);
+  if (target.input_layer() != kNetworkInput) count_frozen(target, start, train, o, result);
   result.steps = run.next_step();
   result.forward_passes =
       2 * std::uint64_t{result.steps} * static_cast<std::uint64_t>(o.forward.pairs) +

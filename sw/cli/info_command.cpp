@@ -13,8 +13,10 @@
 #include "sw/cli/commands.hpp"
 #include "sw/cli/print.hpp"
 #include "sw/compiler/compile.hpp"
+#include "sw/compiler/listing.hpp"
 #include "sw/golden/checkpoint.hpp"
 #include "sw/golden/npz.hpp"
+#include "sw/graph/assumed.hpp"
 #include "sw/graph/reader.hpp"
 #include "sw/import/model.hpp"
 #include "sw/quantizer/file.hpp"
@@ -28,7 +30,7 @@ using nlohmann::json;
 
 struct State {
   CommonOptions common;
-  std::filesystem::path file;
+  std::filesystem::path file, journal;
   RunOptions run;
   bool listing = false, salvage = false;
 };
@@ -114,8 +116,15 @@ json describe(const State& s) {
     j.update({{"type", m.quantized ? "int8" : "float"}, {"notes", m.notes}});
     return j;
   }
-  if (extension == ".toml")
-    return describe_network(read_network(s.file.string(), TaskShape{{28, 28, 1}, 10, false}));
+  if (extension == ".toml") {
+    const AssumedTask task = assumed_task(s.file.string());
+    json j = describe_network(read_network(s.file.string(), task.shape));
+    if (!task.said.empty()) {
+      j["assumed"] = task.said;
+      if (const Say say = s.common.say()) say("note: " + task.said);
+    }
+    return j;
+  }
   throw Error(ErrorKind::usage,
               fmt::format("{}: expected a .lmc, .npz, .lmq, .lmj, .toml, .onnx or .tflite file",
                           s.file.string()));
@@ -129,13 +138,16 @@ Subcommand info_command(CLI::App& app) {
                                  "quantized network, a journal or a network description");
   auto s = std::make_shared<State>();
   add_common(*sub, s->common);
-  sub->add_option(
-      "file", s->file,
-      ".lmc, .npz, .lmq, .lmj, .onnx, .tflite or .toml (a task-shaped network is shown for 28 x 28 "
-      "x 1, 10 classes)");
+  sub->add_option("file", s->file,
+                  ".lmc, .npz, .lmq, .lmj, .onnx, .tflite or .toml (what it leaves to the task is "
+                  "taken as 28 x "
+                  "28 x 1 and 10 classes)");
   sub->add_flag(
       "--listing", s->listing,
       "with a .lmq: the compiled command stream and memory map of a training step of all layers");
+  sub->add_option("--journal", s->journal,
+                  "with --listing: journal of forward gradients that began there, whose "
+                  "perturbations and steps are shown");
   add_salvage(*sub, s->salvage);
   add_adapt(*sub, s->run);
   return {sub, [s] {
@@ -148,15 +160,31 @@ Subcommand info_command(CLI::App& app) {
               const QuantizedNetwork q = load_quantized(s->file);
               CompileOptions o;
               o.batch = s->run.adapt.forward.batch;
+              o.distribution = s->run.adapt.fixed.distribution;
               AdaptOptions adapt = s->run.adapt;
-              adapt.unit = AmplitudeUnit::rms;  // the other unit is measured on data
+              // The unit curvature is measured on data: without them or a journal nobody knows.
+              bool known = adapt.unit == AmplitudeUnit::rms;
+              adapt.unit = AmplitudeUnit::rms;
               if (record_layer(q.network) >= 0) {
                 o.readout = ReadoutTraining{1, 0};  // the step, too
+                known = true;
+              } else if (!s->journal.empty()) {
+                const RunConfig run =
+                    read_journal(s->journal, {.records = 0, .salvage = s->salvage}).config;
+                require_same_base(s->journal.string(), run, q);
+                o.training = run.tensors;
+                o.distribution = run.distribution;
+                o.batch = run.forward.batch;
+                known = true;
               } else {
                 o.training = plan_training(q, adapt, {}, {});
               }
-              o.distribution = s->run.adapt.fixed.distribution;
-              print_out("{}", to_text(compile(q, s->run.adapt.fixed.hardware, o), q.network));
+              if (const Say say = s->common.say(); say && !known)
+                say("note: perturbations and steps are measured on data when an adaptation begins "
+                    "(--unit curvature): --journal shows those of a run, --unit rms those of that "
+                    "unit");
+              print_out("{}",
+                        listing(compile(q, s->run.adapt.fixed.hardware, o), q.network, known));
               return 0;
             }
             print_json(s->file.empty() ? about(s->common) : describe(*s));

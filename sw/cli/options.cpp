@@ -111,7 +111,10 @@ void add_common(CLI::App& app, CommonOptions& o) {
   app.add_option("--backend", o.backend,
                  "what executes: cmodel (the C++ model), or another that was built, such as rtl")
       ->capture_default_str();
-  app.add_option("--backend-options", o.backend_options, "options of the backend, name=value,...");
+  app.add_option("--backend-options", o.backend_options,
+                 "of the backend, name=value,...: latency (20 cycles from an address to its first "
+                 "beat), bandwidth (bytes per cycle and direction, 0: the bus), stall (per cent of "
+                 "the cycles); of rtl more, see sim/README.md");
   app.add_option("--hardware", o.hardware,
                  "parameters of the NPU, name=value,... (rows, cols, bus_bytes, act_bytes, "
                  "acc_depth, rq_lanes)");

@@ -48,7 +48,10 @@ Subcommand profile_command(CLI::App& app, const Backends& backends) {
       ->capture_default_str();
   sub->add_option("--table", s->o.table, "energy: 45nm, 22nm, 7nm or a .toml file")
       ->capture_default_str();
-  sub->add_option("--dram", s->o.dram, "ddr, lpddr4, lpddr5 or hbm2 (default: the table's)");
+  sub->add_option("--dram", s->o.dram,
+                  "memory off chip, its latency, bandwidth, banks and energy: flat, ddr3, lpddr4, "
+                  "lpddr5, hbm2 or a .toml file (default: flat, 20 cycles, the bus's width, the "
+                  "energy of the table's kind; --backend-options latency=,bandwidth= override)");
   sub->add_option("--reports", s->o.reports, "folder for the reports")->capture_default_str();
   sub->add_flag("--predict", s->o.predict,
                 "count and time commands without executing them (networks too large to execute "
@@ -78,7 +81,6 @@ Subcommand profile_command(CLI::App& app, const Backends& backends) {
             o.measure.threads = s->common.thread_count();
             o.measure.hardware = parse_hardware(s->common.hardware);
             o.measure.backend = s->common.backend;
-            o.measure.memory = s->common.backend_options;
             o.backend_options = s->common.backend_options;
             const profile::OpenWith open = [&](const std::string& extra, bool use_model) {
               CommonOptions with = s->common;
@@ -90,11 +92,14 @@ Subcommand profile_command(CLI::App& app, const Backends& backends) {
             for (const std::string& network : o.networks)
               if (std::filesystem::exists(network)) files.reads("--networks", network);
             if (std::filesystem::exists(o.table)) files.reads("--table", o.table);
+            if (std::filesystem::exists(o.dram)) files.reads("--dram", o.dram);
             files.reads("--against", o.against);
             files.writes_into("--reports", o.reports,
                               {"profile.json", "profile-layers.csv", "profile-ops.csv",
                                "profile-memory.csv", "profile.html"});
-            files.writes("--trace", o.trace);
+            if (!o.trace.empty())
+              files.writes_into("--trace", o.trace.has_parent_path() ? o.trace.parent_path() : ".",
+                                {o.trace.filename().string()});
             files.writes(kWaveformOption, waveform_of(s->common));
             files.claim();
             const profile::ProfileOutcome outcome =

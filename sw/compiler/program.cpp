@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "sw/compiler/listing.hpp"
+
 namespace lastmile {
 namespace {
 
@@ -53,16 +55,26 @@ std::string add_text(const Descriptor& d, bool fused) {
       d.m1, d.e1 - 31, d.m2, d.e2 - 31, d.mo, d.eo - 31, d.add_act_min, d.add_act_max);
 }
 
-std::string update_text(const Descriptor& d) {
+std::string update_text(const Descriptor& d, bool amplitudes) {
   const std::string gradient =
       d.has(spec::kFlagGradient) ? fmt::format("      gradient 0x{:06x}\n", d.in_addr) : "";
   return gradient +
-         fmt::format("      tensor {} at 0x{:06x}: {} x {}, pitch {}, step {}*2^{}, keep {}\n",
-                     d.w_tensor, d.w_addr, d.out_c, d.in_c, d.w_pitch, d.step,
-                     spec::kStepPreshift - static_cast<int>(d.step_shift), d.w_keep);
+         fmt::format("      tensor {} at 0x{:06x}: {} x {}, pitch {}{}, keep {}\n", d.w_tensor,
+                     d.w_addr, d.out_c, d.in_c, d.w_pitch,
+                     amplitudes ? fmt::format(", step {}*2^{}", d.step,
+                                              spec::kStepPreshift - static_cast<int>(d.step_shift))
+                                : std::string(),
+                     d.w_keep);
 }
 
-std::string command_text(std::size_t index, const Command& c) {
+std::string eps_text(std::uint32_t tensor, std::uint32_t eps, std::uint32_t shift,
+                     std::uint32_t keep, bool amplitudes) {
+  return amplitudes
+             ? fmt::format("      tensor {}: eps {}*2^-{}, keep {}\n", tensor, eps, shift, keep)
+             : fmt::format("      tensor {}: keep {}\n", tensor, keep);
+}
+
+std::string command_text(std::size_t index, const Command& c, bool amplitudes) {
   const Descriptor& d = c.descriptor;
   const Opcode op = d.op();
   std::string out =
@@ -75,7 +87,7 @@ std::string command_text(std::size_t index, const Command& c) {
     case Opcode::end_:
       return out;
     case Opcode::update_:
-      return out + update_text(d);
+      return out + update_text(d, amplitudes);
     case Opcode::loss_:
       return rows() + fmt::format(" classes {} factor {}*2^{}\n", d.in_c, d.m1, d.e1);
     case Opcode::softmax_:
@@ -100,11 +112,9 @@ std::string command_text(std::size_t index, const Command& c) {
   out += fmt::format("      weights 0x{:06x} pitch {} bias 0x{:06x} requant 0x{:06x} zp {} -> {}\n",
                      d.w_addr, d.w_pitch, d.bias_addr, d.rq_addr, d.in_zp, d.out_zp);
   if (d.has(spec::kFlagWTrain))
-    out += fmt::format("      tensor {}: eps {}*2^-{}, keep {}\n", d.w_tensor, d.w_eps,
-                       d.w_eps_shift, d.w_keep);
+    out += eps_text(d.w_tensor, d.w_eps, d.w_eps_shift, d.w_keep, amplitudes);
   if (d.has(spec::kFlagBTrain))
-    out += fmt::format("      tensor {}: eps {}*2^-{}, keep {}\n", d.b_tensor, d.b_eps,
-                       d.b_eps_shift, d.b_keep);
+    out += eps_text(d.b_tensor, d.b_eps, d.b_eps_shift, d.b_keep, amplitudes);
   if (d.has(spec::kFlagResAdd)) out += add_text(d, true);
   return out;
 }
@@ -160,7 +170,11 @@ std::string memory_report(const Program& p, const Network& network) {
   return out;
 }
 
-std::string to_text(const Program& p, const Network& network) {
+std::string to_text(const Program& p, const Network& network) { return listing(p, network, true); }
+
+std::string listing(const Program& p, const Network& network, bool amplitudes) {
+  // Descriptors hold what a unit of z as the NPU draws it is multiplied by; journals hold LSBs.
+  const double z_unit = p.distribution == spec::Distribution::gaussian_ ? 3.5 / spec::kZStepDen : 1;
   std::string out = fmt::format(
       "network {}: {} -> {}, {}, array {}x{}, bus {} bytes, scratchpad {}, accumulators {}\n",
       p.network, layer_name(network, p.input_layer) + " " + shape_text(p.input),
@@ -173,9 +187,11 @@ std::string to_text(const Program& p, const Network& network) {
     out +=
         fmt::format("  {:>4} {:<24} int{:<2} {:>5} x {:<6} at 0x{:06x} pitch {}", t.tensor,
                     tensor_name(network, t.tensor), t.bits, t.rows, t.columns, t.address, t.pitch);
-    out += t.trainable ? fmt::format(", eps {:.4g} LSB, step {:.4g} LSB, keep {}/256\n",
-                                     t.eps.value(), t.step.value(), t.keep)
-                       : std::string("\n");
+    if (t.trainable && amplitudes)
+      out += fmt::format(", eps {:.1f} LSB, step {:.3f} LSB, keep {}/256", t.eps.value() / z_unit,
+                         t.step.value() / z_unit, t.keep);
+    if (t.trainable && !amplitudes) out += fmt::format(", trains, keep {}/256", t.keep);
+    out += "\n";
   }
   out += "activations:\n";
   for (const ActivationPlace& a : p.activations) {
@@ -186,16 +202,18 @@ std::string to_text(const Program& p, const Network& network) {
                                             : fmt::format(", overwritten by {}", a.overwritten_by));
   }
   out += fmt::format("forward at 0x{:06x}:\n", p.forward_address);
-  for (std::size_t i = 0; i < p.forward.size(); ++i) out += command_text(i, p.forward[i]);
+  for (std::size_t i = 0; i < p.forward.size(); ++i)
+    out += command_text(i, p.forward[i], amplitudes);
   if (!p.update.empty()) out += fmt::format("update at 0x{:06x}:\n", p.update_address);
-  for (std::size_t i = 0; i < p.update.size(); ++i) out += command_text(i, p.update[i]);
+  for (std::size_t i = 0; i < p.update.size(); ++i) out += command_text(i, p.update[i], amplitudes);
   if (p.readout) {
     const ReadoutQueues& r = *p.readout;
     for (const auto& [name, queue, at] : {std::tuple{"extract", &r.extract, r.extract_address},
                                           {"score", &r.score, r.score_address},
                                           {"learn", &r.learn, r.learn_address}}) {
       out += fmt::format("{} at 0x{:06x}:\n", name, at);
-      for (std::size_t i = 0; i < queue->size(); ++i) out += command_text(i, (*queue)[i]);
+      for (std::size_t i = 0; i < queue->size(); ++i)
+        out += command_text(i, (*queue)[i], amplitudes);
     }
   }
   for (const std::string& note : p.notes) out += "note: " + note + "\n";

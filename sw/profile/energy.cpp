@@ -13,6 +13,7 @@
 #include "sw/base/io.hpp"
 #include "sw/base/shipped.hpp"
 #include "sw/base/toml_text.hpp"
+#include "sw/profile/toml_fields.hpp"
 
 namespace lastmile::profile {
 namespace {
@@ -65,65 +66,6 @@ int macro_for(double bytes) {
   return kMacros.back();
 }
 
-[[noreturn]] void bad(const std::string& file, const toml::value& at, const std::string& text) {
-  throw Error(ErrorKind::input, fmt::format("{}:{}: {}", file, at.location().line(), text));
-}
-
-const toml::value& field(const toml::value& table, const std::string& key, const std::string& file,
-                         const std::string& where) {
-  const auto& t = table.as_table();
-  const auto at = t.find(key);
-  if (at == t.end()) bad(file, table, fmt::format("{}{} is missing", where, key));
-  return at->second;
-}
-double number(const toml::value& table, const std::string& key, const std::string& file,
-              const std::string& where) {
-  const toml::value& v = field(table, key, file, where);
-  const double d = v.is_floating()  ? v.as_floating()
-                   : v.is_integer() ? static_cast<double>(v.as_integer())
-                                    : std::nan("");
-  if (!std::isfinite(d) || d < 0)
-    bad(file, v, fmt::format("{}{}: expected a number of at least 0", where, key));
-  return d;
-}
-std::string text_of(const toml::value& table, const std::string& key, const std::string& file,
-                    const std::string& where) {
-  const toml::value& v = field(table, key, file, where);
-  if (!v.is_string() || v.as_string().str.empty())
-    bad(file, v, fmt::format("{}{}: expected text", where, key));
-  return v.as_string().str;
-}
-void only(const toml::value& table, const std::set<std::string>& known, const std::string& file,
-          const std::string& where) {
-  for (const auto& [key, v] : table.as_table())
-    if (!known.contains(key)) bad(file, v, fmt::format("{}unknown key '{}'", where, key));
-}
-
-Cell parse_cell(const toml::value& v, const CellName& name, const std::string& file) {
-  const std::string where = fmt::format("cell \"{}\": ", name.name);
-  if (!v.is_table()) bad(file, v, where + "expected a table");
-  only(v, {"value", "low", "high", "unit", "source", "boundary", "confidence", "rule"}, file,
-       where);
-  Cell c;
-  c.value = number(v, "value", file, where);
-  c.low = number(v, "low", file, where);
-  c.high = number(v, "high", file, where);
-  if (!(c.low <= c.value && c.value <= c.high))
-    bad(file, v,
-        fmt::format("{}low {}, value {}, high {}: expected them in this order", where, c.low,
-                    c.value, c.high));
-  if (const std::string unit = text_of(v, "unit", file, where); unit != name.unit)
-    bad(file, v, fmt::format("{}unit is {}, expected {}", where, unit, name.unit));
-  c.source = text_of(v, "source", file, where);
-  c.boundary = text_of(v, "boundary", file, where);
-  c.confidence = text_of(v, "confidence", file, where);
-  if (c.confidence != "low" && c.confidence != "medium" && c.confidence != "high")
-    bad(file, v,
-        fmt::format("{}confidence is {}, expected low, medium or high", where, c.confidence));
-  if (v.as_table().count("rule") != 0) c.rule = text_of(v, "rule", file, where);
-  return c;
-}
-
 const Cell& cell_of_row(const EnergyTable& table, std::size_t row) {
   return table.cells[row % cell_names().size()];
 }
@@ -155,28 +97,29 @@ std::size_t cell_index(std::string_view name) {
 
 EnergyTable parse_energy_table(const std::string& text, const std::string& file) {
   const toml::value root = parse_toml(text, file);
-  only(root, {"schema", "technology", "voltage", "clock_mhz", "dram", "wire_mm", "cell"}, file, "");
-  if (number(root, "schema", file, "") != 1) bad(file, root, "schema: expected 1");
+  only_fields(root, {"schema", "technology", "voltage", "clock_mhz", "dram", "wire_mm", "cell"},
+              file, "");
+  if (number_of(root, "schema", file, "") != 1) bad_field(file, root, "schema: expected 1");
   EnergyTable t;
   t.file = file;
   t.technology = text_of(root, "technology", file, "");
-  t.voltage = number(root, "voltage", file, "");
-  t.clock_mhz = number(root, "clock_mhz", file, "");
-  if (t.clock_mhz == 0) bad(file, root, "clock_mhz is 0, expected more");
-  t.wire_mm = number(root, "wire_mm", file, "");
+  t.voltage = number_of(root, "voltage", file, "");
+  t.clock_mhz = number_of(root, "clock_mhz", file, "");
+  if (t.clock_mhz == 0) bad_field(file, root, "clock_mhz is 0, expected more");
+  t.wire_mm = number_of(root, "wire_mm", file, "");
   t.dram = text_of(root, "dram", file, "");
-  const toml::value& cells = field(root, "cell", file, "");
-  if (!cells.is_table()) bad(file, cells, "cell: expected a table of cells");
+  const toml::value& cells = field_of(root, "cell", file, "");
+  if (!cells.is_table()) bad_field(file, cells, "cell: expected a table of cells");
   std::set<std::string> known;
   for (const CellName& name : cell_names()) {
     known.insert(name.name);
     const auto at = cells.as_table().find(name.name);
     if (at == cells.as_table().end())
-      bad(file, cells, fmt::format("cell \"{}\" is missing", name.name));
+      bad_field(file, cells, fmt::format("cell \"{}\" is missing", name.name));
     t.cells.push_back(parse_cell(at->second, name, file));
   }
   for (const auto& [key, v] : cells.as_table())
-    if (!known.contains(key)) bad(file, v, fmt::format("unknown cell \"{}\"", key));
+    if (!known.contains(key)) bad_field(file, v, fmt::format("unknown cell \"{}\"", key));
   t.hash = xxh64({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
   choose_dram(t, t.dram);
   return t;
@@ -194,7 +137,14 @@ void choose_dram(EnergyTable& table, const std::string& kind) {
   if (std::none_of(kDram.begin(), kDram.end(), [&](const char* k) { return kind == k; }))
     throw Error(ErrorKind::usage,
                 fmt::format("memory is \"{}\", expected ddr, lpddr4, lpddr5 or hbm2", kind));
-  table.dram = kind;
+  table.dram = table.memory = kind;
+}
+
+int node_of(const EnergyTable& table) {
+  const std::string& t = table.technology;
+  const auto digits = std::min(t.find_first_not_of("0123456789"), t.size());
+  return digits != 0 && digits <= 4 && t.substr(digits) == "nm" ? std::stoi(t.substr(0, digits))
+                                                                : 0;
 }
 
 Interval& Interval::operator+=(const Interval& o) {

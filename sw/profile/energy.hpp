@@ -49,7 +49,8 @@ struct Cell {
 struct EnergyTable {
   std::string file, technology;
   double voltage = 0, clock_mhz = 0, wire_mm = 0;
-  std::string dram;         // ddr, lpddr4, lpddr5, hbm2
+  std::string dram;         // whose cells count: ddr, lpddr4, lpddr5, hbm2
+  std::string memory;       // what the memory is called: dram, or the description's name (dram.hpp)
   std::vector<Cell> cells;  // as cell_names()
   std::uint64_t hash = 0;   // XXH64 of the file
 };
@@ -60,6 +61,8 @@ struct EnergyTable {
 // A file, or the name of one of sw/share/energy.
 [[nodiscard]] std::filesystem::path find_energy_table(const std::string& name);
 void choose_dram(EnergyTable& table, const std::string& kind);  // Error(usage) if unknown
+// 22 of "22nm"; 0 of a technology that is not called so.
+[[nodiscard]] int node_of(const EnergyTable& table);
 
 struct Interval {
   double low = 0, value = 0, high = 0;

@@ -11,8 +11,10 @@
 #include "sw/base/io.hpp"
 #include "sw/base/json_text.hpp"
 #include "sw/profile/compare.hpp"
+#include "sw/profile/dram.hpp"
 #include "sw/profile/memory.hpp"
 #include "sw/profile/perfetto.hpp"
+#include "sw/profile/ranks.hpp"
 #include "sw/profile/tables.hpp"
 
 namespace lastmile::profile {
@@ -42,13 +44,10 @@ json step_json(const CounterFile& f, const EnergyTable& table) {
 }
 
 json memory_json(const MemoryProfile& m) {
-  json j = {{"peak_bytes", m.peak_bytes},
-            {"footprint_bytes", m.footprint_bytes},
-            {"fragmentation_bytes", m.fragmentation_bytes},
-            {"on_chip_bytes", m.on_chip_bytes},
-            {"on_chip_peak_bytes", m.on_chip_peak},
-            {"peak_phase", m.points[m.peak].phase},
-            {"peak_command", m.points[m.peak].command}};
+  json j = {{"peak_bytes", m.peak_bytes},           {"footprint_bytes", m.footprint_bytes},
+            {"device_bytes", m.footprint_bytes},    {"fragmentation_bytes", m.fragmentation_bytes},
+            {"on_chip_bytes", m.on_chip_bytes},     {"on_chip_peak_bytes", m.on_chip_peak},
+            {"peak_phase", m.points[m.peak].phase}, {"peak_command", m.points[m.peak].command}};
   for (const LiveTensor& t : m.live_at_peak)
     j["live_at_peak"].push_back({{"layer", t.layer}, {"bytes", t.bytes}, {"address", t.address}});
   for (const MemoryPoint& p : m.points) {
@@ -81,9 +80,14 @@ class Profiler {
         open_(open),
         say_(say),
         table_(read_energy_table(find_energy_table(o.table))),
-        count_only_(open(
-            joined(o.measure.backend == "cmodel" ? o.backend_options : "", "execute=0"), true)) {
-    if (!o.dram.empty()) choose_dram(table_, o.dram);
+        dram_(find_dram(o.dram)),
+        settings_(joined(backend_settings(dram_, table_.clock_mhz), o.backend_options)),
+        count_only_(
+            open(joined(o.measure.backend == "cmodel" ? settings_ : memory_settings(settings_),
+                        "execute=0"),
+                 true)) {
+    use_dram(table_, dram_);
+    how_.memory = joined("dram=" + (o.dram.empty() ? dram_.name : o.dram), settings_);
   }
 
   ProfileOutcome run(const ProgressOptions& progress) {
@@ -95,18 +99,7 @@ class Profiler {
         throw Error(ErrorKind::input,
                     fmt::format("{}: is not a profile.json", o_.against.string()));
     }
-    std::vector<Workload> workloads;
-    for (const std::string& name : o_.networks) {
-      workloads.push_back(find_workload(name));
-      const std::string& called = workloads.back().name;
-      for (std::size_t i = 0; i + 1 < workloads.size(); ++i)
-        if (workloads[i].name == called)
-          throw Error(
-              ErrorKind::usage,
-              fmt::format("--networks: \"{}\" and \"{}\" would write the same reports ({}-*.json), "
-                          "expected files of different names",
-                          o_.networks[i], name, called));
-    }
+    const std::vector<Workload> workloads = named_apart();
     json networks = json::array();
     for (const Workload& w : workloads) networks.push_back(network(w));
     ProfileOutcome out;
@@ -117,13 +110,20 @@ class Profiler {
          {"backend_options", o_.backend_options},
          {"hardware", o_.measure.hardware},
          {"technology", table_.technology},
-         {"dram", table_.dram},
+         {"dram", table_.memory},
+         {"memory", dram_json()},
+         {"energy_table", table_json(table_)},
+         {"distribution", o_.distribution == spec::Distribution::sign_ ? "sign" : "gaussian"},
+         {"steps", o_.measure.steps},
          {"clock_mhz", table_.clock_mhz},
          {"networks", networks}};
     if (o_.sweep && !o_.networks.empty())
       r["sweep"] = sweep(workloads.front(), o_, table_, count_only_, progress);
     if (!o_.trace.empty() && !o_.networks.empty()) trace(workloads.front());
-    if (old.is_object()) r["differences"] = profile_differences(r, old);
+    if (old.is_object()) {
+      r["comparison"] = profile_comparison(r, old);
+      r["differences"] = profile_differences(r, old);
+    }
     write_file_atomic(o_.reports / "profile.json", json_text(r, 1) + "\n", false);
     write_file_atomic(o_.reports / "profile-layers.csv", layers_csv_, false);
     write_file_atomic(o_.reports / "profile-ops.csv", commands_csv_, false);
@@ -134,21 +134,72 @@ class Profiler {
   }
 
  private:
+  // Reports are files named after the network. Where two descriptions have one name, the names of
+  // their files tell them apart.
+  [[nodiscard]] std::vector<Workload> named_apart() const {
+    std::vector<Workload> workloads;
+    for (const std::string& name : o_.networks) workloads.push_back(find_workload(name));
+    const auto shared = [&](std::size_t i) {
+      return std::count_if(workloads.begin(), workloads.end(),
+                           [&](const Workload& w) { return w.name == workloads[i].name; }) > 1;
+    };
+    std::vector<bool> rename;
+    for (std::size_t i = 0; i < workloads.size(); ++i)
+      rename.push_back(shared(i) && o_.networks[i].ends_with(".toml"));
+    for (std::size_t i = 0; i < workloads.size(); ++i)
+      if (rename[i])
+        workloads[i].name = report_name(std::filesystem::path(o_.networks[i]).stem().string());
+    for (std::size_t i = 0; i < workloads.size(); ++i)
+      for (std::size_t k = 0; k < i; ++k)
+        if (workloads[i].name == workloads[k].name)
+          throw Error(
+              ErrorKind::usage,
+              fmt::format("--networks: \"{}\" and \"{}\" would write the same reports ({}-*.json), "
+                          "expected networks or files of different names",
+                          o_.networks[k], o_.networks[i], workloads[i].name));
+    return workloads;
+  }
+
+  // The memory that cycles and energies are of.
+  [[nodiscard]] json dram_json() const {
+    const DramTiming t = timing_of_settings(settings_);
+    const auto bus = static_cast<std::uint32_t>(o_.measure.hardware.bus_bytes);
+    json j = {{"name", dram_.name},
+              {"latency_cycles", t.latency},
+              {"bytes_per_cycle", t.bytes_per_cycle == 0 ? bus : std::min(bus, t.bytes_per_cycle)},
+              {"stall_percent", t.stall},
+              {"energy", table_.memory},
+              {"boundary",
+               table_.cells[cell_index(fmt::format("dram.{}.read_bit", table_.dram))].boundary}};
+    if (dram_.described())
+      j.update({{"source", dram_.source},
+                {"bandwidth_gbs", dram_.bandwidth_gbs},
+                {"latency_ns", dram_.interface_ns + dram_.activate_ns + dram_.latency_ns},
+                {"banks", dram_.banks},
+                {"row_bytes", dram_.row_bytes}});
+    return j;
+  }
+
   json network(const Workload& w) {
     if (say_) say_(fmt::format("profiling {}", w.name));
     const int batch = o_.batch > 0 ? o_.batch : w.batch;
     const QuantizedNetwork q = make_network(w, o_.weight_type, o_.measure.seed, o_.measure.threads);
-    const DeviceOpener open = predicted(w) ? count_only_ : open_(o_.backend_options, false);
+    const DeviceOpener open = predicted(w) ? count_only_ : open_(settings_, false);
     json j = {{"name", w.name},
-              {"input", {w.input.h, w.input.w, w.input.c}},
+              {"input", {q.network.input.h, q.network.input.w, q.network.input.c}},
               {"batch", batch},
               {"pairs", o_.measure.pairs},
               {"weight_type", lastmile::name_of(o_.weight_type)},
               {"weights", weight_count(q.network)},
-              {"macs_per_example", macs(q.network)}};
+              {"macs_per_example", macs(q.network)},
+              {"fingerprint", fmt::format("{:016x}", fingerprint(q.network))}};
+    if (!w.assumed.empty()) {
+      j["assumed"] = w.assumed;
+      if (say_) say_("note: " + w.assumed);
+    }
     CompileOptions pass = inference_options(batch);
     if (o_.inference) pass.output_layer = static_cast<int>(q.network.layers.size()) - 1;
-    const Measurement inference = measure(q, pass, "inference", open, o_.measure);
+    const Measurement inference = measure(q, pass, "inference", open, how_);
     keep(w, inference);
     j["inference"] = step_json(inference.file, table_);
     j["inference"]["memory"] = memory_json(memory_profile(inference.program, q.network, 1));
@@ -156,7 +207,7 @@ class Profiler {
     if (o_.inference) return j;
     for (const Variant v : o_.variants) {
       const Measurement m =
-          measure(q, step_options(q, v, batch, o_.distribution), name_of(v), open, o_.measure);
+          measure(q, step_options(q, v, batch, o_.distribution), name_of(v), open, how_);
       keep(w, m);
       json& s = j["steps"][name_of(v)];
       s = step_json(m.file, table_);
@@ -164,8 +215,9 @@ class Profiler {
       s["weight_bytes"] = m.file.weight_bytes;
       s["trained_bytes"] = m.file.trained_bytes;
       s["memory"] = memory_json(memory_profile(m.program, q.network, o_.measure.pairs));
+      if (m.program.input_layer != kNetworkInput) add_frozen(s["memory"], q, m.program);
       s["memory"]["training_minus_inference"] =
-          static_cast<std::int64_t>(m.program.memory.total_bytes) -
+          s["memory"]["device_bytes"].get<std::int64_t>() -
           static_cast<std::int64_t>(inference.program.memory.total_bytes);
       s["memory"]["scratch_bytes"] = m.program.memory.activation_live_peak;
       s["weight_movement"] = weight_movement(m.file);
@@ -178,6 +230,19 @@ class Profiler {
     }
     if (o_.compare) j["scratch"] = scratch_json(q, batch);
     return j;
+  }
+
+  // What a step that begins at kept outputs needs besides: the program that makes them, before, and
+  // a place for them on the host.
+  void add_frozen(json& memory, const QuantizedNetwork& q, const Program& step) const {
+    CompileOptions front = inference_options(step.batch);
+    front.output_layer = step.input_layer;
+    const std::uint64_t bytes = compile(q, o_.measure.hardware, front).memory.total_bytes;
+    memory["frozen"] = {
+        {"layer", q.network.layers[static_cast<std::size_t>(step.input_layer)].name},
+        {"footprint_bytes", bytes},
+        {"feature_bytes_per_example", q.network.shape_of(step.input_layer).elements()}};
+    memory["device_bytes"] = std::max(memory["footprint_bytes"].get<std::uint64_t>(), bytes);
   }
 
   [[nodiscard]] bool predicted(const Workload& w) const {
@@ -217,8 +282,16 @@ class Profiler {
     const std::uint64_t own = m.program.memory.activation_live_peak;
     json all = json::array();
     all.push_back(entry("this step", m.file, m.file, own, own));
-    all.push_back(entry("inference", inference.file, m.file,
+    const bool whole = m.program.input_layer == kNetworkInput;
+    all.push_back(entry(whole ? "inference" : "inference, whole network", inference.file, m.file,
                         inference.program.memory.activation_live_peak, own));
+    if (!whole) {
+      CompileOptions same = inference_options(m.program.batch);
+      same.input_layer = m.program.input_layer;
+      const Measurement part = measure(q, same, "inference", count_only_, how_);
+      all.push_back(entry("inference, layers of the step", part.file, m.file,
+                          part.program.memory.activation_live_peak, own));
+    }
     const auto add = [&](const Alternative& a) {
       all.push_back(entry(a.name, a.file, m.file, a.scratch.bytes(), own));
     };
@@ -295,12 +368,12 @@ class Profiler {
     const QuantizedNetwork q = make_network(w, o_.weight_type, o_.measure.seed, o_.measure.threads);
     const bool model = predicted(w);
     const int batch = o_.batch > 0 ? o_.batch : std::min(kTraceBatch, w.batch);
-    MeasureOptions one = o_.measure;
+    MeasureOptions one = how_;
     one.steps = 1;
-    const Measurement m = measure(
-        q, step_options(q, o_.variants.front(), batch, o_.distribution),
-        name_of(o_.variants.front()),
-        open_(joined(joined(o_.backend_options, model ? "execute=0" : ""), "spans=1"), model), one);
+    const Measurement m =
+        measure(q, step_options(q, o_.variants.front(), batch, o_.distribution),
+                name_of(o_.variants.front()),
+                open_(joined(joined(settings_, model ? "execute=0" : ""), "spans=1"), model), one);
     const std::string bytes = perfetto_trace(json::parse(m.report), m.file, m.program, table_);
     write_file_atomic(o_.trace, bytes, false);
   }
@@ -342,6 +415,9 @@ class Profiler {
   const OpenWith& open_;
   const Say& say_;
   EnergyTable table_;
+  Dram dram_;
+  std::string settings_;  // of the backend: the memory's, then those given
+  MeasureOptions how_ = o_.measure;
   DeviceOpener count_only_;
   std::string layers_csv_, commands_csv_;
 };

@@ -21,13 +21,14 @@ struct ProfileOptions {
   spec::Distribution distribution = spec::Distribution::sign_;
   int batch = 0;  // 0: the workload's
   MeasureOptions measure;
-  std::string backend_options;  // of the memory: latency=, bandwidth=
+  std::string backend_options;  // those given: latency= and bandwidth= come before the memory's own
   bool predict = false;         // count without executing, whatever the network's size
   bool execute = false;         // execute networks that are only predicted otherwise, too
   bool compare = true;          // inference, backpropagation, floor, schedules
   bool inference = false;       // no steps; a pass ends with the network's outputs, not its loss
   bool sweep = false;           // hardware, batch and pairs, for the first network
-  std::string table = "22nm", dram;
+  std::string table = "22nm";
+  std::string dram;  // a memory of sw/share/memory or a file; empty: flat
   std::filesystem::path reports = "build/reports";
   std::filesystem::path trace;    // Perfetto trace of a step of the first network; empty: none
   std::filesystem::path against;  // an earlier profile.json; empty: none
@@ -49,8 +50,12 @@ ProfileOutcome profile_networks(const ProfileOptions& o, const OpenWith& open, c
 // Pages and text from the report alone. `old`: an earlier report, or null.
 [[nodiscard]] std::string profile_page(const nlohmann::json& report, const nlohmann::json& old);
 [[nodiscard]] std::string profile_summary(const nlohmann::json& report);
-// Cycles, bytes and energy of every step and layer in both reports: {network, variant, phase,
-// layer, what, old, new, percent}, largest change first.
+// What the two were made with and differs: {settings: {what, network, old, new}, warnings,
+// energy_not_compared: why energies are left out, or empty}.
+[[nodiscard]] nlohmann::json profile_comparison(const nlohmann::json& report,
+                                                const nlohmann::json& old);
+// Cycles, bytes and, unless the tables forbid it, energy of every step and layer in both reports:
+// {network, variant, phase, layer, what, old, new, percent}, largest change first.
 [[nodiscard]] nlohmann::json profile_differences(const nlohmann::json& report,
                                                  const nlohmann::json& old);
 

@@ -6,7 +6,9 @@
 #include <cmath>
 #include <map>
 
+#include "sw/profile/figures.hpp"
 #include "sw/profile/profile.hpp"
+#include "sw/profile/ranks.hpp"
 #include "sw/report/html.hpp"
 #include "sw/report/plot.hpp"
 
@@ -17,11 +19,8 @@ using nlohmann::json;
 
 double number(const json& j, const char* key) { return j.at(key).get<double>(); }
 std::string text(const json& j, const char* key) { return j.value(key, std::string()); }
-std::string brief(double v) { return fmt::format("{:.4g}", v); }
-std::string interval(const json& i) {
-  return fmt::format("{:.4g} ({:.3g} to {:.3g})", number(i, "value"), number(i, "low"),
-                     number(i, "high"));
-}
+std::string energy(const json& uj) { return energy_interval(uj, 1e6); }
+std::string ratio(double v) { return plain(v, 4); }
 
 double bus_bytes(const json& part) {
   double sum = 0;
@@ -41,9 +40,10 @@ Series line(const std::string& name, std::vector<double> x, std::vector<double> 
 
 // A point per layer and phase: MAC per cycle over MAC per byte of each level of memory, below that
 // level's roof.
-std::string roofline(const json& step, const json& hw, const std::string& title) {
+std::string roofline(const json& step, const json& hw, const json& memory,
+                     const std::string& title) {
   const double rows = number(hw, "rows"), cols = number(hw, "cols");
-  const double peak = rows * cols, bus = 2 * number(hw, "bus_bytes");
+  const double peak = rows * cols, off_chip = 2 * number(memory, "bytes_per_cycle");
   const double accumulator = 2 * cols * 5;  // bytes per cycle, read and written
   Chart c;
   c.title = title;
@@ -60,7 +60,7 @@ std::string roofline(const json& step, const json& hw, const std::string& title)
       c.series.push_back(line(name, {left, right}, {peak, peak}));
     }
   };
-  roof(fmt::format("off-chip roof, {:.0f} B/cycle", bus), bus);
+  roof(fmt::format("off-chip roof ({}), {:.0f} B/cycle", text(memory, "name"), off_chip), off_chip);
   roof(fmt::format("scratchpad roof, {:.0f} B/cycle", rows), rows);
   roof(fmt::format("accumulator roof, {:.0f} B/cycle", accumulator), accumulator);
   std::map<std::string, Series> points;
@@ -152,10 +152,10 @@ void against(html::Page& page, const json& step) {
   const double cycles = number(step, "cycles");
   for (const json& a : step.at("against")) {
     const double relative = number(a, "cycles") / cycles;
-    rows.push_back({text(a, "name"), brief(number(a, "cycles")), brief(relative),
-                    brief(number(a, "macs")), brief(number(a, "read_bytes")),
-                    brief(number(a, "written_bytes")), interval(a.at("energy_uj")),
-                    interval(a.at("energy_ratio")), brief(number(a, "scratch_bytes")),
+    rows.push_back({text(a, "name"), counted(number(a, "cycles")), ratio(relative),
+                    counted(number(a, "macs")), bytes_text(number(a, "read_bytes")),
+                    bytes_text(number(a, "written_bytes")), energy(a.at("energy_uj")),
+                    ratio_interval(a.at("energy_ratio")), bytes_text(number(a, "scratch_bytes")),
                     text(a, "survives")});
     c.labels.push_back(text(a, "name"));
     c.series[0].y.push_back(relative);
@@ -163,8 +163,8 @@ void against(html::Page& page, const json& step) {
     c.series[2].y.push_back(number(a, "scratch_ratio"));
   }
   page.raw(to_svg(c));
-  page.table({"", "cycles", "relative", "MAC", "read B", "written B", "energy, uJ", "relative",
-              "scratch B", "over the table's intervals"},
+  page.table({"", "cycles", "relative", "MAC", "read", "written", "energy", "relative", "scratch",
+              "over the table's intervals"},
              rows);
   page.note(
       "Backpropagation: forward; per layer the product for the input's error and the one for the "
@@ -179,22 +179,35 @@ void schedules(html::Page& page, const json& step) {
   std::vector<std::vector<std::string>> rows;
   const json& base = step.at("schedules").front();
   for (const json& s : step.at("schedules"))
-    rows.push_back(
-        {text(s, "name"), text(s, "how"), brief(number(s, "weight_movement")),
-         fmt::format("{:+.0f}", number(s, "cycles") - number(base, "cycles")),
-         fmt::format("{:+.0f}", number(s, "bytes") - number(base, "bytes")),
-         fmt::format("{:+.4g}",
-                     number(s.at("energy_uj"), "value") - number(base.at("energy_uj"), "value")),
-         interval(s.at("energy_ratio")),
-         fmt::format("{:+.0f}", number(s, "activation_bytes") - number(base, "activation_bytes")),
-         fmt::format("{:+.0f}", number(s, "on_chip_bytes") - number(base, "on_chip_bytes"))});
+    rows.push_back({text(s, "name"), text(s, "how"), ratio(number(s, "weight_movement")),
+                    change(number(s, "cycles") - number(base, "cycles")),
+                    change(number(s, "bytes") - number(base, "bytes")),
+                    energy_of_pj(1e6 * (number(s.at("energy_uj"), "value") -
+                                        number(base.at("energy_uj"), "value"))),
+                    ratio_interval(s.at("energy_ratio")),
+                    change(number(s, "activation_bytes") - number(base, "activation_bytes")),
+                    change(number(s, "on_chip_bytes") - number(base, "on_chip_bytes"))});
   rows.push_back({"floor", "one read and one write", "2", "", "", "", "", "", ""});
-  page.table({"", "how", "weight bytes moved / weight bytes", "cycles", "bytes", "energy, uJ",
+  page.table({"", "how", "weight bytes moved / weight bytes", "cycles", "bytes", "energy",
               "energy, relative", "activation B", "on-chip B"},
              rows);
 }
 
-void network(html::Page& page, const json& n, const json& hw) {
+// A step that begins above frozen layers says what it leaves out.
+void frozen_layers(html::Page& page, const json& memory) {
+  const json& f = memory.at("frozen");
+  page.paragraph(fmt::format(
+      "The step begins at the kept outputs of {}: cycles, traffic and energy are those of the "
+      "layers above it alone. All layers up to there run once per example before the first step, "
+      "in a program of {}; the step's program takes {}, so that the device must have {}. The host "
+      "keeps {} for each example.",
+      text(f, "layer"), bytes_text(number(f, "footprint_bytes")),
+      bytes_text(number(memory, "footprint_bytes")), bytes_text(number(memory, "device_bytes")),
+      bytes_text(number(f, "feature_bytes_per_example"))));
+}
+
+void network(html::Page& page, const json& n, const json& report) {
+  const json &hw = report.at("hardware"), &dram = report.at("memory");
   const std::vector<std::pair<std::string, std::string>> components = {
       {"memory", "off-chip memory"},
       {"array", "array"},
@@ -229,15 +242,16 @@ void network(html::Page& page, const json& n, const json& hw) {
                          n.at("pairs").get<int>()));
     std::vector<std::vector<std::string>> rows;
     for (const json& p : s.at("phases"))
-      rows.push_back({text(p, "phase"), brief(number(p, "cycles")),
-                      fmt::format("{:.3f}", number(p, "utilisation")), brief(number(p, "macs")),
-                      brief(bus_bytes(p)), interval(p.at("energy_uj"))});
-    page.table({"phase", "cycles", "utilisation", "MAC", "bus bytes", "energy, uJ"}, rows);
+      rows.push_back({text(p, "phase"), counted(number(p, "cycles")),
+                      fmt::format("{:.3f}", number(p, "utilisation")), counted(number(p, "macs")),
+                      bytes_text(bus_bytes(p)), energy(p.at("energy_uj"))});
+    page.table({"phase", "cycles", "utilisation", "MAC", "over the bus", "energy"}, rows);
+    if (s.at("memory").contains("frozen")) frozen_layers(page, s.at("memory"));
     if (variant != "full") {
       against(page, s);
       continue;
     }
-    page.raw(roofline(s, hw, "Roofline, one point per layer and phase"));
+    page.raw(roofline(s, hw, dram, "Roofline, one point per layer and phase"));
     page.raw(stacked(s, "Energy by layer", "uJ", components, "energy_components_uj", 1));
     page.raw(stacked(s, "Bus traffic by layer", "kB", kinds, "traffic", 1e-3));
     page.raw(
@@ -246,20 +260,17 @@ void network(html::Page& page, const json& n, const json& hw) {
     page.raw(memory_chart(m));
     std::string live;
     for (const json& t : m.value("live_at_peak", json::array()))
-      live += fmt::format("{}{} ({} B at {})", live.empty() ? "" : ", ", text(t, "layer"),
-                          t.at("bytes").get<std::uint64_t>(), t.at("address").get<std::uint64_t>());
+      live += fmt::format("{}{} ({} B at 0x{:06x})", live.empty() ? "" : ", ", text(t, "layer"),
+                          counted(number(t, "bytes")), t.at("address").get<std::uint64_t>());
     page.paragraph(fmt::format(
         "Live at the peak: {}. The device must have {} bytes ({} lost to fragmentation); inference "
-        "needs {:+} fewer. On chip {} of {} bytes are used. The host moves {:.0f} bytes a step "
-        "over "
-        "{:.0f} register accesses, and {:.0f} bytes of batch.",
-        live, m.at("footprint_bytes").get<std::uint64_t>(),
-        m.at("fragmentation_bytes").get<std::uint64_t>(),
-        m.at("training_minus_inference").get<std::int64_t>(),
-        m.at("on_chip_peak_bytes").get<std::uint64_t>(), m.at("on_chip_bytes").get<std::uint64_t>(),
-        number(s.at("host"), "bytes"),
-        number(s.at("host"), "register_reads") + number(s.at("host"), "register_writes"),
-        number(s.at("host"), "batch_bytes")));
+        "of the whole network needs {} fewer. On chip {} of {} bytes are used. The host moves {} "
+        "bytes a step over {} register accesses, and {} bytes of batch.",
+        live, counted(number(m, "footprint_bytes")), counted(number(m, "fragmentation_bytes")),
+        counted(number(m, "training_minus_inference")), counted(number(m, "on_chip_peak_bytes")),
+        counted(number(m, "on_chip_bytes")), counted(number(s.at("host"), "bytes")),
+        counted(number(s.at("host"), "register_reads") + number(s.at("host"), "register_writes")),
+        counted(number(s.at("host"), "batch_bytes"))));
     against(page, s);
     schedules(page, s);
   }
@@ -267,9 +278,9 @@ void network(html::Page& page, const json& n, const json& hw) {
     page.heading("Scratch memory, from float backpropagation to sparse fixed point");
     std::vector<std::vector<std::string>> rows;
     for (const json& r : n.at("scratch"))
-      rows.push_back({text(r, "name"), brief(number(r, "bytes")), brief(number(r, "times_less")),
-                      brief(number(r, "bytes_of_one_example")),
-                      brief(number(r, "times_less_of_one_example"))});
+      rows.push_back({text(r, "name"), counted(number(r, "bytes")), ratio(number(r, "times_less")),
+                      counted(number(r, "bytes_of_one_example")),
+                      ratio(number(r, "times_less_of_one_example"))});
     page.table({"", fmt::format("bytes, batch {}", n.at("batch").get<int>()), "times less",
                 "bytes, batch 1", "times less"},
                rows);
@@ -311,13 +322,54 @@ void sweep_charts(html::Page& page, const json& sweep) {
                     fmt::format("{}", p.at("act_bytes").get<int>()),
                     fmt::format("{}", p.at("bus_bytes").get<int>()),
                     fmt::format("{}", p.at("batch").get<int>()),
-                    fmt::format("{}", p.at("pairs").get<int>()), brief(number(p, "cycles")),
-                    fmt::format("{:.3f}", number(p, "utilisation")), interval(p.at("energy_uj")),
-                    brief(number(p, "memory_bytes"))});
+                    fmt::format("{}", p.at("pairs").get<int>()), counted(number(p, "cycles")),
+                    fmt::format("{:.3f}", number(p, "utilisation")), energy(p.at("energy_uj")),
+                    bytes_text(number(p, "memory_bytes"))});
   }
   page.table({"array", "scratchpad half", "bus bytes", "batch", "m", "cycles", "utilisation",
-              "energy, uJ", "memory, B"},
+              "energy", "memory"},
              rows);
+}
+
+// Where the table's figures do not rank what they are figures of, and why.
+void energy_table(html::Page& page, const json& t) {
+  page.heading("What the energies do not rank");
+  page.paragraph(fmt::format(
+      "Table {}: figures of several sources. Within one source a larger memory costs more and a "
+      "smaller node less; where figures of different sources are in the other order, energies do "
+      "not rank the nodes, and --against does not compare them. Leakage grows with smaller nodes, "
+      "and the memory off chip is the same chip at every node: neither is looked at.",
+      text(t, "technology")));
+  for (const std::string& note : rank_notes(t)) page.paragraph(note + ".");
+  std::vector<std::vector<std::string>> rows;
+  const auto add = [&](const json& faults) {
+    for (const json& f : faults)
+      rows.push_back({text(f, "cell"), text(f, "than"), plain(number(f, "value")) + " pJ",
+                      plain(number(f, "expected_at_least")) + " pJ", text(f, "why")});
+  };
+  add(t.at("size_faults"));
+  for (const auto& [other, faults] : t.at("node_faults").items()) add(faults);
+  if (rows.empty()) {
+    page.paragraph("Every figure is in the order of sizes and nodes.");
+    return;
+  }
+  page.table({"figure", "against", "is", "expected at least", "sources"}, rows);
+}
+
+void comparison(html::Page& page, const json& c) {
+  std::vector<std::vector<std::string>> rows;
+  for (const json& s : c.at("settings"))
+    rows.push_back({text(s, "what"), text(s, "network"), text(s, "old"), text(s, "new")});
+  if (rows.empty()) {
+    page.paragraph("Both were made with the same settings.");
+  } else {
+    page.paragraph("The two were made with different settings:");
+    page.table({"setting", "network", "before", "now"}, rows);
+  }
+  if (const std::string why = text(c, "energy_not_compared"); !why.empty())
+    page.paragraph("Energies are not compared: " + why + ".");
+  for (const json& warning : c.at("warnings"))
+    page.paragraph("Warning: " + warning.get<std::string>() + ".");
 }
 
 }  // namespace
@@ -333,23 +385,37 @@ std::string profile_page(const json& report, const json& old) {
       h.at("rows").get<int>(), h.at("cols").get<int>(), h.at("bus_bytes").get<int>(),
       h.at("act_bytes").get<int>(), text(report, "technology"), text(report, "dram"),
       number(report, "clock_mhz"), text(report, "backend")));
-  for (const json& n : report.at("networks")) network(page, n, h);
+  const json& m = report.at("memory");
+  page.paragraph(fmt::format(
+      "Memory {}: {} cycles from an address to its first beat, {} bytes per cycle and direction.",
+      text(m, "name"), counted(number(m, "latency_cycles")),
+      counted(number(m, "bytes_per_cycle"))));
+  for (const json& n : report.at("networks")) {
+    if (n.contains("assumed")) page.paragraph(text(n, "assumed") + ".");
+    network(page, n, report);
+  }
   if (report.contains("sweep")) sweep_charts(page, report.at("sweep"));
   if (old.is_object()) {
     page.heading("Difference to the earlier run");
+    comparison(page, report.at("comparison"));
     std::vector<std::vector<std::string>> rows;
     for (const json& d : report.at("differences")) {
       if (rows.size() == 100) break;
+      const bool of_energy = text(d, "what") == "energy uJ";
+      const auto value = [&](const char* key) {
+        return of_energy ? energy_of_pj(1e6 * number(d, key), 4) : counted(number(d, key));
+      };
       rows.push_back({text(d, "network"), text(d, "variant"), text(d, "phase"), text(d, "layer"),
-                      text(d, "what"), brief(number(d, "old")), brief(number(d, "new")),
+                      of_energy ? "energy" : text(d, "what"), value("old"), value("new"),
                       fmt::format("{:+.2f} %", number(d, "percent"))});
     }
     if (rows.empty()) {
-      page.paragraph("None.");
+      page.paragraph("No difference in what is compared.");
     } else {
       page.table({"network", "variant", "phase", "layer", "what", "before", "now", "change"}, rows);
     }
   }
+  energy_table(page, report.at("energy_table"));
   return page.str();
 }
 

@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
+#include "sw/profile/figures.hpp"
 #include "sw/profile/profile.hpp"
 
 namespace lastmile::profile {
@@ -16,15 +16,6 @@ using nlohmann::json;
 constexpr std::size_t kLines = 40;
 constexpr std::size_t kLayers = 5;
 
-std::string bytes(double n) {
-  if (n >= 1e6) return fmt::format("{:.2f} MB", n * 1e-6);
-  if (n >= 1e3) return fmt::format("{:.1f} kB", n * 1e-3);
-  return fmt::format("{:.0f} B", n);
-}
-std::string shown(const json& interval, const char* unit) {
-  return fmt::format("{:.4g} {} ({:.3g} to {:.3g})", interval.at("value").get<double>(), unit,
-                     interval.at("low").get<double>(), interval.at("high").get<double>());
-}
 double number(const json& j, const char* key) { return j.at(key).get<double>(); }
 double traffic(const json& part, const char* way) {
   const json& t = part.at("traffic");
@@ -41,16 +32,15 @@ void one_step(std::vector<std::string>& out, const json& s) {
   const auto line = [&](const std::string& text) { out.push_back(text); };
   const double cycles = number(s, "cycles");
   const json& e = s.at("energy");
+  line(fmt::format("  step        {} cycles, {} ms, array {:.1f} % of peak; read {}, written {}",
+                   counted(cycles), plain(1e3 * number(e, "seconds_per_step")),
+                   100 * number(s, "utilisation"), bytes_text(traffic(s, "read")),
+                   bytes_text(traffic(s, "write"))));
   line(fmt::format(
-      "  step        {:.0f} cycles, {:.3g} ms, array {:.1f} % of peak; read {}, written "
-      "{}",
-      cycles, 1e3 * number(e, "seconds_per_step"), 100 * number(s, "utilisation"),
-      bytes(traffic(s, "read")), bytes(traffic(s, "write"))));
-  line(fmt::format("  energy      {}; {:.3g} pJ/MAC, {:.3g} nJ/sample, {:.3g} mW",
-                   shown(e.at("uj_per_step"), "uJ"),
-                   e.contains("pj_per_mac") ? number(e.at("pj_per_mac"), "value") : 0.0,
-                   number(e.at("nj_per_sample"), "value"),
-                   e.contains("average_mw") ? number(e.at("average_mw"), "value") : 0.0));
+      "  energy      {}; {}/MAC, {}/sample, {} mW", energy_interval(e.at("uj_per_step"), 1e6),
+      energy_of_pj(e.contains("pj_per_mac") ? number(e.at("pj_per_mac"), "value") : 0.0),
+      energy_of_pj(1e3 * number(e.at("nj_per_sample"), "value")),
+      plain(e.contains("average_mw") ? number(e.at("average_mw"), "value") : 0.0)));
   std::string parts;
   std::vector<std::pair<double, std::string>> components;
   for (const auto& [name, value] : e.at("components_uj").items())
@@ -64,8 +54,8 @@ void one_step(std::vector<std::string>& out, const json& s) {
   for (const json& p : s.at("phases"))
     line(fmt::format("  {:<11} {:>5.1f} % of cycles, {:>5.1f} % of energy; read {}, written {}",
                      p.at("phase").get<std::string>(), 100 * number(p, "cycles") / cycles,
-                     100 * number(p.at("energy_uj"), "value") / total, bytes(traffic(p, "read")),
-                     bytes(traffic(p, "write"))));
+                     100 * number(p.at("energy_uj"), "value") / total,
+                     bytes_text(traffic(p, "read")), bytes_text(traffic(p, "write"))));
   const json& t = s.at("time");
   line(
       fmt::format("  time        compute {:.1f} %, waiting for input {:.1f} %, weights {:.1f} %, "
@@ -85,35 +75,68 @@ void one_step(std::vector<std::string>& out, const json& s) {
     line(fmt::format("    {:<20} {:>5.1f} % of cycles, array {:>5.1f} %, read {}",
                      l.at("phase").get<std::string>() + " " + l.value("layer", ""),
                      100 * number(l, "cycles") / cycles, 100 * number(l, "utilisation"),
-                     bytes(traffic(l, "read"))));
+                     bytes_text(traffic(l, "read"))));
   }
   const json& m = s.at("memory");
   std::string live;
   for (const json& tensor : m.value("live_at_peak", json::array()))
     live += (live.empty() ? "" : " + ") + tensor.at("layer").get<std::string>();
-  line(fmt::format("  memory      {} live at most, in {} {} ({}); device {}, on chip {} of {}",
-                   bytes(number(m, "peak_bytes")), m.at("peak_phase").get<std::string>(),
-                   m.at("peak_command").get<std::string>(), live,
-                   bytes(number(m, "footprint_bytes")), bytes(number(m, "on_chip_peak_bytes")),
-                   bytes(number(m, "on_chip_bytes"))));
   line(fmt::format(
-      "              training - inference: {:+.0f} B; host {:.0f} B and {:.0f} register "
-      "accesses a step, batch {}",
-      number(m, "training_minus_inference"), number(s.at("host"), "bytes"),
-      number(s.at("host"), "register_reads") + number(s.at("host"), "register_writes"),
-      bytes(number(s.at("host"), "batch_bytes"))));
+      "  memory      {} live at most, in {} {} ({}); device {}, on chip {} of {}",
+      bytes_text(number(m, "peak_bytes")), m.at("peak_phase").get<std::string>(),
+      m.at("peak_command").get<std::string>(), live, bytes_text(number(m, "footprint_bytes")),
+      bytes_text(number(m, "on_chip_peak_bytes")), bytes_text(number(m, "on_chip_bytes"))));
+  line(fmt::format(
+      "              training - inference: {} B; host {} B and {} register accesses a step, "
+      "batch {}",
+      change(number(m, "training_minus_inference")), counted(number(s.at("host"), "bytes")),
+      counted(number(s.at("host"), "register_reads") + number(s.at("host"), "register_writes")),
+      bytes_text(number(s.at("host"), "batch_bytes"))));
   for (const json& a : s.value("against", json::array())) {
     if (a.at("name") == "this step") continue;
     const json& r = a.at("energy_ratio");
     line(fmt::format("  {:<44} {:>6.2f}x cycles, {:.2f}x energy ({:.2f} to {:.2f}), scratch {}",
                      a.at("name").get<std::string>(), number(a, "cycles") / cycles,
                      number(r, "value"), number(r, "low"), number(r, "high"),
-                     bytes(number(a, "scratch_bytes"))));
+                     bytes_text(number(a, "scratch_bytes"))));
   }
   for (const json& c : s.value("schedules", json::array()))
     line(fmt::format("  weights {:<18} {:>6.2f} x their bytes, {:.3f}x cycles, {:.3f}x energy",
                      c.at("name").get<std::string>(), number(c, "weight_movement"),
                      number(c, "cycles") / cycles, number(c.at("energy_ratio"), "value")));
+}
+
+// What the reports were made with heads what they differ in.
+void compared(std::vector<std::string>& out, const json& report) {
+  constexpr std::size_t kSettings = 8;
+  const json &c = report.at("comparison"), &settings = c.at("settings");
+  for (std::size_t i = 0; i < std::min(kSettings, settings.size()); ++i) {
+    const json& s = settings[i];
+    const auto network = s.at("network").get<std::string>();
+    out.push_back(fmt::format("{} {}{}: {} -> {}", i == 0 ? "settings differ:" : "                ",
+                              network.empty() ? "" : network + " ", s.at("what").get<std::string>(),
+                              s.at("old").get<std::string>(), s.at("new").get<std::string>()));
+  }
+  if (settings.size() > kSettings)
+    out.push_back(fmt::format("                 and {} more", settings.size() - kSettings));
+  if (const auto why = c.at("energy_not_compared").get<std::string>(); !why.empty())
+    out.push_back("energies are not compared: " + why);
+  for (const json& warning : c.at("warnings"))
+    out.push_back("warning: " + warning.get<std::string>());
+  if (report.at("differences").empty()) {
+    out.emplace_back("no difference in what is compared");
+    return;
+  }
+  const json& d = report.at("differences").front();
+  const bool energy = d.at("what") == "energy uJ";
+  const auto value = [&](const char* key) {
+    return energy ? energy_of_pj(1e6 * number(d, key), 4) : counted(number(d, key));
+  };
+  out.push_back(fmt::format("largest difference: {} {} {} {} {}: {} -> {} ({:+.2f} %)",
+                            d.at("network").get<std::string>(), d.at("variant").get<std::string>(),
+                            d.at("phase").get<std::string>(), d.at("layer").get<std::string>(),
+                            energy ? "energy" : d.at("what").get<std::string>(), value("old"),
+                            value("new"), number(d, "percent")));
 }
 
 }  // namespace
@@ -123,10 +146,17 @@ std::string profile_summary(const json& report) {
   const json& h = report.at("hardware");
   const auto row = [&](const json& n, const std::string& variant, const json& s) {
     if (lines.size() >= kLines - 3) return;
-    lines.push_back(fmt::format("{:<14} {:<7} {:>11.0f} cycles, {}, memory {}",
-                                n.at("name").get<std::string>(), variant, number(s, "cycles"),
-                                shown(s.at("energy").at("uj_per_step"), "uJ"),
-                                bytes(number(s.at("memory"), "footprint_bytes"))));
+    const json& m = s.at("memory");
+    std::string memory = bytes_text(number(m, "device_bytes"));
+    if (m.contains("frozen"))
+      memory += fmt::format(" (step {}, frozen layers before it {}), host keeps {} an example",
+                            bytes_text(number(m, "footprint_bytes")),
+                            bytes_text(number(m.at("frozen"), "footprint_bytes")),
+                            bytes_text(number(m.at("frozen"), "feature_bytes_per_example")));
+    lines.push_back(fmt::format("{:<14} {:<7} {:>11} cycles, {}, device {}",
+                                n.at("name").get<std::string>(), variant,
+                                counted(number(s, "cycles")),
+                                energy_interval(s.at("energy").at("uj_per_step"), 1e6), memory));
   };
   bool first = true;
   // One network in full, then the full steps of the others, then what else there is room for.
@@ -143,6 +173,11 @@ std::string profile_summary(const json& report) {
         n.at("weight_type").get<std::string>(), h.at("rows").get<int>(), h.at("cols").get<int>(),
         report.at("technology").get<std::string>(), report.at("dram").get<std::string>(),
         number(report, "clock_mhz"), report.at("backend").get<std::string>()));
+    const json& memory = report.at("memory");
+    lines.push_back(fmt::format("  memory {}: {} cycles to the first beat, {} bytes per cycle",
+                                memory.at("name").get<std::string>(),
+                                counted(number(memory, "latency_cycles")),
+                                counted(number(memory, "bytes_per_cycle"))));
     one_step(lines, s);
   }
   for (const json& n : report.at("networks"))
@@ -150,60 +185,15 @@ std::string profile_summary(const json& report) {
       if (variant != "full") row(n, variant, s);
   for (const json& n : report.at("networks"))
     if (n.at("steps").empty()) row(n, "inference", n.at("inference"));
-  if (report.contains("differences") && !report.at("differences").empty()) {
-    const json& d = report.at("differences").front();
-    lines.push_back(fmt::format(
-        "largest difference: {} {} {} {} {}: {:.6g} -> {:.6g} ({:+.2f} %)",
-        d.at("network").get<std::string>(), d.at("variant").get<std::string>(),
-        d.at("phase").get<std::string>(), d.at("layer").get<std::string>(),
-        d.at("what").get<std::string>(), number(d, "old"), number(d, "new"), number(d, "percent")));
-  }
+  std::vector<std::string> end;
+  for (const json& n : report.at("networks"))
+    if (n.contains("assumed")) end.push_back("note: " + n.at("assumed").get<std::string>());
+  if (report.contains("comparison")) compared(end, report);
+  if (end.size() > kLines / 2) end.resize(kLines / 2);
+  if (lines.size() > kLines - 1 - end.size()) lines.resize(kLines - 1 - end.size());
+  lines.insert(lines.end(), end.begin(), end.end());
   std::string out;
   for (std::size_t i = 0; i < std::min(lines.size(), kLines - 1); ++i) out += lines[i] + "\n";
-  return out;
-}
-
-json profile_differences(const json& report, const json& old) {
-  json out = json::array();
-  const auto compare = [&](const std::string& network, const std::string& variant,
-                           const std::string& phase, const std::string& layer, const json& a,
-                           const json& b) {
-    const std::array<std::pair<const char*, std::pair<double, double>>, 4> values = {
-        {{"cycles", {number(a, "cycles"), number(b, "cycles")}},
-         {"read bytes", {traffic(a, "read"), traffic(b, "read")}},
-         {"written bytes", {traffic(a, "write"), traffic(b, "write")}},
-         {"energy uJ", {number(a.at("energy_uj"), "value"), number(b.at("energy_uj"), "value")}}}};
-    for (const auto& [what, v] : values) {
-      if (v.first == v.second) continue;
-      const double percent = v.second == 0 ? 100 : 100 * (v.first - v.second) / v.second;
-      out.push_back({{"network", network},
-                     {"variant", variant},
-                     {"phase", phase},
-                     {"layer", layer},
-                     {"what", what},
-                     {"old", v.second},
-                     {"new", v.first},
-                     {"percent", percent}});
-    }
-  };
-  for (const json& n : report.at("networks")) {
-    for (const json& m : old.at("networks")) {
-      if (n.at("name") != m.at("name")) continue;
-      const auto name = n.at("name").get<std::string>();
-      for (const auto& [variant, s] : n.at("steps").items()) {
-        if (!m.at("steps").contains(variant)) continue;
-        const json& t = m.at("steps").at(variant);
-        compare(name, variant, "", "", s, t);
-        for (const json& a : s.at("layers"))
-          for (const json& b : t.at("layers"))
-            if (a.at("phase") == b.at("phase") && a.value("layer", "") == b.value("layer", ""))
-              compare(name, variant, a.at("phase").get<std::string>(), a.value("layer", ""), a, b);
-      }
-    }
-  }
-  std::stable_sort(out.begin(), out.end(), [](const json& a, const json& b) {
-    return std::abs(number(a, "percent")) > std::abs(number(b, "percent"));
-  });
   return out;
 }
 

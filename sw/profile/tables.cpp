@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <functional>
 
+#include "sw/profile/figures.hpp"
+
 namespace lastmile::profile {
 namespace {
 
@@ -31,11 +33,6 @@ std::vector<Part> grouped(const CounterFile& file, const EnergyTable& table,
   return parts;
 }
 
-std::string shown(const Interval& i, double unit, int digits = 3) {
-  return fmt::format("{:.{}g} ({:.{}g} to {:.{}g})", i.value * unit, digits, i.low * unit, digits,
-                     i.high * unit, digits);
-}
-
 double per_step(std::uint64_t n, const CounterFile& file) {
   return static_cast<double>(n) / static_cast<double>(file.steps);
 }
@@ -47,8 +44,8 @@ constexpr std::array<Counter, 8> kTraffic = {
 
 std::string csv(const std::vector<Part>& parts, const CounterFile& file, const EnergyTable& table) {
   std::string out =
-      "network,variant,phase,layer,command,opcode,cycles,utilisation,compute,stall_load,"
-      "stall_weight,stall_drain,drain,element,other";
+      "network,variant,phase,layer,command,opcode,cycles,utilisation,time_compute,"
+      "time_stall_load,time_stall_weight,time_stall_drain,time_drain,time_element,time_other";
   for (std::size_t i = 0; i < spec::kCounters; ++i)
     if (counter_key(i) != "cycles") out += "," + counter_key(i);
   out += ",energy_pj,energy_low_pj,energy_high_pj\n";
@@ -153,7 +150,8 @@ json energy_json(const CounterFile& file, const EnergyTable& table) {
   json j = {{"table", table.file},
             {"technology", table.technology},
             {"table_hash", fmt::format("{:016x}", table.hash)},
-            {"dram", table.dram},
+            {"dram", table.memory},
+            {"counted_memory", file.memory},
             {"clock_mhz", table.clock_mhz},
             {"seconds_per_step", seconds},
             {"uj_per_step", interval_json(pj * 1e-6)},
@@ -169,24 +167,32 @@ json energy_json(const CounterFile& file, const EnergyTable& table) {
 }
 
 std::string energy_text(const CounterFile& file, const EnergyTable& table) {
-  const double per = 1e-6 / static_cast<double>(file.steps);
+  const double steps = static_cast<double>(file.steps);
   const CellCounts all = cell_counts(file, table);
-  const Interval total = energy_pj(all, table);
-  std::string out = fmt::format(
-      "{}, {}, batch {}, {} pairs; {} with {} at {} MHz; uJ per step, value (low to high)\n",
-      file.network, file.variant, file.batch, file.pairs, table.technology, table.dram,
-      table.clock_mhz);
+  const Interval total = energy_pj(all, table) * (1 / steps);
+  const Counters counted_all = file.total();
+  std::string out =
+      fmt::format("{}, {}, batch {}, {} pairs; {} with {} at {} MHz; a step, value (low to high)\n",
+                  file.network, file.variant, file.batch, file.pairs, table.technology,
+                  table.memory, table.clock_mhz);
+  out += fmt::format("  {:<12} {} cycles, counted with memory {}\n", "step",
+                     counted(static_cast<double>(counted_all[Counter::cycles_]) / steps),
+                     file.memory.empty() ? "flat" : file.memory);
+  const auto line = [&](std::string_view name, const Interval& i) {
+    out += fmt::format("  {:<12} {:>6.1f} %  {}\n", name,
+                       total.value > 0 ? 100 * i.value / total.value : 0,
+                       energy_interval(interval_json(i), 1));
+  };
   const auto by = energy_by_component(all, table);
   for (std::size_t i = 0; i < kComponents; ++i)
-    out += fmt::format("  {:<12} {:>6.1f} %  {}\n", name_of(static_cast<Component>(i)),
-                       total.value > 0 ? 100 * by[i].value / total.value : 0, shown(by[i], per));
+    line(name_of(static_cast<Component>(i)), by[i] * (1 / steps));
   for (const Part& p : by_phase(file, table))
-    out += fmt::format("  {:<12} {:>6.1f} %  {}\n", p.phase,
-                       total.value > 0 ? 100 * energy_pj(p.cells, table).value / total.value : 0,
-                       shown(energy_pj(p.cells, table), per));
-  out += fmt::format("  {:<12}           {}\n", "total", shown(total, per, 4));
-  const double macs = static_cast<double>(file.total()[Counter::macs_]);
-  if (macs > 0) out += fmt::format("  pJ per MAC             {}\n", shown(total, 1 / macs));
+    line(p.phase, energy_pj(p.cells, table) * (1 / steps));
+  out += fmt::format("  {:<12}           {}\n", "total", energy_interval(interval_json(total), 1));
+  const double macs = static_cast<double>(counted_all[Counter::macs_]) / steps;
+  if (macs > 0)
+    out += fmt::format("  per MAC                {}\n",
+                       energy_interval(interval_json(total * (1 / macs)), 1));
   return out;
 }
 

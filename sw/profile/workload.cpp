@@ -4,12 +4,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 
 #include "sw/app/source.hpp"
 #include "sw/base/error.hpp"
 #include "sw/base/rng.hpp"
 #include "sw/golden/golden.hpp"
+#include "sw/graph/assumed.hpp"
 #include "sw/import/model.hpp"
 #include "sw/quantizer/quantize.hpp"
 #include "sw/quantizer/rewrite.hpp"
@@ -74,14 +76,34 @@ const std::vector<Workload>& suite() {
   return all;
 }
 
+std::string report_name(const std::string& name) {
+  std::string out = name;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const auto c = static_cast<unsigned char>(out[i]);
+    const bool letter = c < 0x80 && std::isalnum(c) != 0;
+    const bool mark = c == '_' || c == '-' || c == '.';
+    if (!letter && (!mark || (i == 0 && c != '_'))) out[i] = '_';
+  }
+  return out;
+}
+
 Workload find_workload(const std::string& name) {
   const auto& all = suite();
   const auto at =
       std::find_if(all.begin(), all.end(), [&](const Workload& w) { return w.name == name; });
   if (at != all.end()) return *at;
-  // Reports are files named after the network, so its name is that of the file without its folder.
-  if (name.ends_with(".toml") || is_model_file(name))
-    return {std::filesystem::path(name).stem().string(), name, {32, 32, 3}, 10, 64, false};
+  if (name.ends_with(".toml")) {
+    const AssumedTask task = assumed_task(name);
+    return {report_name(read_network(name, task.shape).name),
+            name,
+            task.shape.input,
+            task.shape.classes,
+            64,
+            false,
+            task.said};
+  }
+  if (is_model_file(name))  // whatever the tool that wrote it called its graph
+    return {report_name(std::filesystem::path(name).stem().string()), name, {}, 0, 64, false};
   std::string known;
   for (const Workload& w : all) known += (known.empty() ? "" : ", ") + w.name;
   throw Error(ErrorKind::usage,

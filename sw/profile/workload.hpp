@@ -15,22 +15,27 @@
 namespace lastmile::profile {
 
 struct Workload {
-  std::string name;     // "resnet8", "resnet18-224"
+  std::string name;     // "resnet8", "resnet18-224"; of a description its own, as report_name()
   std::string network;  // of sw/share/networks, or a .toml file
   Shape input;          // of the task
   int classes = 10;
   int batch = 64;
   bool shapes_only = false;  // too large to execute: predicted from shapes
+  std::string assumed = {};  // what a description leaves open, and what it was taken for
 };
 // Networks of the tasks (drawn digits, images, speech), and larger ones.
 [[nodiscard]] const std::vector<Workload>& suite();
-// One of the suite, or a file with `input` and `classes` of its own (or 32 x 32 x 3 and 10).
+// One of the suite, or a file; one that leaves input or classes to the task: graph/assumed.hpp.
 [[nodiscard]] Workload find_workload(const std::string& name);
 
 // Initial weights, calibrated on random inputs; or, for shapes_only, arbitrary numbers that are
 // legal (nothing may be executed with them).
 [[nodiscard]] QuantizedNetwork make_network(const Workload& workload, WeightType type,
                                             std::uint64_t seed, int threads);
+
+// A name as that of a file in the reports' folder and as a cell of a CSV: of letters, digits, and
+// _ - . inside it; anything else becomes _.
+[[nodiscard]] std::string report_name(const std::string& name);
 
 enum class Variant { full, head, sparse };  // sparse: 90 % of the weights masked
 [[nodiscard]] const char* name_of(Variant variant);

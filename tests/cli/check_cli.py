@@ -16,8 +16,9 @@ import subprocess
 import sys
 import zlib
 
-from harness import (DEVICE, INDEX, INPUT, JOURNAL, MISMATCH, TINY, USAGE, Checks, Program, Workspace, error_line,
-                     idx_bytes, images,
+from documented import absent, section, unsaid
+from harness import (DEVICE, INDEX, INPUT, JOURNAL, MISMATCH, ROOT, TINY, USAGE, Checks, Program, Workspace,
+                     error_line, idx_bytes, images,
                      matches, state, write_audio_folder, write_idx_folder, write_wav, xxh64)
 
 COMMANDS = ["run", "pretrain", "quantize", "adapt", "replay", "eval", "vectors", "info", "audit"]
@@ -612,6 +613,56 @@ class Suite:
             listing = self.p.ok("info", "q.lmq", "--listing", "--batch", 8, cwd=self.dir)
             assert "conv1" in listing and "update fc.bias" in listing
         self.checks.case("info", information)
+
+        def amplitudes():
+            # Those of a run are its journal's; nobody knows them before they are measured.
+            tensors = self.p.json("info", "j.lmj", cwd=self.dir)["config"]["tensors"]
+            listing = self.p.ok("info", "q.lmq", "--listing", "--journal", "j.lmj", cwd=self.dir)
+            shown = re.findall(r"eps ([\d.]+) LSB, step ([\d.]+) LSB", listing)
+            assert len(shown) == len(tensors) > 0, shown
+            for (eps, step), t in zip(shown, tensors):
+                assert abs(float(eps) / t["eps"] - 1) < 1e-3 and abs(float(step) / t["step"] - 1) < 1e-2, (shown, t)
+            blank = self.p.run("info", "q.lmq", "--listing", cwd=self.dir)
+            assert "eps" not in blank.stdout and " step " not in blank.stdout and "--journal" in blank.stderr, blank
+            by_rms = self.p.ok("info", "q.lmq", "--listing", "--unit", "rms", "--eps", 0.01, cwd=self.dir)
+            assert "eps" in by_rms
+            self.fails(JOURNAL, ["digest"], "info", "a.lmq", "--listing", "--journal", "j.lmj")
+        self.checks.case("a listing's perturbations are the journal's", amplitudes)
+
+        def documented_run():
+            self.p.ok("run", *DATA, "--epochs", 1, "--steps", 30, "--readout-steps", 30, "--evaluations", 1,
+                      "--method", "all", "--out", "doc", "--reports", "doc", "--quiet",
+                      cwd=self.dir)
+            report = json.loads(self.read("doc/run.json"))
+            text = section(ROOT / "sw/app/README.md", "## `run.json`")
+            missing = absent(report, text)
+            assert not missing, missing
+            silent = unsaid(report, text)
+            assert not silent, silent
+        self.checks.case("documented fields are in run.json", documented_run)
+
+        def documented_validation():
+            r = self.p.run("validate", *DATA, "--epochs", 1, "--quick", "--examples", 60, "--adapt-examples", 40,
+                           "--reports", "doc", "--quiet", cwd=self.dir)
+            assert r.returncode in (0, 32), r.stderr
+            report = json.loads(self.read("doc/validate.json"))
+            text = section(ROOT / "sw/validate/README.md", "## `validate.json`")
+            missing, silent = absent(report, text), unsaid(report, text)
+            assert not missing and not silent, (missing, silent)
+            columns = self.read("doc/validate-layers.csv").decode().split("\n", 1)[0].split(",")
+            assert len(set(columns)) == len(columns), columns
+        self.checks.case("documented fields are in validate.json", documented_validation)
+
+        def frozen():
+            head = self.p.json("run", *DATA, "--epochs", 1, "--steps", 4, "--layers", "head", "--hold-out", 0,
+                               "--method", "forward-gradient", "--no-float", "--no-backprop", "--out", "head",
+                               "--reports", "head", cwd=self.dir)
+            lines = dict(re.findall(r"^  (frozen layers, total|kept outputs|total) +(\d+) ", head["memory"], re.M))
+            bytes_ = {k: int(v) for k, v in lines.items()}
+            assert bytes_["frozen layers, total"] > bytes_["total"] > 0, head["memory"]
+            assert head["peak_bytes"] == bytes_["frozen layers, total"], head["peak_bytes"]
+            assert bytes_["kept outputs"] > 0 and "kept by the host" in head["memory"]
+        self.checks.case("memory of a head holds what is below it", frozen)
 
         def replayed():
             assert self.p.json("replay", "--base", "q.lmq", "--journal", "j.lmj",
