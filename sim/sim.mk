@@ -59,7 +59,7 @@ build/rtl/%/npu.so: $(wildcard rtl/*/*.sv) rtl/npu.f rtl/lint.vlt sim/verilator/
 	@$(SIM_VERILATOR) $(addprefix -G,$(SIM_PARAMS)) --top-module npu_sim --prefix Vnpu --Mdir $(@D)/obj rtl/lint.vlt \
 	  sim/verilator/public.vlt $(SIM_RTL) sim/verilator/npu_sim.sv \
 	  > $(@D)/build.log 2>&1 || { cat $(@D)/build.log; exit 1; }
-	@$(if $(SIM_GATED),sed -nE 's/^ +CData.* (npu_sim__DOT__\w+)__DOT__clk;$$/X(\1)/p' $(@D)/obj/Vnpu___024root.h | \
+	@$(if $(SIM_GATED),sed -nE 's/^ +CData.* (npu_sim__DOT__\w+clock)__DOT__clk;$$/X(\1)/p' $(@D)/obj/Vnpu___024root.h | \
 	  xargs echo '#define LASTMILE_GATED_CLOCKS(X)' > $(@D)/obj/gated_clocks.hpp)
 	@python3 sim/verilator/layout.py $(@D)/obj >> $(@D)/build.log
 	@$(call sim_compile,$(SIM_OPT),$(CCACHE))

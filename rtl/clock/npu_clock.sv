@@ -14,13 +14,19 @@ module npu_clock (
 );
 
 `ifdef NPU_CLOCK_GATED
-  logic clk, on, after_q;
+  // In reset there are edges, but nothing to be seen.
+  logic clk, on, after_q, up_q;
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) after_q <= 1'b1;
-    else after_q <= run_i;
+    if (!rst_ni) begin
+      after_q <= 1'b1;
+      up_q <= 1'b0;
+    end else begin
+      after_q <= run_i;
+      up_q <= 1'b1;
+    end
   end
   assign on = run_i || after_q;
-  assign on_o = on && rst_ni;
+  assign on_o = on && up_q;
   assign clk_o = clk;
 `else
   assign on_o = 1'b1;

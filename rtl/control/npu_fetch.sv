@@ -120,7 +120,8 @@ module npu_fetch #(
   // Rules read the descriptor where it is held, so it stays until it is taken.
   npu_validate #(.ROWS(ROWS), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH),
       .TRAINING(TRAINING)) u_validate (
-    .clk_i(clk), .rst_ni, .clear_i, .start_i(check_start), .desc_i(desc_o), .polarity_i, .distribution_i,
+    .clk_i(clk), .rst_ni, .clear_i, .start_i(check_start), .desc_i(desc_o), .polarity_i,
+    .distribution_i,
     .pairs_i, .step_shift_i, .batch_addr_i, .label_addr_i, .out_addr_i, .mem_limit_i,
     .busy_o(validating), .done_o(checked), .code_o(check_code), .info_o(check_info),
     .in_addr_o(in_addr), .in2_addr_o(in2_addr), .out_addr_o(out_addr), .w_addr_o(w_addr)

@@ -207,7 +207,8 @@ module npu_params #(
     .differs_o(p_differs[4])
   );
   npu_hold u_out_ready_held (
-    .rst_ni, .on_i(p_on), .wake_i(p_wake), .in_i((state_q == T_BIAS) && word_pop), .out_o(p_out_ready),
+    .rst_ni, .on_i(p_on), .wake_i(p_wake), .in_i((state_q == T_BIAS) && word_pop),
+    .out_o(p_out_ready),
     .differs_o(p_differs[6])
   );
   npu_hold #(.WIDTH(BUS_BYTES * 8)) u_in_data_held (

@@ -289,17 +289,21 @@ module npu #(
     .rst_ni, .on_i(e_on), .wake_i(e_wake), .in_i(update), .out_o(e_update), .differs_o(e_differs[3])
   );
   npu_hold #(.WIDTH(npu_pkg::MAX_PAIRS * 64)) u_pair_seed_held (
-    .rst_ni, .on_i(e_on), .wake_i(e_wake), .in_i(pair_seed), .out_o(e_pair_seed), .differs_o(e_differs[4])
+    .rst_ni, .on_i(e_on), .wake_i(e_wake), .in_i(pair_seed), .out_o(e_pair_seed),
+    .differs_o(e_differs[4])
   );
   npu_hold #(.WIDTH(npu_pkg::MAX_PAIRS * 8)) u_pair_coef_held (
-    .rst_ni, .on_i(e_on), .wake_i(e_wake), .in_i(pair_coef), .out_o(e_pair_coef), .differs_o(e_differs[5])
+    .rst_ni, .on_i(e_on), .wake_i(e_wake), .in_i(pair_coef), .out_o(e_pair_coef),
+    .differs_o(e_differs[5])
   );
   npu_hold #(.WIDTH(DATA)) u_rsp_data_held (
-    .rst_ni, .on_i(e_on), .wake_i(e_wake), .in_i(rd_rsp_data[ELEM*DATA +: DATA]), .out_o(e_rsp_data),
+    .rst_ni, .on_i(e_on), .wake_i(e_wake), .in_i(rd_rsp_data[ELEM*DATA +: DATA]),
+    .out_o(e_rsp_data),
     .differs_o(e_differs[6])
   );
   npu_hold #(.WIDTH(DATA)) u_rsp2_data_held (
-    .rst_ni, .on_i(e_on), .wake_i(e_wake), .in_i(rd_rsp_data[RES*DATA +: DATA]), .out_o(e_rsp2_data),
+    .rst_ni, .on_i(e_on), .wake_i(e_wake), .in_i(rd_rsp_data[RES*DATA +: DATA]),
+    .out_o(e_rsp2_data),
     .differs_o(e_differs[7])
   );
 
@@ -317,7 +321,8 @@ module npu #(
     .start_i(e_control.start[OP_BITS'(npu_pkg::OPCODE_ADD)]), .desc_i(e_desc),
     .busy_o(a_busy), .done_o(a_done), .progress_o(a_progress),
     .rd_req_valid_o(a_req_valid), .rd_req_ready_i(e_control.req_ready), .rd_req_addr_o(a_req_addr),
-    .rd_req_bytes_o(a_req_bytes), .rd_rsp_valid_i(e_control.rsp_valid), .rd_rsp_ready_o(a_rsp_ready),
+    .rd_req_bytes_o(a_req_bytes), .rd_rsp_valid_i(e_control.rsp_valid),
+    .rd_rsp_ready_o(a_rsp_ready),
     .rd_rsp_data_i(e_rsp_data),
     .wr_valid_o(a_wr_valid), .wr_ready_i(e_control.wr_ready), .wr_addr_o(a_wr_addr),
     .wr_data_o(a_wr_data), .wr_strb_o(a_wr_strb),
@@ -333,7 +338,8 @@ module npu #(
     .start_i(e_control.start[OP_BITS'(npu_pkg::OPCODE_SOFTMAX)]), .desc_i(e_desc),
     .busy_o(s_busy), .done_o(s_done), .progress_o(s_progress),
     .rd_req_valid_o(s_req_valid), .rd_req_ready_i(e_control.req_ready), .rd_req_addr_o(s_req_addr),
-    .rd_req_bytes_o(s_req_bytes), .rd_rsp_valid_i(e_control.rsp_valid), .rd_rsp_ready_o(s_rsp_ready),
+    .rd_req_bytes_o(s_req_bytes), .rd_rsp_valid_i(e_control.rsp_valid),
+    .rd_rsp_ready_o(s_rsp_ready),
     .rd_rsp_data_i(e_rsp_data),
     .wr_valid_o(s_wr_valid), .wr_ready_i(e_control.wr_ready), .wr_addr_o(s_wr_addr),
     .wr_data_o(s_wr_data), .wr_strb_o(s_wr_strb),
@@ -346,7 +352,8 @@ module npu #(
       .clk_i(e_clk), .rst_ni, .clear_i(e_control.clear),
       .start_i(e_control.start[OP_BITS'(npu_pkg::OPCODE_LOSS)]), .desc_i(e_desc),
       .busy_o(l_busy), .done_o(l_done), .progress_o(l_progress),
-      .rd_req_valid_o(l_req_valid), .rd_req_ready_i(e_control.req_ready), .rd_req_addr_o(l_req_addr),
+      .rd_req_valid_o(l_req_valid), .rd_req_ready_i(e_control.req_ready),
+      .rd_req_addr_o(l_req_addr),
       .rd_req_bytes_o(l_req_bytes), .rd_rsp_valid_i(e_control.rsp_valid),
       .rd_rsp_ready_o(l_rsp_ready),
       .rd_rsp_data_i(e_rsp_data),
@@ -359,7 +366,8 @@ module npu #(
       .clk_i(e_clk), .rst_ni, .clear_i(e_control.clear),
       .start_i(e_control.start[OP_BITS'(npu_pkg::OPCODE_UPDATE)]), .desc_i(e_desc),
       .busy_o(u_busy), .done_o(u_done), .progress_o(u_progress),
-      .rd_req_valid_o(u_req_valid), .rd_req_ready_i(e_control.req_ready), .rd_req_addr_o(u_req_addr),
+      .rd_req_valid_o(u_req_valid), .rd_req_ready_i(e_control.req_ready),
+      .rd_req_addr_o(u_req_addr),
       .rd_req_bytes_o(u_req_bytes), .rd_rsp_valid_i(e_control.rsp_valid),
       .rd_rsp_ready_o(u_rsp_ready),
       .rd_rsp_data_i(e_rsp_data),
@@ -378,7 +386,8 @@ module npu #(
   // npu_validate refuses the commands (UNSUPPORTED), so nothing ever waits for these engines.
   end else begin : gen_inference
     logic unused_training;
-    assign unused_training = ^{rd_rsp_last[ELEM], update, pair_seed, pair_coef};
+    assign unused_training =
+        ^{e_control.rsp_last, e_perturbation, e_update, e_pair_seed, e_pair_coef};
     assign {l_busy, l_done, l_progress, l_req_valid, l_rsp_ready, l_wr_valid, l_req_addr,
         l_req_bytes, l_wr_addr, l_wr_data, l_wr_strb} = '0;
     assign {u_busy, u_done, u_progress, u_req_valid, u_rsp_ready, u_wr_valid, u_req_addr,

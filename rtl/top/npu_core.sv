@@ -297,7 +297,8 @@ module npu_core #(
   // weights nor parameters.
   logic pool_busy, pool_clk, unused_on;
   npu_clock u_pool_clock (
-    .clk_i, .rst_ni, .run_i(clear_i || start_i || (run_q && pool)), .on_o(unused_on), .clk_o(pool_clk)
+    .clk_i, .rst_ni, .run_i(clear_i || start_i || (run_q && pool)), .on_o(unused_on),
+    .clk_o(pool_clk)
   );
   npu_pool #(.ROWS(ROWS), .COLS(COLS), .ACT_BYTES(ACT_BYTES), .RQ_LANES(RQ_LANES)) u_pool (
     .clk_i(pool_clk), .rst_ni, .clear_i, .start_i, .desc_i, .step_x_i(step_x), .step_y_i(step_y),
