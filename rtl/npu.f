@@ -6,6 +6,9 @@ rtl/random/npu_perturb_lane.sv
 rtl/random/npu_perturb.sv
 rtl/requant/npu_rescale.sv
 rtl/requant/npu_requant.sv
+rtl/clock/npu_clock.sv
+rtl/clock/npu_hold.sv
+rtl/clock/npu_wake.sv
 rtl/fifo/npu_fifo.sv
 rtl/bus/npu_axi_read_client.sv
 rtl/bus/npu_axi_read.sv

@@ -33,7 +33,11 @@ SIM_TUNE ?= $(if $(filter x86_64,$(shell uname -m)),-mtune=skylake -mprefer-vect
 SIM_OPT ?= -O2 -march=$(ARCH) $(SIM_TUNE)
 # -fno-reloop: Verilator 5.006 forgets to declare the loop variable when an assertion samples a long vector.
 SIM_VERILATOR = verilator --cc -O3 -fno-reloop -sv -Wall --x-assign fast --x-initial unique \
+  $(if $(SIM_GATED),+define+NPU_CLOCK_GATED) \
   $(if $(filter 1,$(CHECKED)),--assert --trace-fst) $(if $(filter 1,$(INJECT)),--vpi $(@D)/registers.vlt)
+# Parts that are idle most of the time have clocks of their own (rtl/clock), whose edges come from the simulation. Not
+# where every register is looked at.
+SIM_GATED = $(if $(filter 00,$(CHECKED)$(INJECT)),1)
 SIM_LIBVER = $(shell verilator --getenv VERILATOR_ROOT 2>/dev/null)/include
 
 # Both sides of the interface carry its digest.
@@ -44,6 +48,7 @@ $(OUT)/sim/verilator/backend.o: DEFINES += -DLASTMILE_SIM_INTERFACE=$(SIM_INTERF
 # Rebuilt when any source of the NPU, the simulation around it or this file changes; whole, for what is there may be
 # compiled for counting.
 SIM_OWN = sim/verilator/npu_simulation.cpp sim/verilator/npu_pins.cpp sim/verilator/npu_sim.sv \
+  sim/verilator/layout.py sim/verilator/rtl_registers.py \
   sim/verilator/clocks.hpp sim/verilator/axi_memory.hpp sim/verilator/simulation.hpp sim/verilator/pins.hpp
 build/rtl/%/npu.so: $(wildcard rtl/*/*.sv) rtl/npu.f rtl/lint.vlt sim/verilator/public.vlt $(SIM_OWN) \
   cmodel/spec/npu_spec.hpp sim/sim.mk
@@ -54,6 +59,9 @@ build/rtl/%/npu.so: $(wildcard rtl/*/*.sv) rtl/npu.f rtl/lint.vlt sim/verilator/
 	@$(SIM_VERILATOR) $(addprefix -G,$(SIM_PARAMS)) --top-module npu_sim --prefix Vnpu --Mdir $(@D)/obj rtl/lint.vlt \
 	  sim/verilator/public.vlt $(SIM_RTL) sim/verilator/npu_sim.sv \
 	  > $(@D)/build.log 2>&1 || { cat $(@D)/build.log; exit 1; }
+	@$(if $(SIM_GATED),sed -nE 's/^ +CData.* (npu_sim__DOT__\w+clock)__DOT__clk;$$/X(\1)/p' $(@D)/obj/Vnpu___024root.h | \
+	  xargs echo '#define LASTMILE_GATED_CLOCKS(X)' > $(@D)/obj/gated_clocks.hpp)
+	@python3 sim/verilator/layout.py $(@D)/obj >> $(@D)/build.log
 	@$(call sim_compile,$(SIM_OPT),$(CCACHE))
 	@$(CCACHE) $(SIM_CXX) -std=c++20 $(SIM_OPT) -fPIC -I. -I$(@D)/obj -isystem $(SIM_LIBVER) -isystem \
 	  $(SIM_LIBVER)/vltstd $(addprefix -DP_,$(SIM_PARAMS)) -DP_CHECKED=$(CHECKED) -DP_INJECT=$(INJECT) \

@@ -73,7 +73,18 @@ module npu_axi_read #(
   assign stray = rvalid_i && ((flight_q == '0) || rid_i[3] ||
                               (!draining_q && !asked[rid_i[2:0]]));
   assign current = rvalid_i && !stray && !draining_q && !clear_i;
+  // Clients that are asked now and then share a clock of their own.
+  localparam logic [CLIENTS-1:0] STEADY =
+      CLIENTS'(1 << npu_pkg::READ_CLIENT_LOAD | 1 << npu_pkg::READ_CLIENT_WEIGHT);
+  logic [CLIENTS-1:0] busy;
+  logic rare_clk, unused_on;
+  npu_clock u_rare_clock (
+    .clk_i, .rst_ni, .run_i(clear_i || ((req_valid_i | busy) & ~STEADY) != '0), .on_o(unused_on),
+    .clk_o(rare_clk)
+  );
   for (genvar c = 0; c < CLIENTS; c++) begin : gen_client
+    logic clk;
+    assign clk = STEADY[c] ? clk_i : rare_clk;
     // Clients whose data is needed in long runs have deeper buffers: they hide the memory's
     // latency.
     localparam int unsigned DEPTH =
@@ -84,7 +95,7 @@ module npu_axi_read #(
         : (c == npu_pkg::READ_CLIENT_RES) ? RES_DEPTH : ELEM_DEPTH;
     assign beat_valid[c] = current && (rid_i[2:0] == 3'(c));
     npu_axi_read_client #(.BUS_BYTES(BUS_BYTES), .DEPTH(DEPTH)) u_client (
-      .clk_i, .rst_ni, .clear_i,
+      .clk_i(clk), .rst_ni, .clear_i,
       .req_valid_i(req_valid_i[c]), .req_ready_o(req_ready_o[c]),
       .req_addr_i(req_addr_i[c*32 +: 32]), .req_bytes_i(req_bytes_i[c*24 +: 24]),
       .rsp_valid_o(rsp_valid_o[c]), .rsp_ready_i(rsp_ready_i[c]),
@@ -92,7 +103,7 @@ module npu_axi_read #(
       .burst_valid_o(burst_valid[c]), .burst_grant_i(grant[c]),
       .burst_addr_o(burst_addr[c*32 +: 32]), .burst_words_o(burst_words[c*5 +: 5]),
       .beat_valid_i(beat_valid[c]), .beat_last_i(rlast_i), .beat_data_i(rdata_i),
-      .waiting_o(waiting[c])
+      .waiting_o(waiting[c]), .busy_o(busy[c])
     );
   end
 

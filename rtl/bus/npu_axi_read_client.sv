@@ -28,7 +28,8 @@ module npu_axi_read_client #(
   input  logic                   beat_valid_i,
   input  logic                   beat_last_i,
   input  logic [BUS_BYTES*8-1:0] beat_data_i,
-  output logic                   waiting_o       // bursts in flight
+  output logic                   waiting_o,      // bursts in flight
+  output logic                   busy_o          // or anything else to do
 );
 
   localparam int unsigned WB = $clog2(BUS_BYTES);
@@ -80,6 +81,7 @@ module npu_axi_read_client #(
   assign pop = rsp_valid_o && rsp_ready_i;
   assign burst_done = beat_valid_i && beat_last_i;
   assign waiting_o = bursts_q != '0;
+  assign busy_o = active_q || waiting_o || rsp_valid_o;
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin

@@ -47,7 +47,10 @@ module npu_fetch #(
   localparam int unsigned DATA = BUS_BYTES * 8;
   localparam int unsigned WORDS = npu_pkg::DESC_BYTES / BUS_BYTES;
 
-  logic request_q, receive_q, check_q, error_q;
+  logic request_q, receive_q, check_q, error_q, clk, unused_on;
+  npu_clock u_clock (
+    .clk_i, .rst_ni, .run_i(clear_i || start_i || busy_o || take_i), .on_o(unused_on), .clk_o(clk)
+  );
   logic word, last, check_start, checked, validating;
   logic [7:0] check_code;
   logic [31:0] addr_q, check_info, in_addr, in2_addr, out_addr, w_addr;
@@ -68,7 +71,7 @@ module npu_fetch #(
 
   // A bus error in any of the words makes the whole descriptor worthless: it is not checked, and
   // its verdict is the bus error. The remaining words are taken all the same.
-  always_ff @(posedge clk_i or negedge rst_ni) begin
+  always_ff @(posedge clk or negedge rst_ni) begin
     if (!rst_ni) begin
       request_q <= 1'b0;
       receive_q <= 1'b0;
@@ -106,18 +109,19 @@ module npu_fetch #(
   for (genvar w = 0; w < WORDS; w++) begin : gen_word
     logic [DATA-1:0] word_q;
     if (w == WORDS - 1) begin : gen_last
-      always_ff @(posedge clk_i) if (word) word_q <= rd_rsp_data_i;
+      always_ff @(posedge clk) if (word) word_q <= rd_rsp_data_i;
     end else begin : gen_next
-      always_ff @(posedge clk_i) if (word) word_q <= gen_word[w+1].word_q;
+      always_ff @(posedge clk) if (word) word_q <= gen_word[w+1].word_q;
     end
     assign desc_o[w*DATA +: DATA] = word_q;
   end
-  always_ff @(posedge clk_i) if (start_i) addr_q <= addr_i;
+  always_ff @(posedge clk) if (start_i) addr_q <= addr_i;
 
   // Rules read the descriptor where it is held, so it stays until it is taken.
   npu_validate #(.ROWS(ROWS), .ACT_BYTES(ACT_BYTES), .ACC_DEPTH(ACC_DEPTH),
       .TRAINING(TRAINING)) u_validate (
-    .clk_i, .rst_ni, .clear_i, .start_i(check_start), .desc_i(desc_o), .polarity_i, .distribution_i,
+    .clk_i(clk), .rst_ni, .clear_i, .start_i(check_start), .desc_i(desc_o), .polarity_i,
+    .distribution_i,
     .pairs_i, .step_shift_i, .batch_addr_i, .label_addr_i, .out_addr_i, .mem_limit_i,
     .busy_o(validating), .done_o(checked), .code_o(check_code), .info_o(check_info),
     .in_addr_o(in_addr), .in2_addr_o(in2_addr), .out_addr_o(out_addr), .w_addr_o(w_addr)

@@ -99,7 +99,12 @@ module npu_regs #(
   logic [63:0] loss_sum_q;
   logic [31:0] loss_correct_q, loss_examples_q;
 
-  always_ff @(posedge clk_i or negedge rst_ni) begin
+  // What the host writes has a clock of its own.
+  logic write_clk, unused_on;
+  npu_clock u_write_clock (
+    .clk_i, .rst_ni, .run_i(do_write || begin_i), .on_o(unused_on), .clk_o(write_clk)
+  );
+  always_ff @(posedge write_clk or negedge rst_ni) begin
     if (!rst_ni) begin
       queue_addr_o <= npu_pkg::RESET_QUEUE_ADDR;
       written_q.queue_count <= npu_pkg::RESET_QUEUE_COUNT;
@@ -166,7 +171,7 @@ module npu_regs #(
     localparam logic [11:0] SEED_HI =
         npu_pkg::REG_PAIR_SEED_HI + 12'(npu_pkg::STRIDE_PAIR_SEED_HI * j);
     localparam logic [11:0] COEF = npu_pkg::REG_PAIR_COEF + 12'(npu_pkg::STRIDE_PAIR_COEF * j);
-    always_ff @(posedge clk_i or negedge rst_ni) begin
+    always_ff @(posedge write_clk or negedge rst_ni) begin
       if (!rst_ni) begin
         pair_seed_q[j*64 +: 64] <= {npu_pkg::RESET_PAIR_SEED_HI, npu_pkg::RESET_PAIR_SEED_LO};
         pair_coef_q[j*32 +: 32] <= npu_pkg::RESET_PAIR_COEF;
@@ -188,7 +193,7 @@ module npu_regs #(
   end
 
   // What the running queue has: begin_i comes in the cycle of the write that starts it.
-  always_ff @(posedge clk_i or negedge rst_ni) begin
+  always_ff @(posedge write_clk or negedge rst_ni) begin
     if (!rst_ni) begin
       settings_o <= '0;
       pair_seed_o <= '0;

@@ -162,15 +162,68 @@ module npu_params #(
   logic ahead_q, ahead_ready;
   logic [16:0] ahead_col_q, ahead_next;
   assign ahead_next = ahead_col_q + 17'(E);
+  // Few cycles have a bias: the unit has a clock and inputs of its own.
+  typedef struct packed {
+    logic clear, perturb, minus, gaussian, ahead_valid, in_valid, in_count;
+    logic [BUS_BYTES-1:0] in_lanes;
+  } bias_control_t;
+  typedef struct packed {
+    logic [23:0] eps;
+    logic [4:0] shift;
+    logic [8:0] keep;
+    logic [15:0] tensor;
+  } bias_fields_t;
+  logic p_clk, p_on, p_wake, p_out_ready;
+  logic [6:0] p_differs;
+  bias_control_t p;
+  bias_fields_t p_fields;
+  logic [15:0] p_ahead_col;
+  logic [63:0] p_seed, p_mask_seed;
+  logic [BUS_BYTES*8-1:0] p_in_data;
+  npu_clock u_clock (
+    .clk_i, .rst_ni, .run_i(clear_i || ahead_q || p_in_valid || p_busy), .on_o(p_on), .clk_o(p_clk)
+  );
+  npu_wake u_wake (.rst_ni, .differs_i(p_differs != '0), .wake_o(p_wake));
+  npu_hold #(.WIDTH($bits(p))) u_control_held (
+    .rst_ni, .on_i(p_on), .wake_i(p_wake),
+    .in_i({clear_i, perturb, polarity_i == 2'd2, dist_i, ahead_q, p_in_valid, first_tile_q,
+           lanes}),
+    .out_o(p), .differs_o(p_differs[0])
+  );
+  npu_hold #(.WIDTH($bits(p_fields))) u_fields_held (
+    .rst_ni, .on_i(p_on), .wake_i(p_wake),
+    .in_i({desc_i.b_eps, desc_i.b_eps_shift[4:0], desc_i.b_keep[8:0], desc_i.b_tensor}),
+    .out_o(p_fields), .differs_o(p_differs[1])
+  );
+  npu_hold #(.WIDTH(16)) u_ahead_col_held (
+    .rst_ni, .on_i(p_on), .wake_i(p_wake), .in_i(ahead_col_q[15:0]), .out_o(p_ahead_col),
+    .differs_o(p_differs[2])
+  );
+  npu_hold #(.WIDTH(64)) u_seed_held (
+    .rst_ni, .on_i(p_on), .wake_i(p_wake), .in_i(seed_i), .out_o(p_seed), .differs_o(p_differs[3])
+  );
+  npu_hold #(.WIDTH(64)) u_mask_seed_held (
+    .rst_ni, .on_i(p_on), .wake_i(p_wake), .in_i(mask_seed_i), .out_o(p_mask_seed),
+    .differs_o(p_differs[4])
+  );
+  npu_hold u_out_ready_held (
+    .rst_ni, .on_i(p_on), .wake_i(p_wake), .in_i((state_q == T_BIAS) && word_pop),
+    .out_o(p_out_ready),
+    .differs_o(p_differs[6])
+  );
+  npu_hold #(.WIDTH(BUS_BYTES * 8)) u_in_data_held (
+    .rst_ni, .on_i(p_on), .wake_i(p_wake), .in_i(rd_rsp_data_i), .out_o(p_in_data),
+    .differs_o(p_differs[5])
+  );
   npu_perturb #(.BUS_BYTES(BUS_BYTES), .BIAS(1), .TRAINING(TRAINING)) u_perturb (
-    .clk_i, .rst_ni, .clear_i,
-    .active_i(perturb), .minus_i(polarity_i == 2'd2), .gaussian_i(dist_i), .w8_i(1'b0),
-    .eps_i(desc_i.b_eps), .shift_i(desc_i.b_eps_shift[4:0]), .keep_i(desc_i.b_keep[8:0]),
-    .seed_i, .mask_seed_i, .tensor_i(desc_i.b_tensor),
-    .ahead_valid_i(ahead_q), .ahead_ready_o(ahead_ready), .ahead_row_i(16'd0),
-    .ahead_col_i(ahead_col_q[15:0]), .in_valid_i(p_in_valid), .in_ready_o(p_in_ready),
-    .in_data_i(rd_rsp_data_i), .in_lanes_i(lanes), .in_count_i(first_tile_q),
-    .out_valid_o(p_out_valid), .out_ready_i((state_q == T_BIAS) && word_pop), .out_data_o(p_data),
+    .clk_i(p_clk), .rst_ni, .clear_i(p.clear),
+    .active_i(p.perturb), .minus_i(p.minus), .gaussian_i(p.gaussian), .w8_i(1'b0),
+    .eps_i(p_fields.eps), .shift_i(p_fields.shift), .keep_i(p_fields.keep),
+    .seed_i(p_seed), .mask_seed_i(p_mask_seed), .tensor_i(p_fields.tensor),
+    .ahead_valid_i(p.ahead_valid), .ahead_ready_o(ahead_ready), .ahead_row_i(16'd0),
+    .ahead_col_i(p_ahead_col), .in_valid_i(p.in_valid), .in_ready_o(p_in_ready),
+    .in_data_i(p_in_data), .in_lanes_i(p.in_lanes), .in_count_i(p.in_count),
+    .out_valid_o(p_out_valid), .out_ready_i(p_out_ready), .out_data_o(p_data),
     .busy_o(p_busy), .cnt_perturbed_o, .cnt_clipped_o, .cnt_random_o
   );
 

@@ -73,6 +73,7 @@ module npu #(
   localparam int unsigned DATA = BUS_BYTES * 8;
   // more than any increment: whole words are cheap to assemble in simulation
   localparam int unsigned INC = 32;
+  localparam logic [npu_pkg::OPCODES-1:0] ELEMENT_OPCODES = ~npu_pkg::OPCODE_TILES;
   localparam int unsigned OP_BITS = $clog2(npu_pkg::OPCODES);
   // Widths of what the core counts in a cycle.
   localparam int unsigned LR = $clog2(ROWS);
@@ -251,6 +252,61 @@ module npu #(
     .cnt_drain_active_o(c_drain), .cnt_pool_active_o(c_pool)
   );
 
+  // Their clock, and what they see: registers and inputs of idle ones stand still.
+  typedef struct packed {
+    logic clear;
+    logic [npu_pkg::OPCODES-1:0] start;
+    logic req_ready, rsp_valid, rsp_last, req2_ready, rsp2_valid, wr_ready;
+  } element_control_t;
+  logic e_clk, e_on, e_wake;
+  logic [7:0] e_differs;
+  element_control_t e_control;
+  npu_pkg::desc_t e_desc;
+  npu_types::perturbation_t e_perturbation;
+  npu_types::update_t e_update;
+  logic [npu_pkg::MAX_PAIRS*64-1:0] e_pair_seed;
+  logic [npu_pkg::MAX_PAIRS*8-1:0] e_pair_coef;
+  logic [DATA-1:0] e_rsp_data, e_rsp2_data;
+  npu_clock u_element_clock (
+    .clk_i, .rst_ni, .run_i(abort || e_busy || (start & ELEMENT_OPCODES) != '0), .on_o(e_on),
+    .clk_o(e_clk)
+  );
+  npu_wake u_element_wake (.rst_ni, .differs_i(e_differs != '0), .wake_o(e_wake));
+  npu_hold #(.WIDTH($bits(e_control))) u_control_held (
+    .rst_ni, .on_i(e_on), .wake_i(e_wake),
+    .in_i({abort, start, rd_req_ready[ELEM], rd_rsp_valid[ELEM], rd_rsp_last[ELEM],
+           rd_req_ready[RES], rd_rsp_valid[RES], wr_ready[W_ELEM]}),
+    .out_o(e_control), .differs_o(e_differs[0])
+  );
+  npu_hold #(.WIDTH($bits(desc))) u_desc_held (
+    .rst_ni, .on_i(e_on), .wake_i(e_wake), .in_i(desc), .out_o(e_desc), .differs_o(e_differs[1])
+  );
+  npu_hold #(.WIDTH($bits(perturbation))) u_perturbation_held (
+    .rst_ni, .on_i(e_on), .wake_i(e_wake), .in_i(perturbation), .out_o(e_perturbation),
+    .differs_o(e_differs[2])
+  );
+  npu_hold #(.WIDTH($bits(update))) u_update_held (
+    .rst_ni, .on_i(e_on), .wake_i(e_wake), .in_i(update), .out_o(e_update), .differs_o(e_differs[3])
+  );
+  npu_hold #(.WIDTH(npu_pkg::MAX_PAIRS * 64)) u_pair_seed_held (
+    .rst_ni, .on_i(e_on), .wake_i(e_wake), .in_i(pair_seed), .out_o(e_pair_seed),
+    .differs_o(e_differs[4])
+  );
+  npu_hold #(.WIDTH(npu_pkg::MAX_PAIRS * 8)) u_pair_coef_held (
+    .rst_ni, .on_i(e_on), .wake_i(e_wake), .in_i(pair_coef), .out_o(e_pair_coef),
+    .differs_o(e_differs[5])
+  );
+  npu_hold #(.WIDTH(DATA)) u_rsp_data_held (
+    .rst_ni, .on_i(e_on), .wake_i(e_wake), .in_i(rd_rsp_data[ELEM*DATA +: DATA]),
+    .out_o(e_rsp_data),
+    .differs_o(e_differs[6])
+  );
+  npu_hold #(.WIDTH(DATA)) u_rsp2_data_held (
+    .rst_ni, .on_i(e_on), .wake_i(e_wake), .in_i(rd_rsp_data[RES*DATA +: DATA]),
+    .out_o(e_rsp2_data),
+    .differs_o(e_differs[7])
+  );
+
   // What the element engines count in a cycle.
   logic [2:0] a_elements, a_sat_low, a_sat_high;
   logic [6:0] u_elements, u_updated, u_zero, u_clipped;
@@ -261,29 +317,31 @@ module npu #(
   // read client and a write client. ADD reads its second addend through client RES, which is the
   // core's otherwise: two streams side by side need two clients.
   npu_add #(.BUS_BYTES(BUS_BYTES)) u_add (
-    .clk_i, .rst_ni, .clear_i(abort),
-    .start_i(start[OP_BITS'(npu_pkg::OPCODE_ADD)]), .desc_i(desc),
+    .clk_i(e_clk), .rst_ni, .clear_i(e_control.clear),
+    .start_i(e_control.start[OP_BITS'(npu_pkg::OPCODE_ADD)]), .desc_i(e_desc),
     .busy_o(a_busy), .done_o(a_done), .progress_o(a_progress),
-    .rd_req_valid_o(a_req_valid), .rd_req_ready_i(rd_req_ready[ELEM]), .rd_req_addr_o(a_req_addr),
-    .rd_req_bytes_o(a_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[ELEM]), .rd_rsp_ready_o(a_rsp_ready),
-    .rd_rsp_data_i(rd_rsp_data[ELEM*DATA +: DATA]),
-    .wr_valid_o(a_wr_valid), .wr_ready_i(wr_ready[W_ELEM]), .wr_addr_o(a_wr_addr),
+    .rd_req_valid_o(a_req_valid), .rd_req_ready_i(e_control.req_ready), .rd_req_addr_o(a_req_addr),
+    .rd_req_bytes_o(a_req_bytes), .rd_rsp_valid_i(e_control.rsp_valid),
+    .rd_rsp_ready_o(a_rsp_ready),
+    .rd_rsp_data_i(e_rsp_data),
+    .wr_valid_o(a_wr_valid), .wr_ready_i(e_control.wr_ready), .wr_addr_o(a_wr_addr),
     .wr_data_o(a_wr_data), .wr_strb_o(a_wr_strb),
-    .rd2_req_valid_o(a_req2_valid), .rd2_req_ready_i(rd_req_ready[RES]),
+    .rd2_req_valid_o(a_req2_valid), .rd2_req_ready_i(e_control.req2_ready),
     .rd2_req_addr_o(a_req2_addr),
-    .rd2_req_bytes_o(a_req2_bytes), .rd2_rsp_valid_i(rd_rsp_valid[RES]),
-    .rd2_rsp_ready_o(a_rsp2_ready), .rd2_rsp_data_i(rd_rsp_data[RES*DATA +: DATA]),
+    .rd2_req_bytes_o(a_req2_bytes), .rd2_rsp_valid_i(e_control.rsp2_valid),
+    .rd2_rsp_ready_o(a_rsp2_ready), .rd2_rsp_data_i(e_rsp2_data),
     .cnt_elements_o(a_elements), .cnt_sat_low_o(a_sat_low), .cnt_sat_high_o(a_sat_high)
   );
   // SOFTMAX exists in an inference-only build, too; LOSS and UPDATE do not.
   npu_softmax #(.BUS_BYTES(BUS_BYTES)) u_softmax (
-    .clk_i, .rst_ni, .clear_i(abort),
-    .start_i(start[OP_BITS'(npu_pkg::OPCODE_SOFTMAX)]), .desc_i(desc),
+    .clk_i(e_clk), .rst_ni, .clear_i(e_control.clear),
+    .start_i(e_control.start[OP_BITS'(npu_pkg::OPCODE_SOFTMAX)]), .desc_i(e_desc),
     .busy_o(s_busy), .done_o(s_done), .progress_o(s_progress),
-    .rd_req_valid_o(s_req_valid), .rd_req_ready_i(rd_req_ready[ELEM]), .rd_req_addr_o(s_req_addr),
-    .rd_req_bytes_o(s_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[ELEM]), .rd_rsp_ready_o(s_rsp_ready),
-    .rd_rsp_data_i(rd_rsp_data[ELEM*DATA +: DATA]),
-    .wr_valid_o(s_wr_valid), .wr_ready_i(wr_ready[W_ELEM]), .wr_addr_o(s_wr_addr),
+    .rd_req_valid_o(s_req_valid), .rd_req_ready_i(e_control.req_ready), .rd_req_addr_o(s_req_addr),
+    .rd_req_bytes_o(s_req_bytes), .rd_rsp_valid_i(e_control.rsp_valid),
+    .rd_rsp_ready_o(s_rsp_ready),
+    .rd_rsp_data_i(e_rsp_data),
+    .wr_valid_o(s_wr_valid), .wr_ready_i(e_control.wr_ready), .wr_addr_o(s_wr_addr),
     .wr_data_o(s_wr_data), .wr_strb_o(s_wr_strb),
     .cnt_elements_o(s_element)
   );
@@ -291,31 +349,33 @@ module npu #(
   // the mask's; perturbation's seed is no concern of it.
   if (TRAINING != 0) begin : gen_training
     npu_loss #(.BUS_BYTES(BUS_BYTES)) u_loss (
-      .clk_i, .rst_ni, .clear_i(abort),
-      .start_i(start[OP_BITS'(npu_pkg::OPCODE_LOSS)]), .desc_i(desc),
+      .clk_i(e_clk), .rst_ni, .clear_i(e_control.clear),
+      .start_i(e_control.start[OP_BITS'(npu_pkg::OPCODE_LOSS)]), .desc_i(e_desc),
       .busy_o(l_busy), .done_o(l_done), .progress_o(l_progress),
-      .rd_req_valid_o(l_req_valid), .rd_req_ready_i(rd_req_ready[ELEM]), .rd_req_addr_o(l_req_addr),
-      .rd_req_bytes_o(l_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[ELEM]),
+      .rd_req_valid_o(l_req_valid), .rd_req_ready_i(e_control.req_ready),
+      .rd_req_addr_o(l_req_addr),
+      .rd_req_bytes_o(l_req_bytes), .rd_rsp_valid_i(e_control.rsp_valid),
       .rd_rsp_ready_o(l_rsp_ready),
-      .rd_rsp_data_i(rd_rsp_data[ELEM*DATA +: DATA]),
-      .wr_valid_o(l_wr_valid), .wr_ready_i(wr_ready[W_ELEM]), .wr_addr_o(l_wr_addr),
+      .rd_rsp_data_i(e_rsp_data),
+      .wr_valid_o(l_wr_valid), .wr_ready_i(e_control.wr_ready), .wr_addr_o(l_wr_addr),
       .wr_data_o(l_wr_data), .wr_strb_o(l_wr_strb),
       .loss_sum_o(loss.sum), .loss_correct_o(loss.correct), .loss_examples_o(loss.examples),
-      .seed_i(perturbation.seed), .cnt_elements_o(l_element), .cnt_random_o(l_random)
+      .seed_i(e_perturbation.seed), .cnt_elements_o(l_element), .cnt_random_o(l_random)
     );
     npu_update #(.BUS_BYTES(BUS_BYTES)) u_update (
-      .clk_i, .rst_ni, .clear_i(abort),
-      .start_i(start[OP_BITS'(npu_pkg::OPCODE_UPDATE)]), .desc_i(desc),
+      .clk_i(e_clk), .rst_ni, .clear_i(e_control.clear),
+      .start_i(e_control.start[OP_BITS'(npu_pkg::OPCODE_UPDATE)]), .desc_i(e_desc),
       .busy_o(u_busy), .done_o(u_done), .progress_o(u_progress),
-      .rd_req_valid_o(u_req_valid), .rd_req_ready_i(rd_req_ready[ELEM]), .rd_req_addr_o(u_req_addr),
-      .rd_req_bytes_o(u_req_bytes), .rd_rsp_valid_i(rd_rsp_valid[ELEM]),
+      .rd_req_valid_o(u_req_valid), .rd_req_ready_i(e_control.req_ready),
+      .rd_req_addr_o(u_req_addr),
+      .rd_req_bytes_o(u_req_bytes), .rd_rsp_valid_i(e_control.rsp_valid),
       .rd_rsp_ready_o(u_rsp_ready),
-      .rd_rsp_data_i(rd_rsp_data[ELEM*DATA +: DATA]),
-      .wr_valid_o(u_wr_valid), .wr_ready_i(wr_ready[W_ELEM]), .wr_addr_o(u_wr_addr),
+      .rd_rsp_data_i(e_rsp_data),
+      .wr_valid_o(u_wr_valid), .wr_ready_i(e_control.wr_ready), .wr_addr_o(u_wr_addr),
       .wr_data_o(u_wr_data), .wr_strb_o(u_wr_strb),
-      .rd_rsp_last_i(rd_rsp_last[ELEM]), .dist_i(perturbation.gaussian),
-      .mask_seed_i(perturbation.mask_seed), .pairs_i(update.pairs), .pair_seed_i(pair_seed),
-      .pair_coef_i(pair_coef), .step_i(update.step), .step_shift_i(update.step_shift),
+      .rd_rsp_last_i(e_control.rsp_last), .dist_i(e_perturbation.gaussian),
+      .mask_seed_i(e_perturbation.mask_seed), .pairs_i(e_update.pairs), .pair_seed_i(e_pair_seed),
+      .pair_coef_i(e_pair_coef), .step_i(e_update.step), .step_shift_i(e_update.step_shift),
       .cnt_elements_o(u_elements), .cnt_updated_o(u_updated), .cnt_zero_o(u_zero),
       .cnt_clipped_o(u_clipped), .cnt_random_o(u_random)
     );
@@ -326,7 +386,8 @@ module npu #(
   // npu_validate refuses the commands (UNSUPPORTED), so nothing ever waits for these engines.
   end else begin : gen_inference
     logic unused_training;
-    assign unused_training = ^{rd_rsp_last[ELEM], update, pair_seed, pair_coef};
+    assign unused_training =
+        ^{e_control.rsp_last, e_perturbation, e_update, e_pair_seed, e_pair_coef};
     assign {l_busy, l_done, l_progress, l_req_valid, l_rsp_ready, l_wr_valid, l_req_addr,
         l_req_bytes, l_wr_addr, l_wr_data, l_wr_strb} = '0;
     assign {u_busy, u_done, u_progress, u_req_valid, u_rsp_ready, u_wr_valid, u_req_addr,
@@ -440,6 +501,7 @@ module npu #(
   // and the engine that runs from the opcode.
   logic unused;
   assign unused =
-      ^{busy, core_busy, core_waiting, wr_error_client, wr_waiting, start, rd_words[FETCH]};
+      ^{busy, core_busy, core_waiting, wr_error_client, wr_waiting, start, rd_words[FETCH],
+        e_perturbation.polarity};
 
 endmodule

@@ -295,9 +295,13 @@ module npu_core #(
 
   // Pool: reads the scratchpad like the array and delivers segments like the drain, and has neither
   // weights nor parameters.
-  logic pool_busy;
+  logic pool_busy, pool_clk, unused_on;
+  npu_clock u_pool_clock (
+    .clk_i, .rst_ni, .run_i(clear_i || start_i || (run_q && pool)), .on_o(unused_on),
+    .clk_o(pool_clk)
+  );
   npu_pool #(.ROWS(ROWS), .COLS(COLS), .ACT_BYTES(ACT_BYTES), .RQ_LANES(RQ_LANES)) u_pool (
-    .clk_i, .rst_ni, .clear_i, .start_i, .desc_i, .step_x_i(step_x), .step_y_i(step_y),
+    .clk_i(pool_clk), .rst_ni, .clear_i, .start_i, .desc_i, .step_x_i(step_x), .step_y_i(step_y),
     .tap_x_i(tap_x),
     .tap_y_i(tap_y), .out_row_i(out_row), .out_img_i(out_img), .tile_valid_i(q_tile_valid),
     .tile_ready_o(q_tile_ready), .tile_i(q_tile), .full_i(full),

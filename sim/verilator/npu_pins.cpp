@@ -20,6 +20,7 @@ class NpuPins final : public Pins {
   NpuPins()
       : context_(std::make_unique<VerilatedContext>()),
         top_(std::make_unique<Vnpu>(context_.get())) {
+    start_clocks(*top_->rootp);
     in.rst_n = false;
     for (int i = 0; i < 4; ++i) edge();
     in.rst_n = true;

@@ -43,6 +43,7 @@ class NpuSimulation final : public Simulation {
       context_->randSeed(static_cast<int>(options.rand_reset & 0x7fffffff));
     context_->traceEverOn(!options.trace.empty());
     top_ = std::make_unique<Vnpu>(context_.get());
+    start_clocks(*top_->rootp);
 #if !P_CHECKED
     if (!options.trace.empty())
       throw std::runtime_error("this build has no waveforms: `make rtl CHECKED=1`");

@@ -18,7 +18,7 @@ def modules():
     found = {}
     for path in sorted(ROOT.glob("rtl/*/*.sv")):
         text = re.sub(r"//[^\n]*", "", path.read_text())
-        text = re.sub(r"`ifndef SYNTHESIS.*?(`else|`endif)", "", text, flags=re.S)
+        text = re.sub(r"`(ifndef SYNTHESIS|ifdef NPU_CLOCK_GATED).*?(`else|`endif)", "", text, flags=re.S)
         match = re.search(r"^module (\w+)", text, re.M)
         if not match:
             continue

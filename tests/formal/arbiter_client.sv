@@ -24,9 +24,10 @@ module npu_axi_read_client #(
   input  logic                   beat_valid_i,
   input  logic                   beat_last_i,
   input  logic [BUS_BYTES*8-1:0] beat_data_i,
-  output logic                   waiting_o
+  output logic                   waiting_o,
+  output logic                   busy_o
 );
-  (* anyseq *) logic ready, valid, last, offer, waits;
+  (* anyseq *) logic ready, valid, last, offer, waits, busy;
   (* anyseq *) logic [BUS_BYTES*8-1:0] data;
   (* anyseq *) logic [31:0] addr;
   (* anyseq *) logic [4:0] words;
@@ -38,6 +39,7 @@ module npu_axi_read_client #(
   assign burst_addr_o = addr;
   assign burst_words_o = words;
   assign waiting_o = waits;
+  assign busy_o = busy;
   logic stays_q;
   always_ff @(posedge clk_i) stays_q <= rst_ni && !clear_i && offer && !burst_grant_i;
   always_comb if (stays_q) assume (offer);

@@ -28,7 +28,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 OUT = ROOT / "build" / "formal"
 REPORTS = ROOT / "build" / "reports"
 HERE = "tests/formal/"
-READ = ["rtl/bus/npu_axi_read.sv", "rtl/bus/npu_axi_read_client.sv", "rtl/fifo/npu_fifo.sv"]
+CLOCK = ["rtl/clock/npu_clock.sv"]
+READ = ["rtl/bus/npu_axi_read.sv", "rtl/bus/npu_axi_read_client.sv", "rtl/fifo/npu_fifo.sv", *CLOCK]
 WRITE = ["rtl/bus/npu_axi_write.sv", "rtl/fifo/npu_fifo.sv"]
 FIFO = ["rtl/fifo/npu_fifo.sv"]
 
@@ -50,9 +51,9 @@ PROOFS = [
     Proof("fifo-single", "`npu_fifo`, 1 token", "formal_fifo", FIFO, {"WIDTH": 4, "DEPTH": 1}, quick=True),
     Proof("fifo-data", "`npu_fifo`, 16 words of 16 bits", "formal_fifo", FIFO, {"WIDTH": 16, "DEPTH": 16}, induct=60),
     Proof("arbiter", "round robin of `npu_axi_read`, any clients", "formal_arbiter",
-          ["rtl/bus/npu_axi_read.sv", HERE + "arbiter_client.sv"], quick=True),
+          ["rtl/bus/npu_axi_read.sv", HERE + "arbiter_client.sv", *CLOCK], quick=True),
     Proof("sequencer", "`npu_sequencer`", "formal_sequencer", ["rtl/control/npu_sequencer.sv"]),
-    Proof("registers", "`npu_regs`, AXI4-Lite slave", "formal_regs", ["rtl/control/npu_regs.sv"], joint=2),
+    Proof("registers", "`npu_regs`, AXI4-Lite slave", "formal_regs", ["rtl/control/npu_regs.sv", *CLOCK], joint=2),
     Proof("axi-write", "`npu_axi_write`, 8-byte bus", "formal_axi_write", WRITE, induct=5, depth=40,
           guided=("full_burst",)),
     Proof("axi-read", "`npu_axi_read` with clients and buffers of 16 words", "formal_axi_read", READ, induct=5,

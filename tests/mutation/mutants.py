@@ -29,7 +29,7 @@ MUTANTS = [
     ("perturb-rounding", "rtl/random/npu_perturb_lane.sv", "half = (shift == 5'd0) ? 32'd0 : (32'd1 << (shift - 5'd1));", "half = 32'd0;",
      "wrong rounding: the perturbation is truncated"),
     ("perturb-limit", "rtl/random/npu_perturb_lane.sv", "limit = narrow ? $signed(SUM'(127))", "limit = narrow ? $signed(SUM'(128))", "wrong saturation limit of int8 weights"),
-    ("bias-tensor", "rtl/drain/npu_params.sv", ".tensor_i(desc_i.b_tensor)", ".tensor_i(desc_i.w_tensor)",
+    ("bias-tensor", "rtl/drain/npu_params.sv", "desc_i.b_keep[8:0], desc_i.b_tensor}", "desc_i.b_keep[8:0], desc_i.w_tensor}",
      "biases draw the random words of the weights"),
     # Array.
     ("dot-sign", "rtl/array/npu_dot.sv", "32'($signed(shadow_q[i*16 +: 16]))", "32'(shadow_q[i*16 +: 16])", "weights are not sign-extended"),

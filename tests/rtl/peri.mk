@@ -2,13 +2,14 @@
 # Unit benches of bus, control, random, requant, elementwise and update: each block against the contract's headers in
 # Verilator. `make rtl-unit-peri BENCH=perturb` runs some.
 PERI_OUT := build/rtl-unit/peri
-PERI_RTL := $(wildcard rtl/pkg/*.sv rtl/random/*.sv rtl/requant/*.sv rtl/fifo/*.sv rtl/bus/*.sv rtl/control/*.sv \
-  rtl/elementwise/*.sv rtl/update/*.sv)
+PERI_RTL := $(wildcard rtl/pkg/*.sv rtl/random/*.sv rtl/requant/*.sv rtl/clock/*.sv rtl/fifo/*.sv rtl/bus/*.sv \
+  rtl/control/*.sv rtl/elementwise/*.sv rtl/update/*.sv)
 # PERI_EXTRA: more options for Verilator, such as those of coverage.
 PERI_EXTRA :=
 PERI_VERILATOR := verilator --cc --exe --build -j 2 -O3 --assert -sv -Wall --x-assign fast -CFLAGS \
   "-std=c++20 -O1 -I$(CURDIR)" rtl/lint.vlt \
-  -Irtl/random -Irtl/requant -Irtl/fifo -Irtl/bus -Irtl/control -Irtl/elementwise -Irtl/update -Irtl/drain $(PERI_EXTRA)
+  -Irtl/random -Irtl/requant -Irtl/clock -Irtl/fifo -Irtl/bus -Irtl/control -Irtl/elementwise -Irtl/update \
+  -Irtl/drain $(PERI_EXTRA)
 
 PERI_HEADERS := $(wildcard tests/rtl/peri/*.hpp) tests/cmodel/limits.hpp
 PERI_COMMAND := cmodel/command/validate.cpp,cmodel/command/control.cpp
