@@ -82,6 +82,7 @@ class PretrainWatch {
         data_(data),
         params_(params),
         guess_(network.reconstructs() ? guessing_input(data) : guessing(data)),
+        start_(network.reconstructs() ? 0 : std::log(network.classes)),
         best_loss_(guess_ * kNothingLearned) {}
 
   void begin() {
@@ -100,8 +101,9 @@ class PretrainWatch {
         std::accumulate(losses_.end() - static_cast<std::ptrdiff_t>(quarter), losses_.end(), 0.0) /
         static_cast<double>(std::max<std::size_t>(1, quarter));
     losses_.clear();
-    // Outputs that start at random are far from an input of small variance: no explosion yet.
-    const double start = network_.reconstructs() ? std::max(guess_, first_) : guess_;
+    // Outputs that start at random are far from an input of small variance, and from data that
+    // have few of the classes: no explosion yet.
+    const double start = std::max(guess_, network_.reconstructs() ? first_ : start_);
     if (r.epoch > 1 && r.loss > kExploded * start)
       throw Error(
           ErrorKind::diverged,
@@ -113,6 +115,8 @@ class PretrainWatch {
   }
   void end() const {
     if (last_ < guess_ * kNothingLearned) return;
+    // Squared errors come down to those of guessing first: few epochs are no divergence.
+    if (network_.reconstructs() && last_ < first_ * kNothingLearned) return;
     if (best_ || peak_ > kLeap * std::max(first_, guess_) || is_dead(network_, params_, data_))
       throw Error(ErrorKind::diverged,
                   fmt::format("training diverged: after losses of up to {:.3f} it ends at {:.3f}, "
@@ -127,7 +131,7 @@ class PretrainWatch {
   const Network& network_;
   const Dataset& data_;
   const FloatParams<float>& params_;  // as they are
-  double guess_;
+  double guess_, start_;              // of the shares of the classes, of all of them alike
   double best_loss_, first_ = 0, peak_ = 0, last_ = 0;
   std::vector<double> losses_;  // of the epoch
   std::optional<FloatParams<float>> best_;
@@ -261,6 +265,11 @@ void use_network(TaskOptions& task, const std::string& network, const std::files
     task.input = input;
     task.classes = classes;
   };
+  // What an autoencoder puts out are no classes.
+  const auto of_network = [&](const Network& n) {
+    takes(n.input, n.reconstructs() ? 0 : n.classes);
+    task.autoencoder = n.reconstructs();
+  };
   std::string text;
   bool keeps = false, known = false;  // how its data were prepared; its input
   if (file.extension() == ".lmc") {
@@ -269,7 +278,7 @@ void use_network(TaskOptions& task, const std::string& network, const std::files
   } else if (file.extension() == ".lmq") {
     const QuantizedNetwork q = load_quantized(file);
     text = q.preprocessing;
-    takes(q.network.input, q.network.classes);
+    of_network(q.network);
     keeps = known = true;
   }
   if (!text.empty()) {
@@ -277,6 +286,9 @@ void use_network(TaskOptions& task, const std::string& network, const std::files
     task.origin = file.string();
     takes(task.stored->input, static_cast<int>(task.stored->class_names.size()));
     known = true;
+    // A file of weights does not say what they are for.
+    if (file.extension() == ".lmc" && !network.empty() && !is_model_file(network))
+      task.autoencoder = read_fixed_shape(find_shipped("networks", network).string()).autoencoder;
   } else if (keeps && say) {
     say(
         fmt::format("note: {} does not say what data it was made for (an older file): "
@@ -287,12 +299,12 @@ void use_network(TaskOptions& task, const std::string& network, const std::files
   if (known || (task.data.empty() && task.source.empty() && task.target.empty())) return;
   const std::string model = is_model_file(file) ? file.string() : network;
   if (is_model_file(model)) {
-    const ImportedModel m = load_model(model);
-    takes(m.network.input, m.network.classes);
+    of_network(load_model(model).network);
   } else if (!model.empty()) {
     const FixedShape fixed = read_fixed_shape(find_shipped("networks", model).string());
     if (fixed.input) task.input = fixed.input;
     task.classes = fixed.classes.value_or(0);
+    task.autoencoder = fixed.autoencoder;
   }
 }
 
@@ -361,7 +373,7 @@ QuantizedNetwork quantize_stage(const Pretrained& pretrained, const Task& task,
 }
 
 void keep_normal(Dataset& data, const std::string& task) {
-  if (data.classes != 2) return;
+  if (data.classes != 2 || data.size() == 0) return;
   std::vector<std::size_t> normal;
   for (std::size_t i = 0; i < data.size(); ++i)
     if (data.y[i] == 0) normal.push_back(i);

@@ -45,6 +45,8 @@ Evaluated evaluated(const State& s, const Task& task) {
   const std::filesystem::path path = evaluated_file(s);
   if (is_model_file(path)) {
     NetworkSource m = load_source(path.string(), shape_of(task));
+    if (const Say say = s.common.say())
+      for (const std::string& note : m.notes) say(fmt::format("note: {}: {}", m.name, note));
     if (m.integers) {
       Task normal = task;
       keep_normal(m.network, normal);

@@ -208,6 +208,7 @@ void Files::compare() const {
       if (::fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && Identity{st.st_dev, st.st_ino, ""} == *id)
         refuse(out, {"the program's", name});
     }
+    if (i >= named) continue;  // <name>.part and <name>.lock that a kill left are nobody's data
     const fs::path target = link_target(out.path);
     for (const Named& in : data_)
       if (kind_of(target) == FileKind::file && !is_result(target) && is_part_of(target, in.path))

@@ -187,7 +187,8 @@ class Lowering {
       if (!net_.difference)
         fail(output,
              "the quantized network does not say how large a difference of output and input is, "
-             "expected one that was calibrated");
+             "expected one that was calibrated (`lastmile quantize`, or the model itself as "
+             "--network, with data)");
       p_.squared_error = SquaredError{.scale = net_.difference->scale};
       return;
     }

@@ -93,6 +93,7 @@ void settle_classes(const fs::path& path, const CollectionOptions& o,
   }
   const std::size_t classes = !o.class_names.empty() ? o.class_names.size()
                               : o.classes > 0        ? static_cast<std::size_t>(o.classes)
+                              : o.one_class          ? std::max<std::size_t>(own, 2)
                                                      : own;
   if (named && set.format != SetFormat::cut_list && o.class_names.empty() && own != classes)
     fail(path, fmt::format("{} classes ('{}'), expected {} as the network has; a classes.txt there "

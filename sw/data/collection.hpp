@@ -40,7 +40,8 @@ struct CollectionOptions {
   FeatureOptions features;
   // The classes that labels and folders belong to; empty: the set's own.
   std::vector<std::string> class_names;
-  int classes = 0;  // of the network, where its classes have no names; 0: the set's own
+  int classes = 0;         // of the network, where its classes have no names; 0: the set's own
+  bool one_class = false;  // is enough: the other one of two is empty
   int threads = 1;
 };
 

@@ -4,7 +4,7 @@
 //   file        path of a WAV or FLAC file, relative to the list's folder
 //   start       first sample of the clip, from 0
 //   length      samples, at least 1
-//   class       0 .. 255
+//   class       0 .. 4094
 //   class_name  the same for every clip of a class
 //   speaker     who speaks (any text)
 //   split       train, test or adapt

@@ -385,6 +385,7 @@ Task load_sets(const TaskOptions& o, const fs::path& source, const fs::path& tar
       if (o.stored->resize == name_of(r)) how.pictures = r;
   how.layout = o.layout;
   how.features = features_for(o);
+  how.one_class = o.autoencoder;
   how.threads = o.threads;
   Task task;
   std::optional<Collection> from, to;
@@ -399,6 +400,12 @@ Task load_sets(const TaskOptions& o, const fs::path& source, const fs::path& tar
     how.classes = o.classes;
   }
   if (!target.empty()) to = read_collection(target, how);
+  for (std::optional<Collection>* set : {&from, &to}) {
+    if (!*set || (*set)->labelled || !o.autoencoder || o.labels_optional) continue;
+    (*set)->labelled = true;
+    (*set)->notes.push_back(
+        fmt::format("{}: examples without labels are taken for normal ones", (*set)->name));
+  }
   const Collection& first = from ? *from : *to;
   if (from && to) {
     const Shape &a = from->train.data.shape, &b = to->train.data.shape;

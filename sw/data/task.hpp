@@ -45,6 +45,9 @@ struct TaskOptions {
   // What the network takes, as far as it is known (use_network of sw/app/pipeline.hpp).
   std::optional<Shape> input;
   int classes = 0;
+  // Loss::reconstruction: labels take no part. One class is enough, examples without labels are
+  // normal ones (class 0).
+  bool autoencoder = false;
   std::optional<Shape> size;     // of pictures, where `input` is not known; c 0: as they are
   std::optional<Resize> resize;  // of pictures: stretch unless the network's file says otherwise
   // Per channel, or one for all, in units of 0 to 1; empty: that of the network's file, or none.

@@ -458,6 +458,7 @@ std::vector<std::uint8_t> Writer::run(const FloatParams<float>& params) {
     m->set_value(value);
   };
   for (const auto& [key, value] : options_.metadata) says(key, value);
+  says(from_onnx::kLossKey, lastmile::name_of(network_.loss));
   if (q_ != nullptr) {
     if (!options_.int8_result) {
       const TensorQuant& result = q_->layers.back().out;

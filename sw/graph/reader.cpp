@@ -455,7 +455,8 @@ FixedShape read_fixed_shape(const std::string& path) {
   read_header(table, TaskShape{{}, 0, false}, network);
   FixedShape out;
   if (network.input != Shape{}) out.input = network.input;
-  if (network.classes != 0) out.classes = network.classes;
+  if (network.classes != 0 && !network.reconstructs()) out.classes = network.classes;
+  out.autoencoder = network.reconstructs();
   return out;
 }
 

@@ -28,6 +28,7 @@ struct TaskShape {
 struct FixedShape {
   std::optional<Shape> input;
   std::optional<int> classes;
+  bool autoencoder = false;
 };
 // The file's head alone: of its layers nothing is read.
 [[nodiscard]] FixedShape read_fixed_shape(const std::string& path);

@@ -70,6 +70,13 @@ std::string LayerNames::take(std::string_view wanted, std::string_view otherwise
   return name;
 }
 
+void settle_loss(Network& n, const std::string& said) {
+  const Layer& last = n.layers.back();
+  n.classes = static_cast<int>(std::min<std::int64_t>(last.out.elements(), kMaxElements));
+  const bool as_large = has_weights(last) && last.out.elements() == n.input.elements();
+  if (as_large && said != name_of(Loss::cross_entropy)) n.loss = Loss::reconstruction;
+}
+
 std::string network_name(const std::string& file) {
   const std::string name = allowed_name(std::filesystem::path(file).stem().string());
   return name.empty() ? "model" : name;

@@ -46,6 +46,10 @@ class LayerNames {
  private:
   std::set<std::string> taken_{"input"};
 };
+// Sets `classes` and what the network is for: `said` if its file says it ("cross-entropy" or
+// "reconstruction"), else it is an autoencoder if its last layer has weights and as many outputs as
+// the input has elements.
+void settle_loss(Network& network, const std::string& said);
 // The name of a network from its file's.
 [[nodiscard]] std::string network_name(const std::string& file);
 

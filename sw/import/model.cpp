@@ -14,17 +14,14 @@ bool is_model_file(const std::filesystem::path& path) {
 
 namespace {
 
-// An autoencoder: nothing of a classifier's output has the size of its input.
 ImportedModel with_loss(ImportedModel m) {
-  Network& n = m.network;
-  const Layer& last = n.layers.back();
-  if (!has_weights(last) || last.out.elements() != n.input.elements()) return m;
-  n.loss = Loss::reconstruction;
-  if (m.quantized) m.quantized->network.loss = n.loss;
+  if (!m.network.reconstructs()) return m;
+  if (m.quantized) m.quantized->network.loss = m.network.loss;
   m.notes.push_back(fmt::format(
       "its output has the {} elements of its input and ends in no softmax: it is taken for an "
-      "autoencoder, whose loss is the reconstruction of its input",
-      n.classes));
+      "autoencoder, whose loss is the reconstruction of its input (of a classifier `lastmile "
+      "import` it, and write \"classes = {}\" in place of the loss into the .toml)",
+      m.network.classes, m.network.classes));
   return m;
 }
 

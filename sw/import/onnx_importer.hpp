@@ -27,6 +27,7 @@ inline constexpr std::int64_t kBatch = std::numeric_limits<std::int64_t>::min();
 
 // Keys of a model's metadata that sw/export writes and this reads again.
 inline constexpr const char* kPreprocessingKey = "lastmile.preprocessing";
+inline constexpr const char* kLossKey = "lastmile.loss";
 inline constexpr const char* kLogitScaleKey = "lastmile.logit_scale";
 inline constexpr const char* kResultScaleKey = "lastmile.result_scale";
 inline constexpr const char* kResultZeroKey = "lastmile.result_zero_point";
@@ -83,6 +84,7 @@ class Importer {
              const std::vector<Axis>& order);
   static std::int64_t count_of(const Constant& c);
   void finish();
+  void order_outputs();
 
   // onnx_layers.cpp
   // Which axis each dimension behind the channels is, for operators that work on channels first. A

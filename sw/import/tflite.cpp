@@ -265,8 +265,7 @@ void Importer::finish() {
     throw Error(ErrorKind::input,
                 fmt::format("{}: the output is not what its last operator computes", file_.name()));
   }
-  const std::int64_t classes = n.layers.back().out.elements();
-  n.classes = static_cast<int>(std::min<std::int64_t>(classes, kMaxElements));
+  importing::settle_loss(n, "");
   check_network(n, file_.name());
   if (hybrid_)
     model_.notes.push_back(

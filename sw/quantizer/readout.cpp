@@ -52,6 +52,7 @@ class Maker {
       parse();
     }
     build();
+    out_.network.preprocessing = base_.preprocessing;  // of the same data
     check_quantized(out_.network, "readouts");
     return std::move(out_);
   }

@@ -72,12 +72,12 @@ std::optional<double> area_under_curve(std::span<const double> scores,
 
 void require_labels(const Network& network, const std::string& what) {
   if (!network.reconstructs()) return;
-  throw Error(
-      ErrorKind::input,
-      fmt::format("network '{}': its loss is reconstruction, which {} cannot do, expected "
-                  "a network whose loss is cross-entropy; pretrain, quantize, adapt "
-                  "(forward-gradient), replay, audit, eval, validate, cosim, profile and info can",
-                  network.name, what));
+  throw Error(ErrorKind::input,
+              fmt::format("network '{}': its loss is reconstruction, which {} cannot do, expected "
+                          "a network whose loss is cross-entropy; pretrain, quantize, adapt "
+                          "(forward-gradient), replay, audit, eval, validate, cosim, infer, "
+                          "export, profile and info can",
+                          network.name, what));
 }
 
 }  // namespace lastmile

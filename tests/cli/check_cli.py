@@ -14,11 +14,12 @@ import signal
 import struct
 import subprocess
 import sys
+import zipfile
 import zlib
 
 from documented import absent, section, unsaid
 from harness import (DEVICE, INDEX, INPUT, JOURNAL, MISMATCH, ROOT, TINY, USAGE, Checks, Program, Workspace,
-                     error_line, idx_bytes, images,
+                     error_line, idx_bytes, images, npy_bytes,
                      matches, state, write_audio_folder, write_idx_folder, write_wav, xxh64)
 
 COMMANDS = ["run", "pretrain", "quantize", "adapt", "replay", "eval", "vectors", "info", "audit"]
@@ -800,6 +801,21 @@ class Suite:
             self.p.ok("eval", *DATA, "--adapt-examples", 32, "--input", "wide.lmq", "--quiet", cwd=self.dir)
         self.checks.case("rescale", rescaled)
 
+    def sparse_labels(self):
+        """Arrays of 1,000 classes of which 8 have examples: the first loss is not that of guessing."""
+        def trained():
+            n, labels = 160, [111 * (i % 8) + 222 for i in range(160)]
+            with zipfile.ZipFile(self.dir / "sparse.npz", "w") as z:
+                z.writestr("x.npy", npy_bytes("|u1", [n, 8, 8], bytes(
+                    (labels[i] * (k + 3) * 7) % 256 for i in range(n) for k in range(64))))
+                z.writestr("y.npy", npy_bytes("<i4", [n], b"".join(y.to_bytes(4, "little") for y in labels)))
+            (self.dir / "many.toml").write_text('name = "many"\ninput = [8, 8, 1]\nclasses = 1000\n'
+                                                '[[layer]]\nname = "fc"\nop = "fully_connected"\nunits = 1000\n')
+            said = self.p.run("pretrain", "--network", "many.toml", "--data", "sparse.npz", "--epochs", 3, "--output",
+                              "many.lmc", cwd=self.dir)
+            assert said.returncode == 0 and "diverged" not in said.stderr, said.stderr
+        self.checks.case("labels of few classes of many", trained)
+
     def reconstruction(self):
         """An autoencoder on normal examples (0) to train on, and tests of both classes."""
         (self.dir / "auto.toml").write_text('name = "auto"\ninput = "task"\nloss = "reconstruction"\n' + "".join(
@@ -862,6 +878,26 @@ class Suite:
                 names = [x["command"] for x in n["steps"][section]["commands"]]
                 assert any("squares" in x for x in names), (section, names)
         self.checks.case("reconstruction: profile", profiled)
+
+        def without_labels():
+            """A target alone, of normal examples and without labels; files that a kill left are in nobody's way."""
+            (self.dir / "met").mkdir()
+            images = (self.dir / "ano/train-images-idx3-ubyte").read_bytes()
+            (self.dir / "met/met-images-idx3-ubyte").write_bytes(images)
+            for left in ("k.lmj.lock", "k.lmq.part"):
+                (self.dir / "met" / left).write_text("left")
+            r = self.p.json("adapt", "--input", "auto.lmq", "--target", "met/met-images-idx3-ubyte", "--batch", 10,
+                            "--steps", 4, "--evaluations", 0, "--journal", "met/k.lmj", "--output", "met/k.lmq",
+                            cwd=self.dir)
+            assert r["before"]["squared_error"] > 0 and "auc" not in r["before"], r
+            for part in ("train", "t10k"):  # one class is enough
+                size = 300 if part == "train" else 80
+                (self.dir / f"met/{part}-labels-idx1-ubyte").write_bytes(idx_bytes([size], bytes(size)))
+                (self.dir / f"met/{part}-images-idx3-ubyte").write_bytes(
+                    (self.dir / f"ano/{part}-images-idx3-ubyte").read_bytes())
+            self.p.ok("pretrain", "--network", "auto.toml", "--data", "met", "--epochs", 1, "--output", "n.lmc",
+                      cwd=self.dir)
+        self.checks.case("reconstruction: normal examples alone", without_labels)
         refused = [r"its loss is reconstruction", r"pretrain, quantize, adapt"]
         self.bad("reconstruction: run", INPUT, refused, "run", *described, "--out", "o", "--reports", "p")
         self.bad("reconstruction: readouts", INPUT, refused, *adapt, "--journal", "n.lmj", "--method", "readout")
@@ -873,7 +909,7 @@ class Suite:
         self.prepare()
         for group in (self.usage, self.data_sets, self.networks, self.checkpoints, self.quantized, self.journals,
                       self.writing, self.vectors,
-                      self.output, self.deployment, self.reconstruction):
+                      self.output, self.deployment, self.sparse_labels, self.reconstruction):
             group()
         self.checks.finish()
 

@@ -135,6 +135,13 @@ def idx_bytes(dims, data):
     return bytes([0, 0, 8, len(dims)]) + b"".join(struct.pack(">I", d) for d in dims) + bytes(data)
 
 
+def npy_bytes(kind, shape, content):
+    """An array as numpy stores it, in order of rows."""
+    head = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
+    head += " " * (-(len(head) + 11) % 64) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + content
+
+
 def images(n, side, classes):
     """n images in which the place of a bright bar is the class, and their labels."""
     pixels, labels = bytearray(), bytearray()

@@ -177,6 +177,8 @@ class Suite:
             assert len(r["after"]["per_class"]) == 3
             again = self.json("eval", "--input", "t.lmq", "--target", "field")
             assert again["shifted"]["correct"] == r["after"]["correct"], (again, r)
+            said = self.p.run("eval", "--input", "t.lmq", "--target", "field", cwd=self.dir).stderr
+            assert "an older file" not in said, said
             self.ok("replay", "--base", "tiny.lmq", "--journal", "t.lmj", "--output", "t2.lmq")
             assert (self.dir / "t.lmq").read_bytes() == (self.dir / "t2.lmq").read_bytes()
             self.ok("rescale", "--input", "tiny.lmq", "--target", "field", "--output", "wide.lmq")

@@ -272,7 +272,8 @@ class Bench:
         cheap = []
         if info["macs"] > LARGE:  # measuring amplitudes takes many minutes
             cheap = ["--unit", "rms", "--eps", 0.01, "--step", 0.001, "--test-examples", 4]
-        self.step(steps, "adapt", "adapt", "--network", file, *data, "--steps", 4, "--batch", 4, "--pairs", 1,
+        start = ["--network", file] if info["type"] == "int8" else ["--input", integers]
+        self.step(steps, "adapt", "adapt", *start, *data, "--steps", 4, "--batch", 4, "--pairs", 1,
                   "--evaluations", 0, "--hold-out", 0, "--journal", self.work / f"{name}.lmj", "--overwrite", *cheap)
         layers = self.small or info["macs"] > LARGE
         self.step(steps, "validate", "validate", "--quick", *(["--no-sweep", "--no-signal"] if layers else []),

@@ -40,6 +40,12 @@ using Builder = testing::OnnxBuilder;
 using Bytes = testing::OnnxBuilder::Bytes;
 using Ints = testing::OnnxBuilder::Ints;
 
+struct TempFile {
+  explicit TempFile(const Bytes& bytes) : path(dir / "m.onnx") { write_file_atomic(path, bytes); }
+  testing::TempDir dir;
+  std::filesystem::path path;
+};
+
 // A random network of what the importer supports; see `dims` for the shape that it has reached.
 class RandomFile {
  public:
@@ -595,6 +601,42 @@ TEST_CASE("import: external data come from the model's folder and from nowhere e
                  {"expected a file in the model's folder"}));
   CHECK(mentions(error_of([&] { static_cast<void>(load("w.bin", "28")); }),
                  {"bytes 4 to 32, but the file has 28"}));
+}
+
+TEST_CASE("import: an autoencoder's outputs are in the order of its input, channels last") {
+  // The identity of 3 channels of 2 x 2, counted channels first as ONNX does.
+  constexpr std::int64_t kSize = 12;
+  std::vector<float> identity(kSize * kSize), bias;
+  for (std::int64_t i = 0; i < kSize; ++i) {
+    identity[static_cast<std::size_t>(i * kSize + i)] = 1;
+    bias.push_back(static_cast<float>(i));
+  }
+  Builder b;
+  auto* flat = b.node("Flatten", {b.input({3, 2, 2})});
+  const std::string y =
+      b.node("MatMul", {flat->output(0), b.floats({kSize, kSize}, identity)})->output(0);
+  const TempFile file(b.build(b.node("Add", {y, b.floats({kSize}, bias)})->output(0)));
+  const ImportedModel m = load_model(file.path);
+  REQUIRE(m.network.reconstructs());
+  REQUIRE(m.notes.size() == 1);
+  CHECK(mentions(m.notes[0], {"taken for an autoencoder", "classes = 12"}));
+  std::vector<float> x(kSize), out(kSize);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(100 * i);
+  Golden<float>(m.network).forward(m.params, x, out);
+  // Element (pixel p, channel c) of the output: itself and the bias of ONNX's element c * 4 + p.
+  for (std::size_t p = 0; p < 4; ++p)
+    for (std::size_t c = 0; c < 3; ++c)
+      CHECK(out[p * 3 + c] == x[p * 3 + c] + static_cast<float>(c * 4 + p));
+}
+
+TEST_CASE("import: a convolution that gives back its input's shape is an autoencoder") {
+  Builder b;
+  auto* n = b.node("Conv", {b.input({2, 4, 4}), b.floats({2, 2, 1, 1}, {1, 0, 0, 1})});
+  Builder::set(n, "kernel_shape", Ints{1, 1});
+  const TempFile file(b.build(n->output(0)));
+  const ImportedModel m = load_model(file.path);
+  CHECK(m.network.reconstructs());
+  CHECK(m.network.layers.back().out == Shape{4, 4, 2});
 }
 
 TEST_CASE("import: no bent ONNX file does harm") {

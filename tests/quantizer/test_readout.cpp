@@ -40,6 +40,12 @@ std::string refusal(const QuantizedNetwork& q, const std::string& taps) {
 
 }  // namespace
 
+TEST_CASE("quantizer: a network with readouts keeps what its base says of the data") {
+  QuantizedNetwork base = quantize_random(operator_cases().front(), test_seed());
+  base.preprocessing = "kind = \"images\"\n";
+  CHECK(make_readout_network(base).network.preprocessing == base.preprocessing);
+}
+
 TEST_CASE("quantizer: readouts that have not trained change no logit by more than their rounding") {
   const std::uint64_t seed = test_seed();
   for (const auto& [type, head_type] :
