@@ -159,8 +159,8 @@ std::vector<Part> read_idx_parts(const fs::path& path, const CollectionOptions& 
   std::vector<Part> parts;
   if (const auto folder =
           kind_of(path) == FileKind::folder ? find_idx_folder(path) : std::nullopt) {
-    IdxTask sets = read_idx_folder(
-        *folder, o.class_names.empty() ? o.classes : static_cast<int>(o.class_names.size()));
+    const int known = o.class_names.empty() ? o.classes : static_cast<int>(o.class_names.size());
+    IdxTask sets = read_idx_folder(*folder, known == 0 && o.one_class ? kMaxClasses : known);
     parts.push_back({"train", {to_dataset(sets.train, o.threads), {}}});
     sets.train = {};
     parts.push_back({"test", {to_dataset(sets.test, o.threads), {}}});

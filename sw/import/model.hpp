@@ -21,6 +21,9 @@ struct ImportedModel {
   // An int8 model keeps its own integers and scales: nothing is calibrated. Empty: a float model.
   std::optional<QuantizedNetwork> quantized;
   std::vector<std::string> notes;  // what a user should know: dropped operators and the like
+  // Dense outputs as large as the input count its elements channels first: load_model puts those
+  // of an autoencoder in this project's order.
+  bool channels_first = false;
 };
 
 // By the extension: .tflite or .onnx.

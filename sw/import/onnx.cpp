@@ -284,37 +284,7 @@ void Importer::finish() {
     make_integers();
   else if (integer_input_)
     file_.refuse("its input is integers, and nothing says their scale");
-  if (n.reconstructs() && file_.metadata(kLossKey).empty()) order_outputs();
-}
-
-// A dense layer counts its outputs as the input does: channels first there, last here and in what
-// sw/export writes.
-void Importer::order_outputs() {
-  const Network& n = model_.network;
-  const std::size_t i = n.layers.size() - 1;
-  const Layer& last = n.layers[i];
-  const auto channels = static_cast<std::size_t>(n.input.c),
-             pixels = static_cast<std::size_t>(n.input.h) * static_cast<std::size_t>(n.input.w);
-  if (last.op == Op::depthwise_conv2d || last.out.h * last.out.w != 1 || channels == 1 ||
-      pixels == 1)
-    return;
-  const auto ordered = [&](auto& values) {
-    if (values.empty()) return;
-    const std::size_t each = values.size() / (channels * pixels);
-    const auto old = values;
-    for (std::size_t c = 0; c < channels; ++c)
-      for (std::size_t k = 0; k < pixels; ++k)
-        std::copy_n(old.begin() + static_cast<std::ptrdiff_t>((c * pixels + k) * each), each,
-                    values.begin() + static_cast<std::ptrdiff_t>((k * channels + c) * each));
-  };
-  ordered(model_.params.layers[i].weights);
-  ordered(model_.params.layers[i].bias);
-  if (!model_.quantized) return;
-  QuantizedLayer& q = model_.quantized->layers[i];
-  ordered(q.weights);
-  ordered(q.weight_scale);
-  ordered(q.bias);
-  ordered(q.requant);
+  model_.channels_first = file_.metadata(kLossKey).empty();
 }
 
 }  // namespace from_onnx

@@ -84,7 +84,6 @@ class Importer {
              const std::vector<Axis>& order);
   static std::int64_t count_of(const Constant& c);
   void finish();
-  void order_outputs();
 
   // onnx_layers.cpp
   // Which axis each dimension behind the channels is, for operators that work on channels first. A

@@ -14,6 +14,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 import zipfile
 import zlib
 
@@ -855,8 +856,9 @@ class Suite:
         self.checks.case("reconstruction: adapt, replay, audit, eval", adapted)
 
         def validated():
-            r = self.p.json("validate", *described, "--checkpoint", "auto.lmc", "--quick", "--reports", "p",
-                            cwd=self.dir)
+            said = self.p.run("validate", *described, "--checkpoint", "auto.lmc", "--quick", "--reports", "p", "--json",
+                              "--quiet", cwd=self.dir)
+            r = json.loads(said.stdout)
             assert r["reconstruction"] and len(r["layers"]) == 3, r
             exact = self.p.json("eval", *described, "--input", "auto.lmc", cwd=self.dir)
             for part, domain in ((r, "source"), (r["shifted"], "shifted")):
@@ -865,7 +867,8 @@ class Suite:
                 assert 0 < abs(part["loss"]["fixed"] / error - 1) < 0.1, (part["loss"], error)
             assert all(x["contract_differences"] == 0 and x["total"]["sqnr_db"] > 20 for x in r["layers"]), r["layers"]
             assert r["saturation_counters"]["device"] == r["saturation_counters"]["counted"], r
-            assert not [f for f in r["findings"] if f["layer"] == "" or f["level"] == "fail"], r["findings"]
+            assert said.returncode in (0, 32 + 4), said  # 4: saturation, which a target may show
+            assert not [f for f in r["findings"] if f["layer"] == ""], r["findings"]
         self.checks.case("reconstruction: validate", validated)
 
         def profiled():
@@ -884,11 +887,16 @@ class Suite:
             (self.dir / "met").mkdir()
             images = (self.dir / "ano/train-images-idx3-ubyte").read_bytes()
             (self.dir / "met/met-images-idx3-ubyte").write_bytes(images)
-            for left in ("k.lmj.lock", "k.lmq.part"):
-                (self.dir / "met" / left).write_text("left")
-            r = self.p.json("adapt", "--input", "auto.lmq", "--target", "met/met-images-idx3-ubyte", "--batch", 10,
-                            "--steps", 4, "--evaluations", 0, "--journal", "met/k.lmj", "--output", "met/k.lmq",
-                            cwd=self.dir)
+            args = ["adapt", "--input", "auto.lmq", "--target", "met/met-images-idx3-ubyte", "--batch", 10,
+                    "--evaluations", 0, "--journal", "met/k.lmj", "--output", "met/k.lmq", "--steps"]
+            child = self.p.start(*args, 20000, cwd=self.dir)
+            while not (self.dir / "met/k.lmj").exists() and child.poll() is None:
+                time.sleep(0.002)
+            child.kill()
+            child.wait()
+            assert (self.dir / "met/k.lmj.lock").exists()
+            (self.dir / "met/k.lmq.part").write_text("left")
+            r = self.p.json(*args, 4, "--overwrite", cwd=self.dir)
             assert r["before"]["squared_error"] > 0 and "auc" not in r["before"], r
             for part in ("train", "t10k"):  # one class is enough
                 size = 300 if part == "train" else 80
