@@ -91,11 +91,11 @@ class Equalizer {
       // What this layer reads and never sees.
       const std::vector<double> in = input_ranges(i);
       const std::vector<double>& fires = use_of(l.inputs[0]).largest;
-      quieted += shrink(in, fires, [&](std::size_t c, double f) { scale_input(i, c, f); });
+      quieted += shrink(in, fires, [&](const auto& factors) { scale_inputs(i, factors); });
       // What it computes and nobody sees.
       if (i != net_.logits_layer() && l.activation != Activation::none)
         quieted += shrink(output_ranges(i), use_of(i).largest,
-                          [&](std::size_t c, double f) { scale_output(i, c, f); });
+                          [&](const auto& factors) { scale_outputs(i, factors); });
       if (quieted > 0) report.dead.push_back(fmt::format("{}: {}", l.name, quieted));
     }
   }
@@ -164,19 +164,21 @@ class Equalizer {
     return r;
   }
 
-  void scale_input(int i, std::size_t channel, double factor) {
-    each_weight(net_.layers[at(i)], params_.layers[at(i)],
-                [&](float& w, std::size_t c, std::size_t) {
-                  if (c == channel) w = static_cast<float>(w * factor);
-                });
+  // By channel, all in one pass over the weights.
+  void scale_inputs(int i, const std::vector<double>& factors) {
+    each_weight(
+        net_.layers[at(i)], params_.layers[at(i)],
+        [&](float& w, std::size_t c, std::size_t) { w = static_cast<float>(w * factors[c]); });
   }
-  void scale_output(int i, std::size_t channel, double factor) {
+  void scale_outputs(int i, const std::vector<double>& factors) {
     LayerParams<float>& p = params_.layers[at(i)];
-    factors_[at(i)][channel] *= factor;
     each_weight(net_.layers[at(i)], p, [&](float& w, std::size_t, std::size_t o) {
-      if (o == channel) w = static_cast<float>(w * factor);
+      w = static_cast<float>(w * factors[o]);
     });
-    if (!p.bias.empty()) p.bias[channel] = static_cast<float>(p.bias[channel] * factor);
+    for (std::size_t c = 0; c < factors.size(); ++c) {
+      factors_[at(i)][c] *= factors[c];
+      if (!p.bias.empty()) p.bias[c] = static_cast<float>(p.bias[c] * factors[c]);
+    }
   }
 
   // Dead channels whose weights are beyond those of every live one get the latter's range.
@@ -187,8 +189,10 @@ class Equalizer {
     for (std::size_t c = 0; c < ranges.size(); ++c)
       if (fires[c] > 0) live = std::max(live, ranges[c]);
     std::size_t changed = 0;
+    std::vector<double> factors(ranges.size(), 1);
     for (std::size_t c = 0; c < ranges.size() && live > 0; ++c)
-      if (fires[c] == 0 && ranges[c] > live) scale(c, live / ranges[c]), ++changed;
+      if (fires[c] == 0 && ranges[c] > live) factors[c] = live / ranges[c], ++changed;
+    if (changed > 0) scale(factors);
     return changed;
   }
 
@@ -203,16 +207,18 @@ class Equalizer {
   }
 
   void apply(const Pair& p, const std::vector<double>& factors) {
-    for (std::size_t c = 0; c < factors.size(); ++c) {
-      if (factors[c] == 1) continue;
-      scale_output(p.first, c, factors[c]);
-      scale_input(p.second, c, 1 / factors[c]);
-      // Everything between the two carries the channel on.
-      use_[at(p.first + 1)].scale(c, factors[c]);
-      for (int from = net_.layers[at(p.second)].inputs[0]; from != p.first;
-           from = net_.layers[at(from)].inputs[0])
-        use_[at(from + 1)].scale(c, factors[c]);
-    }
+    std::vector<double> back = factors;
+    for (double& f : back) f = 1 / f;
+    scale_outputs(p.first, factors);
+    scale_inputs(p.second, back);
+    // Everything between the two carries the channels on.
+    const auto carry = [&](int layer) {
+      for (std::size_t c = 0; c < factors.size(); ++c) use_[at(layer + 1)].scale(c, factors[c]);
+    };
+    carry(p.first);
+    for (int from = net_.layers[at(p.second)].inputs[0]; from != p.first;
+         from = net_.layers[at(from)].inputs[0])
+      carry(from);
   }
 
   // Mean square that rounding adds to a value of the second layer: of the activations in between,
