@@ -126,11 +126,11 @@ class Chaos:
         else:
             child = self.start(args)
         # Whoever comes second is refused, or comes when the first has ended.
-        codes = []
+        codes, said = [], []
         for c in (child, first):
-            self.wait(c, {0, JOURNAL})
+            said.append(self.wait(c, {0, JOURNAL}))
             codes.append(c.returncode)
-        assert 0 in codes, codes
+        assert 0 in codes, said
         return "two processes"
 
     def full_disk(self, name, args):

@@ -28,6 +28,7 @@ QUESTIONS = [
     r"nproc", r"uname -m", r"[\w+-]+ -dumpmachine", r"command -v [\w+.-]+( 2>/dev/null)?", r"cat rtl/npu\.f",
     r"find [^;&`$]*", r"cat( [\w./]+)+ \| sha256sum \| cut -c1-16",
     r"verilator --getenv VERILATOR_ROOT 2>/dev/null", r"sed -n \dp build/[\w./+-]+",
+    r"git rev-parse --short HEAD 2>/dev/null",
 ]
 MAKE_ALONE = re.compile(r"\S*make( +[\w./=,+-]+)*")
 ARRAY_BY_NUMBERS = re.compile(r"\b\d+[:|]\d+[:|]\d+[:|]\d+[:|]\d+")

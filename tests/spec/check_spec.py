@@ -411,7 +411,8 @@ def build(folder, cxx):
                "--top-module", "regs_follow", "-CFLAGS", f"-std=c++20 -O0 -I{folder} -I{ROOT}",
                "--Mdir", f"{folder}/obj", "-o", "follow",
                str(ROOT / "rtl/lint.vlt"), f"{folder}/rtl/pkg/npu_pkg.sv", str(ROOT / "rtl/pkg/npu_types.sv"),
-               str(ROOT / "rtl/control/npu_regs.sv"), str(ROOT / "tests/spec/regs_follow.sv"),
+               str(ROOT / "rtl/clock/npu_clock.sv"), str(ROOT / "rtl/control/npu_regs.sv"),
+               str(ROOT / "tests/spec/regs_follow.sv"),
                str(ROOT / "tests/spec/follow.cpp"), str(ROOT / "cmodel/command/control.cpp"),
                str(ROOT / "cmodel/command/validate.cpp")]
     made = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CXX": cxx})
