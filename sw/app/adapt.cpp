@@ -185,8 +185,8 @@ std::vector<TensorTraining> plan_training(const QuantizedNetwork& network, const
     double factor = rise > share / (most * most)
                         ? std::max(std::sqrt(share / rise), kLeastAmplitude / kProbeAmplitude)
                         : most;
-    // A network that fits its data perfectly shows no rise: a tensor of small LSBs must not be asked
-    // for more of them than the hardware has.
+    // A network that fits its data perfectly shows no rise: a tensor of small LSBs must not be
+    // asked for more of them than the hardware has.
     if (factor > 1) factor = std::clamp(kMostEpsLsb[t.tensor % 2] / t.eps_lsb, 1.0, factor);
     t.eps_lsb *= factor * o.eps;
     t.step_lsb *= factor * step;
